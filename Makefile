@@ -1,0 +1,31 @@
+# Each target sets up .venv by itself; PYTHON=python3.12 chooses the interpreter (3.10 to 3.13).
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check bench clean
+
+demo: .venv/installed  ## Train on the digits, export, and score with what was exported.
+	$(BIN)/tfae train digits
+
+test: check  ## Everything CI runs.
+	$(BIN)/pytest
+
+check: .venv/installed-test  ## Format, lint and types.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/installed-test  ## Benchmarks; they print and write, and assert nothing.
+	$(BIN)/python -m benchmarks.quickstart
+
+clean:
+	rm -rf .venv build dist runs *.egg-info
+
+.venv/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/installed-test: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@

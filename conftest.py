@@ -1,0 +1,29 @@
+"""The README's Python runs as a test, in a folder of its own."""
+
+import os
+import tempfile
+from typing import Any
+
+import matplotlib
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+
+matplotlib.use("Agg")
+
+
+def _enter_folder(namespace: dict[str, Any]) -> None:
+    namespace["_folder"], namespace["_before"] = tempfile.TemporaryDirectory(), os.getcwd()
+    os.chdir(namespace["_folder"].name)
+
+
+def _leave_folder(namespace: dict[str, Any]) -> None:
+    os.chdir(namespace["_before"])
+    namespace["_folder"].cleanup()
+
+
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser(), SkipParser()],
+    patterns=["README.md"],
+    setup=_enter_folder,
+    teardown=_leave_folder,
+).pytest()

@@ -1,0 +1,451 @@
+"""The oracles here are NumPy in float64, or derivatives by hand; none of them calls tfae."""
+
+import functools
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from tfae import losses
+from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError
+
+LOSSES = {
+    "squared": SquaredError,
+    "absolute": AbsoluteError,
+    "probabilities": BinaryCrossentropy,
+    "logits": functools.partial(BinaryCrossentropy, from_logits=True),
+}
+each_loss = pytest.mark.parametrize("kind", LOSSES)
+SHAPES = [(5, 7), (5, 4, 3), (5, 4, 3, 2), (5, 4, 3, 2, 2)]
+
+
+def oracle(kind, x, output):
+    """Elementwise loss in float64."""
+    x, output = np.asarray(x, "float64"), np.asarray(output, "float64")
+    match kind:
+        case "squared":
+            return (x - output) ** 2
+        case "absolute":
+            return np.abs(x - output)
+        case "probabilities":
+            return -(x * np.log(output) + (1 - x) * np.log1p(-output))
+        case "logits":
+            # log(1 + exp(z)) and log(1 + exp(-z)), each without overflow.
+            return x * np.logaddexp(0, -output) + (1 - x) * np.logaddexp(0, output)
+
+
+def samples(shape, kind, dtype="float32", seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.random(shape)
+    output = rng.normal(0, 3, shape) if kind == "logits" else rng.uniform(0.01, 0.99, shape)
+    return x.astype(dtype), output.astype(dtype)
+
+
+def gradient(loss, x, output):
+    output = tf.constant(output)
+    with tf.GradientTape() as tape:
+        tape.watch(output)
+        value = tf.reduce_sum(loss.per_sample(x, output))
+    return tape.gradient(value, output).numpy()
+
+
+@each_loss
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_loss_is_summed_over_elements_and_averaged_over_samples(kind, shape):
+    x, output = samples(shape, kind)
+    expected = oracle(kind, x, output).reshape(shape[0], -1).sum(axis=1)
+    loss = LOSSES[kind]()
+    np.testing.assert_allclose(loss.per_sample(x, output), expected, rtol=2e-6)
+    np.testing.assert_allclose(loss(x, output), expected.mean(), rtol=2e-6)
+
+
+@each_loss
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_mean_form_is_the_sum_divided_by_the_number_of_elements(kind, shape):
+    x, output = samples(shape, kind)
+    expected = oracle(kind, x, output).reshape(shape[0], -1).mean(axis=1)
+    np.testing.assert_allclose(LOSSES[kind](sample_reduction="mean").per_sample(x, output), expected, rtol=2e-6)
+
+
+@each_loss
+def test_elementwise_losses_have_the_shape_of_the_sample_and_sum_to_the_loss(kind):
+    x, output = samples((5, 4, 3), kind)
+    np.testing.assert_allclose(LOSSES[kind]().elementwise(x, output), oracle(kind, x, output), rtol=1e-5, atol=1e-6)
+
+
+@each_loss
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
+def test_graph_and_xla_give_value_and_gradient_of_eager_execution(kind, jit_compile):
+    x, output = samples((6, 5, 3), kind)
+    loss = LOSSES[kind]()
+
+    @tf.function(jit_compile=jit_compile)
+    def value_and_gradient(x, output):
+        with tf.GradientTape() as tape:
+            tape.watch(output)
+            value = loss(x, output)
+        return value, tape.gradient(value, output)
+
+    value, by_output = value_and_gradient(tf.constant(x), tf.constant(output))
+    np.testing.assert_allclose(value, loss(x, output), rtol=1e-6)
+    np.testing.assert_allclose(by_output, gradient(loss, x, output) / 6, rtol=1e-5, atol=1e-7)
+
+
+def test_eager_and_graph_agree_on_the_output_of_a_sigmoid_layer():
+    # Keras's own loss switches to the logits in a graph, and gives another value there than in eager execution.
+    x = np.array([[1.0, 0.0]], "float32")
+    logits = tf.constant([[-20.0, 20.0]])
+    loss = BinaryCrossentropy()
+    eager = loss(x, tf.sigmoid(logits))
+    graph = tf.function(lambda z: loss(x, tf.sigmoid(z)))(logits)
+    np.testing.assert_allclose(graph, eager, rtol=1e-6)
+
+
+@each_loss
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64"])
+def test_every_dtype_policy_gives_the_right_loss(kind, policy):
+    dtype = {"mixed_float16": "float16", "mixed_bfloat16": "bfloat16", "float64": "float64"}[policy]
+    x, output = samples((5, 4, 3), kind, "float64")
+    x, output = tf.cast(x, dtype), tf.cast(output, dtype)
+    loss = LOSSES[kind](dtype=keras.DTypePolicy(policy))
+    expected = oracle(kind, tf.cast(x, "float64"), tf.cast(output, "float64")).sum(axis=(1, 2))
+    result = loss.per_sample(x, output)
+    assert result.dtype == ("float64" if policy == "float64" else "float32")
+    np.testing.assert_allclose(result, expected, rtol=1e-12 if policy == "float64" else 2e-6)
+    assert np.isfinite(loss(x, output))
+
+
+@each_loss
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_a_sum_over_a_large_image_neither_overflows_nor_loses_digits(kind, dtype):
+    x, output = samples((1, 512, 512, 3), kind)
+    loss = LOSSES[kind](dtype=dtype)
+    expected = oracle(kind, x, output).sum()
+    assert expected > np.finfo("float16").max  # or the test would prove nothing
+    np.testing.assert_allclose(loss(x, output), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("x", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("z", [-1e4, -30.0, -1.0, 0.0, 1.0, 30.0, 1e4])
+def test_logits_have_the_gradient_sigmoid_minus_x(x, z):
+    loss = BinaryCrossentropy(from_logits=True)
+    sigmoid = 1 / (1 + math.exp(-z)) if z > -700 else 0.0
+    np.testing.assert_allclose(gradient(loss, [[x]], [[z]]), [[sigmoid - x]], rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(loss.per_sample([[x]], [[z]]), oracle("logits", [x], [z]), rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("x", "p", "derivative"),
+    [(0.0, 0.0, 1.0), (1.0, 1.0, -1.0), (0.0, 0.25, 4 / 3), (0.3, 0.25, -0.05 / 0.1875), (1.0, 1e-10, -1e10)],
+)
+def test_probabilities_have_the_gradient_of_the_formula(x, p, derivative):
+    # By hand: -x / p + (1 - x) / (1 - p).
+    np.testing.assert_allclose(gradient(BinaryCrossentropy(), [[x]], [[p]]), [[derivative]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("x", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_impossible_probabilities_have_a_finite_loss_and_a_gradient_towards_the_sample(x, p):
+    loss = BinaryCrossentropy()
+    (slope,) = gradient(loss, [[x]], [[p]]).ravel()
+    assert np.isfinite(loss([[x]], [[p]]))
+    assert np.isfinite(slope)
+    assert np.sign(slope) == (1 if p > x or (p == 0 and x == 0) else -1)
+
+
+@pytest.mark.parametrize("z", [-80.0, -40.0, -17.0, -5.0, 0.0, 5.0, 12.0])
+@pytest.mark.parametrize("x", [0.0, 0.3, 1.0])
+def test_the_gradient_through_a_sigmoid_does_not_vanish_where_that_of_the_logits_does_not(x, z):
+    logits = tf.constant([[z]])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        value = BinaryCrossentropy()([[x]], tf.sigmoid(logits))
+    expected = 1 / (1 + math.exp(-z)) - x
+    # 1 - p has lost digits where p is close to 1: an absolute tolerance there.
+    np.testing.assert_allclose(tape.gradient(value, logits), [[expected]], rtol=1e-4, atol=0.02 if z > 10 else 1e-30)
+
+
+@pytest.mark.parametrize("x", [0.0, 0.3, 1.0])
+def test_squared_and_absolute_errors_have_their_gradients(x):
+    outputs = [-1e4, 0.0, 0.3, 1.0, 1e4]
+    for output in outputs:
+        np.testing.assert_allclose(
+            gradient(SquaredError(), [[x]], [[output]]), [[2 * (output - x)]], rtol=1e-6, atol=1e-7
+        )
+        if output != x:
+            np.testing.assert_array_equal(
+                gradient(AbsoluteError(), [[x]], [[output]]), [[math.copysign(1, output - x)]]
+            )
+    np.testing.assert_array_equal(gradient(AbsoluteError(), [[x]], [[x]]), [[0]])
+
+
+@each_loss
+def test_the_gradient_by_the_sample_is_right_too(kind):
+    x, output = samples((2, 3), kind)
+    with tf.GradientTape() as tape:
+        tape.watch(x := tf.constant(x))
+        value = LOSSES[kind]()(x, output)
+    step = 1e-6
+    shifted = [oracle(kind, np.float64(x) + sign * step, output) for sign in (1, -1)]
+    np.testing.assert_allclose(
+        tape.gradient(value, x), (shifted[0] - shifted[1]) / (2 * step) / 2, rtol=1e-3, atol=1e-6
+    )
+
+
+def test_second_derivatives_pass_through_the_gradient_by_hand():
+    z = tf.constant([[0.5, -2.0]])
+    with tf.GradientTape() as outer:
+        outer.watch(z)
+        with tf.GradientTape() as inner:
+            inner.watch(z)
+            value = BinaryCrossentropy(from_logits=True)([[0.3, 1.0]], z)
+        first = inner.gradient(value, z)
+    p = 1 / (1 + np.exp(-z.numpy()))
+    np.testing.assert_allclose(outer.gradient(first, z), p * (1 - p), rtol=1e-5)
+
+
+def test_confident_logits_keep_their_digits():
+    # softplus(z) - z x would cancel to 0 here; by hand: log(1 + exp(-20)) per element.
+    loss = BinaryCrossentropy(from_logits=True)
+    np.testing.assert_allclose(loss(np.ones((1, 1000)), np.full((1, 1000), 20.0)), 1000 * math.exp(-20), rtol=1e-5)
+
+
+@each_loss
+@pytest.mark.parametrize("shape", SHAPES)
+def test_weights_per_sample_weigh_samples_at_every_rank(kind, shape):
+    x, output = samples(shape, kind)
+    weight = np.arange(shape[0])
+    expected = (oracle(kind, x, output).reshape(shape[0], -1).sum(axis=1) * weight).mean()
+    np.testing.assert_allclose(LOSSES[kind]()(x, output, sample_weight=weight), expected, rtol=2e-6)
+
+
+def test_weights_per_sample_are_not_taken_for_columns_where_the_sizes_agree():
+    x, output = samples((4, 4, 4), "squared")
+    weight = np.array([1.0, 0.0, 0.0, 0.0])
+    expected = ((x[0] - output[0]) ** 2).sum() / 4
+    np.testing.assert_allclose(SquaredError()(x, output, sample_weight=weight), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_weights_per_step_and_per_element_weigh_elements(rank):
+    x, output = samples((5, 4, 3), "squared")
+    weight = np.random.default_rng(1).random(x.shape[:rank])
+    spread = weight if rank == 3 else weight[..., None]
+    elements = oracle("squared", x, output) * spread
+    np.testing.assert_allclose(SquaredError()(x, output, weight), elements.sum(axis=(1, 2)).mean(), rtol=1e-6)
+    np.testing.assert_allclose(SquaredError(sample_reduction="mean")(x, output, weight), elements.mean(), rtol=1e-6)
+
+
+def test_a_mask_over_steps_drops_them_from_sum_and_mean():
+    # Keras issue 23228: a loss of shape (batch,) and a mask of shape (batch, time) do not go together.
+    x, output = samples((2, 3, 2), "squared")
+    output[0, 2] = np.nan  # What is masked must not matter, whatever it is.
+    mask = np.array([[True, True, False], [True, True, True]])
+    masked = tf.constant(output)
+    masked._keras_mask = tf.constant(mask)
+    elements = (np.float64(x) - output) ** 2
+    sums = [elements[0, :2].sum(), elements[1].sum()]
+    np.testing.assert_allclose(SquaredError()(x, masked), np.mean(sums), rtol=1e-6)
+    np.testing.assert_allclose(
+        SquaredError(sample_reduction="mean")(x, masked), np.mean([sums[0] / 4, sums[1] / 6]), rtol=1e-6
+    )
+    assert np.isfinite(SquaredError().per_sample(x, output, mask=mask)).all()
+
+
+def test_a_masked_nan_leaves_the_gradient_finite():
+    x, output = samples((1, 3), "logits")
+    output[0, 0] = np.nan
+    logits = tf.constant(output)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        value = BinaryCrossentropy(from_logits=True).per_sample(x, logits, mask=[[False, True, True]])
+    slope = tape.gradient(value, logits).numpy()
+    assert slope[0, 0] == 0
+    assert np.isfinite(slope).all()
+    assert (slope[0, 1:] != 0).all()
+
+
+def test_a_sample_with_nothing_left_has_loss_zero():
+    np.testing.assert_array_equal(
+        SquaredError(sample_reduction="mean").per_sample([[1.0]], [[3.0]], mask=[[False]]), [0]
+    )
+
+
+def test_models_with_a_masking_layer_train_and_ignore_the_padding():
+    inputs = keras.Input((4, 2))
+    outputs = keras.layers.TimeDistributed(keras.layers.Dense(2))(keras.layers.Masking()(inputs))
+    model = keras.Model(inputs, outputs)
+    model.compile("sgd", loss=SquaredError())
+    x = np.random.default_rng(0).random((6, 4, 2)).astype("float32") + 1
+    x[:, 2:] = 0
+    expected = ((x[:, :2] - model.predict(x, verbose=0)[:, :2]) ** 2).sum(axis=(1, 2)).mean()
+    (loss,) = model.fit(x, x, batch_size=6, verbose=0).history["loss"]
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+@each_loss
+@pytest.mark.parametrize(
+    ("shape", "other"), [((4, 3), (4, 1)), ((4, 3), (1, 3)), ((4, 28, 28, 3), (4, 28, 28, 1)), ((4, 3), (4, 3, 1))]
+)
+def test_shapes_that_differ_are_an_error_that_names_both(kind, shape, other):
+    expected = rf"\({', '.join(map(str, shape))}\) and \({', '.join(map(str, other))}\)"
+    with pytest.raises(ValueError, match=expected):
+        LOSSES[kind]()(np.zeros(shape), np.zeros(other))
+
+
+def test_samples_that_are_single_numbers_are_refused():
+    with pytest.raises(ValueError, match=r"rank 2 or more; received \(3,\)"):
+        SquaredError()(np.zeros(3), np.zeros(3))
+
+
+@pytest.mark.parametrize("shape", [(3,), (4, 2), (4, 1), (4, 3, 1)])
+def test_weights_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match=r"sample_weight and .*expected equal shapes"):
+        SquaredError()(np.zeros((4, 3)), np.zeros((4, 3)), sample_weight=np.ones(shape))
+
+
+@each_loss
+def test_unknown_dimensions_trace_and_mismatches_are_found_when_they_run(kind):
+    spec = tf.TensorSpec([None, None, 3])
+    loss = tf.function(LOSSES[kind](), input_signature=[spec, spec])
+    x, output = samples((5, 4, 3), kind)
+    np.testing.assert_allclose(loss(x, output), LOSSES[kind]()(x, output), rtol=1e-6)
+    for broadcastable in (output[:1], output[:, :1]):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="y_true and y_pred: expected equal shapes"):
+            loss(tf.constant(x), tf.constant(broadcastable))
+
+
+@pytest.mark.parametrize(
+    ("reduction", "expected"), [("sum", 10.0), ("sum_over_batch_size", 5.0), ("mean", 5.0), (None, [2.0, 8.0])]
+)
+def test_keras_reductions_reduce_over_samples(reduction, expected):
+    x, output = np.zeros((2, 2)), np.array([[1.0, 1.0], [2.0, 2.0]])
+    np.testing.assert_allclose(SquaredError(reduction=reduction)(x, output), expected)
+
+
+def test_the_weighted_mean_divides_by_the_weights():
+    loss = SquaredError(reduction="mean_with_sample_weight")
+    np.testing.assert_allclose(loss(np.zeros((2, 2)), [[1.0, 1.0], [2.0, 2.0]], sample_weight=[1.0, 3.0]), 26 / 4)
+
+
+def test_an_unknown_sample_reduction_is_refused():
+    with pytest.raises(ValueError, match='sample_reduction: expected "sum" or "mean"; received \'max\''):
+        SquaredError(sample_reduction="max")
+
+
+@each_loss
+def test_the_floor_is_reached_by_reconstructing_the_sample(kind):
+    x, _ = samples((5, 4, 3), kind)
+    floor = LOSSES[kind]().floor(x)
+    entropy = -(x * np.log(np.float64(x)) + (1 - x) * np.log1p(-np.float64(x))).sum(axis=(1, 2))
+    expected = entropy if kind in ("probabilities", "logits") else np.zeros(5)
+    np.testing.assert_allclose(floor, expected, rtol=1e-5)
+    np.testing.assert_allclose(LOSSES[kind](sample_reduction="mean").floor(x), expected / 12, rtol=1e-5)
+    perfect = np.log(x / (1 - x)) if kind == "logits" else x
+    np.testing.assert_allclose(LOSSES[kind]().per_sample(x, perfect), floor, rtol=1e-4)
+
+
+def test_binary_samples_have_floor_zero():
+    np.testing.assert_array_equal(BinaryCrossentropy().floor([[0.0, 1.0]]), [0])
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("squared", 4.0), ("absolute", 1.0), ("probabilities", 4.0)])
+def test_the_best_constant_is_the_mean_or_the_median(kind, expected):
+    x = np.array([[0.0], [1.0], [11.0]])
+    np.testing.assert_allclose(LOSSES[kind]().best_constant(x), [expected])
+
+
+@each_loss
+def test_no_other_constant_beats_the_best_one(kind):
+    x, _ = samples((101, 3), kind)
+    loss = LOSSES[kind]()
+    constant = loss.best_constant(x).numpy()
+    output = np.log(constant / (1 - constant)) if kind == "logits" else constant
+    best = loss(x, np.broadcast_to(output, x.shape))
+    for step in (-0.05, 0.05):
+        assert loss(x, np.broadcast_to(output + step, x.shape)) > best
+
+
+def test_the_reconstruction_of_logits_is_their_sigmoid():
+    np.testing.assert_allclose(
+        BinaryCrossentropy(from_logits=True).reconstruction([[0.0, 2.0]]), [[0.5, 1 / (1 + math.exp(-2))]]
+    )
+    np.testing.assert_array_equal(SquaredError().reconstruction([[0.0, 2.0]]), [[0, 2]])
+
+
+@each_loss
+def test_the_configuration_builds_an_equal_loss(kind):
+    loss = LOSSES[kind](sample_reduction="mean", reduction="sum", name="my_loss", dtype="float64")
+    copy = type(loss).from_config(loss.get_config())
+    assert copy.get_config() == loss.get_config()
+    assert (copy.dtype, copy.sample_reduction, copy.reduction, copy.name) == ("float64", "mean", "sum", "my_loss")
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert again.get_config() == loss.get_config()
+
+
+@each_loss
+def test_a_compiled_model_keeps_its_loss_through_a_keras_file_without_custom_objects(kind, tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+    model.compile("adam", loss=LOSSES[kind](sample_reduction="mean", dtype="float64"))
+    x, _ = samples((4, 3), kind)
+    model.fit(x, x, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.loss.get_config() == model.loss.get_config()
+    np.testing.assert_allclose(loaded.evaluate(x, x, verbose=0), model.evaluate(x, x, verbose=0), rtol=1e-6)
+
+
+def test_a_cloned_model_compiles_with_a_copy_of_the_loss():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+    clone = keras.models.clone_model(model)
+    clone.compile("adam", loss=SquaredError.from_config(SquaredError(sample_reduction="mean").get_config()))
+    clone.set_weights(model.get_weights())
+    x = np.ones((2, 3), "float32")
+    np.testing.assert_allclose(clone.evaluate(x, x, verbose=0), ((1 - model(x).numpy()) ** 2).mean(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "cls"), [("mse", SquaredError), ("mae", AbsoluteError), ("bce", BinaryCrossentropy)])
+def test_losses_are_found_by_name(name, cls):
+    assert type(losses.get(name)) is cls
+    assert losses.get(losses.get(name).name, sample_reduction="mean").sample_reduction == "mean"
+
+
+def test_an_unknown_name_is_an_error_that_lists_the_names():
+    with pytest.raises(ValueError, match=r"squared_error \(mse\).*received 'rmse'"):
+        losses.get("rmse")
+
+
+def test_a_model_without_a_tfae_loss_is_refused_with_the_remedy():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+    model.compile("adam", loss="mse")
+    with pytest.raises(ValueError, match=r"received loss='mse'.*loss=tfae\.losses\.SquaredError"):
+        losses.loss_of(model)
+
+
+unit_floats = st.floats(0, 1, width=32)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_hypothesis_finds_no_batch_on_which_a_loss_and_its_formula_differ(data):
+    kind = data.draw(st.sampled_from(list(LOSSES)))
+    shape = data.draw(hnp.array_shapes(min_dims=2, max_dims=4, max_side=4))
+    x = data.draw(hnp.arrays("float32", shape, elements=unit_floats))
+    elements = {"logits": st.floats(-50, 50, width=32), "probabilities": st.floats(2**-20, 1 - 2**-20, width=32)}
+    output = data.draw(hnp.arrays("float32", shape, elements=elements.get(kind, st.floats(-100, 100, width=32))))
+    expected = oracle(kind, x, output).reshape(shape[0], -1).sum(axis=1)
+    np.testing.assert_allclose(LOSSES[kind]().per_sample(x, output), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(LOSSES[kind]().floor(x), LOSSES[kind]().floor(x[::-1])[::-1])
+
+
+@settings(deadline=None, max_examples=40)
+@given(hnp.arrays("float32", hnp.array_shapes(min_dims=2, max_dims=3, max_side=4), elements=unit_floats), st.data())
+def test_hypothesis_finds_no_reconstruction_below_the_floor(x, data):
+    probabilities = data.draw(hnp.arrays("float32", x.shape, elements=unit_floats))
+    loss = BinaryCrossentropy()
+    assert (loss.per_sample(x, probabilities).numpy() >= loss.floor(x).numpy() * (1 - 1e-5) - 1e-6).all()

@@ -1,0 +1,37 @@
+"""From a data set to a served autoencoder, with a reconstruction loss that means what it says.
+
+The modules, in the order in which data flows through them:
+
+    datasets ─▶ preprocessing ─▶ models + losses ─▶ training ─▶ evaluation, plots ─▶ export
+
+Each is imported when it is first used, so that ``import tfae`` and ``tfae --help`` cost milliseconds.
+"""
+
+import importlib
+from types import ModuleType
+
+import lazy_loader
+import wrapt
+
+__version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules={
+        "datasets",
+        "evaluation",
+        "export",
+        "losses",
+        "models",
+        "plots",
+        "preprocessing",
+        "training",
+    },
+)
+
+
+@wrapt.when_imported("keras")
+def _register_with_keras(keras: ModuleType) -> None:
+    """Let ``keras.models.load_model`` find the classes of tfae, whichever of the two is imported first."""
+    for module in ("losses", "models", "preprocessing"):
+        importlib.import_module(f"{__name__}.{module}")

@@ -1,0 +1,272 @@
+"""The base of the reconstruction losses: shapes, masks, weights and reductions."""
+
+from __future__ import annotations
+
+import abc
+import re
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+#: How far rounding may take a sample beyond the edge of a loss's domain, in model space.
+DOMAIN_TOLERANCE = 1e-5
+
+Derivative = Callable[[], tuple[tf.Tensor, tf.Tensor]]
+
+
+class _Reduction(keras.losses.Loss):
+    """Keras's reduction of values that are per sample already; ``y_true`` is not looked at."""
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        return y_pred
+
+
+class ReconstructionLoss(keras.losses.Loss, abc.ABC):
+    """Base of the reconstruction losses: one elementwise term, summed per sample, averaged over the batch.
+
+    Training, evaluation and the served score all call :meth:`per_sample`, so that they can not drift apart.
+    Computations are in float32 or wider whatever ``dtype`` and mixed-precision policy say: a float16 sum over
+    the elements of a 512×512×3 image overflows.
+
+    Args:
+        sample_reduction: How the elements of a sample become one number: ``"sum"``, or ``"mean"`` for the
+            per-element (for images, per-pixel) form.
+        reduction: How the samples of a batch become one number; as in :class:`keras.losses.Loss`.
+        name: Name of the loss, its class in snake case by default.
+        dtype: Dtype of the computation, ``keras.config.floatx()`` by default; float16 and bfloat16 are
+            widened to float32.
+
+    Raises:
+        ValueError: If ``sample_reduction`` is neither ``"sum"`` nor ``"mean"``.
+    """
+
+    #: Range of the samples for which the loss is defined, or None where every real number is welcome.
+    domain: ClassVar[tuple[float, float] | None] = None
+    #: Activation of the model's last layer that the loss expects.
+    output_activation: str = "linear"
+    #: Unit of the loss; None where it is that of the data in model space, or its square.
+    unit: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        *,
+        sample_reduction: str = "sum",
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        name = name or re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        if sample_reduction not in ("sum", "mean"):
+            raise ValueError(
+                f'sample_reduction: expected "sum" or "mean"; received {sample_reduction!r}. "sum" adds up the '
+                'elements of a sample, "mean" averages them.'
+            )
+        self.sample_reduction = sample_reduction
+        self._compute_dtype = keras.backend.result_type(self.dtype, "float32")
+        self._reduce = _Reduction(name="reduce", reduction=reduction, dtype=self._compute_dtype)
+
+    @abc.abstractmethod
+    def _value_and_derivative(self, x: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, Derivative]:
+        """The elementwise loss, and a function that returns its derivatives by ``x`` and by ``output``.
+
+        The derivative is written by hand because it is exact where automatic differentiation of a clipped or
+        piecewise form is not, and because it needs a third of the passes over memory.
+        """
+
+    def elementwise(self, x: Any, output: Any) -> tf.Tensor:
+        """Loss of each element.
+
+        Args:
+            x: Samples in model space, ``(batch, ...)``.
+            output: What the model emits for them, of the same shape.
+
+        Returns:
+            float tensor of the shape of ``x``.
+
+        Raises:
+            ValueError: If the shapes differ. Nothing is broadcast.
+        """
+        x, output = self._tensors(x, output)
+
+        @ops.custom_gradient
+        def elementwise(x: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+            value, derivative = self._value_and_derivative(x, output)
+
+            def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                by_x, by_output = derivative()
+                return upstream * by_x, upstream * by_output
+
+            return value, gradient
+
+        return elementwise(x, output)
+
+    def per_sample(self, x: Any, output: Any, *, mask: Any = None, weight: Any = None) -> tf.Tensor:
+        """Loss of each sample: the sum, or the mean, of its elements' losses.
+
+        Args:
+            x: Samples in model space, ``(batch, ...)``, of rank 2 or more.
+            output: What the model emits for them, of the same shape.
+            mask: bool, of the leading dimensions of ``x``: ``(batch, time)`` drops time steps, the shape of
+                ``x`` drops elements. Where it is False the element counts for nothing, NaN included, and the
+                mean is over those that are left. A sample with nothing left has loss 0.
+            weight: float, of the leading dimensions of ``x``. Multiplies the elements' losses; the mean
+                still divides by the number of elements, as Keras does.
+
+        Returns:
+            float tensor of shape ``(batch,)``.
+
+        Raises:
+            ValueError: If shapes differ or the rank is below 2. Nothing is broadcast.
+
+        Example:
+            >>> import tfae
+            >>> tfae.losses.SquaredError().per_sample([[0.0, 1.0, 2.0]], [[0.0, 2.0, 4.0]]).numpy()
+            array([5.], dtype=float32)
+        """
+        x, output = self._tensors(x, output)
+        axes = tuple(range(1, len(x.shape)))
+        if mask is None and weight is None:
+            total = self._sum(x, output, axes)
+        else:
+            if mask is not None:
+                mask = _spread(ops.convert_to_tensor(mask, "bool"), x, "mask")
+                # Blank both sides first: NaN · 0 is NaN, in the value as in the gradient.
+                zero = ops.zeros((), x.dtype)
+                x, output = ops.where(mask, x, zero), ops.where(mask, output, zero)
+            values = self.elementwise(x, output)
+            if weight is not None:
+                values = values * _spread(ops.convert_to_tensor(weight, values.dtype), x, "sample_weight")
+            if mask is not None:
+                values = ops.where(mask, values, ops.zeros((), values.dtype))
+            total = ops.sum(values, axis=axes)
+        if self.sample_reduction == "sum":
+            return total
+        kept = ops.ones_like(x) if mask is None else ops.cast(ops.broadcast_to(mask, ops.shape(x)), x.dtype)
+        return ops.divide_no_nan(total, ops.sum(kept, axis=axes))
+
+    def _sum(self, x: tf.Tensor, output: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
+        """``sum(elementwise(x, output))``, without an array for the gradient of the sum."""
+
+        @ops.custom_gradient
+        def summed(x: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+            value, derivative = self._value_and_derivative(x, output)
+
+            def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                upstream = ops.expand_dims(upstream, axes)
+                by_x, by_output = derivative()
+                return upstream * by_x, upstream * by_output
+
+            return ops.sum(value, axis=axes), gradient
+
+        return summed(x, output)
+
+    def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
+        """Loss of each sample, ``(batch,)``; what Keras asks a loss for."""
+        return self.per_sample(y_true, y_pred)
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
+        """Loss of the batch.
+
+        Keras would apply the mask of ``y_pred`` and every ``sample_weight`` to the per-sample losses, where a
+        mask over time steps no longer fits (https://github.com/keras-team/keras/issues/23228). Here masks
+        and weights of rank 2 or more act on the elements, and weights of shape ``(batch,)`` on the samples.
+
+        Args:
+            y_true: Samples, ``(batch, ...)``.
+            y_pred: Output of the model, of the same shape; its Keras mask, if any, is respected.
+            sample_weight: ``(batch,)``, or of the leading dimensions of ``y_true`` up to all of them.
+
+        Returns:
+            float scalar; ``(batch,)`` if ``reduction`` is None.
+
+        Raises:
+            ValueError: If a shape does not fit.
+        """
+        mask = getattr(y_pred, "_keras_mask", None)
+        y_true = ops.convert_to_tensor(y_true, self._compute_dtype)
+        weight = None
+        if sample_weight is not None:
+            sample_weight = ops.convert_to_tensor(sample_weight, self._compute_dtype)
+            if len(sample_weight.shape) > 1:
+                weight, sample_weight = sample_weight, None
+            elif len(sample_weight.shape) == 1:
+                _check_same_shape(sample_weight.shape, y_true.shape[:1], "sample_weight", "the batch, y_true.shape[:1]")
+        with keras.name_scope(self.name):
+            values = self.per_sample(y_true, y_pred, mask=mask, weight=weight)
+            return self._reduce(values, values, sample_weight)
+
+    def reconstruction(self, output: Any) -> tf.Tensor:
+        """Reconstruction x̂ in model space that the model's ``output`` stands for; same shape."""
+        return ops.convert_to_tensor(output, self._compute_dtype)
+
+    def floor(self, x: Any) -> tf.Tensor:
+        """Smallest per-sample loss that any reconstruction of ``x`` can reach, ``(batch,)``.
+
+        Zero, except for cross-entropy, whose floor is the entropy of ``x``.
+        """
+        x = ops.convert_to_tensor(x, self._compute_dtype)
+        return self._reduce_elements(self._elementwise_floor(x))
+
+    def _elementwise_floor(self, x: tf.Tensor) -> tf.Tensor:
+        return ops.zeros_like(x)
+
+    def _reduce_elements(self, values: tf.Tensor) -> tf.Tensor:
+        reduce = ops.sum if self.sample_reduction == "sum" else ops.mean
+        return reduce(values, axis=tuple(range(1, len(values.shape))))
+
+    def best_constant(self, x: Any) -> tf.Tensor:
+        """The one reconstruction that, given to all samples, has the least loss on ``x``.
+
+        Args:
+            x: Samples in model space, ``(num_samples, ...)``.
+
+        Returns:
+            float tensor of the shape of one sample, in model space: the mean for squared error and
+            cross-entropy, the median for absolute error, over the samples.
+        """
+        return ops.mean(ops.convert_to_tensor(x, self._compute_dtype), axis=0)
+
+    def get_config(self) -> dict[str, Any]:
+        """Configuration from which ``from_config`` builds an equal loss; ``dtype`` included."""
+        return {**super().get_config(), "sample_reduction": self.sample_reduction, "dtype": self.dtype}
+
+    def _tensors(self, x: Any, output: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """``x`` and ``output`` in the dtype of the computation, their shapes compared."""
+        x = ops.convert_to_tensor(x, self._compute_dtype)
+        output = ops.convert_to_tensor(output, self._compute_dtype)
+        _check_same_shape(x.shape, output.shape, "y_true", "y_pred")
+        if len(x.shape) < 2:
+            raise ValueError(
+                f"y_true: expected shape (batch, ...) of rank 2 or more; received {tuple(x.shape)}. Add an axis "
+                "to samples that are single numbers: x[:, None]."
+            )
+        if not (x.shape.is_fully_defined() and output.shape.is_fully_defined()):
+            # Dimensions unknown while tracing are compared when the graph runs. XLA drops the assertion, but
+            # refuses to reshape to another number of elements: either way nothing is broadcast.
+            same_shape = tf.debugging.assert_equal(
+                tf.shape(x), tf.shape(output), message="y_true and y_pred: expected equal shapes."
+            )
+            with tf.control_dependencies([same_shape]):
+                output = ops.reshape(output, ops.shape(x))
+        return x, output
+
+
+def _check_same_shape(first: Any, second: Any, first_name: str, second_name: str) -> None:
+    """Raise unless the shapes are equal wherever both are known."""
+    first, second = tf.TensorShape(first), tf.TensorShape(second)
+    if not first.is_compatible_with(second):
+        raise ValueError(
+            f"{first_name} and {second_name}: expected equal shapes; received {tuple(first)} and {tuple(second)}. "
+            "Nothing is broadcast: reshape one of them, or check which output the model is trained on."
+        )
+
+
+def _spread(coefficients: tf.Tensor, x: tf.Tensor, name: str) -> tf.Tensor:
+    """``coefficients`` of the leading dimensions of ``x``, with axes of length 1 for the dimensions that follow."""
+    rank = len(coefficients.shape)
+    _check_same_shape(coefficients.shape, x.shape[:rank], name, f"the leading dimensions y_true.shape[:{rank}]")
+    return ops.expand_dims(coefficients, tuple(range(rank, len(x.shape))))

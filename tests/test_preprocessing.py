@@ -1,0 +1,176 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from tfae import preprocessing
+from tfae.preprocessing import Preprocessing, fit
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 3)).astype("uint8")
+TABLE = np.random.default_rng(0).normal([5, -100], [0.1, 50], (50, 2))
+
+
+def test_unit_maps_uint8_images_by_their_dtype_whatever_the_samples_span():
+    scaled = fit("unit", IMAGES // 2, kind="image")(IMAGES)
+    assert scaled.dtype == "float32"
+    np.testing.assert_allclose(scaled, IMAGES / 255, rtol=1e-6)
+
+
+def test_a_declared_range_comes_before_that_of_the_dtype():
+    digits = np.array([[[[0], [8]], [[16], [4]]]], "uint8")
+    np.testing.assert_array_equal(fit("unit", digits, kind="image", value_range=(0, 16))(digits), digits / 16)
+
+
+def test_symmetric_maps_the_range_to_minus_one_and_one():
+    np.testing.assert_allclose(fit("symmetric", IMAGES, kind="image")(IMAGES), IMAGES / 127.5 - 1, atol=1e-6)
+
+
+def test_unit_is_fitted_per_column_of_a_table():
+    scaled = fit("unit", TABLE, kind="table")(TABLE).numpy()
+    np.testing.assert_array_equal(scaled.min(axis=0), [0, 0])
+    np.testing.assert_array_equal(scaled.max(axis=0), [1, 1])
+
+
+def test_unit_is_fitted_on_the_whole_of_float_images():
+    images = np.random.default_rng(0).normal(size=(5, 4, 4, 2))
+    scaled = fit("unit", images, kind="image")(images)
+    np.testing.assert_allclose(scaled, (images - images.min()) / (images.max() - images.min()), atol=1e-6)
+
+
+def test_standard_is_per_column_of_a_table():
+    expected = (TABLE - TABLE.mean(axis=0)) / TABLE.std(axis=0)
+    np.testing.assert_allclose(fit("standard", TABLE, kind="table")(TABLE), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_standard_is_per_channel_of_images_and_sequences():
+    images = IMAGES.astype("float64")
+    expected = (images - images.mean(axis=(0, 1, 2))) / images.std(axis=(0, 1, 2))
+    np.testing.assert_allclose(fit("standard", IMAGES, kind="image")(IMAGES), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_none_only_casts():
+    fitted = fit("none", TABLE, kind="table")
+    assert fitted(TABLE).dtype == "float32"
+    np.testing.assert_array_equal(fitted(TABLE), TABLE.astype("float32"))
+
+
+@pytest.mark.parametrize(
+    ("samples", "kind", "method", "expected"),
+    [
+        (IMAGES, "image", "unit", (0, 1)),
+        (IMAGES, "image", "symmetric", (-1, 1)),
+        (IMAGES, "image", "standard", None),
+        (IMAGES, "image", "none", (0, 255)),
+        (TABLE, "table", "none", None),
+    ],
+)
+def test_the_value_range_is_that_of_model_space(samples, kind, method, expected):
+    assert fit(method, samples, kind=kind).value_range == expected
+
+
+@pytest.mark.parametrize("method", ["unit", "symmetric", "none", "standard"])
+def test_every_pixel_value_comes_back_exactly(method):
+    pixels = np.arange(256, dtype="uint8").reshape(1, 16, 16, 1)
+    fitted = fit(method, pixels, kind="image")
+    returned = fitted.inverse(fitted(pixels)).numpy()
+    np.testing.assert_allclose(returned, pixels, atol=1e-4)
+    np.testing.assert_array_equal(np.rint(returned), pixels)
+
+
+def test_a_large_offset_costs_no_digits():
+    seconds = 1.7e9 + np.arange(1000.0)[:, None]  # One second is below the resolution of float32 here.
+    scaled = fit("standard", seconds, kind="table")(seconds).numpy()[:, 0]
+    expected = (np.arange(1000.0) - 499.5) / np.arange(1000.0).std()
+    np.testing.assert_allclose(scaled, expected, rtol=1e-5)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    hnp.arrays("float64", (6, 3), elements=st.floats(-1e6, 1e6), unique=True),
+    st.sampled_from(["unit", "symmetric", "standard"]),
+)
+def test_hypothesis_finds_no_table_that_does_not_come_back(table, method):
+    spread = np.ptp(table, axis=0)
+    if (spread < 1e-3 * np.abs(table).max(axis=0)).any():
+        return  # float32 in model space holds seven digits of the spread, not of the value.
+    fitted = fit(method, table, kind="table")
+    np.testing.assert_allclose(fitted.inverse(fitted(table)), table, rtol=1e-5, atol=1e-5 * np.abs(table).max())
+
+
+@pytest.mark.parametrize("method", ["unit", "standard"])
+def test_a_constant_column_is_named(method):
+    table = np.column_stack([np.arange(5.0), np.full(5, 7.0)])
+    with pytest.raises(ValueError, match=r"constant columns 'pressure'\. Leave them out"):
+        fit(method, table, kind="table", feature_names=["temperature", "pressure"])
+    assert fit("none", table, kind="table").method == "none"
+
+
+def test_a_constant_channel_is_named():
+    images = IMAGES.copy()
+    images[..., 2] = 9
+    with pytest.raises(ValueError, match="constant channels 2"):
+        fit("standard", images, kind="image")
+
+
+def test_an_unknown_method_is_an_error_that_lists_them():
+    with pytest.raises(ValueError, match=r'one of "unit" \(to \[0, 1\]\).*received \'minmax\''):
+        fit("minmax", TABLE, kind="table")
+
+
+def test_a_range_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"low < high; received \(1, 1\)"):
+        fit("unit", TABLE, kind="table", value_range=(1, 1))
+
+
+@pytest.mark.parametrize("kind", ["image", "table"])
+@pytest.mark.parametrize("method", preprocessing.METHODS)
+def test_the_configuration_builds_an_equal_layer(kind, method):
+    samples = IMAGES if kind == "image" else TABLE
+    fitted = fit(method, samples, kind=kind)
+    copy = Preprocessing.from_config(fitted.get_config())
+    np.testing.assert_array_equal(copy(samples), fitted(samples))
+    assert (copy.sample_dtype, copy.sample_shape, copy.value_range) == (
+        fitted.sample_dtype,
+        fitted.sample_shape,
+        fitted.value_range,
+    )
+
+
+def test_it_is_saved_inside_a_keras_model(tmp_path):
+    fitted = fit("standard", TABLE, kind="table")
+    inputs = keras.Input((2,), dtype="float64")
+    model = keras.Model(inputs, fitted(inputs))
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_allclose(keras.models.load_model(tmp_path / "model.keras")(TABLE), fitted(TABLE), rtol=1e-6)
+
+
+def test_it_stays_in_float32_under_a_mixed_policy():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        assert fit("standard", TABLE, kind="table")(TABLE).dtype == "float32"
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def test_it_maps_inside_a_tf_data_pipeline():
+    fitted = fit("unit", IMAGES, kind="image")
+    (batch,) = tf.data.Dataset.from_tensor_slices(IMAGES).batch(20).map(fitted)
+    np.testing.assert_array_equal(batch, fitted(IMAGES))
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "method"),
+    [
+        ("image", "uint8", "unit"),
+        ("image", "float32", "unit"),
+        ("table", "bool", "unit"),
+        ("table", "float64", "standard"),
+        ("sequence", "float32", "standard"),
+    ],
+)
+def test_each_kind_of_data_has_a_default(kind, dtype, method):
+    assert preprocessing.default_method(kind, dtype) == method

@@ -1,0 +1,219 @@
+"""Invertible scaling from data space (what the user gave) to model space (what the model trains on) and back.
+
+A fitted :class:`Preprocessing` is a Keras layer: it is saved beside the model, is part of every exported graph, and
+its inverse takes reconstructions back to the user's units.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any, final
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from keras import ops
+
+#: What the methods do, for error messages and the command line.
+METHODS = {
+    "unit": "to [0, 1]",
+    "symmetric": "to [-1, 1]",
+    "standard": "to mean 0 and standard deviation 1, per feature or per channel",
+    "none": "unchanged",
+}
+
+
+@final
+@keras.saving.register_keras_serializable(package="tfae")
+class Preprocessing(keras.layers.Layer):
+    """A fitted affine map: model space = (data space − offset) / scale. Made by :func:`fit`.
+
+    The arithmetic is in float64 where the data is wider than float32 can hold (float64, integers of 32 bits
+    and more), so that a large offset costs no digits; the result is float32.
+
+    Args:
+        method: ``"unit"``, ``"symmetric"``, ``"standard"`` or ``"none"``.
+        sample_shape: Shape of one sample, in data space as in model space.
+        sample_dtype: NumPy name of the data's own dtype, ``"uint8"`` for instance.
+        offset: Subtracted from the data; a number, or one per feature or channel (the last axis).
+        scale: What the data is divided by then; likewise, nowhere 0.
+        value_range: Model-space range ``(low, high)`` of data within the range that was declared or fitted;
+            None where it is not bounded.
+
+    Call arguments:
+        x: Samples in data space, ``(batch, *sample_shape)``, of any numeric dtype.
+
+    Returns:
+        float32 ``(batch, *sample_shape)``, in model space.
+
+    Example:
+        >>> images = np.array([[[[0], [51]], [[102], [255]]]], dtype="uint8")
+        >>> preprocessing = fit("unit", images, kind="image")
+        >>> preprocessing(images).numpy().ravel()
+        array([0. , 0.2, 0.4, 1. ], dtype=float32)
+        >>> preprocessing.inverse(preprocessing(images)).numpy().ravel().tolist()
+        [0.0, 51.0, 102.0, 255.0]
+    """
+
+    def __init__(
+        self,
+        method: str,
+        *,
+        sample_shape: Sequence[int],
+        sample_dtype: str,
+        offset: npt.ArrayLike = 0.0,
+        scale: npt.ArrayLike = 1.0,
+        value_range: tuple[float, float] | None = None,
+        name: str = "preprocessing",
+    ) -> None:
+        # Keras would cast float64 input to float32 before `call`, and to float16 under a mixed policy.
+        super().__init__(name=name, dtype="float32", autocast=False, trainable=False)
+        self.method = method
+        self.sample_shape = tuple(sample_shape)
+        self.sample_dtype = np.dtype(sample_dtype).name
+        self.offset = np.asarray(offset, "float64")
+        self.scale = np.asarray(scale, "float64")
+        self.value_range = None if value_range is None else (float(value_range[0]), float(value_range[1]))
+        wide = np.dtype(self.sample_dtype).itemsize > (4 if self.sample_dtype.startswith("float") else 2)
+        self._arithmetic_dtype = "float64" if wide else "float32"
+
+    def call(self, x: Any) -> tf.Tensor:
+        """Take samples from data space to model space."""
+        x = ops.cast(x, self._arithmetic_dtype)
+        return ops.cast((x - self._constant(self.offset)) / self._constant(self.scale), "float32")
+
+    def inverse(self, x: Any) -> tf.Tensor:
+        """Take samples back: data space = model space · scale + offset.
+
+        Args:
+            x: Samples or reconstructions in model space, ``(batch, *sample_shape)``.
+
+        Returns:
+            float32 ``(batch, *sample_shape)``, in data space. For integers below 2²⁴ the round trip is exact
+            after rounding; floats come back to float32 precision.
+        """
+        x = ops.cast(x, self._arithmetic_dtype)
+        return ops.cast(x * self._constant(self.scale) + self._constant(self.offset), "float32")
+
+    def _constant(self, value: np.ndarray) -> tf.Tensor:
+        return ops.convert_to_tensor(value, self._arithmetic_dtype)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """The shape stays as it is."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Configuration from which ``from_config`` builds an equal layer, JSON-able."""
+        return {
+            "name": self.name,
+            "method": self.method,
+            "sample_shape": list(self.sample_shape),
+            "sample_dtype": self.sample_dtype,
+            "offset": self.offset.tolist(),
+            "scale": self.scale.tolist(),
+            "value_range": None if self.value_range is None else list(self.value_range),
+        }
+
+
+def fit(
+    method: str,
+    samples: np.ndarray,
+    *,
+    kind: str,
+    value_range: tuple[float, float] | None = None,
+    feature_names: Sequence[str] | None = None,
+) -> Preprocessing:
+    """Fit a scaling to samples; to those of the training split, lest the test set leaks into the model.
+
+    Args:
+        method: ``"unit"`` maps the range of the data to [0, 1], ``"symmetric"`` to [−1, 1], ``"standard"``
+            subtracts the mean and divides by the standard deviation, ``"none"`` only casts to float32.
+            The ranges of tables are per column, those of images, sequences and others of the whole data;
+            ``"standard"`` is per column of a table and per channel (last axis) of everything else.
+        samples: Raw training samples, ``(num_samples, ...)``, numeric.
+        kind: ``"image"``, ``"sequence"``, ``"table"`` or ``"other"``.
+        value_range: Smallest and largest value that the data can take, in data space, where that is known;
+            the default for uint8 images is (0, 255), for booleans (0, 1), else what the samples span.
+        feature_names: Names of the columns of a table, for errors.
+
+    Returns:
+        The fitted layer.
+
+    Raises:
+        ValueError: If there is no such method, or the data is constant where it would be divided by its spread.
+
+    Example:
+        >>> table = np.array([[1.0, 10.0], [3.0, 30.0]])
+        >>> fit("standard", table, kind="table")(table).numpy().tolist()
+        [[-1.0, -1.0], [1.0, 1.0]]
+    """
+    if method not in METHODS:
+        choices = ", ".join(f'"{name}" ({effect})' for name, effect in METHODS.items())
+        raise ValueError(f"preprocessing: expected one of {choices}; received {method!r}.")
+    if value_range is None:
+        value_range = declared_range(kind, samples.dtype)
+    elif not value_range[0] < value_range[1]:
+        raise ValueError(f"value_range: expected (low, high) with low < high; received {value_range}.")
+    make = functools.partial(Preprocessing, method, sample_shape=samples.shape[1:], sample_dtype=samples.dtype.name)
+    if method == "none":
+        return make(value_range=value_range)
+    if method == "standard":
+        axis = tuple(range(samples.ndim - 1))
+        _refuse_constant(samples.min(axis), samples.max(axis), kind, feature_names)
+        return make(offset=samples.mean(axis, dtype="float64"), scale=samples.std(axis, dtype="float64"))
+    if value_range is not None:
+        low, high = (np.asarray(bound, "float64") for bound in value_range)
+    else:
+        per = 0 if kind == "table" else None
+        low, high = samples.min(per).astype("float64"), samples.max(per).astype("float64")
+        _refuse_constant(low, high, kind, feature_names)
+    if method == "unit":
+        return make(offset=low, scale=high - low, value_range=(0.0, 1.0))
+    return make(offset=(low + high) / 2, scale=(high - low) / 2, value_range=(-1.0, 1.0))
+
+
+def default_method(kind: str, dtype: npt.DTypeLike) -> str:
+    """The method that fits most data of a kind.
+
+    Args:
+        kind: ``"image"``, ``"sequence"``, ``"table"`` or ``"other"``.
+        dtype: Dtype of the raw data.
+
+    Example:
+        >>> default_method("image", "uint8"), default_method("table", "float64")
+        ('unit', 'standard')
+    """
+    if kind == "image" or np.dtype(dtype) == bool:
+        return "unit"  # Bounded on both sides: every loss applies, and pixels can be shown.
+    return "standard"  # Columns and channels of unlike units weigh alike in a sum over elements.
+
+
+def declared_range(kind: str, dtype: npt.DTypeLike) -> tuple[float, float] | None:
+    """The range that the data can take by its kind and dtype alone, in data space; None where they do not say.
+
+    Example:
+        >>> declared_range("image", "uint8")
+        (0.0, 255.0)
+    """
+    if np.dtype(dtype) == bool:
+        return (0.0, 1.0)
+    if kind == "image" and np.dtype(dtype) == np.uint8:
+        return (0.0, 255.0)
+    return None
+
+
+def _refuse_constant(low: Any, high: Any, kind: str, feature_names: Sequence[str] | None) -> None:
+    constant = np.flatnonzero(np.asarray(low) == np.asarray(high)).tolist()
+    if not constant:
+        return
+    if np.ndim(low) == 0:
+        where = f"the constant value {low}"
+    else:
+        names = [repr(feature_names[i]) if feature_names else str(i) for i in constant]
+        where = f"constant {'columns' if kind == 'table' else 'channels'} {', '.join(names)}"
+    raise ValueError(
+        f"preprocessing: expected data that varies in the training split; received {where}. Leave them out, or "
+        'use preprocessing="none".'
+    )

@@ -1,0 +1,142 @@
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfae import models
+from tfae.losses import BinaryCrossentropy, SquaredError
+
+BUILDERS = {"dense": models.dense, "convolutional": models.convolutional}
+each_builder = pytest.mark.parametrize("builder", BUILDERS.values(), ids=BUILDERS.keys())
+
+
+def images(shape, n=16):
+    return np.random.default_rng(0).random((n, *shape)).astype("float32")
+
+
+@pytest.mark.parametrize("shape", [(7,), (5, 3), (8, 8, 1), (3, 4, 5, 2)])
+def test_dense_models_reconstruct_samples_of_any_shape(shape):
+    model = models.dense(shape, latent_dim=3)
+    assert model.output_shape == (None, *shape)
+    assert model(images(shape)).shape == (16, *shape)
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 1), (5, 7, 2), (28, 28, 1), (29, 31, 3), (9, 4, 12), (4, 1), (101, 3)])
+def test_convolutional_models_reconstruct_every_size(shape):
+    model = models.convolutional(shape, latent_dim=3)
+    assert model.output_shape == (None, *shape)
+    assert model(images(shape)).shape == (16, *shape)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(4, 40), st.integers(4, 40), st.integers(1, 5), st.integers(1, 2))
+def test_hypothesis_finds_no_image_size_that_does_not_fit(height, width, channels, depth):
+    model = models.convolutional((height, width, channels), latent_dim=2, filters=(2,) * depth)
+    assert model.output_shape == (None, height, width, channels)
+
+
+@each_builder
+def test_encoder_and_decoder_work_alone_and_make_up_the_model(builder):
+    model = builder((8, 8, 1), latent_dim=5)
+    x = images((8, 8, 1))
+    code = model.get_layer("encoder")(x)
+    assert code.shape == (16, 5)
+    np.testing.assert_allclose(model.get_layer("decoder")(code), model(x), rtol=1e-5, atol=1e-6)
+
+
+@each_builder
+def test_plain_fit_lowers_the_loss(builder):
+    keras.utils.set_random_seed(0)
+    loss = BinaryCrossentropy(from_logits=True)
+    model = builder((8, 8, 1), latent_dim=4, output_activation=loss.output_activation)
+    model.compile("adam", loss=loss)
+    x = np.repeat((images((8, 8, 1), 4) > 0.5).astype("float32"), 16, axis=0)
+    history = model.fit(x, x, epochs=30, verbose=0).history["loss"]
+    assert history[-1] < 0.5 * history[0]
+
+
+@each_builder
+def test_the_output_activation_is_that_of_the_last_layer(builder):
+    model = builder((8, 8, 1), latent_dim=4, output_activation="sigmoid")
+    output = model(1e3 * images((8, 8, 1))).numpy()
+    assert output.min() >= 0
+    assert output.max() <= 1
+
+
+@each_builder
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_the_output_is_float32_under_mixed_policies(builder, policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = builder((8, 8, 1), latent_dim=4)
+        assert model.get_layer("encoder").compute_dtype == policy.removeprefix("mixed_")
+        assert model(images((8, 8, 1))).dtype == "float32"
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@each_builder
+def test_input_noise_corrupts_in_training_only(builder):
+    model = builder((8, 8, 1), latent_dim=4, input_noise=0.5)
+    x = images((8, 8, 1))
+    np.testing.assert_array_equal(model(x, training=False), model(x, training=False))
+    assert np.abs(model(x, training=True) - model(x, training=False)).max() > 1e-3
+
+
+def test_the_target_of_a_denoising_autoencoder_is_the_clean_sample():
+    # The identity has loss 0 without noise, and that of the noise with it, if the target is clean.
+    model = models.dense((1000,), latent_dim=1, widths=(), input_noise=0.5)
+    model.compile("sgd", loss=SquaredError(sample_reduction="mean"))
+    x = np.zeros((64, 1000), "float32")
+    np.testing.assert_allclose(model.evaluate(x, x, verbose=0), 0, atol=1e-12)
+    noisy = keras.Model(model.input, model.get_layer("input_noise").output)
+    np.testing.assert_allclose(np.std(noisy(x, training=True)), 0.5, rtol=0.05)
+
+
+@each_builder
+@pytest.mark.parametrize("batch", [4, 16])
+def test_the_code_penalty_is_summed_per_sample_and_averaged_over_the_batch(builder, batch):
+    model = builder((8, 8, 1), latent_dim=4, code_l1=0.25)
+    model.compile("sgd", loss=SquaredError())
+    x = images((8, 8, 1), batch)
+    code, output = model.get_layer("encoder")(x).numpy(), model(x).numpy()
+    expected = np.mean(np.sum((x - output) ** 2, axis=(1, 2, 3)) + 0.25 * np.abs(code).sum(axis=1))
+    np.testing.assert_allclose(model.evaluate(x, x, batch_size=batch, verbose=0), expected, rtol=1e-5)
+
+
+@each_builder
+def test_models_survive_a_keras_file(builder, tmp_path):
+    model = builder((9, 7, 2), latent_dim=4, input_noise=0.1, code_l1=0.1)
+    model.save(tmp_path / "model.keras")
+    x = images((9, 7, 2))
+    np.testing.assert_allclose(keras.models.load_model(tmp_path / "model.keras")(x), model(x), rtol=1e-6)
+
+
+def test_a_linear_autoencoder_has_no_hidden_layers():
+    model = models.dense((6,), latent_dim=2, widths=())
+    assert model.count_params() == 6 * 2 + 2 + 2 * 6 + 6
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: models.dense((8, None), latent_dim=2), r"shape: expected the positive dimensions.*\(8, None\)"),
+        (lambda: models.dense((), latent_dim=2), r"shape: expected the positive dimensions.*\(\)"),
+        (lambda: models.dense((8,), latent_dim=0), "latent_dim: expected a positive integer; received 0"),
+        (lambda: models.dense((8,), latent_dim=2, widths=(4, -1)), r"widths\[1\]: expected a positive integer"),
+        (lambda: models.dense((8,), latent_dim=2, input_noise=-1), "input_noise: expected a number ≥ 0; received -1"),
+        (lambda: models.dense((8,), latent_dim=2, code_l1=float("nan")), "code_l1: expected a number ≥ 0"),
+        (lambda: models.convolutional((28, 28), latent_dim=2, filters=()), "filters: expected one to 5 entries"),
+        (lambda: models.convolutional((3, 9, 1), latent_dim=2), r"sides of at least 4; received \(3, 9, 1\)"),
+        (lambda: models.convolutional((9,), latent_dim=2), r"\(height, width, channels\) or \(time, channels\)"),
+        (
+            lambda: models.convolutional((4, 4, 1), latent_dim=2, filters=(1,) * 4),
+            "expected one to 2 entries.*received 4",
+        ),
+    ],
+)
+def test_arguments_out_of_range_are_named(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()

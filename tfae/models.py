@@ -1,0 +1,225 @@
+"""Autoencoders as functional Keras models, with sub-models named "encoder" and "decoder".
+
+A model knows its shapes and its output activation, never its loss; `compile` brings the two together:
+
+    loss = tfae.losses.BinaryCrossentropy(from_logits=True)
+    autoencoder = tfae.models.dense(data.shape, latent_dim=16, output_activation=loss.output_activation)
+    autoencoder.compile(optimizer="adam", loss=loss)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, final
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+
+def dense(
+    shape: Sequence[int],
+    *,
+    latent_dim: int,
+    widths: Sequence[int] = (256, 128),
+    activation: str = "relu",
+    output_activation: str = "linear",
+    input_noise: float = 0.0,
+    code_l1: float = 0.0,
+) -> keras.Model:
+    """Fully connected autoencoder for samples of any shape.
+
+    Args:
+        shape: Shape of one sample, all dimensions known.
+        latent_dim: Width of the code.
+        widths: Units of the encoder's hidden layers, from input to code; the decoder mirrors them. Empty
+            for a linear autoencoder, which under squared error learns the principal subspace.
+        activation: Of the hidden layers.
+        output_activation: Of the last layer; take it from ``loss.output_activation``.
+        input_noise: Standard deviation, in model space, of Gaussian noise that is added to the input while
+            training only; the target stays clean (a denoising autoencoder).
+        code_l1: Weight of an L1 penalty on the code, Σ|z| per sample, averaged over the batch as the
+            reconstruction losses are.
+
+    Returns:
+        A functional model ``(batch, *shape)`` → ``(batch, *shape)``, float32 output under every policy. Its
+        layers ``encoder``, ``(batch, *shape)`` → ``(batch, latent_dim)``, and ``decoder`` are models and can
+        be used alone.
+
+    Raises:
+        ValueError: If a dimension, width or weight is out of its range.
+
+    Example:
+        >>> autoencoder = dense((8, 8, 1), latent_dim=16)
+        >>> autoencoder.get_layer("encoder").output_shape, autoencoder.output_shape
+        ((None, 16), (None, 8, 8, 1))
+
+    Reference:
+        Vincent et al., Extracting and Composing Robust Features with Denoising Autoencoders, ICML 2008.
+    """
+    shape = _checked_shape(shape)
+    _check_positive(latent_dim=latent_dim, **{f"widths[{i}]": width for i, width in enumerate(widths)})
+
+    inputs = keras.Input(shape, name="inputs")
+    x = layers.Flatten(name="flatten")(inputs)
+    for i, width in enumerate(widths):
+        x = layers.Dense(width, activation, name=f"hidden_{i}")(x)
+    encoder = keras.Model(inputs, layers.Dense(latent_dim, name="embedding")(x), name="encoder")
+
+    inputs = keras.Input((latent_dim,), name="embedding")
+    x = inputs
+    for i, width in enumerate(reversed(widths)):
+        x = layers.Dense(width, activation, name=f"hidden_{i}")(x)
+    x = layers.Dense(math.prod(shape), name="elements")(x)
+    x = layers.Reshape(shape, name="reshape")(x)
+    decoder = keras.Model(inputs, _output(x, output_activation), name="decoder")
+    return _join(encoder, decoder, "dense_autoencoder", input_noise, code_l1)
+
+
+def convolutional(
+    shape: Sequence[int],
+    *,
+    latent_dim: int,
+    filters: Sequence[int] = (32, 64),
+    kernel_size: int = 3,
+    activation: str = "relu",
+    output_activation: str = "linear",
+    input_noise: float = 0.0,
+    code_l1: float = 0.0,
+) -> keras.Model:
+    """Convolutional autoencoder for images ``(height, width, channels)`` and sequences ``(time, channels)``.
+
+    Each encoder layer halves the sides (rounding up) with stride 2; the decoder doubles them back, cropping
+    what an odd side has too much.
+
+    Args:
+        shape: Shape of one sample, every side at least 4, odd sides included.
+        latent_dim: Width of the code.
+        filters: Channels of the encoder's convolutions, from input to code; the decoder mirrors them.
+        kernel_size: Side of the convolution kernels.
+        activation: Of the hidden layers.
+        output_activation: Of the last layer; take it from ``loss.output_activation``.
+        input_noise: As in :func:`dense`.
+        code_l1: As in :func:`dense`.
+
+    Returns:
+        A functional model as from :func:`dense`.
+
+    Raises:
+        ValueError: If the shape is neither that of an image nor of a sequence, a side is below 4, or there
+            are more halvings than the sides have room for.
+
+    Example:
+        >>> convolutional((29, 31, 3), latent_dim=8).output_shape
+        (None, 29, 31, 3)
+        >>> convolutional((101, 2), latent_dim=4).output_shape
+        (None, 101, 2)
+    """
+    shape = _checked_shape(shape)
+    *sides, channels = shape
+    if len(sides) not in (1, 2) or min(sides) < 4:
+        raise ValueError(
+            "shape: expected (height, width, channels) or (time, channels) with sides of at least 4; received "
+            f"{shape}. Images without a channel axis need one (x[..., None]); models.dense takes every shape."
+        )
+    _check_positive(
+        latent_dim=latent_dim,
+        kernel_size=kernel_size,
+        **{f"filters[{i}]": width for i, width in enumerate(filters)},
+    )
+    if not filters or 2 ** (len(filters) - 1) >= min(sides):
+        raise ValueError(
+            f"filters: expected one to {math.ceil(math.log2(min(sides)))} entries, since each halves the smallest "
+            f"side, {min(sides)}; received {len(filters)}: {tuple(filters)}."
+        )
+    one_dimensional = len(sides) == 1
+    convolution = layers.Conv1D if one_dimensional else layers.Conv2D
+    transposed = layers.Conv1DTranspose if one_dimensional else layers.Conv2DTranspose
+    cropping = layers.Cropping1D if one_dimensional else layers.Cropping2D
+
+    pyramid = [sides]  # The sides after each halving.
+    inputs = keras.Input(shape, name="inputs")
+    x = inputs
+    for i, width in enumerate(filters):
+        x = convolution(width, kernel_size, 2, "same", activation=activation, name=f"convolution_{i}")(x)
+        pyramid.append([math.ceil(side / 2) for side in pyramid[-1]])
+    x = layers.Flatten(name="flatten")(x)
+    encoder = keras.Model(inputs, layers.Dense(latent_dim, name="embedding")(x), name="encoder")
+
+    inputs = keras.Input((latent_dim,), name="embedding")
+    x = layers.Dense(math.prod(pyramid[-1]) * filters[-1], activation, name="hidden")(inputs)
+    x = layers.Reshape((*pyramid[-1], filters[-1]), name="reshape")(x)
+    for i, width in enumerate(reversed(filters)):
+        x = transposed(width, kernel_size, 2, "same", activation=activation, name=f"transposed_convolution_{i}")(x)
+        larger, smaller = pyramid[-i - 2], pyramid[-i - 1]
+        excess = [(0, 2 * small - large) for large, small in zip(larger, smaller, strict=True)]
+        if any(end for _, end in excess):
+            x = cropping(excess[0] if one_dimensional else excess, name=f"crop_{i}")(x)
+    x = convolution(channels, kernel_size, 1, "same", name="elements")(x)
+    decoder = keras.Model(inputs, _output(x, output_activation), name="decoder")
+    return _join(encoder, decoder, "convolutional_autoencoder", input_noise, code_l1)
+
+
+@final
+@keras.saving.register_keras_serializable(package="tfae")
+class CodePenalty(layers.Layer):
+    """Passes the code on and adds ``l1`` · Σ|z| per sample, averaged over the batch, to the loss.
+
+    Keras's own activity regularizers sum over the batch, so that their weight would grow with the batch size.
+
+    Args:
+        l1: Weight of the penalty, ≥ 0.
+        **kwargs: As for every Keras layer.
+    """
+
+    def __init__(self, l1: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.l1 = l1
+
+    def call(self, code: tf.Tensor) -> tf.Tensor:
+        """Return ``code``, ``(batch, latent_dim)``, as it is."""
+        per_sample = ops.sum(ops.abs(ops.cast(code, "float32")), axis=-1)
+        self.add_loss(self.l1 * ops.mean(per_sample))
+        return code
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """The shape stays as it is."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Configuration from which ``from_config`` builds an equal layer."""
+        return {**super().get_config(), "l1": self.l1}
+
+
+def _output(x: tf.Tensor, activation: str) -> tf.Tensor:
+    # float32 under mixed policies too: half-precision outputs lose digits in the loss and can not be served.
+    return layers.Activation(activation, dtype="float32", name="output")(x)
+
+
+def _join(encoder: keras.Model, decoder: keras.Model, name: str, input_noise: float, code_l1: float) -> keras.Model:
+    """The autoencoder of the two, with what happens between them in training."""
+    for argument, value in (("input_noise", input_noise), ("code_l1", code_l1)):
+        if not value >= 0:
+            raise ValueError(f"{argument}: expected a number ≥ 0; received {value!r}.")
+    inputs = keras.Input(encoder.input_shape[1:], name="inputs")
+    x = inputs
+    if input_noise:
+        x = layers.GaussianNoise(input_noise, name="input_noise")(x)
+    x = encoder(x)
+    if code_l1:
+        x = CodePenalty(code_l1, name="code_penalty")(x)
+    return keras.Model(inputs, decoder(x), name=name)
+
+
+def _checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    shape = tuple(shape)
+    if not shape or not all(isinstance(side, int) and side > 0 for side in shape):
+        raise ValueError(f"shape: expected the positive dimensions of one sample, without the batch; received {shape}.")
+    return shape
+
+
+def _check_positive(**arguments: int) -> None:
+    for name, value in arguments.items():
+        if not (isinstance(value, int) and value > 0):
+            raise ValueError(f"{name}: expected a positive integer; received {value!r}.")

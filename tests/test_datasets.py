@@ -1,0 +1,279 @@
+"""load() from a source to pipelines that Keras trains on."""
+
+import json
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import sklearn.datasets
+import tensorflow as tf
+
+from tfae import datasets
+from tfae.datasets import Data, load
+
+
+def numbered(num_samples: int, dtype: str = "float32") -> np.ndarray:
+    """Samples that are all different: 0, 1, 2, …"""
+    return np.arange(num_samples, dtype=dtype).reshape(-1, 1)
+
+
+def values(dataset: tf.data.Dataset) -> list[float]:
+    return np.concatenate([x for x, _ in dataset.as_numpy_iterator()]).ravel().tolist()
+
+
+@pytest.fixture(scope="module")
+def digits() -> Data:
+    return load("digits", seed=0)
+
+
+def test_digits_are_scikit_learns_images_in_their_own_range(digits: Data) -> None:
+    bunch = sklearn.datasets.load_digits()
+    assert (digits.name, digits.kind, digits.shape) == ("digits", "image", (8, 8, 1))
+    assert digits.value_range == (0.0, 16.0)
+    assert [len(samples) for samples in digits.raw] == [1438, 179, 180]
+    part = datasets.open_source("digits").parts["all"]
+    images, labels = part.read()
+    assert part.num_samples == 1797
+    assert images.dtype == np.uint8
+    np.testing.assert_array_equal(images[..., 0], bunch.images)
+    np.testing.assert_array_equal(labels, bunch.target)
+
+
+@pytest.mark.parametrize("name", ["breast_cancer", "wine", "diabetes"])
+def test_tables_of_scikit_learn_come_bit_for_bit_with_their_names(name: str) -> None:
+    bunch = getattr(sklearn.datasets, f"load_{name}")()
+    source = datasets.open_source(name)
+    samples, labels = source.parts["all"].read()
+    assert (source.kind, source.dtype, source.shape) == ("table", "float64", bunch.data.shape[1:])
+    assert source.feature_names == tuple(bunch.feature_names)
+    np.testing.assert_array_equal(samples, bunch.data)
+    np.testing.assert_array_equal(labels, bunch.target)
+
+
+def test_every_split_is_pairs_of_x_and_x_in_model_space(digits: Data) -> None:
+    for split, raw in (
+        (digits.train, digits.raw.train),
+        (digits.validation, digits.raw.validation),
+        (digits.test, digits.raw.test),
+    ):
+        batches = list(split.as_numpy_iterator())
+        for x, target in batches:
+            assert x.dtype == np.float32
+            np.testing.assert_array_equal(x, target)
+        assert int(split.cardinality()) == len(batches)
+        assert sum(len(x) for x, _ in batches) == len(raw)
+        assert max(x.max() for x, _ in batches) == 1.0
+        assert min(x.min() for x, _ in batches) == 0.0
+    assert digits.raw.train.dtype == np.uint8
+    assert digits.preprocessing.value_range == (0, 1)
+
+
+def test_validation_and_test_keep_the_stored_order(digits: Data) -> None:
+    for split, raw in ((digits.validation, digits.raw.validation), (digits.test, digits.raw.test)):
+        x = np.concatenate([x for x, _ in split.as_numpy_iterator()])
+        np.testing.assert_allclose(x, raw / 16, rtol=1e-6)
+
+
+def test_labels_belong_to_their_samples(digits: Data) -> None:
+    bunch = sklearn.datasets.load_digits()
+    label_of = {
+        image.astype(np.uint8).tobytes(): label for image, label in zip(bunch.images, bunch.target, strict=True)
+    }
+    assert digits.labels is not None
+    for samples, labels in zip(digits.raw, digits.labels, strict=True):
+        assert [label_of[sample.tobytes()] for sample in samples] == labels.tolist()
+
+
+def test_training_order_is_one_frozen_permutation_per_epoch_whatever_the_global_seed() -> None:
+    for global_seed in (1, 2):
+        keras.utils.set_random_seed(global_seed)
+        data = load(numbered(50), seed=3, batch_size=7, preprocessing="none")
+        for epoch in range(3):
+            order = np.random.RandomState([3, epoch]).permutation(40)
+            assert values(data.train) == data.raw.train[order].ravel().tolist()
+
+
+def test_the_same_seed_gives_the_same_splits_and_another_seed_others() -> None:
+    first, again, other = (load(numbered(100), seed=seed) for seed in (5, 5, 6))
+    for split, same in zip(first.raw, again.raw, strict=True):
+        np.testing.assert_array_equal(split, same)
+    assert first.raw.test.tolist() != other.raw.test.tolist()
+
+
+def test_no_sample_is_in_two_splits_even_where_samples_repeat() -> None:
+    samples = np.random.RandomState(0).randint(0, 30, (500, 1))
+    data = load(samples, preprocessing="none")
+    train, validation, test = (set(split.ravel().tolist()) for split in data.raw)
+    assert not train & validation | train & test | validation & test
+    assert sum(map(len, data.raw)) == 500
+
+
+def test_keras_fits_and_shows_the_number_of_batches(capsys: pytest.CaptureFixture[str]) -> None:
+    data = load(numbered(100), batch_size=32, preprocessing="standard")
+    model = keras.Sequential([keras.Input(data.shape), keras.layers.Dense(1)])
+    model.compile(optimizer="sgd", loss="mse")
+    history = model.fit(data.train, validation_data=data.validation, epochs=2, verbose=1, shuffle=False)
+    assert len(history.history["val_loss"]) == 2
+    assert "3/3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    ["bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64"],
+)
+def test_every_numeric_dtype_stays_as_it_is_in_memory(dtype: str) -> None:
+    samples = np.random.RandomState(0).randint(0, 2, (40, 6)).astype(dtype)
+    data = load(samples, preprocessing="none")
+    assert data.raw.train.dtype == dtype
+    x, _ = next(iter(data.test))
+    np.testing.assert_array_equal(x.numpy(), data.raw.test.astype("float32"))
+
+
+def test_raw_samples_can_not_be_changed_under_the_pipeline() -> None:
+    data = load(numbered(100))
+    with pytest.raises(ValueError, match="read-only"):
+        data.raw.train[0] = 7
+
+
+def test_own_test_split_is_kept_and_validation_is_carved_from_training() -> None:
+    data = load((numbered(90), numbered(110)[100:]), preprocessing="none", splits=(0.6, 0.3, 0.1))
+    assert [len(split) for split in data.raw] == [60, 30, 10]
+    assert data.raw.test.ravel().tolist() == list(range(100, 110))
+
+
+def test_own_validation_split_is_kept() -> None:
+    parts = {"train": numbered(50), "validation": numbered(60)[50:], "test": numbered(70)[60:]}
+    data = load(parts, preprocessing="none")
+    assert [split.ravel().tolist() for split in data.raw] == [part.ravel().tolist() for part in parts.values()]
+
+
+def test_training_samples_that_are_also_in_the_own_test_split_are_left_out() -> None:
+    with pytest.warns(UserWarning, match="left 5 samples of 'array' out of its training and validation splits"):
+        data = load((numbered(50), numbered(55)[45:]), preprocessing="none")
+    assert not {*data.raw.train.ravel(), *data.raw.validation.ravel()} & set(data.raw.test.ravel())
+    assert [sum(map(len, data.raw)), len(data.raw.test)] == [55, 10]
+
+
+def test_labels_of_own_splits_lose_what_their_samples_lose(tmp_path: Any) -> None:
+    path = tmp_path / "own.npz"
+    train, test = numbered(50), numbered(55)[45:]
+    np.savez(path, x_train=train, y_train=train[:, 0], x_test=test, y_test=test[:, 0])
+    with pytest.warns(UserWarning, match="left 5 samples"):
+        data = load(path, preprocessing="none")
+    assert data.labels is not None
+    for samples, labels in zip(data.raw, data.labels, strict=True):
+        assert samples.ravel().tolist() == labels.tolist()
+
+
+def test_preprocessing_is_fitted_on_the_training_split_only() -> None:
+    data = load(numbered(100), preprocessing="standard")
+    x = np.array(values(data.train))
+    assert abs(x.mean()) < 1e-5
+    assert abs(x.std() - 1) < 1e-5
+    expected = (data.raw.test - data.raw.train.mean()) / data.raw.train.std()
+    np.testing.assert_allclose(values(data.test), expected.ravel(), rtol=1e-4)
+
+
+def test_a_declared_value_range_decides_the_scale() -> None:
+    data = load(numbered(101), preprocessing="unit", value_range=(0, 200))
+    assert data.value_range == (0.0, 200.0)
+    assert max(values(data.train) + values(data.validation) + values(data.test)) == 0.5
+
+
+def test_uint8_images_get_a_channel_axis_and_all_their_range() -> None:
+    data = load(np.random.RandomState(0).randint(0, 9, (20, 5, 7)).astype("uint8"))
+    assert (data.kind, data.shape, data.value_range) == ("image", (5, 7, 1), (0, 255))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seed": -1}, r"expected seed to be an integer in \[0, 2\*\*32\); received seed=-1"),
+        ({"seed": 1.5}, "received seed=1.5"),
+        ({"batch_size": 0}, "expected batch_size to be an integer of at least 1; received batch_size=0"),
+        ({"splits": (0.8, 0.1, 0.2)}, r"that sum to 1; received splits=\(0.8, 0.1, 0.2\)"),
+        ({"splits": (0.9, 0.1, 0.0)}, "three positive fractions"),
+        ({"splits": (0.5, 0.5)}, "three positive fractions"),
+        ({"value_range": (1, 0)}, r"expected value_range to be \(low, high\) with low < high"),
+        ({"value_range": (0, 50)}, r"expected values within value_range=\(0, 50\); received values from 0.0 to 99.0"),
+        ({"preprocessing": "units"}, "preprocessing: expected one of"),
+        ({"label": "x"}, "expected label= only where it applies; received label='x' with an array"),
+        ({"key": "x"}, "received key='x' with an array"),
+        ({"feature": "x"}, "received feature='x' with an array"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named(arguments: dict[str, Any], message: str) -> None:
+    samples = numbered(100)
+    samples[0], samples[-1] = 0, 99
+    with pytest.raises(ValueError, match=message):
+        load(samples, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (np.ones((50, 3)), "received 1.0 as every value of all 50 samples"),
+        (np.zeros((0, 3)), r"expected the array to hold at least one value; received shape \(0, 3\)"),
+        (np.zeros((9, 0)), r"received shape \(9, 0\)"),
+        (np.zeros((1, 3)), "expected at least 3 different samples, one for each split; received 1 different among 1"),
+        (np.eye(2), "received 2 different among 2"),
+        (np.tile(np.eye(2), (50, 1)), "received 2 different among 100"),
+        (np.arange(5.0), r"expected the array to have a sample axis and at least one more; received shape \(5,\)"),
+        (np.array([["a"], ["b"]]), "expected the array to hold numbers"),
+        (np.array([[1j], [2]]), "received dtype complex128"),
+        (np.array([[None], [2]]), "received dtype object"),
+        ([[1, 2], [3]], "expected the array to be an array of samples of one shape"),
+        ([np.zeros((2, 2)), np.zeros((2, 3))], "expected the array to be an array of samples of one shape"),
+    ],
+)
+def test_what_can_not_be_trained_on_is_refused(samples: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load(samples)
+
+
+@pytest.mark.parametrize(("value", "shown"), [(np.nan, "an empty cell or NaN"), (np.inf, "inf"), (-np.inf, "-inf")])
+def test_values_that_are_not_finite_are_located(value: float, shown: str) -> None:
+    table = np.random.RandomState(0).rand(5000, 3)
+    table[4500, 2] = value
+    with pytest.raises(ValueError, match=f"received {shown} in column 2, row 4500"):
+        load(table)
+    sequences = np.random.RandomState(0).rand(20, 4, 3).astype("float16")
+    sequences[7, 1, 2] = value
+    with pytest.raises(ValueError, match=rf"received {shown} in sample 7 at \(1, 2\)"):
+        load(sequences)
+
+
+def test_a_constant_column_is_refused_where_it_would_be_divided_by_its_spread() -> None:
+    table = np.random.RandomState(0).rand(50, 3)
+    table[:, 1] = 4
+    with pytest.raises(ValueError, match="constant columns 1"):
+        load(table)
+
+
+def test_loading_warns_of_nothing_and_prints_nothing(capfd: pytest.CaptureFixture[str], tmp_path: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load("wine", data_dir=tmp_path)
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err == ""
+
+
+def test_the_description_holds_the_arguments_that_load_the_same_again(digits: Data) -> None:
+    description = json.loads(json.dumps(digits.describe()))
+    assert description["num_samples"] == {"train": 1438, "validation": 179, "test": 180}
+    again = load(**description["arguments"])
+    np.testing.assert_array_equal(again.raw.test, digits.raw.test)
+    assert load(numbered(20)).describe()["arguments"] is None
+
+
+def test_a_stream_feeds_all_samples_in_stored_order_and_model_space(digits: Data) -> None:
+    source = datasets.open_source("digits")
+    batches = list(datasets.stream(source, digits.preprocessing, batch_size=500))
+    assert [len(x) for x, _ in batches] == [500, 500, 500, 297]
+    images = sklearn.datasets.load_digits().images
+    np.testing.assert_array_equal(np.concatenate([x for x, _ in batches])[..., 0], (images / 16).astype("float32"))
+    with pytest.raises(ValueError, match=r"expected samples of shape \(8, 8, 1\); received 'wine'"):
+        datasets.stream(datasets.open_source("wine"), digits.preprocessing)

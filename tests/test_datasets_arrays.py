@@ -1,0 +1,147 @@
+""".npy and .npz files, and what arrays are by their rank."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tfae.datasets import load, open_source
+
+RANDOM = np.random.RandomState(0)
+TABLE = RANDOM.rand(40, 3).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("samples", "kind", "shape"),
+    [
+        (TABLE, "table", (3,)),
+        (RANDOM.rand(9, 20, 2), "sequence", (20, 2)),
+        (RANDOM.randint(0, 9, (9, 20, 2)).astype("uint8"), "image", (20, 2, 1)),
+        (RANDOM.rand(9, 8, 6, 3), "image", (8, 6, 3)),
+        (RANDOM.rand(9, 4, 8, 6, 3), "other", (4, 8, 6, 3)),
+        (TABLE.tolist(), "table", (3,)),
+    ],
+)
+def test_the_rank_of_an_array_says_what_it_is(samples: Any, kind: str, shape: tuple[int, ...]) -> None:
+    source = open_source(samples)
+    assert (source.kind, source.shape, source.feature_names) == (kind, shape, None)
+    read, labels = source.parts["all"].read()
+    np.testing.assert_array_equal(read.reshape(np.shape(samples)), samples)
+    assert labels is None
+
+
+def test_a_npy_file_is_streamed_as_it_is_stored(tmp_path: Path) -> None:
+    np.save(tmp_path / "table.npy", TABLE)
+    source = open_source(tmp_path / "table.npy")
+    assert (source.name, source.dtype, source.parts["all"].num_samples) == ("table", "float32", 40)
+    batches = [samples for samples, _ in source.parts["all"].batches(16)]
+    assert [len(batch) for batch in batches] == [16, 16, 8]
+    np.testing.assert_array_equal(np.concatenate(batches), TABLE)
+
+
+def test_the_byte_order_of_another_machine_is_read(tmp_path: Path) -> None:
+    np.save(tmp_path / "big.npy", TABLE.astype(">f4"))
+    data = load(str(tmp_path / "big.npy"), preprocessing="none")
+    assert data.raw.train.dtype == np.dtype("float32")
+    np.testing.assert_array_equal(data.raw.train, load(TABLE).raw.train)
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    [
+        (["anything"], ["all"]),
+        (["x", "y"], ["all"]),
+        (["X", "y"], ["all"]),
+        (["x_train", "y_train", "x_test", "y_test"], ["train", "test"]),
+        (["x_train", "x_test"], ["train", "test"]),
+        (["x_train", "y_train", "x_val", "y_val", "x_test", "y_test"], ["train", "validation", "test"]),
+        (["train", "test"], ["train", "test"]),
+        (["train", "validation", "test"], ["train", "validation", "test"]),
+    ],
+)
+def test_npz_archives_are_known_by_their_usual_keys(tmp_path: Path, names: list[str], parts: list[str]) -> None:
+    arrays: dict[str, Any] = {name: np.arange(40) if name.startswith("y") else TABLE for name in names}
+    np.savez(tmp_path / "archive.npz", **arrays)
+    source = open_source(tmp_path / "archive.npz")
+    assert list(source.parts) == parts
+    has_labels = any(name.startswith("y") for name in names)
+    for part in source.parts.values():
+        samples, labels = part.read()
+        np.testing.assert_array_equal(samples, TABLE)
+        assert (labels is not None) == has_labels
+        if labels is not None:
+            assert labels.tolist() == list(range(40))
+
+
+def test_key_takes_one_array_of_an_archive(tmp_path: Path) -> None:
+    np.savez(tmp_path / "archive.npz", first=TABLE, second=TABLE + 1)
+    samples, _ = open_source(tmp_path / "archive.npz", key="second").parts["all"].read()
+    np.testing.assert_array_equal(samples, TABLE + 1)
+
+
+def test_unclear_and_unknown_keys_are_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "archive.npz", first=TABLE, second=TABLE)
+    with pytest.raises(
+        ValueError, match=r"received 'first', 'second' in .*archive.npz'; name the one to take with key="
+    ):
+        open_source(tmp_path / "archive.npz")
+    with pytest.raises(ValueError, match=r"received 'secnd'; did you mean 'second'\?"):
+        open_source(tmp_path / "archive.npz", key="secnd")
+
+
+def test_labels_must_be_as_many_as_samples(tmp_path: Path) -> None:
+    np.savez(tmp_path / "archive.npz", X=TABLE, y=np.arange(39))
+    with pytest.raises(ValueError, match=r"expected one label for each of the 40 samples .* shape \(39,\)"):
+        open_source(tmp_path / "archive.npz")
+
+
+def test_labels_in_a_column_of_their_own_are_flattened(tmp_path: Path) -> None:
+    np.savez(tmp_path / "archive.npz", X=TABLE, y=np.arange(40).reshape(-1, 1))
+    _, labels = open_source(tmp_path / "archive.npz").parts["all"].read()
+    assert labels is not None
+    assert labels.shape == (40,)
+
+
+def test_parts_of_different_shape_or_dtype_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"expected array 'test' to be like the other parts, float32 .* shape \(3,\)"):
+        open_source((TABLE, TABLE[:, :2]))
+    with pytest.raises(ValueError, match="received float64 samples"):
+        open_source((TABLE, TABLE.astype("float64")))
+
+
+def test_tuples_and_dicts_that_are_no_splits_are_refused() -> None:
+    with pytest.raises(ValueError, match="received 4 elements; a list of samples is"):
+        open_source((TABLE,) * 4)
+    with pytest.raises(ValueError, match=r"received \['train', 'dev', 'test'\]"):
+        open_source({"train": TABLE, "dev": TABLE, "test": TABLE})
+
+
+def test_pickles_and_broken_files_are_never_opened(tmp_path: Path) -> None:
+    np.save(tmp_path / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    np.savez(tmp_path / "objects.npz", x=np.array([{"a": 1}], dtype=object))
+    (tmp_path / "text.npy").write_text("hello")
+    (tmp_path / "text.npz").write_text("hello")
+    (tmp_path / "array.npz").write_bytes((tmp_path / "objects.npy").read_bytes())
+    (tmp_path / "empty.npy").touch()
+    (tmp_path / "empty.npz").touch()
+    np.savez(tmp_path / "cut.npz", x=TABLE)
+    whole = (tmp_path / "cut.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    for name in ("objects.npy", "text.npy", "empty.npy"):
+        with pytest.raises(ValueError, match=f"expected a .npy file of numbers; received '.*{name}'"):
+            open_source(tmp_path / name)
+    for name in ("objects.npz", "text.npz", "empty.npz", "cut.npz", "array.npz"):
+        with pytest.raises(ValueError, match=f"expected a .npz archive of numbers; received '.*{name}'"):
+            open_source(tmp_path / name)
+
+
+def test_the_real_anomaly_sets_come_with_their_labels(real_data: Path) -> None:
+    path = real_data / "adbench" / "38_thyroid.npz"
+    with np.load(path) as archive:
+        samples, labels = archive["X"], archive["y"]
+    data = load(path)
+    assert data.labels is not None
+    assert (data.name, data.kind, data.shape) == ("38_thyroid", "table", samples.shape[1:])
+    assert sum(map(len, data.raw)) == len(samples)
+    assert sum(map(np.sum, data.labels)) == labels.sum()

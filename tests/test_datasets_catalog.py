@@ -1,0 +1,308 @@
+"""Data sets by name: prepared once, staged from their original files, or refused within seconds."""
+
+import gzip
+import hashlib
+import http.server
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download import checksums
+
+from tfae.datasets import load, open_source
+from tfae.datasets.originals import unreachable_hosts
+from tfae.datasets.scikit_learn import ScikitLearn
+
+URL = "https://nowhere.invalid/shapes/shapes.npy.gz"
+slow = pytest.mark.skipif("TFAE_SLOW" not in os.environ, reason="takes half a minute; TFAE_SLOW=1 runs it")
+IMAGES = np.random.RandomState(0).randint(0, 256, (40, 6, 5, 3), dtype="uint8")
+
+
+class Shapes(tfds.core.GeneratorBasedBuilder):
+    """A data set with one original file, an own test split, and features of many kinds."""
+
+    VERSION = tfds.core.Version("2.1.0")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(6, 5, 3)),
+                    "label": tfds.features.ClassLabel(num_classes=4),
+                    "mask": tfds.features.Tensor(shape=(6, 5), dtype=np.bool_),
+                    "floats": tfds.features.Tensor(shape=(2, 3), dtype=np.float32),
+                    "zipped": tfds.features.Tensor(shape=(3,), dtype=np.int32, encoding=tfds.features.Encoding.ZLIB),
+                    "ragged": tfds.features.Tensor(shape=(None,), dtype=np.int64),
+                    "text": tfds.features.Text(),
+                }
+            ),
+            supervised_keys=("image", "label"),
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        path = dl_manager.download_and_extract(URL)
+        return {"train": self._generate_examples(path, 0, 30), "test": self._generate_examples(path, 30, 40)}
+
+    def _generate_examples(self, path: Any, start: int, stop: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        images = np.load(path)
+        for index in range(start, stop):
+            yield (
+                index,
+                {
+                    "image": images[index],
+                    "label": index % 4,
+                    "mask": images[index, ..., 0] > 99,
+                    "floats": (images[index, :2, 0] / 7).astype("float32"),
+                    "zipped": images[index, 0, 0].astype("int32"),
+                    "ragged": np.arange(index),
+                    "text": str(index),
+                },
+            )
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("originals")
+    np.save(folder / "shapes.npy", IMAGES)
+    (folder / "shapes.npy.gz").write_bytes(gzip.compress((folder / "shapes.npy").read_bytes(), mtime=0))
+    info = checksums.compute_url_info(folder / "shapes.npy.gz")
+    Shapes.url_infos = {URL: info}
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(originals: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data_dir = tmp_path_factory.mktemp("prepared")
+    open_source("shapes", originals=originals, data_dir=data_dir)
+    return data_dir
+
+
+def test_a_staged_data_set_is_read_bit_for_bit_in_stored_order(prepared: Path) -> None:
+    source = open_source("shapes", data_dir=prepared)
+    assert (source.name, source.kind, source.shape, source.dtype) == ("shapes", "image", (6, 5, 3), "uint8")
+    assert {name: part.num_samples for name, part in source.parts.items()} == {"train": 30, "test": 10}
+    for name, start, stop in (("train", 0, 30), ("test", 30, 40)):
+        samples, labels = source.parts[name].read()
+        assert labels is not None
+        np.testing.assert_array_equal(samples, IMAGES[start:stop])
+        assert labels.tolist() == [index % 4 for index in range(start, stop)]
+    assert [len(samples) for samples, _ in source.parts["train"].batches(13)] == [13, 13, 4]
+
+
+def test_nothing_is_left_behind_but_the_data_set(prepared: Path) -> None:
+    assert [path.name for path in prepared.iterdir()] == ["shapes"]
+
+
+@pytest.mark.parametrize(
+    ("feature", "kind", "expected"),
+    [
+        ("mask", "sequence", IMAGES[30:, ..., 0] > 99),
+        ("floats", "sequence", (IMAGES[30:, :2, 0] / 7).astype("float32")),
+        ("zipped", "table", IMAGES[30:, 0, 0].astype("int32")),
+    ],
+)
+def test_other_features_can_be_x(prepared: Path, feature: str, kind: str, expected: np.ndarray) -> None:
+    source = open_source("shapes", data_dir=prepared, feature=feature)
+    samples, labels = source.parts["test"].read()
+    assert (source.kind, source.dtype, samples.dtype) == (kind, expected.dtype, expected.dtype)
+    np.testing.assert_array_equal(samples, expected)
+    assert labels is not None
+    assert labels.tolist() == [index % 4 for index in range(30, 40)]
+
+
+@pytest.mark.parametrize(
+    ("feature", "message"),
+    [
+        ("imag", "received 'imag'; did you mean 'image'"),
+        ("text", "expected feature 'text' of 'shapes' to hold numbers"),
+        ("ragged", r"expected samples of one shape; received \(None,\) for feature 'ragged'"),
+        ("label", "received the number 'label'"),
+    ],
+)
+def test_features_that_can_not_be_x_are_refused(prepared: Path, feature: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        open_source("shapes", data_dir=prepared, feature=feature)
+
+
+@pytest.mark.parametrize("name", ["shapes:2.1.0", "shapes:2.*.*", "shapes:2.*", "shapes:2"])
+def test_versions_can_be_partly_named(prepared: Path, name: str) -> None:
+    assert open_source(name, data_dir=prepared).parts["test"].num_samples == 10
+
+
+def test_a_version_that_is_not_there_is_refused(prepared: Path) -> None:
+    with pytest.raises(ValueError, match=r"received 'shapes:3.\*'.*only: 2.1.0"):
+        open_source("shapes:3.*", data_dir=prepared)
+
+
+def test_a_missing_original_file_is_named_with_its_size(originals: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"original files of 'shapes' in .*; missing: shapes.npy.gz \(.* KiB, https://"
+    ):
+        open_source("shapes", originals=tmp_path, data_dir=tmp_path / "data")
+
+
+def test_a_wrong_original_file_is_named_with_what_was_expected(originals: Path, tmp_path: Path) -> None:
+    right = (originals / "shapes.npy.gz").read_bytes()
+    expected = hashlib.sha256(right).hexdigest()
+    wrong = tmp_path / "shapes.npy.gz"
+    wrong.write_bytes(right[:-1] + b"x")
+    with pytest.raises(
+        ValueError, match=f"'shapes.npy.gz' .* {len(right)} bytes and sha256 {expected}; received sha256"
+    ):
+        open_source("shapes", originals=tmp_path, data_dir=tmp_path / "data")
+    wrong.write_bytes(right[:-1])
+    with pytest.raises(ValueError, match=f"sha256 {expected}; received {len(right) - 1} bytes in"):
+        open_source("shapes", originals=tmp_path, data_dir=tmp_path / "data")
+    with pytest.raises(ValueError, match="expected originals= to be a folder"):
+        open_source("shapes", originals=tmp_path / "nothing", data_dir=tmp_path / "data")
+
+
+def test_a_data_set_that_can_not_be_had_is_refused_within_seconds(originals: Path, tmp_path: Path) -> None:
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=r"no answer from nowhere.invalid; .* originals=, .*: shapes.npy.gz \("):
+        open_source("shapes", data_dir=tmp_path / "data")
+    assert time.monotonic() - start < 10
+    assert not (tmp_path / "data").exists()
+
+
+def test_data_sets_behind_a_registration_say_what_to_get(
+    originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Shapes, "MANUAL_DOWNLOAD_INSTRUCTIONS", "Register at nowhere.invalid for shapes.tar.")
+    with pytest.raises(
+        ValueError, match=r"expected originals= for 'shapes'.*Register at nowhere.invalid for shapes.tar"
+    ):
+        open_source("shapes", data_dir=tmp_path)
+
+
+def test_images_of_varying_size_are_refused_before_they_are_prepared(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"received \(None, None, 3\) for feature 'image' of 'imagenet2012'"):
+        open_source("imagenet2012", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("digit", "received 'digit'; did you mean 'digits'"),
+        ("fashion_mnits", "did you mean 'fashion_mnist'"),
+        ("xyzzy", r"scikit-learn's are 'digits', .*, and tfds.list_builders\(\) has the others"),
+        ("no such name", "expected the name of a data set, as name, name/config or name:version"),
+        ("emnist/lettters", r"BuilderConfig lettters not found"),
+        ("data/flowers.csv", "expected an existing file or folder; received 'data/flowers.csv'"),
+        ("./mnist", "expected an existing file or folder; received './mnist'"),
+        ("missing.npy", "expected an existing file or folder"),
+    ],
+)
+def test_unknown_names_are_refused_with_what_is_close(name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        open_source(name, data_dir=tmp_path)
+
+
+def test_a_name_means_the_same_in_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    assert open_source("digits").shape == (8, 8, 1)
+    with pytest.raises(ValueError, match="received no file"):
+        open_source("./digits")
+
+
+def test_a_folder_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"expected a folder that 'digits' can be prepared in; received '.*file'"):
+        open_source("digits", data_dir=tmp_path / "file")
+
+
+def test_a_process_that_is_overtaken_takes_what_the_faster_one_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate = ScikitLearn._generate_examples
+
+    def overtaken(self: ScikitLearn) -> Iterator[Any]:
+        monkeypatch.setattr(ScikitLearn, "_generate_examples", generate)
+        open_source("wine", data_dir=tmp_path)
+        yield from generate(self)
+
+    monkeypatch.setattr(ScikitLearn, "_generate_examples", overtaken)
+    assert len(open_source("wine", data_dir=tmp_path).parts["all"].read()[0]) == 178
+    assert [path.name for path in tmp_path.iterdir()] == ["scikit_learn"]
+
+
+@slow
+def test_two_processes_prepare_at_once(tmp_path: Path) -> None:
+    code = (
+        "import sys, tfae; print(len(tfae.datasets.open_source('wine', data_dir=sys.argv[1]).parts['all'].read()[0]))"
+    )
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) for _ in range(2)]
+    assert [process.communicate()[0].strip() for process in processes] == [b"178", b"178"]
+    assert [path.name for path in tmp_path.iterdir()] == ["scikit_learn"]
+
+
+def test_hosts_are_reached_if_they_answer_for_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    (tmp_path / "there").write_text("content")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(tmp_path))
+
+        def do_GET(self) -> None:
+            if self.path == "/forbidden":
+                self.send_error(403)
+            else:
+                super().do_GET()
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server,
+        socket.create_server(("127.0.0.1", 0)) as silent,  # takes the connection, and never answers
+    ):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address, mute = (f"http://127.0.0.1:{port}" for port in (server.server_port, silent.getsockname()[1]))
+        assert unreachable_hosts([f"{address}/there"]) == []
+        assert unreachable_hosts([f"{address}/not_there"]) == []
+        assert unreachable_hosts([f"{address}/forbidden"]) == ["127.0.0.1"]
+        start = time.monotonic()
+        assert unreachable_hosts([f"{mute}/there", "http://localhost:1/there"], patience=0.5) == [
+            "127.0.0.1",
+            "localhost",
+        ]
+        assert time.monotonic() - start < 3
+        server.shutdown()
+
+
+@slow
+def test_mnist_and_fashion_mnist_are_staged_side_by_side_and_equal_their_originals(
+    real_data: Path, tmp_path: Path
+) -> None:
+    for name in ("fashion_mnist", "mnist"):  # in one data_dir: files of the same names
+        source = open_source(name, originals=real_data / name, data_dir=tmp_path)
+        for part, prefix in (("train", "train"), ("test", "t10k")):
+            originals = {
+                what: np.frombuffer(
+                    gzip.decompress((real_data / name / f"{prefix}-{file}.gz").read_bytes()), "u1", -1, skip
+                )
+                for what, file, skip in (("images", "images-idx3-ubyte", 16), ("labels", "labels-idx1-ubyte", 8))
+            }
+            samples, labels = source.parts[part].read()
+            assert labels is not None
+            # TFDS shuffles when it prepares: the pairs are the same, in another order.
+            expected = zip(originals["images"].reshape(-1, 784), originals["labels"], strict=True)
+            received = zip(samples, labels, strict=True)
+            assert sorted((x.tobytes(), y) for x, y in received) == sorted((x.tobytes(), y) for x, y in expected)
+        data = load(f"{name}:3.*", data_dir=tmp_path)
+        assert [len(split) for split in data.raw] == [53_333, 6_667, 10_000]

@@ -1,0 +1,158 @@
+"""Folders of images."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfae.datasets import load, open_source
+
+RANDOM = np.random.RandomState(0)
+GRAY = RANDOM.randint(0, 256, (12, 6, 5), dtype="uint8")
+COLOR = RANDOM.randint(0, 256, (12, 6, 5, 3), dtype="uint8")
+
+
+def saved(folder: Path, images: np.ndarray, suffix: str = ".png") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{index:02}{suffix}")
+    return folder
+
+
+def read(folder: Path) -> np.ndarray:
+    return open_source(folder).parts["all"].read()[0]
+
+
+@pytest.mark.parametrize(("images", "channels"), [(GRAY, 1), (COLOR, 3)])
+@pytest.mark.parametrize("suffix", [".png", ".PNG", ".bmp"])
+def test_a_flat_folder_is_its_pixels_in_the_order_of_names(
+    tmp_path: Path, images: np.ndarray, channels: int, suffix: str
+) -> None:
+    source = open_source(saved(tmp_path / "pictures", images, suffix))
+    samples, labels = source.parts["all"].read()
+    assert (source.name, source.kind, source.shape, source.dtype) == ("pictures", "image", (6, 5, channels), "uint8")
+    assert source.value_range == (0.0, 255.0)
+    assert source.parts["all"].sample_names == tuple(f"{index:02}{suffix}" for index in range(12))
+    assert labels is None
+    np.testing.assert_array_equal(samples, images.reshape(12, 6, 5, channels))
+
+
+def test_batches_are_of_the_size_asked_for(tmp_path: Path) -> None:
+    part = open_source(saved(tmp_path, GRAY)).parts["all"]
+    assert [len(samples) for samples, _ in part.batches(5)] == [5, 5, 2]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".JPEG"])
+def test_jpegs_are_decoded(tmp_path: Path, suffix: str) -> None:
+    smooth = np.linspace(0, 255, 12 * 16 * 16).reshape(12, 16, 16).astype("uint8")
+    samples = read(saved(tmp_path, smooth, suffix))
+    assert samples.shape == (12, 16, 16, 1)
+    assert np.abs(samples[..., 0].astype(int) - smooth).max() <= 4
+
+
+def test_of_an_animation_the_first_frame_is_taken(tmp_path: Path) -> None:
+    frames = [Image.fromarray(np.full((6, 5), level, "uint8")) for level in (50, 150)]
+    for name in ("a.gif", "b.gif", "c.gif"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    samples = read(tmp_path)
+    assert samples.shape == (3, 6, 5, 3)
+    assert set(samples.ravel().tolist()) == {50}
+
+
+def test_sub_folders_are_classes(tmp_path: Path) -> None:
+    saved(tmp_path / "data" / "dogs", GRAY[:4])
+    saved(tmp_path / "data" / "cats", GRAY[4:])
+    part = open_source(tmp_path / "data").parts["all"]
+    samples, labels = part.read()
+    assert labels is not None
+    assert labels.tolist() == ["cats"] * 8 + ["dogs"] * 4
+    np.testing.assert_array_equal(samples[..., 0], np.concatenate([GRAY[4:], GRAY[:4]]))
+    assert part.sample_names is not None
+    assert part.sample_names[0] == "cats/00.png"
+
+
+def test_folders_named_train_and_test_are_the_splits(tmp_path: Path) -> None:
+    saved(tmp_path / "data" / "train" / "dogs", GRAY[:6])
+    saved(tmp_path / "data" / "train" / "cats", GRAY[6:9])
+    saved(tmp_path / "data" / "test", GRAY[9:])
+    data = load(tmp_path / "data")
+    assert sum(map(len, data.raw)) == 12
+    np.testing.assert_array_equal(data.raw.test[..., 0], GRAY[9:])
+    assert data.labels is None
+
+
+def test_a_folder_is_loaded_and_scaled(tmp_path: Path) -> None:
+    data = load(saved(tmp_path, COLOR), batch_size=4)
+    x, _ = next(iter(data.test))
+    np.testing.assert_allclose(x, data.raw.test / 255, rtol=1e-6)
+
+
+def test_other_files_are_skipped_by_name_and_hidden_ones_silently(tmp_path: Path) -> None:
+    saved(tmp_path, GRAY)
+    (tmp_path / ".DS_Store").touch()
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "0.png").touch()
+    assert len(read(tmp_path)) == 12
+    for name in ("a.tif", "b.webp", "notes.txt"):
+        (tmp_path / name).touch()
+    with pytest.warns(UserWarning, match=r"skipped what is not .png, .* a\.tif, b\.webp, notes\.txt$"):
+        open_source(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"", ""), (b"hello", ""), (None, "Invalid PNG data")], ids=["empty", "text", "cut"]
+)
+def test_a_broken_file_is_named(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    saved(tmp_path, COLOR)
+    broken = tmp_path / "07.png"
+    broken.write_bytes(broken.read_bytes()[:80] if content is None else content)
+    with pytest.raises(ValueError, match=f"expected an image.*received '.*07.png'.*{reason}.* remove the file"):
+        read(tmp_path)
+
+
+def test_one_of_each_size_is_named(tmp_path: Path) -> None:
+    saved(tmp_path, GRAY)
+    Image.fromarray(GRAY[0, :5]).save(tmp_path / "05.png")
+    with pytest.raises(ValueError, match=r"received '.*00.png' with 6×5 grayscale and '.*05.png' with 5×5 grayscale"):
+        open_source(tmp_path)
+
+
+def test_one_of_each_number_of_channels_is_named(tmp_path: Path) -> None:
+    saved(tmp_path, GRAY)
+    Image.fromarray(COLOR[0]).save(tmp_path / "05.png")
+    with pytest.raises(ValueError, match=r"received '.*00.png' with 6×5 grayscale and '.*05.png' with 6×5 RGB"):
+        open_source(tmp_path)
+
+
+def test_channels_that_only_decoding_tells_are_checked_too(tmp_path: Path) -> None:
+    saved(tmp_path, GRAY)
+    Image.fromarray(COLOR[0]).convert("P").save(tmp_path / "05.png")  # a palette, which TensorFlow decodes to RGB
+    with pytest.raises(ValueError, match=r"received '.*00.png' with 6×5 grayscale and '.*05.png' with 6×5 RGB"):
+        read(tmp_path)
+
+
+def test_sixteen_bits_are_refused(tmp_path: Path) -> None:
+    saved(tmp_path, GRAY.astype("uint16") * 257)
+    with pytest.raises(ValueError, match=r"expected 8 bits per channel; received 16 in '.*00.png'"):
+        open_source(tmp_path)
+
+
+def test_a_bmp_with_a_palette_is_refused(tmp_path: Path) -> None:
+    saved(tmp_path, GRAY, ".bmp")
+    Image.fromarray(COLOR[0]).convert("P").save(tmp_path / "05.bmp")
+    with pytest.raises(ValueError, match=r"received a BMP with a palette in '.*05.bmp'"):
+        open_source(tmp_path)
+
+
+def test_folders_without_images_or_of_mixed_depth_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"images in {str(tmp_path)!r}; received no file")):
+        open_source(tmp_path)
+    (tmp_path / "readme.txt").touch()
+    with pytest.raises(ValueError, match=r"received 'readme.txt'"):
+        open_source(tmp_path)
+    saved(tmp_path, GRAY[:1])
+    saved(tmp_path / "cats", GRAY[:1])
+    with pytest.raises(ValueError, match=r"in one level of sub-folders .* received '00.png' and 'cats/00.png'"):
+        open_source(tmp_path)

@@ -1,0 +1,193 @@
+""".csv and .parquet files, and data frames."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from tfae.datasets import load, open_source
+
+HEADER = "height,width,species\n"
+ROWS = "".join(f"{i}.5,{i * i},{'ab'[i % 2]}\n" for i in range(30))
+NUMBERS = np.array([[i + 0.5, i * i] for i in range(30)])
+
+
+@pytest.fixture
+def flowers(tmp_path: Path) -> Path:
+    path = tmp_path / "flowers.csv"
+    path.write_text(HEADER + ROWS)
+    return path
+
+
+def written(path: Path, **columns: Any) -> Path:
+    pa.parquet.write_table(pa.table(columns), path)
+    return path
+
+
+def test_a_csv_file_is_float64_with_its_names_and_labels(flowers: Path) -> None:
+    source = open_source(flowers, label="species")
+    assert (source.name, source.kind, source.dtype, source.shape) == ("flowers", "table", "float64", (2,))
+    assert source.feature_names == ("height", "width")
+    assert source.parts["all"].num_samples is None
+    samples, labels = source.parts["all"].read()
+    np.testing.assert_array_equal(samples, NUMBERS)
+    assert labels is not None
+    assert labels.tolist() == list("ab" * 15)
+
+
+def test_columns_are_taken_in_the_order_they_are_asked_for(flowers: Path) -> None:
+    source = open_source(str(flowers), columns=["width", "height"])
+    assert source.feature_names == ("width", "height")
+    np.testing.assert_array_equal(source.parts["all"].read()[0], NUMBERS[:, ::-1])
+
+
+def test_a_table_is_streamed_in_batches_of_the_size_asked_for(tmp_path: Path) -> None:
+    # 3 MB, which pyarrow reads in several blocks.
+    values = np.random.RandomState(0).rand(80_000, 2)
+    path = tmp_path / "long.csv"
+    np.savetxt(path, values, delimiter=",", header="a,b", comments="", fmt="%.17g")
+    batches = [samples for samples, _ in open_source(path).parts["all"].batches(30_000)]
+    assert [len(batch) for batch in batches] == [30_000, 30_000, 20_000]
+    np.testing.assert_array_equal(np.concatenate(batches), values)
+
+
+def test_numbers_without_a_header_get_names(tmp_path: Path) -> None:
+    path = tmp_path / "plain.csv"
+    path.write_text("1,2\n3,4\n5,7\n")
+    source = open_source(path)
+    assert source.feature_names == ("column_0", "column_1")
+    assert source.parts["all"].read()[0].tolist() == [[1, 2], [3, 4], [5, 7]]
+
+
+def test_labels_that_are_all_numbers_are_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "labelled.csv"
+    path.write_text("x,y\n" + "".join(f"{i},{i % 3}\n" for i in range(20)))
+    data = load(path, label="y")
+    assert data.labels is not None
+    assert data.labels.train.dtype == np.int64
+    assert (data.labels.train == data.raw.train[:, 0] % 3).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (HEADER + ROWS, "received text in 'species' ('a' in row 0)"),
+        ("a,b,c\n1,2,3\n4,x,6\n7,8,y\n", "received text in 'b' ('x' in row 1), 'c' ('y' in row 2)"),
+        ("a;b\n1;2\n", "received text in 'a;b' ('1;2' in row 0)"),
+        ("a,b\n1,2\n3,\n", "received an empty cell in column 'b', row 1"),
+        ("a,b\n1,2\n3,NA\n", "received an empty cell in column 'b', row 1"),
+        ("a,b\n1,2\n3,inf\n", "received inf in column 'b', row 1"),
+        ("a,b\n1,2\n3,4,5\n", "expected a comma-separated table"),
+        ("a,b\n", "expected at least one sample; received none"),
+        ("", "expected at least one column"),
+        ("a,a\n1,2\n", "received ['a'] more than once"),
+    ],
+)
+def test_what_is_no_table_of_numbers_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load(path)
+
+
+def test_rows_of_defects_count_across_blocks(tmp_path: Path) -> None:
+    path = tmp_path / "long.csv"
+    rows = [f"{i}.123456789123456789,{i}" for i in range(100_000)]
+    rows[90_000] = "1,"
+    path.write_text("a,b\n" + "\n".join(rows))
+    with pytest.raises(ValueError, match="empty cell in column 'b', row 90000 "):
+        load(path)
+    rows[90_000] = "1,oops"
+    path.write_text("a,b\n" + "\n".join(rows))
+    with pytest.raises(ValueError, match=r"text in 'b' \('oops' in row 90000\)"):
+        load(path)
+
+
+def test_columns_that_are_not_there_are_named_with_what_is_close(flowers: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"expected columns= to name a column .* received 'heigth'; did you mean 'height'"
+    ):
+        open_source(flowers, columns=["heigth"])
+    with pytest.raises(
+        ValueError, match=r"expected label= to name a column .* received 'specie'; did you mean 'species'"
+    ):
+        open_source(flowers, label="specie")
+    with pytest.raises(ValueError, match="received 'width' as both label= and columns="):
+        open_source(flowers, columns=["width"], label="width")
+
+
+def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "latin.csv"
+    path.write_bytes("größe,x\n1,2\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"expected a .csv file in UTF-8"):
+        open_source(path)
+
+
+@pytest.mark.parametrize(
+    ("types", "common"),
+    [
+        (["uint8", "uint8"], "uint8"),
+        (["int8", "uint8"], "int16"),
+        (["float32", "float32"], "float32"),
+        (["int64", "float32"], "float64"),
+        (["bool", "bool"], "bool"),
+        (["bool", "int32"], "int32"),
+    ],
+)
+def test_a_parquet_file_keeps_the_dtype_that_holds_all_columns(tmp_path: Path, types: list[str], common: str) -> None:
+    columns = {name: np.array([0, 1, 1, 0]).astype(dtype) for name, dtype in zip("ab", types, strict=True)}
+    source = open_source(written(tmp_path / "t.parquet", **columns))
+    samples, _ = source.parts["all"].read()
+    assert (source.dtype, samples.dtype, source.parts["all"].num_samples) == (common, common, 4)
+    assert samples[:, 0].tolist() == samples[:, 1].tolist() == [0, 1, 1, 0]
+
+
+def test_a_parquet_file_has_labels_and_names_what_is_not_numeric(tmp_path: Path) -> None:
+    path = written(tmp_path / "t.parquet", x=[1.0, 2.0], kind=["a", "b"], when=pa.array([1, 2], pa.timestamp("ms")))
+    samples, labels = open_source(path, columns=["x"], label="kind").parts["all"].read()
+    assert labels is not None
+    assert (samples.tolist(), labels.tolist()) == ([[1.0], [2.0]], ["a", "b"])
+    with pytest.raises(ValueError, match=re.escape("received 'kind' (string), 'when' (timestamp[ms])")):
+        open_source(path)
+
+
+def test_missing_values_of_a_parquet_file_are_located(tmp_path: Path) -> None:
+    path = written(tmp_path / "t.parquet", x=pa.array([1, 2, None]), y=[1.0, float("nan"), 2.0])
+    with pytest.raises(ValueError, match="empty cell in column 'x', row 2"):
+        load(path)
+    with pytest.raises(ValueError, match="NaN in column 'y', row 1"):
+        load(path, columns=["y"])
+
+
+def test_the_index_that_pandas_stores_is_no_feature(tmp_path: Path) -> None:
+    table = pa.table({"x": [1.0, 2.0], "__index_level_0__": [7, 8]})
+    metadata = {"pandas": json.dumps({"index_columns": ["__index_level_0__"], "columns": []})}
+    pa.parquet.write_table(table.replace_schema_metadata(metadata), tmp_path / "t.parquet")
+    assert open_source(tmp_path / "t.parquet").feature_names == ("x",)
+
+
+def test_what_is_no_parquet_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    path.write_text("hello")
+    with pytest.raises(ValueError, match=r"expected a .parquet file; received '.*t.parquet'"):
+        open_source(path)
+
+
+def test_a_data_frame_is_a_table_with_names() -> None:
+    frame = pa.table({"a": np.arange(5.0), "b": np.arange(5) ** 2, "c": list("vwxyz")})
+    source = open_source(frame, label="c")
+    samples, labels = source.parts["all"].read()
+    assert (source.feature_names, source.dtype) == (("a", "b"), "float64")
+    assert samples.tolist() == [[i, i * i] for i in range(5)]
+    assert labels is not None
+    assert labels.tolist() == list("vwxyz")
+
+
+def test_a_real_series_is_read(real_data: Path) -> None:
+    data = load(real_data / "nab" / "art_daily_jumpsup.csv", columns=["value"])
+    assert (data.shape, data.feature_names) == ((1,), ("value",))

@@ -1,0 +1,224 @@
+"""Any data, by name, file or array: split, scaled, and ready for `fit`.
+
+    a name, file, folder or array ─▶ Source: raw, streamed ─▶ splits ─▶ preprocessing ─▶ Data: tf.data pipelines
+
+`load` goes all the way, `open_source` the first step.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tfae.datasets import arrays, catalog, images, tables
+from tfae.datasets.data import Data, prepare, stream
+from tfae.datasets.source import Part, Source
+from tfae.datasets.splits import Splits, identity, split_indices
+
+__all__ = ["Data", "Part", "Source", "Splits", "identity", "load", "open_source", "split_indices", "stream"]
+
+_FILE_SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
+
+
+def load(
+    source: Any,
+    *,
+    seed: int = 0,
+    batch_size: int = 128,
+    preprocessing: str = "default",
+    splits: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    value_range: tuple[float, float] | None = None,
+    columns: Sequence[str] | None = None,
+    label: str | None = None,
+    key: str | None = None,
+    feature: str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    originals: str | os.PathLike[str] | None = None,
+) -> Data:
+    """Loads a data set, splits it by the seed, and scales it for training.
+
+    A data set that has a test split of its own keeps it, and its validation split too; where it has none, that is
+    carved from the training split, in the proportion of the first two of `splits`. Everything else is split by
+    `splits`. No split holds a sample that is, byte for byte, in another: repeated samples stay together, and training
+    and validation lose those that are in the data set's own test split. What is drawn depends on the data and the seed
+    only, on every machine.
+
+    Args:
+        source: one of
+
+            - `"digits"`, `"breast_cancer"`, `"wine"`, `"diabetes"`: scikit-learn's, without a network;
+            - any TFDS name: `"mnist"`, `"mnist:3.*"`, `"emnist/letters"`; prepared on the first use;
+            - an array `(n, *shape)`, or a tuple or dict of arrays for the splits; a data frame;
+            - a path: `.npy`, `.npz`, `.csv`, `.parquet`, or a folder of images, flat or with one sub-folder per class.
+
+            Arrays of rank 4 are images `(n, h, w, c)`; uint8 arrays of rank 3 are gray images, and get a channel axis;
+            other arrays of rank 3 are sequences `(n, time, channels)`; those of rank 2 are tables.
+        seed: of the splits and of the order of training, in [0, 2³²).
+        batch_size: samples per batch; the last one of an epoch is smaller where they do not come out even.
+        preprocessing: "default", "unit", "symmetric", "standard" or "none"; see `tfae.preprocessing`.
+        splits: fractions of the samples for training, validation and test. They sum to 1.
+        value_range: `(low, high)` that the raw values can take, where it is not known from the data set or dtype.
+        columns: of a table, those to take; by default all but the label.
+        label: of a table, the column that is taken out as labels.
+        key: of a .npz archive, the array to take.
+        feature: of a TFDS data set, the feature to reconstruct; by default its supervised input, else "image".
+        data_dir: where TFDS keeps prepared data sets; by default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+        originals: folder with the files that TFDS would download, to prepare a data set without a network.
+
+    Returns:
+        The `Data`: pipelines of `(x, x)`, the raw samples, the labels apart, and the fitted preprocessing.
+
+    Raises:
+        ValueError: no autoencoder can be trained on the source, or an argument does not fit; the message says what was
+            expected, names the column, file or sample, and says what to do.
+
+    Example:
+        >>> import numpy as np
+        >>> data = load(np.random.RandomState(0).rand(100, 3).astype("float32"), batch_size=32)
+        >>> data.kind, data.shape, [len(samples) for samples in data.raw]
+        ('table', (3,), [80, 10, 10])
+        >>> [x.shape for x, _ in data.train.as_numpy_iterator()]
+        [(32, 3), (32, 3), (16, 3)]
+    """
+    _check(seed=seed, batch_size=batch_size, splits=splits, value_range=value_range)
+    opening: dict[str, Any] = {
+        "columns": columns,
+        "label": label,
+        "key": key,
+        "feature": feature,
+        "data_dir": data_dir,
+        "originals": originals,
+    }
+    preparing: dict[str, Any] = {
+        "seed": int(seed),
+        "batch_size": batch_size,
+        "preprocessing": preprocessing,
+        "splits": splits,
+        "value_range": value_range,
+    }
+    named = isinstance(source, str | os.PathLike)
+    arguments = {"source": source, **opening, **preparing}
+    return prepare(
+        open_source(source, **opening),
+        **preparing,
+        arguments={name: _plain(value) for name, value in arguments.items()} if named else None,
+    )
+
+
+def open_source(
+    source: Any,
+    *,
+    columns: Sequence[str] | None = None,
+    label: str | None = None,
+    key: str | None = None,
+    feature: str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    originals: str | os.PathLike[str] | None = None,
+) -> Source:
+    """Opens data without splitting or scaling it, to be read in stored order and constant memory.
+
+    Args:
+        source: as for `load`.
+        columns: as for `load`.
+        label: as for `load`.
+        key: as for `load`.
+        feature: as for `load`.
+        data_dir: as for `load`.
+        originals: as for `load`.
+
+    Returns:
+        The `Source`. Files are read when its parts are.
+
+    Raises:
+        ValueError: there is no such data, or it holds something else than numbers.
+
+    Example:
+        >>> import numpy as np
+        >>> source = open_source(np.zeros((5, 8, 8), "uint8"))
+        >>> source.kind, source.shape
+        ('image', (8, 8, 1))
+        >>> [len(samples) for samples, _ in source.parts["all"].batches(2)]
+        [2, 2, 1]
+    """
+    table = {"columns": columns, "label": label}
+    archive = {"key": key}
+    catalogue = {"feature": feature, "data_dir": data_dir, "originals": originals}
+    if not isinstance(source, str | os.PathLike):
+        if hasattr(source, "__arrow_c_stream__"):
+            _refuse("a data frame", archive | catalogue)
+            return tables.from_frame(source, columns=columns, label=label)
+        _refuse("an array", table | archive | catalogue)
+        return arrays.from_memory(source)
+    path = Path(source).expanduser()
+    # What a name means does not depend on the folder one is in: a folder named mnist is ./mnist.
+    if isinstance(source, str) and "/" not in source and catalog.is_known(source):
+        _refuse("a data set by name", table | archive)
+        return catalog.from_name(source, feature=feature, data_dir=data_dir, originals=originals)
+    if not path.exists():
+        if isinstance(source, os.PathLike) or _is_path(source):
+            raise ValueError(f"expected an existing file or folder; received {str(source)!r}, which is not there")
+        return catalog.from_name(source, feature=feature, data_dir=data_dir, originals=originals)
+    suffix = "/" if path.is_dir() else path.suffix.lower()
+    _refuse(
+        f"a {suffix} file" if suffix != "/" else "a folder",
+        catalogue | ({} if suffix == ".npz" else archive) | ({} if suffix in (".csv", ".parquet") else table),
+    )
+    match suffix:
+        case "/":
+            return images.from_folder(path)
+        case ".npy":
+            return arrays.from_npy(path)
+        case ".npz":
+            return arrays.from_npz(path, key=key)
+        case ".csv":
+            return tables.from_csv(path, columns=columns, label=label)
+        case ".parquet":
+            return tables.from_parquet(path, columns=columns, label=label)
+    raise ValueError(
+        f"expected a folder of images or a file that ends with {', '.join(_FILE_SUFFIXES)}; received {str(source)!r}"
+    )
+
+
+def _plain(value: Any) -> Any:
+    """An argument as JSON can hold it."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def _is_path(source: str) -> bool:
+    """Whether a string is meant as a path: a data set's `name/config` has one slash, and no suffix of a file."""
+    return (
+        source.endswith((*_FILE_SUFFIXES, "/", "\\"))
+        or source.startswith((".", "~", "/", "\\"))
+        or source.count("/") > 1
+    )
+
+
+def _refuse(what: str, arguments: dict[str, Any]) -> None:
+    for name, value in arguments.items():
+        if value is not None:
+            raise ValueError(f"expected {name}= only where it applies; received {name}={value!r} with {what}")
+
+
+def _check(
+    *,
+    seed: int,
+    batch_size: int,
+    splits: tuple[float, float, float],
+    value_range: tuple[float, float] | None,
+) -> None:
+    if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= seed < 2**32:
+        raise ValueError(f"expected seed to be an integer in [0, 2**32); received seed={seed!r}")
+    if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__") or batch_size < 1:
+        raise ValueError(f"expected batch_size to be an integer of at least 1; received batch_size={batch_size!r}")
+    if len(splits) != 3 or not all(fraction > 0 for fraction in splits) or not math.isclose(sum(splits), 1):
+        raise ValueError(
+            "expected splits to be three positive fractions, for training, validation and test, that sum to 1; "
+            f"received splits={splits!r}"
+        )
+    if value_range is not None and not (len(value_range) == 2 and value_range[0] < value_range[1]):
+        raise ValueError(f"expected value_range to be (low, high) with low < high; received {value_range!r}")

@@ -1,0 +1,132 @@
+"""Data sets by name: those of scikit-learn, and those that TFDS knows or has prepared."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import io
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.utils import tqdm_utils
+
+from tfae.datasets import originals as original_files
+from tfae.datasets import records, scikit_learn
+from tfae.datasets.source import Source
+
+_NAME = re.compile(r"(?P<name>\w+(/[\w+.-]+)?)(:(?P<version>[\d*]+(\.[\d*]+){0,2}))?")
+
+
+def from_name(
+    name: str,
+    *,
+    feature: str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    originals: str | os.PathLike[str] | None = None,
+) -> Source:
+    """Opens a data set by name, and prepares it first where it is not yet.
+
+    Args:
+        name: one of scikit-learn's, or TFDS's `name[/config][:version]`.
+        feature: the TFDS feature that is x.
+        data_dir: where TFDS keeps prepared data sets; by default TFDS_DATA_DIR, else ~/tensorflow_datasets.
+        originals: folder with the files that TFDS would download.
+    """
+    builder = _builder(name, data_dir)
+    records.chosen(name, builder.info, feature)  # before a long preparation
+    if not Path(builder.data_dir).exists():  # TFDS writes elsewhere and renames: what is there is complete
+        _prepare(name, builder, originals)
+        builder = _builder(name, data_dir)
+    return records.from_builder(name, builder, feature=feature)
+
+
+def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> tfds.core.DatasetBuilder:
+    """Returns the builder; offline and in milliseconds, whether or not the data set is prepared."""
+    # TFDS reads the variable once, when it is imported.
+    data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or None
+    if name in scikit_learn.NAMES:
+        return scikit_learn.ScikitLearn(config=name, data_dir=data_dir)
+    matched = _NAME.fullmatch(name)
+    if matched is None:
+        raise ValueError(
+            f"expected the name of a data set, as name, name/config or name:version, or a file, folder or array; "
+            f"received {name!r}; {_known(name)}"
+        )
+    full_name = matched["name"]
+    if matched["version"]:
+        numbers = matched["version"].split(".")
+        full_name += ":" + ".".join(numbers + ["*"] * (3 - len(numbers)))
+    try:
+        return tfds.builder(full_name, data_dir=data_dir, try_gcs=False)
+    except tfds.core.DatasetNotFoundError:
+        raise ValueError(
+            f"expected the name of a TFDS data set, or an existing file or folder; received {name!r}; {_known(name)}"
+        ) from None
+    except (AssertionError, ImportError, RuntimeError, ValueError) as error:
+        raise ValueError(f"expected a data set that TFDS can open; received {name!r}: {error}") from error
+
+
+def is_known(name: str) -> bool:
+    """Whether there is a data set of this name, whatever files there are."""
+    bare = re.split("[/:]", name)[0]
+    return bare in scikit_learn.NAMES or bare in tfds.list_builders(with_community_datasets=False)
+
+
+def _known(name: str) -> str:
+    names = [*scikit_learn.NAMES, *tfds.list_builders(with_community_datasets=False)]
+    close = difflib.get_close_matches(re.split("[/:]", name)[0], names, n=3)
+    if close:
+        return f"did you mean {' or '.join(map(repr, close))}?"
+    return f"scikit-learn's are {', '.join(map(repr, scikit_learn.NAMES))}, and tfds.list_builders() has the others"
+
+
+def _prepare(name: str, builder: tfds.core.DatasetBuilder, originals: str | os.PathLike[str] | None) -> None:
+    is_embedded = isinstance(builder, scikit_learn.ScikitLearn)
+    if originals is None and not is_embedded:
+        original_files.refuse_unobtainable(name, builder)
+    root = Path(builder.data_dir_root)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        # A download folder of its own: TFDS extracts by file name, and two data sets that name their files alike
+        # would read each other's.
+        staging = tempfile.TemporaryDirectory(dir=root, prefix="incomplete.staging-")
+    except OSError as error:
+        raise ValueError(
+            f"expected a folder that {name!r} can be prepared in; received {str(root)!r}: {error.strerror}; "
+            "choose another with data_dir="
+        ) from None
+    is_watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+    with staging, _quiet() if is_embedded or not is_watched else contextlib.redirect_stdout(sys.stderr):
+        download_dir: str | None = staging.name
+        manual_dir = None
+        if originals is not None:
+            original_files.stage(name, builder, Path(originals), Path(staging.name))
+            manual_dir = originals
+        elif not is_embedded:
+            download_dir = None  # TFDS's own, where an interrupted download can go on
+        try:
+            builder.download_and_prepare(
+                download_dir=download_dir,
+                download_config=tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False),
+            )
+        except Exception as error:
+            if Path(builder.data_dir).exists():
+                return  # another process was faster, and its result is as good
+            raise ValueError(f"TFDS could not prepare {name!r}: {error}") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps TFDS from announcing a second's work in a dozen lines, and from drawing bars into a log."""
+    was_shown = getattr(tqdm_utils, "_active", True)
+    tfds.display_progress_bar(False)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        tfds.display_progress_bar(was_shown)

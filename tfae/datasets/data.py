@@ -1,0 +1,227 @@
+"""Data that is ready to train on: splits, scaling, and the pipelines that feed Keras."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfae import preprocessing as scaling
+from tfae.datasets import defects
+from tfae.datasets.source import Source
+from tfae.datasets.splits import Splits, disjoint, identity, split_indices
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set, split and scaled.
+
+    Attributes:
+        name: of the data set, the file or the folder.
+        kind: "image", "sequence", "table" or "other".
+        shape: of one sample.
+        train: batches `(x, x)`, float32 `(batch, *shape)` in model space, in a new order every epoch.
+        validation: likewise, always in stored order.
+        test: likewise, always in stored order.
+        preprocessing: fitted on the training split: data space to model space, and back.
+        raw: the samples of each split in data space and in their own dtype, read-only.
+        labels: the labels of each split, for evaluation only; None where the data has none.
+        feature_names: the names of a table's columns, or None where it has none.
+        value_range: `(low, high)` the raw values can take, or None where that is not known.
+        seed: the one that the splits and the order of training come from.
+        arguments: those of `tfae.datasets.load` that give the same again, JSON-able; None for data from memory.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    train: tf.data.Dataset = field(repr=False)
+    validation: tf.data.Dataset = field(repr=False)
+    test: tf.data.Dataset = field(repr=False)
+    preprocessing: scaling.Preprocessing = field(repr=False)
+    raw: Splits = field(repr=False)
+    labels: Splits | None = field(repr=False)
+    feature_names: tuple[str, ...] | None
+    value_range: tuple[float, float] | None
+    seed: int
+    arguments: dict[str, Any] | None = field(repr=False)
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what run directories and exported models write down about the data, JSON-able."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "shape": list(self.shape),
+            "dtype": self.raw.train.dtype.name,
+            "feature_names": None if self.feature_names is None else list(self.feature_names),
+            "value_range": None if self.value_range is None else list(self.value_range),
+            "num_samples": {split: len(samples) for split, samples in self.raw._asdict().items()},
+            "preprocessing": self.preprocessing.method,
+            "seed": self.seed,
+            "arguments": self.arguments,
+        }
+
+
+def prepare(
+    source: Source,
+    *,
+    seed: int,
+    batch_size: int,
+    preprocessing: str,
+    splits: tuple[float, float, float],
+    value_range: tuple[float, float] | None,
+    arguments: dict[str, Any] | None,
+) -> Data:
+    """Reads, splits and scales a source; the arguments are those of `tfae.datasets.load`."""
+    split, labels = _split(source, splits, seed)
+    with tf.device("CPU"):  # a batch at a time goes to the accelerator, whose memory the data may not fit
+        tensors = Splits(*map(tf.constant, split))
+    raw = Splits(*map(np.asarray, tensors))  # read-only views: the data is in memory once
+    del split
+    if value_range is None:
+        value_range = source.value_range
+    if value_range is not None:
+        for samples in raw:
+            defects.refuse_outside(samples, value_range)
+    if preprocessing == "default":
+        preprocessing = scaling.default_method(source.kind, source.dtype)
+    fitted = scaling.fit(
+        preprocessing,
+        raw.train,
+        kind=source.kind,
+        value_range=value_range,
+        feature_names=source.feature_names,
+    )
+    return Data(
+        name=source.name,
+        kind=source.kind,
+        shape=source.shape,
+        train=_pipeline(tensors.train, fitted, batch_size, seed=seed),
+        validation=_pipeline(tensors.validation, fitted, batch_size),
+        test=_pipeline(tensors.test, fitted, batch_size),
+        preprocessing=fitted,
+        raw=raw,
+        labels=labels,
+        feature_names=source.feature_names,
+        value_range=value_range,
+        seed=seed,
+        arguments=arguments,
+    )
+
+
+def stream(source: Source, preprocessing: scaling.Preprocessing, *, batch_size: int = 1024) -> tf.data.Dataset:
+    """Feeds all samples of a source to a model, in stored order and constant memory where the format allows.
+
+    Args:
+        source: what `open_source` returned.
+        preprocessing: a fitted one, of the model.
+        batch_size: samples per batch.
+
+    Returns:
+        Batches `(x, x)`, float32 `(batch, *shape)` in model space.
+
+    Raises:
+        ValueError: the samples are not of the shape that the preprocessing was fitted on.
+    """
+    if tuple(source.shape) != preprocessing.sample_shape:
+        raise ValueError(
+            f"expected samples of shape {preprocessing.sample_shape}; received {source.name!r} with samples of shape "
+            f"{tuple(source.shape)}"
+        )
+
+    def batches() -> Iterator[np.ndarray]:
+        for part in source.parts.values():
+            for samples, _ in part.batches(batch_size):
+                yield samples
+
+    def scaled(samples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        x = preprocessing(samples)
+        return x, x
+
+    signature = tf.TensorSpec((None, *source.shape), source.dtype)
+    return tf.data.Dataset.from_generator(batches, output_signature=signature).map(scaled).prefetch(1)
+
+
+def _split(source: Source, fractions: tuple[float, float, float], seed: int) -> tuple[Splits, Splits | None]:
+    """Returns the samples and the labels of the splits: the data set's own where it has them."""
+    if "all" in source.parts:
+        samples, labels = source.parts["all"].read()
+        defects.refuse_constant(samples)
+        chosen = split_indices(identity(samples), fractions, seed=seed)
+        return _taken([samples] * 3, chosen), None if labels is None else _taken([labels] * 3, chosen)
+    read = {name: part.read() for name, part in source.parts.items()}
+    defects.refuse_constant(read["train"][0])
+    if "validation" not in read:
+        samples, labels = read["train"]
+        for name, indices in zip(
+            ("train", "validation"), split_indices(identity(samples), fractions[:2], seed=seed), strict=True
+        ):
+            read[name] = (samples[indices], None if labels is None else labels[indices])
+    raw = Splits(*(read[name][0] for name in Splits._fields))
+    labels_of = [labels for name in Splits._fields if (labels := read[name][1]) is not None]
+    kept = disjoint(raw)
+    left_out = sum(map(len, raw)) - sum(map(len, kept))
+    if left_out:
+        warnings.warn(
+            f"left {left_out} samples of {source.name!r} out of its training and validation splits, "
+            "because they are in a later split too",
+            stacklevel=4,
+        )
+        raw = _taken(raw, kept)
+        labels_of = list(_taken(labels_of, kept)) if len(labels_of) == 3 else []
+        if min(map(len, raw)) == 0:
+            raise ValueError("expected splits that differ; received one whose samples are all in another")
+    return raw, Splits(*labels_of) if len(labels_of) == 3 else None
+
+
+def _taken(arrays: Sequence[np.ndarray], indices: Sequence[np.ndarray]) -> Splits:
+    return Splits(*(array[chosen] for array, chosen in zip(arrays, indices, strict=True)))
+
+
+def _pipeline(
+    samples: tf.Tensor, preprocessing: scaling.Preprocessing, batch_size: int, *, seed: int | None = None
+) -> tf.data.Dataset:
+    """Batches `(x, x)` of all samples: shuffled anew every epoch where there is a seed, else in stored order."""
+    num_samples = len(samples)
+    # tf.data's own shuffle mixes Keras's and TensorFlow's global seed into the given one.
+    if seed is None:
+        indices = tf.data.Dataset.range(num_samples)
+    else:
+        signature = tf.TensorSpec((num_samples,), tf.int64)
+        orders = tf.data.Dataset.from_generator(_Orders(num_samples, seed), output_signature=signature)
+        indices = orders.unbatch()
+
+    def batch_of(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        x = preprocessing(tf.gather(samples, batch))
+        return x, x
+
+    options = tf.data.Options()
+    options.deterministic = True
+    # Autotuning wakes up on a timer of seconds, and a short fit would end by waiting for it.
+    options.autotune.enabled = False
+    num_batches = -(-num_samples // batch_size)
+    return (
+        indices.batch(batch_size)
+        .map(batch_of)
+        .apply(tf.data.experimental.assert_cardinality(num_batches))
+        .prefetch(2)
+        .with_options(options)
+    )
+
+
+class _Orders:
+    """Yields one permutation each time it is called: that of the next epoch."""
+
+    def __init__(self, num_samples: int, seed: int) -> None:
+        self._num_samples = num_samples
+        self._seed = seed
+        self._epochs = itertools.count()
+
+    def __call__(self) -> Iterator[np.ndarray]:
+        # RandomState's stream is frozen for good by NumPy's policy (NEP 19).
+        yield np.random.RandomState([self._seed, next(self._epochs)]).permutation(self._num_samples)

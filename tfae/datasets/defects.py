@@ -1,0 +1,87 @@
+"""What no autoencoder can be trained on or asked about, refused with the name of the column, file or sample."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+
+def refuse_dtype(dtype: np.dtype, *, name: str) -> None:
+    """Raises ValueError unless `dtype` is bool, an integer, or a float of 16 to 64 bits."""
+    if dtype.kind not in "biuf" or dtype.itemsize > 8:
+        raise ValueError(
+            f"expected {name} to hold numbers (bool, integer or float of at most 64 bits); "
+            f"received dtype {dtype}; convert it, for example with .astype('float32')"
+        )
+
+
+def refuse_shape(shape: Sequence[int], *, name: str) -> None:
+    """Raises ValueError unless `shape`, that of a whole array, holds samples that each have at least one value."""
+    if len(shape) < 2:
+        raise ValueError(
+            f"expected {name} to have a sample axis and at least one more; received shape {tuple(shape)}; "
+            "a single column is array.reshape(-1, 1)"
+        )
+    if 0 in shape:
+        raise ValueError(f"expected {name} to hold at least one value; received shape {tuple(shape)}")
+
+
+def refuse_non_finite(
+    samples: np.ndarray,
+    *,
+    first: int = 0,
+    feature_names: Sequence[str] | None = None,
+    sample_names: Sequence[str] | None = None,
+) -> None:
+    """Raises ValueError that says where the first NaN or infinite value is.
+
+    Args:
+        samples: raw samples `(n, *shape)`.
+        first: index of the first of them in the data.
+        feature_names: the names of a table's columns.
+        sample_names: the files of all samples in the data.
+    """
+    if samples.dtype.kind != "f" or np.isfinite(samples).all():
+        return
+    sample, *position = (int(i) for i in np.argwhere(~np.isfinite(samples))[0])
+    value = samples[(sample, *position)]
+    if sample_names is not None:
+        where = f"file {sample_names[first + sample]!r}"
+    elif len(position) == 1:
+        column = position[0] if feature_names is None else repr(feature_names[position[0]])
+        where = f"column {column}, row {first + sample} (rows count from 0)"
+    else:
+        where = f"sample {first + sample} at {tuple(position)} (counted from 0)"
+    raise ValueError(
+        f"expected finite numbers; received {'an empty cell or NaN' if np.isnan(value) else value} "
+        f"in {where}; remove or fill such values first"
+    )
+
+
+def refuse_constant(samples: np.ndarray) -> None:
+    """Raises ValueError where every value of several samples is the same: there is nothing to learn."""
+    value = samples.flat[0]
+    if len(samples) > 1 and (samples == value).all():
+        raise ValueError(f"expected data that varies; received {value} as every value of all {len(samples)} samples")
+
+
+def refuse_outside(samples: np.ndarray, value_range: tuple[float, float]) -> None:
+    """Raises ValueError where a value lies outside the range that was declared for the data."""
+    low, high = samples.min(), samples.max()
+    if low < value_range[0] or high > value_range[1]:
+        raise ValueError(
+            f"expected values within value_range={value_range}; received values from {low} to {high}; "
+            "declare the range that the data can take"
+        )
+
+
+def close_matches(name: str, names: Iterable[str]) -> str:
+    """Returns "did you mean …?" with the names close to `name`, or the first of all names where none is."""
+    names = list(names)
+    close = difflib.get_close_matches(name, names, n=3)
+    if close:
+        return f"did you mean {' or '.join(map(repr, close))}?"
+    shown = ", ".join(map(repr, names[:10]))
+    return f"there is {shown}{', …' if len(names) > 10 else ''}"

@@ -1,0 +1,158 @@
+"""A folder of images: flat, or with one sub-folder per class."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image, UnidentifiedImageError
+
+from tfae.datasets.source import Batch, Part, Source
+from tfae.preprocessing import declared_range
+
+#: What the served signature decodes too.
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+
+# Channels that TensorFlow decodes a PNG or JPEG of Pillow's mode to. Palettes are left to decoding: it knows whether
+# they have transparency.
+_CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 3}
+_WORDS = {1: "grayscale", 2: "grayscale with alpha", 3: "RGB", 4: "RGB with alpha"}
+
+
+class FolderPart(Part):
+    """Images that are decoded as they are read, in the order of their names."""
+
+    def __init__(self, folder: Path, names: Sequence[str], labels: np.ndarray | None, shape: tuple[int, ...]) -> None:
+        self.num_samples = len(names)
+        self.sample_names = tuple(names)
+        self._folder = folder
+        self._labels = labels
+        self._shape = shape
+
+    def blocks(self, size: int) -> Iterator[Batch]:
+        """Yields decoded images."""
+        names = self.sample_names or ()
+        for start in range(0, len(names), size):
+            stop = min(start + size, len(names))
+            samples = np.empty((stop - start, *self._shape), np.uint8)
+            for index, name in enumerate(names[start:stop]):
+                image = decoded(self._folder / name)
+                if image.shape != self._shape:
+                    raise ValueError(_mixed(self._folder / names[0], self._shape, self._folder / name, image.shape))
+                samples[index] = image
+            yield samples, None if self._labels is None else self._labels[start:stop]
+
+
+def from_folder(folder: Path) -> Source:
+    """Opens a folder of images of one size.
+
+    Args:
+        folder: holds the images; or sub-folders, one per class, that hold them and give them their labels; or folders
+            "train", "test" and perhaps "validation" that are either.
+    """
+    sub_folders = {path.name for path in folder.iterdir() if path.is_dir() and not _is_hidden(Path(path.name))}
+    if {"train", "test"} <= sub_folders <= {"train", "validation", "test"}:
+        folders: dict[str, Path] = {
+            name: folder / name for name in ("train", "validation", "test") if name in sub_folders
+        }
+    else:
+        folders = {"all": folder}
+    listed = {part: _listed(path) for part, path in folders.items()}
+    first = next(folders[part] / names[0] for part, (names, _) in listed.items())
+    shape = decoded(first).shape
+    parts: dict[str, Part] = {}
+    for part, (names, has_classes) in listed.items():
+        for name in names:
+            path = folders[part] / name
+            header = _header(path)
+            if any(found not in (None, expected) for found, expected in zip(header, shape, strict=True)):
+                raise ValueError(_mixed(first, shape, path, header))
+        labels = np.array([name.split("/")[0] for name in names]) if has_classes else None
+        parts[part] = FolderPart(folders[part], names, labels, shape)
+    return Source(
+        name=folder.resolve().name,
+        kind="image",
+        shape=shape,
+        dtype="uint8",
+        parts=parts,
+        value_range=declared_range("image", np.uint8),
+    )
+
+
+def decoded(path: Path) -> np.ndarray:
+    """Decodes an image as the served model does, uint8 `(height, width, channels)`; of an animation, the first frame.
+
+    Raises:
+        ValueError: it is broken, or of a format that TensorFlow does not know.
+    """
+    try:
+        with tf.device("CPU"):
+            return tf.io.decode_image(tf.io.read_file(str(path)), expand_animations=False).numpy()
+    except tf.errors.OpError as error:
+        reason = error.message.split("\n")[0].split("}} ")[-1].split(" [Op:")[0]
+        raise ValueError(
+            f"expected an image that can be decoded; received {str(path)!r}: {reason}; repair or remove the file"
+        ) from None
+
+
+def _listed(folder: Path) -> tuple[list[str], bool]:
+    """Returns the images relative to the folder, sorted, and whether they are in sub-folders."""
+    # Sorted as text, for paths sort differently on different systems.
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    files = [name for name in files if not _is_hidden(Path(name))]
+    names = [name for name in files if name.lower().endswith(SUFFIXES)]
+    if not names:
+        found = ", ".join(map(repr, files[:5])) or "no file"
+        raise ValueError(f"expected {', '.join(SUFFIXES)} images in {str(folder)!r}; received {found}")
+    depths = {name.count("/"): name for name in names}
+    if len(depths) > 1 or max(depths) > 1:
+        raise ValueError(
+            f"expected images in {str(folder)!r} itself, or in one level of sub-folders named by their class; "
+            f"received {' and '.join(map(repr, depths.values()))}"
+        )
+    skipped = [name for name in files if not name.lower().endswith(SUFFIXES)]
+    if skipped:
+        more = f" and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+        warnings.warn(
+            f"skipped what is not {', '.join(SUFFIXES)} in {str(folder)!r}: {', '.join(skipped[:5])}{more}",
+            stacklevel=4,
+        )
+    return names, max(depths) == 1
+
+
+def _header(path: Path) -> tuple[int, int, int | None]:
+    """Returns height, width and channels (None where only decoding tells), without decoding."""
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith("I"):
+                raise ValueError(
+                    f"expected 8 bits per channel; received 16 in {str(path)!r}; convert such images, or give them "
+                    "as a uint16 array"
+                )
+            if image.format == "BMP" and image.mode == "P":  # TensorFlow would take the indices for gray levels
+                raise ValueError(
+                    f"expected RGB or grayscale; received a BMP with a palette in {str(path)!r}; convert such images"
+                )
+            channels = _CHANNELS.get(image.mode) if image.format in ("PNG", "JPEG") else None
+            return image.height, image.width, channels
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(f"expected an image; received {str(path)!r}: {error}; repair or remove the file") from None
+
+
+def _mixed(path: Path, shape: Sequence[int | None], other: Path, other_shape: Sequence[int | None]) -> str:
+    return (
+        f"expected images of one size and one number of channels; received {str(path)!r} with {_described(shape)} and "
+        f"{str(other)!r} with {_described(other_shape)}; resize or convert them first"
+    )
+
+
+def _described(shape: Sequence[int | None]) -> str:
+    height, width, channels = shape
+    return f"{height}×{width}" + ("" if channels is None else f" {_WORDS.get(channels, f'{channels} channels')}")
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)

@@ -1,0 +1,129 @@
+"""The files that a TFDS data set is prepared from: staged from a folder, or within reach of a download."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download import checksums, resource
+
+# Seconds that hosts have to answer, all together.
+_PATIENCE = 5.0
+
+
+def stage(name: str, builder: tfds.core.DatasetBuilder, folder: Path, download_dir: Path) -> None:
+    """Copies the original files to where TFDS looks before it downloads.
+
+    Args:
+        name: what the user calls the data set.
+        builder: of the data set.
+        folder: holds the original files under their original names.
+        download_dir: that of TFDS.
+
+    Raises:
+        ValueError: a file is missing, or is not the one that TFDS expects. TFDS itself does not check files that are
+            already there.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"expected originals= to be a folder; received {str(folder)!r}, which is not there")
+    url_infos = builder.url_infos or {}
+    if not url_infos and not builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+        raise ValueError(
+            f"expected a data set that lists its original files; received {name!r}, for which TFDS has no such list; "
+            "leave originals= out"
+        )
+    missing: dict[str, checksums.UrlInfo] = {}
+    for url, expected in url_infos.items():
+        path = folder / _file_name(url, expected)
+        if not path.is_file():
+            missing[url] = expected
+            continue
+        # The size first: reading gigabytes of a wrong file to find its sum would be a waste.
+        received = checksums.compute_url_info(path) if path.stat().st_size == expected.size else None
+        if received is None or received.checksum != expected.checksum:
+            found = f"{path.stat().st_size} bytes" if received is None else f"sha256 {received.checksum}"
+            raise ValueError(
+                f"expected {path.name!r} of {name!r} with {int(expected.size)} bytes and sha256 {expected.checksum}; "
+                f"received {found} in {str(folder)!r}; is it complete, and from the right data set?"
+            )
+        staged = download_dir / resource.get_dl_fname(url, expected.checksum)
+        shutil.copyfile(path, staged)
+        resource.write_info_file(
+            url=url, path=staged, dataset_name=builder.name, original_fname=path.name, url_info=received
+        )
+    # The list is that of all configurations, and one of them may need a part of it only.
+    has_choice = len(builder.BUILDER_CONFIGS) > 1 and len(missing) < len(url_infos)
+    if missing and (not has_choice or unreachable_hosts(missing)):
+        raise ValueError(f"expected the original files of {name!r} in {str(folder)!r}; missing: {_listed(missing)}")
+
+
+def refuse_unobtainable(name: str, builder: tfds.core.DatasetBuilder) -> None:
+    """Raises ValueError, within seconds, where TFDS would fail after minutes of retries."""
+    where = f"or pass data_dir= of a machine that has prepared it (now {str(builder.data_dir_root)!r})"
+    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+        raise ValueError(
+            f"expected originals= for {name!r}, whose files can not be downloaded without registration; put them into "
+            f"a folder and pass it as originals=, {where}. {builder.MANUAL_DOWNLOAD_INSTRUCTIONS.strip()}"
+        )
+    url_infos = builder.url_infos or {}
+    hosts = unreachable_hosts(url_infos)
+    # Where some answer, let TFDS try: its list can hold addresses that are no longer used.
+    if hosts and len(hosts) == len(set(map(_host, url_infos))):
+        raise ValueError(
+            f"expected {name!r} to be prepared or downloadable; received no answer from {', '.join(hosts)}; "
+            f"put these files into a folder and pass it as originals=, {where}: {_listed(url_infos)}"
+        )
+
+
+def unreachable_hosts(urls: Iterable[str], *, patience: float = _PATIENCE) -> list[str]:
+    """Returns the hosts that do not answer, asked for the first byte of one file each and all at once.
+
+    Args:
+        urls: of the files.
+        patience: seconds until the slowest counts as unreachable.
+    """
+    url_of = {_host(url): url for url in urls}
+    reached: set[str] = set()
+
+    def probe(host: str, url: str) -> None:
+        request = urllib.request.Request(url, headers={"Range": "bytes=0-0", "User-Agent": "tfae"})
+        try:
+            with urllib.request.urlopen(request, timeout=patience):
+                reached.add(host)
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code in (404, 405, 410, 416):  # the host itself says so; other errors can be a proxy's
+                reached.add(host)
+        except (OSError, ValueError):
+            pass
+
+    # Daemons, because a name server that does not answer blocks longer than any timeout that urllib knows.
+    threads = [threading.Thread(target=probe, args=item, daemon=True) for item in url_of.items()]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + patience
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return [host for host in url_of if host not in reached]
+
+
+def _host(url: str) -> str:
+    return urllib.parse.urlsplit(url).hostname or url
+
+
+def _file_name(url: str, info: checksums.UrlInfo) -> str:
+    return info.filename or PurePosixPath(urllib.parse.urlsplit(url).path).name
+
+
+def _listed(url_infos: dict[str, checksums.UrlInfo]) -> str:
+    """Returns the names, sizes and addresses of the first files."""
+    shown = [f"{_file_name(url, info)} ({info.size}, {url})" for url, info in list(url_infos.items())[:10]]
+    more = len(url_infos) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,161 @@
+"""Prepared TFDS data sets, read in batches.
+
+TFDS decodes one example at a time, which for small ones costs more than anything else does. Images, labels and
+tensors of a fixed shape are therefore parsed here by the batch; everything else goes the slow way, through TFDS.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from tfae.datasets import defects
+from tfae.datasets.source import Batch, Part, Source, kind_of
+from tfae.preprocessing import declared_range
+
+Column = Callable[[tf.Tensor], tf.Tensor]
+
+
+class RecordPart(Part):
+    """One split of a prepared data set, in the order of its files."""
+
+    def __init__(self, builder: tfds.core.DatasetBuilder, split: str, x: str, label: str | None) -> None:
+        self.num_samples = builder.info.splits[split].num_examples
+        self.feature_names = _feature_names(builder)
+        self._builder = builder
+        self._split = split
+        self._keys = (x,) if label is None else (x, label)
+
+    def blocks(self, size: int) -> Iterator[Batch]:
+        """Yields batches that are parsed and decoded together."""
+        with tf.device("CPU"):
+            batches = self._dataset(size).as_numpy_iterator()
+        for columns in batches:
+            yield columns[0], columns[1] if len(columns) == 2 else None
+
+    def _dataset(self, size: int) -> tf.data.Dataset:
+        features = self._builder.info.features
+        specs = {key: spec for key in self._keys if (spec := _column(features[key])) is not None}
+        if len(specs) < len(self._keys) or self._builder.info.file_format.value != "tfrecord":
+            read_config = tfds.ReadConfig(interleave_cycle_length=1)  # else it mixes the files
+            examples = self._builder.as_dataset(split=self._split, read_config=read_config)
+            return examples.map(lambda example: tuple(example[key] for key in self._keys)).batch(size)
+
+        def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            parsed = tf.io.parse_example(serialized, {key: stored for key, (stored, _) in specs.items()})
+            return tuple(decode(parsed[key]) for key, (_, decode) in specs.items())
+
+        files = [os.fspath(path) for path in self._builder.info.splits[self._split].filepaths]
+        # Decoding PNG dominates, and tf.map_fn over a batch runs one image at a time: several batches in parallel
+        # occupy the cores, in the order of the files.
+        return tf.data.TFRecordDataset(files).batch(size).map(parse, num_parallel_calls=os.cpu_count() or 1)
+
+
+def from_builder(name: str, builder: tfds.core.DatasetBuilder, *, feature: str | None = None) -> Source:
+    """Opens a prepared data set.
+
+    Args:
+        name: what the user calls it.
+        builder: of a data set that is prepared.
+        feature: the feature that is x; by default the input of TFDS's supervised keys, else "image".
+    """
+    info = builder.info
+    x, label = chosen(name, info, feature)
+    shape, dtype = tuple(info.features[x].shape), np.dtype(info.features[x].np_dtype)
+    splits = [split for split in info.splits if info.splits[split].num_examples]
+    parts: dict[str, Part]
+    if {"train", "test"} <= set(splits):
+        parts = {
+            split: RecordPart(builder, split, x, label) for split in ("train", "validation", "test") if split in splits
+        }
+    else:
+        parts = {"all": RecordPart(builder, "+".join(splits) if len(splits) > 1 else splits[0], x, label)}
+    kind = kind_of(shape)
+    low_high = (info.metadata or {}).get("value_range")
+    return Source(
+        name=name,
+        kind=kind,
+        shape=shape,
+        dtype=dtype.name,
+        parts=parts,
+        feature_names=_feature_names(builder),
+        value_range=(float(low_high[0]), float(low_high[1])) if low_high else declared_range(kind, dtype),
+    )
+
+
+def chosen(name: str, info: tfds.core.DatasetInfo, feature: str | None) -> tuple[str, str | None]:
+    """Returns the features that are x and the label (or None); known before the data set is prepared.
+
+    Raises:
+        ValueError: it is not clear which feature is x, or that one can not be reconstructed.
+    """
+    features = dict(info.features)
+    supervised = info.supervised_keys or (None, None)
+    if feature is not None and feature not in features:
+        raise ValueError(
+            f"expected feature= to name a feature of {name!r}; received {feature!r}; "
+            f"{defects.close_matches(feature, features)}"
+        )
+    x = feature or (supervised[0] if isinstance(supervised[0], str) else "image")
+    if x not in features:
+        raise ValueError(
+            f"expected to know which feature of {name!r} to reconstruct; "
+            f"received {', '.join(map(repr, features))}; choose one with feature="
+        )
+    shape = features[x].shape
+    if not isinstance(shape, tuple) or None in shape:
+        raise ValueError(
+            f"expected samples of one shape; received {shape} for feature {x!r} of {name!r}, where None is a size that "
+            "varies; resize the samples and give them as an array, or choose another with feature="
+        )
+    defects.refuse_dtype(np.dtype(features[x].np_dtype), name=f"feature {x!r} of {name!r}")
+    if not shape:
+        raise ValueError(
+            f"expected a feature with at least one axis; received the number {x!r} of {name!r}; "
+            "choose another with feature="
+        )
+    label = supervised[1] if isinstance(supervised[1], str) else "label"
+    is_scalar = label in features and features[label].shape == ()
+    return x, label if is_scalar and label != x else None
+
+
+def _feature_names(builder: tfds.core.DatasetBuilder) -> tuple[str, ...] | None:
+    names = (builder.info.metadata or {}).get("feature_names")
+    return tuple(names) if names else None
+
+
+def _column(feature: tfds.features.FeatureConnector) -> tuple[Any, Column] | None:
+    """Returns how a feature is stored in a tf.train.Example and how a batch of it is decoded; None if unknown here."""
+    stored = feature.get_serialized_info()
+    if type(feature) is tfds.features.Image and feature.np_dtype in (np.uint8, np.uint16):
+        shape, dtype = feature.shape, tf.as_dtype(feature.np_dtype)
+
+        def decode_image(encoded: tf.Tensor) -> tf.Tensor:
+            def decode_one(image: tf.Tensor) -> tf.Tensor:
+                return tf.ensure_shape(tf.io.decode_image(image, shape[-1], dtype, expand_animations=False), shape)
+
+            return tf.map_fn(decode_one, encoded, fn_output_signature=tf.TensorSpec(shape, dtype))
+
+        return tf.io.FixedLenFeature((), tf.string), decode_image
+    if type(feature) not in (tfds.features.Tensor, tfds.features.Scalar, tfds.features.ClassLabel):
+        return None
+    shape, dtype = feature.shape, tf.as_dtype(feature.np_dtype)
+    if None in shape:
+        return None
+    if tf.as_dtype(stored.np_dtype) == tf.string:  # a tensor kept as bytes, or text
+        if getattr(feature, "_encoding", None) is not tfds.features.Encoding.BYTES or dtype == tf.string:
+            return None
+
+        def decode_bytes(encoded: tf.Tensor) -> tf.Tensor:
+            return tf.reshape(tf.io.decode_raw(encoded, dtype), (-1, *shape))
+
+        return tf.io.FixedLenFeature((), tf.string), decode_bytes
+    if dtype == tf.uint64:  # stored as the int64 of the same bits
+        return None
+    stored_dtype = tf.float32 if dtype.is_floating else tf.int64
+    return tf.io.FixedLenFeature(shape, stored_dtype), lambda values: tf.cast(values, dtype)

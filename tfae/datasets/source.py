@@ -1,0 +1,125 @@
+"""What every kind of data becomes before it is split: named parts that are read in stored order."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfae.datasets import defects
+
+# Samples per block when a whole part is read. Large enough that Python costs little, and small beside the data.
+READ_SIZE = 4096
+
+Batch = tuple[np.ndarray, np.ndarray | None]
+
+
+class Part(abc.ABC):
+    """Samples that belong together, in stored order, read in constant memory where the format allows.
+
+    Attributes:
+        num_samples: how many samples there are, or None where only reading tells.
+        sample_names: the file of each sample for a folder of images, else None.
+        feature_names: the names of a table's columns, used to name the one with a defect, else None.
+    """
+
+    num_samples: int | None = None
+    sample_names: tuple[str, ...] | None = None
+    feature_names: tuple[str, ...] | None = None
+
+    @abc.abstractmethod
+    def blocks(self, size: int) -> Iterator[Batch]:
+        """Yields `(samples, labels)` of at most `size` samples, unchecked."""
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yields the samples in stored order.
+
+        Args:
+            batch_size: samples per batch, at least 1. Only the last batch can be smaller.
+
+        Yields:
+            `(samples, labels)`: raw samples `(batch, *shape)` in their own dtype, and labels `(batch,)` or None.
+
+        Raises:
+            ValueError: a sample holds NaN or an infinite value, or there is no sample at all.
+        """
+        first = 0
+        for samples, labels in self.blocks(batch_size):
+            defects.refuse_non_finite(
+                samples, first=first, feature_names=self.feature_names, sample_names=self.sample_names
+            )
+            first += len(samples)
+            yield samples, labels
+        if first == 0:
+            raise ValueError("expected at least one sample; received none; is the file complete?")
+
+    def read(self) -> Batch:
+        """Returns all samples and all labels (or None), as `batches` gives them."""
+        samples, labels = zip(*self.batches(READ_SIZE), strict=True)
+        return _joined(samples), None if labels[0] is None else _joined(labels)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Data that is opened, and neither split nor scaled.
+
+    Attributes:
+        name: the name of the data set, or of the file or folder without its suffix.
+        kind: "image", "sequence", "table" or "other".
+        shape: of one sample.
+        dtype: of the raw samples, a NumPy dtype name.
+        parts: "all", or the splits that the data set itself has: "train", "test", sometimes "validation".
+        feature_names: the names of a table's columns, or None where it has none.
+        value_range: `(low, high)` the raw values can take, or None where that is not known.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    dtype: str
+    parts: Mapping[str, Part]
+    feature_names: tuple[str, ...] | None = None
+    value_range: tuple[float, float] | None = None
+
+
+def kind_of(shape: tuple[int, ...]) -> str:
+    """Returns the kind of data that samples of this shape are.
+
+    Args:
+        shape: of one sample: `(h, w, c)` is an image, `(time, channels)` a sequence, `(columns,)` a table.
+
+    Returns:
+        "image", "sequence", "table" or "other".
+
+    Example:
+        >>> kind_of((28, 28, 1)), kind_of((100, 2)), kind_of((30,)), kind_of((8, 8, 8, 1))
+        ('image', 'sequence', 'table', 'other')
+    """
+    return {1: "table", 2: "sequence", 3: "image"}.get(len(shape), "other")
+
+
+def rebatched(blocks: Iterable[Batch], size: int) -> Iterator[Batch]:
+    """Yields the samples of blocks of any size in blocks of `size`, in the same order; only the last is smaller."""
+    samples: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    pending = 0
+    for block_samples, block_labels in blocks:
+        start = 0
+        while start < len(block_samples):
+            taken = slice(start, start + size - pending)
+            samples.append(block_samples[taken])
+            if block_labels is not None:
+                labels.append(block_labels[taken])
+            start += len(samples[-1])
+            pending += len(samples[-1])
+            if pending == size:
+                yield _joined(samples), _joined(labels) if labels else None
+                samples, labels, pending = [], [], 0
+    if pending:
+        yield _joined(samples), _joined(labels) if labels else None
+
+
+def _joined(arrays: list[np.ndarray] | tuple[np.ndarray, ...]) -> np.ndarray:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -1,0 +1,423 @@
+import json
+import math
+from collections.abc import Callable, Iterator
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.ndimage import gaussian_filter
+
+from tfae import models
+from tfae.evaluation import Evaluation, evaluate, scores
+from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
+
+
+@pytest.fixture(autouse=True)
+def no_warning_of_retracing(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """TensorFlow logs a warning, twice in a process, for a function that is traced in five calls of ten."""
+    monkeypatch.setattr(tf.get_logger(), "propagate", True)
+    yield
+    assert not [record for record in caplog.get_records("call") if "retracing" in record.getMessage()]
+
+
+def batches(x: np.ndarray, batch_size: int = 4) -> tf.data.Dataset:
+    x = np.asarray(x, "float32")
+    return tf.data.Dataset.from_tensor_slices((x, x)).batch(batch_size)
+
+
+def model(
+    reconstruct: Callable[[tf.Tensor], tf.Tensor],
+    shape: tuple[int, ...],
+    loss: keras.losses.Loss | str | None,
+) -> keras.Model:
+    inputs = keras.Input(shape)
+    autoencoder = keras.Model(inputs, keras.layers.Lambda(reconstruct, output_shape=shape)(inputs))
+    if loss is not None:
+        autoencoder.compile(loss=loss)
+    return autoencoder
+
+
+def uniform(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random(shape).astype("float32")
+
+
+def elements(array: np.ndarray) -> np.ndarray:
+    return array.reshape(len(array), -1).astype("float64")
+
+
+def oracle_ssim(x: np.ndarray, y: np.ndarray, size: int, data_range: float) -> float:
+    """SSIM of one channel, after Wang et al. (2004), in float64 and where the window fits."""
+    radius = size // 2
+
+    def window(image: np.ndarray) -> np.ndarray:
+        return gaussian_filter(image, 1.5, truncate=radius / 1.5)[radius:-radius, radius:-radius]
+
+    x, y = x.astype("float64"), y.astype("float64")
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    mx, my = window(x), window(y)
+    vx, vy, vxy = window(x * x) - mx**2, window(y * y) - my**2, window(x * y) - mx * my
+    return float((((2 * mx * my + c1) * (2 * vxy + c2)) / ((mx**2 + my**2 + c1) * (vx + vy + c2))).mean())
+
+
+class Counter:
+    """Counts how often its samples are gone through, and how far."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.x, self.passes, self.batches = x, 0, 0
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        self.passes += 1
+        for start in range(0, len(self.x), 4):
+            self.batches += 1
+            yield (self.x[start : start + 4],) * 2
+
+    def dataset(self) -> tf.data.Dataset:
+        spec = tf.TensorSpec((None, *self.x.shape[1:]), "float32")
+        return tf.data.Dataset.from_generator(lambda: iter(self), output_signature=(spec, spec))
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+
+
+def test_errors_and_psnr_equal_numpy_float64() -> None:
+    x = uniform(10, 5, 6, 3)
+    result = evaluate(model(lambda x: 0.7 * x + 0.1, (5, 6, 3), SquaredError()), batches(x))
+    error = elements(x) - elements(np.float32(0.7) * x + np.float32(0.1))
+    mse = (error**2).mean(1)
+    assert result.mse == pytest.approx(mse.mean(), rel=1e-6)
+    assert result.mae == pytest.approx(np.abs(error).mean(), rel=1e-6)
+    assert result.psnr == pytest.approx((10 * np.log10(1 / mse)).mean(), rel=1e-6)
+    assert result.psnr != pytest.approx(10 * np.log10(1 / mse.mean()), rel=1e-4)
+    assert (result.num_samples, result.num_elements, result.data_range) == (10, 90, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "per_element"),
+    [
+        (SquaredError, lambda x, y: (x - y) ** 2),
+        (AbsoluteError, lambda x, y: abs(x - y)),
+        (BinaryCrossentropy, lambda x, y: -x * np.log(y) - (1 - x) * np.log1p(-y)),
+    ],
+)
+def test_loss_is_the_sum_and_loss_per_element_the_mean_of_the_formula(
+    loss: type[ReconstructionLoss], per_element: Callable
+) -> None:
+    x = uniform(10, 7)
+    values = per_element(elements(x), elements(np.float32(0.7) * x + np.float32(0.1)))
+    for reduction, expected in (("sum", values.sum(1).mean()), ("mean", values.mean())):
+        result = evaluate(model(lambda x: 0.7 * x + 0.1, (7,), loss(sample_reduction=reduction)), batches(x))
+        assert result.loss == pytest.approx(expected, rel=1e-6)
+        assert result.loss_per_element == pytest.approx(values.mean(), rel=1e-6)
+        assert result.sample_reduction == reduction
+
+
+def test_loss_is_what_keras_evaluate_reports() -> None:
+    autoencoder = models.dense((6,), latent_dim=2, widths=(8,))
+    autoencoder.compile(loss=BinaryCrossentropy(from_logits=True))
+    dataset = batches(uniform(9, 6))
+    assert evaluate(autoencoder, dataset).loss == pytest.approx(autoencoder.evaluate(dataset, verbose=0), rel=1e-5)
+
+
+def test_penalties_of_the_layers_are_not_part_of_the_loss() -> None:
+    autoencoder = models.dense((6,), latent_dim=2, widths=(8,), code_l1=10.0)
+    autoencoder.compile(loss=SquaredError())
+    dataset = batches(uniform(9, 6))
+    expected = ((uniform(9, 6) - autoencoder.predict(uniform(9, 6), verbose=0)) ** 2).sum(1).mean()
+    assert evaluate(autoencoder, dataset).loss == pytest.approx(expected, rel=1e-5)
+    assert autoencoder.evaluate(dataset, verbose=0) > 1.1 * expected
+
+
+def test_noise_and_dropout_are_off() -> None:
+    inputs = keras.Input((6,))
+    autoencoder = keras.Model(inputs, keras.layers.GaussianNoise(1.0)(keras.layers.Dropout(0.5)(inputs)))
+    autoencoder.compile(loss=SquaredError())
+    assert evaluate(autoencoder, batches(uniform(9, 6))).loss == 0
+
+
+def test_masked_time_steps_count_for_nothing_as_in_keras() -> None:
+    inputs = keras.Input((3, 2))
+    halves = keras.layers.Activation(lambda x: x / 2)  # a layer that passes the mask on
+    autoencoder = keras.Model(inputs, halves(keras.layers.Masking(-1.0)(inputs)))
+    autoencoder.compile(loss=SquaredError())
+    x = uniform(5, 3, 2)
+    x[:, 2] = -1
+    result = evaluate(autoencoder, batches(x))
+    kept = (x[:, :2].astype("float64") / 2) ** 2
+    assert result.loss == pytest.approx(kept.sum((1, 2)).mean(), rel=1e-6)
+    assert result.loss == pytest.approx(autoencoder.evaluate(batches(x), verbose=0), rel=1e-6)
+    assert result.mse == pytest.approx(kept.mean(), rel=1e-6)
+
+
+def test_a_smaller_last_batch_weighs_by_its_samples() -> None:
+    x = np.array([[0.0], [0.0], [0.0], [0.0], [1.0]])
+    assert evaluate(model(lambda x: 0 * x, (1,), SquaredError()), batches(x, 4)).loss == pytest.approx(1 / 5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 100])
+def test_sums_over_samples_keep_what_float32_would_drop(batch_size: int) -> None:
+    x = np.array([[4096.0]] + [[1.0]] * 99)  # 4096² = 2²⁴, to which float32 can not add 1
+    result = evaluate(model(lambda x: 0 * x, (1,), SquaredError()), batches(x, batch_size))
+    assert result.loss == (2**24 + 99) / 100
+
+
+def test_half_precision_outputs_are_measured_in_float32() -> None:
+    inputs = keras.Input((4,))
+    autoencoder = keras.Model(inputs, keras.layers.Rescaling(0.0, dtype="float16")(inputs))
+    autoencoder.compile(loss=SquaredError())
+    assert evaluate(autoencoder, batches(np.full((3, 4), 1000.0))).loss == 4e6
+
+
+@pytest.mark.parametrize(("shape", "size"), [((8, 9, 1), 7), ((16, 12, 3), 11), ((7, 30, 4), 7)])
+def test_ssim_equals_an_independent_implementation(shape: tuple[int, ...], size: int) -> None:
+    x = uniform(5, *shape)
+    result = evaluate(model(lambda x: 0.9 - x * x, shape, SquaredError()), batches(x))
+    y = 0.9 - x * x
+    expected = [
+        oracle_ssim(a[..., c], b[..., c], size, 1.0) for a, b in zip(x, y, strict=True) for c in range(shape[2])
+    ]
+    assert result.ssim == pytest.approx(np.mean(expected), rel=1e-4)
+
+
+def test_psnr_and_ssim_do_not_depend_on_where_the_range_lies() -> None:
+    x = uniform(5, 8, 8, 1)
+    unit = evaluate(model(lambda x: 0.8 * x, (8, 8, 1), SquaredError()), batches(x))
+    symmetric = evaluate(model(lambda x: 0.8 * (x + 1) - 1, (8, 8, 1), SquaredError()), batches(2 * x - 1))
+    assert (unit.data_range, symmetric.data_range) == (1, 2)
+    assert symmetric.mse == pytest.approx(4 * unit.mse, rel=1e-5)
+    assert symmetric.psnr == pytest.approx(unit.psnr, rel=1e-5)
+    assert symmetric.ssim == pytest.approx(unit.ssim, rel=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(6, 8, 1), (8, 8, 5), (8, 8), (4,), (8, 8, 8, 1)])
+def test_ssim_is_none_for_what_is_not_an_image_of_seven_pixels(shape: tuple[int, ...]) -> None:
+    assert evaluate(model(lambda x: x / 2, shape, SquaredError()), batches(uniform(3, *shape))).ssim is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "low", "high", "expected"),
+    [
+        ((3,), 0, 1, 1),
+        ((3,), 0.2, 0.8, 1),
+        ((3,), -0.1, 1, 2),
+        ((3,), -1, 1, 2),
+        ((3,), -3, 5, 8),
+        ((3,), 0, 16, 16),
+        ((8, 8, 1), -3, 5, 8),
+    ],
+)
+def test_default_data_range_is_that_of_the_usual_scalings_or_the_data(
+    shape: tuple[int, ...], low: float, high: float, expected: float
+) -> None:
+    x = np.full((6, *shape), (low + high) / 2)
+    x[0], x[5] = low, high
+    assert evaluate(model(lambda x: x / 2, shape, SquaredError()), batches(x)).data_range == expected
+
+
+@pytest.mark.parametrize("data_range", [4.0, (-1.0, 3.0)])
+def test_data_range_can_be_given(data_range: float | tuple[float, float]) -> None:
+    result = evaluate(model(lambda x: x - 0.1, (3,), SquaredError()), batches(uniform(5, 3)), data_range=data_range)
+    assert result.data_range == 4
+    assert result.psnr == pytest.approx(10 * math.log10(16 / 0.01), rel=1e-5)
+
+
+def test_exact_samples_are_counted_and_left_out_of_psnr() -> None:
+    x = np.array([[0, 0], [1, 1], [0, 0], [1, 1], [0, 0]])
+    result = evaluate(model(lambda x: 0.9 * x, (2,), SquaredError()), batches(x))
+    assert result.num_exact == 3
+    assert result.psnr == pytest.approx(20, rel=1e-6)  # 10 log₁₀(1 / 0.1²)
+    assert "3 exact left out" in str(result)
+
+
+def test_psnr_of_nothing_but_exact_samples_is_infinite_and_null_in_json() -> None:
+    result = evaluate(model(lambda x: x, (2,), SquaredError()), batches(uniform(5, 2)))
+    assert result.psnr == math.inf
+    assert json.loads(json.dumps(result.as_dict(), allow_nan=False))["psnr"] is None
+
+
+@pytest.mark.parametrize("shape", [(3,), (8, 8, 1)])
+def test_constant_data_has_no_psnr_and_no_ssim(shape: tuple[int, ...]) -> None:
+    result = evaluate(model(lambda x: x / 2, shape, SquaredError()), batches(np.full((4, *shape), 5.0)))
+    assert (result.data_range, result.psnr, result.ssim) == (0, None, None)
+
+
+def test_scores_are_the_per_sample_losses_in_the_order_of_the_data() -> None:
+    x = uniform(10, 3, 2)
+    autoencoder = model(lambda x: x / 3, (3, 2), AbsoluteError())
+    values = scores(autoencoder, batches(x))
+    np.testing.assert_allclose(values, np.abs(elements(x) * 2 / 3).sum(1), rtol=1e-6)
+    assert evaluate(autoencoder, batches(x)).loss == pytest.approx(values.mean(dtype="float64"), rel=1e-9)
+
+
+# --- passes and traces ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "data_range", "passes"), [((5,), None, 1), ((8, 8, 1), None, 2), ((8, 8, 1), (0, 1), 1)]
+)
+def test_data_is_gone_through_once_and_twice_only_to_find_the_range_of_images(
+    shape: tuple[int, ...], data_range: tuple[float, float] | None, passes: int
+) -> None:
+    counter = Counter(uniform(9, *shape))
+    evaluate(model(lambda x: x / 2, shape, SquaredError()), counter.dataset(), data_range=data_range)
+    assert counter.passes == passes
+
+
+def test_model_runs_once_per_batch_and_is_traced_once_for_all_batch_sizes() -> None:
+    class Counting(keras.layers.Layer):
+        traces = 0
+
+        def build(self, input_shape: tuple[int | None, ...]) -> None:
+            self.runs = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+        def call(self, x: tf.Tensor) -> tf.Tensor:
+            Counting.traces += 1
+            self.runs.assign_add(1.0)
+            return x / 2
+
+    autoencoder = keras.Sequential([keras.Input((8, 8, 1)), layer := Counting()])
+    autoencoder.compile(loss=SquaredError())
+    before, Counting.traces = float(layer.runs.numpy()), 0
+    evaluate(autoencoder, batches(uniform(9, 8, 8, 1)))
+    assert float(layer.runs.numpy()) - before == 3
+    assert Counting.traces == 1
+
+
+def test_batches_are_dropped_as_they_come() -> None:
+    x = uniform(400, 2)
+    x[0] = np.nan
+    counter = Counter(x)
+    with pytest.raises(ValueError, match="received NaN or infinity for sample 0"):
+        evaluate(model(lambda x: x, (2,), SquaredError()), counter.dataset())
+    assert counter.batches < 50
+
+
+def test_sample_shape_unknown_to_the_data_set_is_taken_from_the_model() -> None:
+    x = uniform(5, 3)
+    spec = tf.TensorSpec(None, "float32")
+    dataset = tf.data.Dataset.from_generator(lambda: iter([(x, x)]), output_signature=(spec, spec))
+    result = evaluate(model(lambda x: x / 2, (3,), SquaredError()), dataset)
+    assert (result.num_samples, result.num_elements) == (5, 3)
+
+
+def test_empty_batches_are_passed_over() -> None:
+    x = uniform(5, 3)
+    spec = tf.TensorSpec((None, 3), "float32")
+    dataset = tf.data.Dataset.from_generator(lambda: ((b, b) for b in (x, x[:0])), output_signature=(spec, spec))
+    assert evaluate(model(lambda x: x / 2, (3,), SquaredError()), dataset).num_samples == 5
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+def test_table_names_every_measure_with_its_unit_and_aligns_the_points() -> None:
+    result = Evaluation(
+        loss_name="binary_crossentropy",
+        sample_reduction="sum",
+        loss_unit="nats",
+        loss=1234.5678,
+        loss_per_element=0.25178,
+        mse=1.2e-07,
+        mae=0.06,
+        psnr=20.01,
+        num_exact=0,
+        ssim=None,
+        data_range=1.0,
+        num_samples=36000,
+        num_elements=64,
+    )
+    assert str(result).splitlines() == [
+        "binary_crossentropy on 36,000 samples of 64 elements",
+        "loss per sample   1,234.6      nats, the elements' sum",
+        "loss per element      0.25178  nats",
+        "MSE                   1.2e-07",
+        "MAE                   0.06",
+        "PSNR                 20.01     dB, data range 1",
+        "SSIM                n/a",
+    ]
+
+
+def test_as_dict_holds_every_field_as_plain_json() -> None:
+    result = evaluate(model(lambda x: x / 2, (8, 8, 1), SquaredError()), batches(uniform(3, 8, 8, 1)))
+    loaded = json.loads(json.dumps(result.as_dict(), allow_nan=False))
+    assert loaded["ssim"] == result.ssim
+    assert Evaluation(**loaded) == result
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("measure", [evaluate, scores])
+def test_model_without_a_reconstruction_loss_is_refused(measure: Callable) -> None:
+    for loss in (None, "mse", keras.losses.MeanSquaredError()):
+        with pytest.raises(ValueError, match=r"compiled with a loss of tfae\.losses; received .*average over"):
+            measure(model(lambda x: x, (2,), loss), batches(uniform(3, 2)))
+
+
+def dataset_of(*tensors: np.ndarray) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices(tensors if len(tensors) > 1 else tensors[0])
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        (uniform(3, 2), "expected a tf.data.Dataset; received ndarray"),
+        (dataset_of(uniform(3, 2)).batch(2), r"expected batches \(x, x\)"),
+        (dataset_of(uniform(3, 2), np.arange(3)).batch(2), r"Samples are their own targets"),
+        (dataset_of(uniform(3, 2), uniform(3, 5)).batch(2), r"expected batches \(x, x\)"),
+        (dataset_of(np.zeros((3, 2), "uint8"), np.zeros((3, 2), "uint8")).batch(2), "floats in model space"),
+        (dataset_of(uniform(3, 2), uniform(3, 2)), "Is it batched"),
+        (batches(uniform(3, 5)), r"like \(None, 2\), which the model takes; received \(None, 5\)"),
+        (batches(uniform(3, 2)).repeat(), "repeats forever"),
+        (batches(uniform(3, 2)).take(0), "at least one sample"),
+    ],
+)
+def test_data_set_of_another_form_is_refused(dataset: tf.data.Dataset, message: str) -> None:
+    for measure in (evaluate, scores):
+        with pytest.raises(ValueError, match=f"dataset: .*{message}"):
+            measure(model(lambda x: x, (2,), SquaredError()), dataset)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_outputs_that_are_not_finite_are_an_error_that_names_the_first_sample(value: float) -> None:
+    x = uniform(10, 2)
+    x[6:, 1] = 2
+    autoencoder = model(lambda x: tf.where(x > 1, value, x), (2,), SquaredError())
+    for measure in (evaluate, scores):
+        with pytest.raises(ValueError, match=r"autoencoder: expected finite values; .* sample 6\."):
+            measure(autoencoder, batches(x))
+
+
+def test_data_that_is_not_finite_is_an_error_that_names_the_first_sample() -> None:
+    x = uniform(10, 8, 8, 1)
+    x[7, 0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"dataset: expected finite values; .* sample 7\."):
+        evaluate(model(lambda x: x, (8, 8, 1), SquaredError()), batches(x))
+
+
+@pytest.mark.parametrize("from_logits", [True, False])
+@pytest.mark.parametrize(("low", "high"), [(-0.5, 1), (0, 1.5)])
+def test_cross_entropy_refuses_data_outside_0_and_1(low: float, high: float, from_logits: bool) -> None:
+    autoencoder = model(lambda x: x, (1,), BinaryCrossentropy(from_logits=from_logits))
+    for measure in (evaluate, scores):
+        with pytest.raises(ValueError, match=rf"dataset: .*\[0, 1\].*from {low} to {high}\. .*\"unit\""):
+            measure(autoencoder, batches(np.array([[0.0], [low], [high], [1.0]])))
+
+
+def test_rounding_may_take_data_a_little_outside_the_domain_of_cross_entropy() -> None:
+    autoencoder = model(lambda x: 0 * x + 0.5, (1,), BinaryCrossentropy())
+    result = evaluate(autoencoder, batches(np.array([[-1e-6], [1 + 1e-6]])))
+    assert result.loss == pytest.approx(math.log(2), rel=1e-5)
+
+
+@pytest.mark.parametrize(("slope", "low", "high"), [(2, 0, 2), (-1, -1, 0)])
+def test_cross_entropy_on_probabilities_refuses_outputs_outside_0_and_1(slope: float, low: int, high: int) -> None:
+    autoencoder = model(lambda x: slope * x, (1,), BinaryCrossentropy())
+    with pytest.raises(ValueError, match=rf"autoencoder: .*\[0, 1\].*from {low} to -?{high}\. .*\"sigmoid\""):
+        evaluate(autoencoder, batches(np.array([[0.0], [1.0]])))
+
+
+@pytest.mark.parametrize("data_range", [0, -1, (1, 1), (1, 0), (0, np.inf), (0, 1, 2), np.nan])
+def test_data_range_that_is_no_range_is_refused(data_range: float) -> None:
+    with pytest.raises(ValueError, match=r"data_range: expected a positive number or a pair \(low, high\)"):
+        evaluate(model(lambda x: x, (2,), SquaredError()), batches(uniform(3, 2)), data_range=data_range)

@@ -1,0 +1,468 @@
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import matplotlib
+import numpy as np
+import pytest
+import tensorflow as tf
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection, PolyCollection
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Polygon, Rectangle
+
+from tfae import plots
+from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt
+
+
+@pytest.fixture(autouse=True)
+def no_global_state() -> Iterator[None]:
+    before = dict(matplotlib.rcParams)
+    yield
+    assert dict(matplotlib.rcParams) == before
+    plt.close("all")
+
+
+def batches(x: np.ndarray, batch_size: int = 4) -> tf.data.Dataset:
+    x = np.asarray(x, "float32")
+    return tf.data.Dataset.from_tensor_slices((x, x)).batch(batch_size)
+
+
+def model(reconstruct: Callable, shape: tuple[int, ...], loss: keras.losses.Loss | str | None) -> keras.Model:
+    inputs = keras.Input(shape)
+    autoencoder = keras.Model(inputs, keras.layers.Lambda(reconstruct, output_shape=shape)(inputs))
+    if loss is not None:
+        autoencoder.compile(loss=loss)
+    return autoencoder
+
+
+def encoding_model(latent_dim: int, num_features: int = 6) -> keras.Model:
+    """An autoencoder whose code is the first features."""
+    inputs = keras.Input((num_features,))
+    first = keras.layers.Lambda(lambda x: x[:, :latent_dim], output_shape=(latent_dim,))
+    encoder = keras.Model(inputs, first(inputs), name="encoder")
+    return keras.Model(inputs, keras.layers.Dense(num_features)(encoder(inputs)))
+
+
+def uniform(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random(shape).astype("float32")
+
+
+def drawn(figure: Any) -> None:
+    """Draw for print; a missing glyph or a layout that collapses would warn, which is an error."""
+    figure.savefig(io.BytesIO(), format="pdf")
+
+
+def image(ax: Axes) -> np.ndarray:
+    (shown,) = ax.images
+    return np.asarray(shown.get_array())
+
+
+def texts(ax: Axes) -> list[str]:
+    return [text.get_text() for text in ax.texts]
+
+
+def legend_texts(ax: Axes) -> list[str]:
+    legend = ax.get_legend()
+    assert legend is not None
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def points(ax: Axes) -> np.ndarray:
+    return np.concatenate([np.asarray(c.get_offsets()) for c in ax.collections if isinstance(c, PathCollection)])
+
+
+# --- reconstructions of images ----------------------------------------------------------------------------------------
+
+
+def test_images_are_shown_above_their_reconstructions_and_errors() -> None:
+    x = uniform(6, 5, 4, 1)
+    autoencoder = model(lambda x: 0.5 * x, (5, 4, 1), SquaredError())
+    axes = plots.reconstructions(autoencoder, batches(x), num_samples=5)
+    assert axes.shape == (3, 5)
+    for k in range(5):
+        np.testing.assert_allclose(image(axes[0, k]), x[k, ..., 0], rtol=1e-6)
+        np.testing.assert_allclose(image(axes[1, k]), x[k, ..., 0] / 2, rtol=1e-6)
+        np.testing.assert_allclose(image(axes[2, k]), x[k, ..., 0] / 2, rtol=1e-6)
+        assert axes[0, k].get_title() == f"loss {(x[k].astype('float64') ** 2).sum() / 4:.4g}"
+    assert [ax.get_ylabel() for ax in axes[:, 0]] == ["original", "reconstruction", "|x − x̂|"]
+    drawn(axes[0, 0].figure)
+
+
+def test_errors_share_one_scale_that_begins_at_0_and_has_one_colour_bar() -> None:
+    x = uniform(3, 5, 4, 1)
+    axes = plots.reconstructions(model(lambda x: 0.5 * x, (5, 4, 1), SquaredError()), batches(x))
+    limits = {ax.images[0].get_clim() for ax in axes[2]}
+    assert len(limits) == 1
+    assert limits.pop() == (0, pytest.approx(x.max() / 2))
+    assert [len(ax.child_axes) for ax in axes.flat] == [0] * 8 + [1]
+    assert {ax.images[0].get_clim() for ax in axes[:2].flat} == {(0, 1)}
+
+
+def test_logits_are_shown_as_probabilities() -> None:
+    x = uniform(2, 5, 4, 1)
+    axes = plots.reconstructions(model(lambda x: 4 * x, (5, 4, 1), BinaryCrossentropy(from_logits=True)), batches(x))
+    np.testing.assert_allclose(image(axes[1, 0]), 1 / (1 + np.exp(-4 * x[0, ..., 0])), rtol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_colour_images_from_minus_1_to_1_are_shown_in_colour(channels: int) -> None:
+    x = 2 * uniform(2, 5, 4, channels) - 1
+    axes = plots.reconstructions(model(lambda x: x - 0.5, (5, 4, channels), SquaredError()), batches(x))
+    np.testing.assert_allclose(image(axes[0, 1]), (x[1] + 1) / 2, atol=1e-6)
+    np.testing.assert_allclose(image(axes[1, 1]), np.clip((x[1] + 0.5) / 2, 0, 1), atol=1e-6)
+    np.testing.assert_allclose(image(axes[2, 1]), 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [2, 7])
+def test_images_of_other_channels_are_averaged_over_them(channels: int) -> None:
+    x = uniform(2, 5, 4, channels)
+    axes = plots.reconstructions(model(lambda x: x[..., ::-1], (5, 4, channels), SquaredError()), batches(x))
+    for row in (0, 1):
+        np.testing.assert_allclose(image(axes[row, 0]), x[0].mean(-1), rtol=1e-5)
+    np.testing.assert_allclose(image(axes[2, 0]), np.abs(x[0] - x[0, ..., ::-1]).mean(-1), rtol=1e-5)
+
+
+def test_standardised_images_are_shown_on_the_scale_of_the_originals_per_channel() -> None:
+    x = np.array([3.0, 0.1, 5.0]) * (6 * uniform(2, 5, 4, 3) - 3)
+    axes = plots.reconstructions(model(lambda x: 2 * x, (5, 4, 3), SquaredError()), batches(x))
+    low, high = x.min((0, 1, 2)), x.max((0, 1, 2))
+    np.testing.assert_allclose(image(axes[0, 0]), (x[0] - low) / (high - low), atol=1e-5)
+    np.testing.assert_allclose(image(axes[1, 0]), np.clip((2 * x[0] - low) / (high - low), 0, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0, 5])
+def test_constant_and_exact_images_can_be_drawn(value: float) -> None:
+    axes = plots.reconstructions(model(lambda x: x, (5, 4, 1), SquaredError()), batches(np.full((2, 5, 4, 1), value)))
+    assert image(axes[2, 0]).max() == 0
+    drawn(axes[0, 0].figure)
+
+
+def test_given_axes_are_used_without_pyplot_and_what_has_no_sample_is_turned_off() -> None:
+    autoencoder = model(lambda x: x, (5, 4, 1), SquaredError())
+    figure = Figure()
+    given = figure.subplots(3, 4)
+    axes = plots.reconstructions(autoencoder, batches(uniform(3, 5, 4, 1)), num_samples=4, axes=given)
+    assert axes.shape == (3, 3)
+    assert all(used is ax for used, ax in zip(axes.flat, given[:, :3].flat, strict=True))
+    assert [ax.axison for ax in given[1]] == [True, True, True, False]
+    assert plt.get_fignums() == []
+    drawn(figure)
+
+
+def test_one_column_of_axes_is_enough_for_one_image() -> None:
+    autoencoder = model(lambda x: x, (5, 4, 1), SquaredError())
+    axes = plots.reconstructions(autoencoder, batches(uniform(3, 5, 4, 1)), num_samples=1, axes=Figure().subplots(3, 1))
+    assert axes.shape == (3, 1)
+
+
+# --- reconstructions of tables and sequences --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("shape", "xlabel"), [((7,), "feature"), ((50, 1), "time step"), ((2, 2, 2, 2), "element")])
+def test_others_are_drawn_as_lines_with_the_error_shaded(shape: tuple[int, ...], xlabel: str) -> None:
+    x = uniform(3, *shape)
+    axes = plots.reconstructions(model(lambda x: 0.5 * x, shape, AbsoluteError()), batches(x))
+    assert axes.shape == (3,)
+    for k, ax in enumerate(axes):
+        original, reconstruction = ax.lines
+        np.testing.assert_allclose(original.get_ydata(), x[k].ravel(), rtol=1e-6)
+        np.testing.assert_allclose(reconstruction.get_ydata(), x[k].ravel() / 2, rtol=1e-6)
+        assert [isinstance(shade, PolyCollection) for shade in ax.collections] == [True]
+        assert ax.get_title(loc="left") == f"loss {x[k].astype('float64').sum() / 2:.4g}"
+    assert axes[2].get_xlabel() == xlabel
+    assert legend_texts(axes[0]) == ["original", "reconstruction"]
+    assert len(axes[0].figure.axes) == 3
+    drawn(axes[0].figure)
+
+
+def test_channels_of_a_sequence_are_drawn_one_below_the_other() -> None:
+    x = uniform(2, 20, 3)
+    axes = plots.reconstructions(model(lambda x: x, (20, 3), AbsoluteError()), batches(x))
+    originals = [np.asarray(line.get_ydata()) for line in axes[0].lines[::2]]
+    assert len(originals) == 3
+    for channel, line in enumerate(originals):
+        np.testing.assert_allclose(line + channel * np.ptp(x), x[0, :, channel], atol=1e-5)
+    assert originals[0].min() >= originals[1].max() >= originals[2].max()
+
+
+@pytest.mark.parametrize("layout", [(1, 4), (2, 2), (4, 1)])
+def test_lines_are_drawn_into_given_axes_of_any_layout(layout: tuple[int, int]) -> None:
+    given = Figure().subplots(*layout)
+    autoencoder = model(lambda x: x, (6,), SquaredError())
+    axes = plots.reconstructions(autoencoder, batches(uniform(3, 6)), num_samples=4, axes=given)
+    assert all(used is ax for used, ax in zip(axes, given.flat, strict=False))
+    assert [len(ax.lines) for ax in given.flat] == [2, 2, 2, 0]
+    assert plt.get_fignums() == []
+
+
+def test_samples_are_the_first_ones_whatever_the_batch_size() -> None:
+    x = uniform(20, 6)
+    autoencoder = model(lambda x: x, (6,), SquaredError())
+    for batch_size in (2, 20):
+        axes = plots.reconstructions(autoencoder, batches(x, batch_size), num_samples=5)
+        np.testing.assert_allclose([ax.lines[0].get_ydata() for ax in axes], x[:5])
+
+
+def test_masked_time_steps_are_not_in_the_loss_of_the_title() -> None:
+    inputs = keras.Input((3, 2))
+    halves = keras.layers.Activation(lambda x: x / 2)
+    autoencoder = keras.Model(inputs, halves(keras.layers.Masking(-1.0)(inputs)))
+    autoencoder.compile(loss=AbsoluteError())
+    x = np.ones((1, 3, 2))
+    x[:, 2] = -1
+    assert plots.reconstructions(autoencoder, batches(x))[0].get_title(loc="left") == "loss 2"
+
+
+# --- a figure of given arrays -----------------------------------------------------------------------------------------
+
+
+def test_figure_of_raw_images_is_on_the_scale_of_their_dtype() -> None:
+    x = np.array([[[[51], [102]]], [[[0], [204]]]], "uint8")
+    figure = plots.reconstruction_figure(x, x + np.float32(25.5), np.array([1.5, 2]), score_name="loss")
+    axes = np.array(figure.axes, object).reshape(3, 2)
+    np.testing.assert_allclose(image(axes[0, 0]), [[0.2, 0.4]])
+    np.testing.assert_allclose(image(axes[1, 0]), [[0.3, 0.5]])
+    np.testing.assert_allclose(image(axes[2, 1]), 25.5)
+    assert [ax.get_title() for ax in axes[0]] == ["loss 1.5", "loss 2"]
+    assert plt.get_fignums() == []
+    drawn(figure)
+
+
+@pytest.mark.parametrize(
+    ("x", "reconstruction", "scores"),
+    [
+        (np.zeros((0, 3)), np.zeros((0, 3)), []),
+        (np.zeros((2, 3)), np.zeros((2, 4)), [1, 2]),
+        (np.zeros((2, 3)), np.zeros((2, 3)), [1]),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(x: np.ndarray, reconstruction: np.ndarray, scores: list[float]) -> None:
+    with pytest.raises(ValueError, match="x: expected at least one sample, reconstructions of the same shape"):
+        plots.reconstruction_figure(x, reconstruction, scores)
+
+
+# --- training curves --------------------------------------------------------------------------------------------------
+
+
+def test_curves_are_drawn_by_epoch_from_1_and_the_best_is_marked() -> None:
+    ax = plots.training_curves({"loss": [9, 5, 4, 3], "val_loss": [8, 6, 5.5, 7], "accuracy": [0, 1, 1, 1]})
+    training, validation, best = ax.lines
+    np.testing.assert_array_equal(training.get_data(), ([1, 2, 3, 4], [9, 5, 4, 3]))
+    np.testing.assert_array_equal(validation.get_data(), ([1, 2, 3, 4], [8, 6, 5.5, 7]))
+    np.testing.assert_array_equal(best.get_data(), ([3], [5.5]))
+    assert best.get_color() == validation.get_color()
+    assert ax.get_title() == "best epoch 3, validation loss 5.5"
+    assert texts(ax) == ["training", "validation"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "loss")
+    drawn(ax.figure)
+
+
+def test_without_validation_the_best_epoch_is_that_of_the_training_loss() -> None:
+    ax = plots.training_curves({"loss": np.array([9.0, 3.0, np.nan])}, ax=(given := Figure().subplots()))
+    assert ax is given
+    assert ax.get_title() == "best epoch 2, training loss 3"
+    assert texts(ax) == ["training"]
+    assert plt.get_fignums() == []
+
+
+def test_history_of_fit_keeps_the_number_of_a_resumed_epoch() -> None:
+    history = keras.callbacks.History()
+    history.epoch, history.history = [7, 8, 9], {"loss": [3.0, 1.0, 2.0]}
+    ax = plots.training_curves(history)
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), [8, 9, 10])
+    assert ax.get_title() == "best epoch 9, training loss 1"
+
+
+def test_history_of_nothing_but_nan_is_drawn_without_a_best_epoch() -> None:
+    ax = plots.training_curves({"loss": [np.nan, np.nan]})
+    assert ax.get_title() == ""
+    drawn(ax.figure)
+
+
+@pytest.mark.parametrize("history", [{}, {"loss": []}, {"val_loss": [1.0]}])
+def test_history_without_a_loss_is_refused(history: dict[str, list[float]]) -> None:
+    with pytest.raises(ValueError, match='history: expected a non-empty list "loss"'):
+        plots.training_curves(history)
+    assert plt.get_fignums() == []
+
+
+# --- embedding --------------------------------------------------------------------------------------------------------
+
+
+def test_codes_of_two_dimensions_are_drawn_as_they_are() -> None:
+    x = uniform(10, 6)
+    ax = plots.embedding(encoding_model(2), batches(x))
+    np.testing.assert_allclose(points(ax), x[:, :2])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("embedding 1", "embedding 2")
+    drawn(ax.figure)
+
+
+def test_codes_of_more_dimensions_are_drawn_as_principal_components_with_their_shares() -> None:
+    x = uniform(30, 6) * [1, 5, 2, 9, 1, 1]
+    ax = plots.embedding(encoding_model(4), batches(x))
+    centred = (x[:, :4] - x[:, :4].mean(0)).astype("float64")
+    _, singular, directions = np.linalg.svd(centred, full_matrices=False)
+    expected = centred @ directions[:2].T
+    np.testing.assert_allclose(np.abs(points(ax)), np.abs(expected), atol=1e-4)
+    shares = singular**2 / (singular**2).sum()
+    assert ax.get_xlabel() == f"principal component 1 ({shares[0]:.0%} of the variance)"
+    assert ax.get_ylabel() == f"principal component 2 ({shares[1]:.0%} of the variance)"
+
+
+def test_codes_of_one_dimension_are_drawn_in_a_row_per_class() -> None:
+    x = uniform(10, 6)
+    labels = np.arange(10) % 2
+    ax = plots.embedding(encoding_model(1), batches(x), labels=labels)
+    for row, collection in enumerate(ax.collections):
+        along, across = np.asarray(collection.get_offsets()).T
+        np.testing.assert_allclose(along, x[labels == row, 0])
+        assert (np.abs(across - row) < 0.5).all()
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["0", "1"]
+    assert ax.get_legend() is None
+    drawn(ax.figure)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [np.arange(12) % 3, np.arange(12) % 3 * 1.0, np.array(list("abc") * 4), np.array([b"a", b"b", b"c"] * 4)],
+)
+def test_few_classes_get_a_colour_a_marker_and_a_legend(labels: np.ndarray) -> None:
+    x = uniform(12, 6)
+    ax = plots.embedding(encoding_model(2), batches(x), labels=labels)
+    assert len(ax.collections) == 3
+    for k, collection in enumerate(ax.collections):
+        np.testing.assert_allclose(np.asarray(collection.get_offsets()), x[k::3, :2])
+        facecolors: Any = collection.get_facecolor()
+        assert [to_hex(color) for color in facecolors] == [plots.COLORS[k]]
+    expected = ["0", "1", "2"] if labels.dtype.kind in "if" else ["a", "b", "c"]
+    assert legend_texts(ax) == expected
+    drawn(ax.figure)
+
+
+@pytest.mark.parametrize("labels", [np.arange(12), np.linspace(0, 1, 12), np.arange(12) % 2 + 0.5])
+def test_many_numbers_and_fractions_get_a_colour_bar(labels: np.ndarray) -> None:
+    ax = plots.embedding(encoding_model(2), batches(uniform(12, 6)), labels=labels, ax=Figure().subplots())
+    np.testing.assert_allclose(np.asarray(ax.collections[0].get_array()), labels)
+    assert ax.collections[0].colorbar is not None
+    assert ax.get_legend() is None
+    assert plt.get_fignums() == []
+
+
+def test_rare_names_beyond_ten_are_one_grey_class() -> None:
+    labels = [f"class {k:02}" for k in [*range(2, 12), *range(12)]]
+    ax = plots.embedding(encoding_model(2), batches(uniform(22, 6)), labels=labels)
+    assert legend_texts(ax) == ["2 others", *[f"class {k:02}" for k in range(2, 12)]]
+    assert len(np.asarray(ax.collections[0].get_offsets())) == 2
+
+
+def test_constant_codes_are_drawn_with_no_variance_explained() -> None:
+    ax = plots.embedding(encoding_model(3), batches(np.ones((5, 6))))
+    assert ax.get_xlabel() == "principal component 1 (0% of the variance)"
+    drawn(ax.figure)
+
+
+def test_embedding_needs_no_compiled_loss_but_an_encoder() -> None:
+    with pytest.raises(ValueError, match='expected a sub-model named "encoder"'):
+        plots.embedding(model(lambda x: x, (6,), None), batches(uniform(3, 6)))
+
+
+def test_embedding_refuses_what_it_can_not_draw() -> None:
+    autoencoder, x = encoding_model(2), uniform(5, 6)
+    with pytest.raises(ValueError, match=r"labels: expected shape \(5,\), one per sample; received \(4,\)"):
+        plots.embedding(autoencoder, batches(x), labels=[1, 2, 3, 4])
+    with pytest.raises(ValueError, match="dataset: expected two samples or more"):
+        plots.embedding(autoencoder, batches(x[:1]))
+    with pytest.raises(ValueError, match="autoencoder: expected finite codes"):
+        plots.embedding(autoencoder, batches(x * np.nan))
+    assert plt.get_fignums() == []
+
+
+# --- score histogram --------------------------------------------------------------------------------------------------
+
+
+def test_histogram_counts_every_sample_and_marks_median_and_99th_percentile() -> None:
+    scores = np.random.default_rng(0).lognormal(size=500)
+    ax = plots.score_histogram(scores, score_name="loss per sample, nats")
+    assert sum(bar.get_height() for bar in ax.patches if isinstance(bar, Rectangle)) == 500
+    assert texts(ax) == [f"median {np.median(scores):.4g}", f"99th percentile {np.percentile(scores, 99):.4g}"]
+    assert [np.asarray(line.get_xdata())[0] for line in ax.lines] == [np.median(scores), np.percentile(scores, 99)]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("loss per sample, nats", "samples")
+    drawn(ax.figure)
+
+
+def test_classes_of_unequal_size_are_outlined_as_shares_over_the_same_bins() -> None:
+    scores = np.concatenate([np.linspace(0, 1, 90), np.linspace(2, 3, 10)])
+    ax = plots.score_histogram(scores, labels=[False] * 90 + [True] * 10, ax=(given := Figure().subplots()))
+    assert ax is given
+    assert legend_texts(ax) == ["False", "True"]
+    outlines = [np.asarray(outline.get_xy()) for outline in ax.patches if isinstance(outline, Polygon)]
+    np.testing.assert_allclose(outlines[0][:, 0], outlines[1][:, 0])
+    for outline in outlines:  # two points per bin, the first and the last at height 0
+        assert outline[1:-1:2, 1].sum() == pytest.approx(1)
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize(
+    "scores", [[1.0], [2.0] * 9, [0.0] * 90 + [1.0], [*np.linspace(0, 1, 1000), 1e9], [0.0, 1e-30]]
+)
+def test_histogram_of_extreme_scores_has_a_readable_number_of_bins(scores: list[float]) -> None:
+    ax = plots.score_histogram(scores)
+    assert 10 <= len(ax.patches) <= 60
+    drawn(ax.figure)
+
+
+@pytest.mark.parametrize("scores", [[], [1.0, np.nan], [np.inf], [[1.0, 2.0]], 3.0])
+def test_scores_that_are_not_a_list_of_finite_numbers_are_refused(scores: Any) -> None:
+    with pytest.raises(ValueError, match=r"scores: expected finite numbers of shape \(num_samples,\)"):
+        plots.score_histogram(scores)
+
+
+def test_histogram_refuses_labels_of_another_length() -> None:
+    with pytest.raises(ValueError, match=r"labels: expected shape \(3,\)"):
+        plots.score_histogram([1.0, 2.0, 3.0], labels=[0, 1])
+    assert plt.get_fignums() == []
+
+
+# --- errors and figures -----------------------------------------------------------------------------------------------
+
+
+def test_a_plot_without_axes_opens_one_figure_for_the_notebook() -> None:
+    axes = plots.reconstructions(model(lambda x: x, (6,), SquaredError()), batches(uniform(3, 6)))
+    assert [plt.figure(number) for number in plt.get_fignums()] == [axes[0].figure]
+
+
+@pytest.mark.parametrize(
+    ("shape", "given", "message"),
+    [
+        ((5, 4, 1), (3, 5), r"axes: expected shape \(3, 8\) for num_samples=8; received \(3, 5\)"),
+        ((5, 4, 1), (8, 3), r"axes: expected shape \(3, 8\)"),
+        ((5, 4, 1), (3, 1), r"axes: expected shape \(3, 8\)"),
+        ((6,), (2, 3), r"axes: expected shape \(8,\) for num_samples=8; received \(6,\)"),
+    ],
+)
+def test_axes_of_another_shape_are_refused(shape: tuple[int, ...], given: tuple[int, int], message: str) -> None:
+    autoencoder = model(lambda x: x, shape, SquaredError())
+    with pytest.raises(ValueError, match=message):
+        plots.reconstructions(autoencoder, batches(uniform(10, *shape)), axes=Figure().subplots(*given))
+
+
+def test_reconstructions_refuse_what_they_can_not_draw() -> None:
+    x = uniform(3, 6)
+    autoencoder = model(lambda x: x, (6,), SquaredError())
+    for loss in (None, "mse"):
+        with pytest.raises(ValueError, match="compiled with a loss of"):
+            plots.reconstructions(model(lambda x: x, (6,), loss), batches(x))
+    with pytest.raises(ValueError, match="num_samples: expected 1 or more; received 0"):
+        plots.reconstructions(autoencoder, batches(x), num_samples=0)
+    with pytest.raises(ValueError, match="dataset: expected at least one sample"):
+        plots.reconstructions(autoencoder, batches(x).take(0))
+    with pytest.raises(ValueError, match=r"dataset: expected batches \(x, x\)"):
+        plots.reconstructions(autoencoder, batches(x).map(lambda x, _: x))
+    assert plt.get_fignums() == []

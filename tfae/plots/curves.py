@@ -1,0 +1,71 @@
+"""Losses by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from tfae.plots.figures import BRIGHT, DARK, new_axes
+
+
+def training_curves(
+    history: keras.callbacks.History | Mapping[str, Sequence[float]], *, ax: Axes | None = None
+) -> Axes:
+    """Draw training and validation loss by epoch, and mark the best epoch.
+
+    The best epoch is that of the lowest validation loss, or of the lowest training loss where there is no other.
+
+    Args:
+        history: What ``fit`` returned, or lists by name, one value per epoch: ``"loss"``, and optionally
+            ``"val_loss"`` and ``"epoch"``, counted from 0 as Keras does. Epochs are drawn from 1.
+        ax: Axes to draw into. A new figure by default.
+
+    Returns:
+        The Axes.
+
+    Raises:
+        ValueError: If there is no ``"loss"`` or it is empty.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> ax = training_curves({"loss": [3, 2, 1], "val_loss": [3, 2, 2.5]}, ax=Figure().subplots())
+        >>> ax.get_title()
+        'best epoch 2, validation loss 2'
+    """
+    if isinstance(history, keras.callbacks.History):
+        history = {"epoch": history.epoch, **history.history}
+    curves = {
+        name: np.asarray(history[key], "float64")
+        for key, name in (("loss", "training loss"), ("val_loss", "validation loss"))
+        if len(history.get(key, ()))
+    }
+    if "training loss" not in curves:
+        raise ValueError(
+            f'history: expected a non-empty list "loss"; received {sorted(history)}. Pass what fit() returned.'
+        )
+    ax = new_axes((6, 3.6)) if ax is None else ax
+    for (name, curve), color in zip(curves.items(), (DARK, BRIGHT), strict=False):
+        epochs = np.asarray(history.get("epoch", range(len(curve))))[: len(curve)] + 1
+        ax.plot(epochs, curve, color=color, marker="." if len(curve) == 1 else None)
+        # The upper of the two ends has its name above, the lower below: they never hide each other.
+        side = "bottom" if curve[-1] >= max(other[-1] for other in curves.values()) else "top"
+        ax.annotate(
+            name.removesuffix(" loss"),
+            (epochs[-1], curve[-1]),
+            (4, 0),
+            textcoords="offset points",
+            color=color,
+            va=side,
+        )
+    if np.isfinite(curve).any():
+        best = int(np.nanargmin(curve))
+        ax.plot(epochs[best], curve[best], "o", color=color)
+        ax.set_title(f"best epoch {epochs[best]}, {name} {curve[best]:.4g}", fontsize="medium")
+    ax.set(xlabel="epoch", ylabel="loss")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax

@@ -1,0 +1,44 @@
+"""Classes of samples, and how they are told apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+#: Colours and markers of classes. Colour vision deficiencies leave these colours distinct (Petroff, arXiv:2107.02270).
+COLORS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadb")
+MARKERS = ("o", "^", "s", "v", "D", "P", "X", "<", ">", "p")
+_OTHERS = "#dddddd"
+
+
+def checked_labels(labels: npt.ArrayLike | None, num_samples: int) -> np.ndarray | None:
+    """The labels as an array, one for each sample."""
+    if labels is None:
+        return None
+    array = np.asarray(labels)
+    if array.shape != (num_samples,):
+        raise ValueError(f"labels: expected shape ({num_samples},), one per sample; received {array.shape}.")
+    # TFDS gives texts as bytes.
+    return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
+
+
+def are_classes(labels: np.ndarray) -> bool:
+    """Whether labels name classes, and are not numbers on a scale."""
+    if labels.dtype.kind not in "iuf":
+        return True
+    values = np.unique(labels)
+    return len(values) <= len(COLORS) and bool((values == np.round(values)).all())
+
+
+def classes_of(labels: np.ndarray) -> list[tuple[str, np.ndarray, str, str]]:
+    """Name, members (bool), colour and marker of the most frequent classes; before them all others as one."""
+    names, counts = np.unique(labels, return_counts=True)
+    frequent = names[np.sort(np.argsort(-counts, kind="stable")[: len(COLORS)])]
+    classes = [
+        (f"{name:g}" if labels.dtype.kind == "f" else str(name), labels == name, color, marker)
+        for name, color, marker in zip(frequent, COLORS, MARKERS, strict=False)
+    ]
+    if len(names) > len(frequent):
+        others = ~np.isin(labels, frequent)
+        classes.insert(0, (f"{len(names) - len(frequent)} others", others, _OTHERS, "."))
+    return classes

@@ -1,0 +1,361 @@
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2
+
+import tfae
+from tfae import export, models, preprocessing
+from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError
+
+DIGITS = np.random.default_rng(0).integers(0, 17, (30, 8, 8, 1)).astype("uint8")
+TABLE = np.random.default_rng(0).normal([5, -1e5], [0.1, 50], (30, 2))
+LOSSES = {
+    "squared": SquaredError,
+    "absolute": AbsoluteError,
+    "probabilities": BinaryCrossentropy,
+    "logits": lambda **config: BinaryCrossentropy(from_logits=True, **config),
+}
+
+
+def built(samples, loss, method="unit", build=models.dense, **arguments):
+    kind = "image" if samples.ndim == 4 else "table"
+    value_range = (0, 16) if kind == "image" else None
+    fitted = preprocessing.fit(method, samples, kind=kind, value_range=value_range)
+    model = build(samples.shape[1:], latent_dim=3, output_activation=loss.output_activation, **arguments)
+    model.compile("adam", loss=loss)
+    return model, fitted
+
+
+@pytest.fixture(scope="module")
+def digits_model():
+    model, fitted = built(DIGITS, BinaryCrossentropy(from_logits=True), input_noise=0.1, code_l1=0.1)
+    x = fitted(DIGITS)
+    model.fit(x, x, epochs=2, verbose=0)
+    return model, fitted
+
+
+@pytest.fixture(scope="module")
+def saved(digits_model, tmp_path_factory):
+    model, fitted = digits_model
+    return export.load(export.save(model, tmp_path_factory.mktemp("digits"), preprocessing=fitted))
+
+
+@pytest.mark.parametrize("sample_reduction", ["sum", "mean"])
+@pytest.mark.parametrize(
+    ("loss", "method"),
+    [(loss, method) for loss in ("squared", "absolute") for method in preprocessing.METHODS]
+    + [("probabilities", "unit"), ("logits", "unit")],
+)
+@pytest.mark.parametrize("samples", [DIGITS, TABLE], ids=["digits", "table"])
+def test_the_served_score_equals_that_of_the_keras_model(samples, loss, method, sample_reduction, tmp_path):
+    model, fitted = built(samples, LOSSES[loss](sample_reduction=sample_reduction), method, widths=(8,))
+    served = export.load(export.save(model, tmp_path, preprocessing=fitted)).score(samples)
+    x = fitted(samples)
+    np.testing.assert_allclose(served, model.loss.per_sample(x, model(x)), rtol=1e-5)
+
+
+def test_a_convolutional_model_is_served_too(tmp_path):
+    model, fitted = built(DIGITS, SquaredError(), build=models.convolutional)
+    served = export.load(export.save(model, tmp_path, preprocessing=fitted))
+    x = fitted(DIGITS)
+    np.testing.assert_allclose(served.score(DIGITS), model.loss.per_sample(x, model(x)), rtol=1e-5)
+    assert served.score(DIGITS[:0]).shape == (0,)
+
+
+def test_reconstructions_are_in_data_space(digits_model, saved):
+    model, fitted = digits_model
+    expected = 16 / (1 + np.exp(-model(fitted(DIGITS)).numpy()))
+    np.testing.assert_allclose(saved.reconstruct(DIGITS), expected, rtol=1e-4)
+
+
+def test_codes_are_encoded_and_decoded(digits_model, saved):
+    model, fitted = digits_model
+    code = saved.encode(DIGITS)
+    np.testing.assert_allclose(code, model.get_layer("encoder")(fitted(DIGITS)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(saved.decode(code), saved.reconstruct(DIGITS), rtol=1e-4)
+
+
+def test_the_explanation_adds_up_to_the_score(saved):
+    explanation = saved.explain(DIGITS)
+    assert set(explanation) == {"instance_score", "feature_score", "reconstruction"}
+    np.testing.assert_allclose(explanation["feature_score"].sum(axis=(1, 2, 3)), saved.score(DIGITS), rtol=1e-5)
+    np.testing.assert_array_equal(explanation["reconstruction"], saved.reconstruct(DIGITS))
+
+
+def test_image_files_score_as_their_pixels_do(saved):
+    files = tf.stack([tf.io.encode_png(image) for image in DIGITS])
+    scores = saved._model.signatures["serve_image_bytes"](image_bytes=files)["instance_score"]
+    np.testing.assert_allclose(scores, saved.score(DIGITS), rtol=1e-6)
+
+
+def test_serialized_examples_score_as_their_values_do(saved, tmp_path):
+    scores = saved._model.signatures["serve_tf_examples"](examples=[int_example(image) for image in DIGITS])
+    np.testing.assert_allclose(scores["instance_score"], saved.score(DIGITS), rtol=1e-6)
+    model, fitted = built(TABLE.astype("float32"), SquaredError(), "standard")
+    table = export.load(export.save(model, tmp_path, preprocessing=fitted))
+    examples = [example(float_list=tf.train.FloatList(value=row)) for row in TABLE]
+    scores = table._model.signatures["serve_tf_examples"](examples=examples)
+    np.testing.assert_allclose(scores["instance_score"], table.score(TABLE), rtol=1e-6)
+
+
+def example(**feature):
+    features = tf.train.Features(feature={"inputs": tf.train.Feature(**feature)})
+    return tf.train.Example(features=features).SerializeToString()
+
+
+def int_example(image):
+    return example(int64_list=tf.train.Int64List(value=image.ravel().tolist()))
+
+
+def test_every_batch_size_gives_the_same_scores(saved):
+    many = np.concatenate([DIGITS] * 80)  # More than go through the graph at once.
+    scores = saved.score(many)
+    assert scores.shape == (2400,)
+    np.testing.assert_allclose(scores, np.tile(saved.score(DIGITS), 80), rtol=1e-5)
+    np.testing.assert_allclose([saved.score(DIGITS[i : i + 1])[0] for i in range(30)], saved.score(DIGITS), rtol=1e-5)
+    assert saved.score(DIGITS[:0]).shape == (0,)
+    assert saved.explain(DIGITS[:0])["reconstruction"].shape == (0, 8, 8, 1)
+
+
+def test_every_weight_is_stored_once(digits_model, saved):
+    model, _ = digits_model
+    stored = tf.train.load_checkpoint(str(saved.path / "variables" / "variables")).get_variable_to_shape_map()
+    sizes = [math.prod(shape) for name, shape in stored.items() if "OBJECT_GRAPH" not in name]
+    assert sum(sizes) == sum(math.prod(variable.shape) for variable in model.variables)
+    assert sorted(saved.path.joinpath("variables").iterdir())[0].stat().st_size < 4 * sum(sizes) + 20_000
+
+
+def test_the_signatures_are_those_of_the_contract(saved):
+    signatures = export.inspect(saved.path).signatures
+    inputs = {"inputs": "uint8 (batch, 8, 8, 1)"}
+    score = {"instance_score": "float32 (batch)"}
+    reconstruction = {"reconstruction": "float32 (batch, 8, 8, 1)"}
+    assert signatures == {
+        "serving_default": {"inputs": inputs, "outputs": reconstruction},
+        "encode": {"inputs": inputs, "outputs": {"embedding": "float32 (batch, 3)"}},
+        "decode": {"inputs": {"embedding": "float32 (batch, 3)"}, "outputs": reconstruction},
+        "score": {"inputs": inputs, "outputs": score},
+        "explain": {
+            "inputs": inputs,
+            "outputs": {"feature_score": "float32 (batch, 8, 8, 1)", **score, **reconstruction},
+        },
+        "serve_tf_examples": {"inputs": {"examples": "string (batch)"}, "outputs": score},
+        "serve_image_bytes": {"inputs": {"image_bytes": "string (batch)"}, "outputs": score},
+    }
+
+
+def test_the_graph_holds_no_op_that_a_server_can_not_run(saved):
+    graph = tf.compat.v1.MetaGraphDef()
+    model = export.inspection.SavedModel()
+    model.ParseFromString((saved.path / "saved_model.pb").read_bytes())
+    graph = model.meta_graphs[0].graph_def
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    ops = {node.op for node in nodes}
+    assert {"MatMul", "Assert"} <= ops  # or the walk went nowhere
+    assert not ops & {"PyFunc", "EagerPyFunc", "PyFuncStateless", "XlaLaunch"}
+    assert not [node.name for node in nodes if node.attr["_XlaMustCompile"].b]
+    assert not [f.signature.name for f in graph.library.function if f.attr["_XlaMustCompile"].b]
+
+
+@pytest.fixture(scope="module")
+def ask(saved):
+    """Run a signature as a server does: TensorFlow's runtime, without Python's comparison with the signature."""
+    with tf.Graph().as_default() as graph:
+        session = tf.compat.v1.Session(graph=graph)
+        signatures = tf.compat.v1.saved_model.load(session, ["serve"], str(saved.path)).signature_def
+
+    def run(signature, array):
+        (inputs,) = signatures[signature].inputs.values()
+        outputs = [tensor.name for _, tensor in sorted(signatures[signature].outputs.items())]
+        options = config_pb2.CallableOptions(feed=[inputs.name], fetch=outputs)
+        return session._make_callable_from_options(options)(np.asarray(array))
+
+    yield run
+    session.close()
+
+
+def test_a_server_without_shape_checks_gives_the_right_scores(ask, saved):
+    np.testing.assert_allclose(ask("score", DIGITS)[0], saved.score(DIGITS), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("array", "received"),
+    [(DIGITS[:2, :5], "2 5 8 1"), (DIGITS[:2, 0], "2 8 1"), (DIGITS[:2].repeat(3, axis=3), "2 8 8 3")],
+)
+@pytest.mark.parametrize("signature", ["serving_default", "encode", "score", "explain"])
+def test_a_wrong_shape_is_refused_inside_the_graph(ask, signature, array, received):
+    message = rf"inputs: expected shape \(batch, 8, 8, 1\); received\] \[{received}\]"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        ask(signature, array)
+
+
+def test_a_code_of_the_wrong_width_is_refused_inside_the_graph(ask):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=r"embedding: expected shape \(batch, 3\); received\] \[2 4\]"
+    ):
+        ask("decode", np.zeros((2, 4), "float32"))
+
+
+def test_values_outside_the_domain_of_the_loss_are_refused_inside_the_graph(ask):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"expected values in \[0, 16\] for BinaryCrossentropy"):
+        ask("score", DIGITS + 1)
+
+
+def test_an_image_of_the_wrong_size_is_refused_inside_the_graph(ask):
+    image = tf.io.encode_png(DIGITS[0, :4]).numpy()
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=r"decoded image: expected shape \(8, 8, 1\); received\] \[4 8 1\]"
+    ):
+        ask("serve_image_bytes", np.array([image], object))
+
+
+def test_integers_out_of_range_are_refused_in_examples(ask):
+    message = r"inputs: expected 0 to 255"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        ask("serve_tf_examples", np.array([int_example(DIGITS[0].astype(int) + 256)], object))
+
+
+def test_nan_is_refused_with_a_message(tmp_path):
+    model, fitted = built(TABLE, SquaredError(), "standard")
+    served = export.load(export.save(model, tmp_path, preprocessing=fitted))
+    with pytest.raises(ValueError, match=r"^inputs: expected finite numbers; received NaN or infinity\.$"):
+        served.score(np.array([[np.nan, 1.0]]))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (DIGITS[0], r"expected shape \(batch, 8, 8, 1\); received \(8, 8, 1\)\. Add the batch axis"),
+        (DIGITS[..., 0], r"expected shape \(batch, 8, 8, 1\); received \(30, 8, 8\)"),
+        (DIGITS / 16, "expected raw samples of dtype uint8, in data space; received float64"),
+        (DIGITS.astype("int64") + 250, "expected raw samples of dtype uint8"),
+        (DIGITS + 100, r"^inputs: expected values in \[0, 16\] for BinaryCrossentropy\.$"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_it_is_sent(saved, inputs, message):
+    with pytest.raises(ValueError, match=message):
+        saved.score(inputs)
+
+
+def test_integers_of_another_width_are_taken_where_they_fit(saved):
+    np.testing.assert_array_equal(saved.score(DIGITS.astype("int64")), saved.score(DIGITS))
+
+
+def test_a_model_without_preprocessing_takes_float32(tmp_path):
+    model = models.dense((4,), latent_dim=2)
+    model.compile("adam", loss=SquaredError())
+    served = export.load(export.save(model, tmp_path))
+    x = np.random.default_rng(0).random((5, 4)).astype("float32")
+    np.testing.assert_allclose(served.score(x), model.loss.per_sample(x, model(x)), rtol=1e-5)
+
+
+def test_half_precision_models_serve_float32(tmp_path):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model, fitted = built(DIGITS, SquaredError())
+        path = export.save(model, tmp_path, preprocessing=fitted)
+    finally:
+        keras.config.set_dtype_policy(before)
+    outputs = [spec for s in export.inspect(path).signatures.values() for spec in s["outputs"].values()]
+    assert all(spec.startswith("float32") for spec in outputs)
+    x = fitted(DIGITS)
+    np.testing.assert_allclose(export.load(path).score(DIGITS), model.loss.per_sample(x, model(x)), rtol=1e-2)
+
+
+def test_versions_count_up_from_the_highest(digits_model, tmp_path):
+    model, fitted = digits_model
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "0007").mkdir()
+    assert export.save(model, tmp_path, preprocessing=fitted) == tmp_path / "8"
+    assert export.save(model, tmp_path, preprocessing=fitted) == tmp_path / "9"
+    assert export.load(tmp_path).path == tmp_path / "9"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["0007", "8", "9", "notes"]
+
+
+def test_nothing_is_published_when_writing_fails(digits_model, tmp_path, monkeypatch):
+    model, fitted = digits_model
+
+    def fail(module, folder, **arguments):
+        (tmp_path / folder / "saved_model.pb").write_bytes(b"half of it")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", fail)
+    with pytest.raises(OSError, match="No space left"):
+        export.save(model, tmp_path, preprocessing=fitted)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_faster_exporter_takes_the_number_and_this_one_the_next(digits_model, tmp_path, monkeypatch):
+    model, fitted = digits_model
+    write = tf.saved_model.save
+
+    def write_while_another_publishes(*arguments, **options):
+        (tmp_path / "1").mkdir()
+        (tmp_path / "1" / "saved_model.pb").touch()
+        write(*arguments, **options)
+
+    monkeypatch.setattr(tf.saved_model, "save", write_while_another_publishes)
+    assert export.save(model, tmp_path, preprocessing=fitted).name == "2"
+
+
+def test_a_file_in_the_way_is_a_clear_error(digits_model, tmp_path):
+    model, fitted = digits_model
+    (tmp_path / "digits").touch()
+    with pytest.raises(ValueError, match=r"directory: expected a folder to write to; received .*digits"):
+        export.save(model, tmp_path / "digits", preprocessing=fitted)
+
+
+def test_the_description_says_what_was_exported(digits_model, tmp_path):
+    model, fitted = digits_model
+    path = export.save(model, tmp_path, preprocessing=fitted, data={"name": "digits"}, metrics={"loss": 12.5})
+    description = json.loads((path / "assets.extra" / "tfae.json").read_text())
+    assert description["loss"]["class_name"] == "BinaryCrossentropy"
+    assert description["loss"]["from_logits"] is True
+    assert description["preprocessing"]["scale"] == 16
+    assert description["data"] == {"name": "digits"}
+    assert description["metrics"] == {"loss": 12.5}
+    assert description["versions"]["tfae"] == tfae.__version__
+
+
+@pytest.mark.parametrize("loss", ["mse", None])
+def test_a_model_without_a_tfae_loss_is_not_exported(loss, tmp_path):
+    model = models.dense((4,), latent_dim=2)
+    if loss:
+        model.compile("adam", loss=loss)
+    with pytest.raises(ValueError, match=r"compiled with a loss of tfae\.losses"):
+        export.save(model, tmp_path)
+
+
+def test_a_model_without_named_halves_is_not_exported(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
+    model.compile("adam", loss=SquaredError())
+    with pytest.raises(ValueError, match=r'expected layers named "encoder" and "decoder".*without decoder and encoder'):
+        export.save(model, tmp_path)
+
+
+def test_preprocessing_of_another_shape_is_not_exported(digits_model, tmp_path):
+    model, _ = digits_model
+    with pytest.raises(ValueError, match=r"shape \(8, 8, 1\), the model's; received sample_shape=\(2,\)"):
+        export.save(model, tmp_path, preprocessing=preprocessing.fit("unit", TABLE, kind="table"))
+
+
+def test_what_is_not_a_saved_model_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"numbered versions of one; received .*, which holds neither"):
+        export.load(tmp_path)
+    with pytest.raises(ValueError, match="which does not exist"):
+        export.load(tmp_path / "nothing")
+    (tmp_path / "saved_model.pb").write_bytes(b"\xff")
+    with pytest.raises(ValueError, match=r"tfae\.json can not be read"):
+        export.load(tmp_path)
+
+
+def test_inspect_shows_a_page_without_running_the_model(saved):
+    page = str(export.inspect(saved.path))
+    assert "BinaryCrossentropy, sum over elements" in page
+    assert "  → inputs          uint8 (batch, 8, 8, 1)" in page
+    assert "  ← instance_score  float32 (batch)" in page

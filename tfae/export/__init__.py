@@ -1,0 +1,160 @@
+"""The SavedModel: written so that TensorFlow Serving serves it, read back with NumPy arrays.
+
+``saved_models/<name>/<version>/`` holds the preprocessing, the model and its loss in one graph, so that the score in
+production is the number that training minimised.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from tfae import provenance
+from tfae.export.inspection import Inspection, inspect_files
+from tfae.export.publication import publish, versions
+from tfae.export.saved_autoencoder import SavedAutoencoder
+from tfae.export.signatures import Signatures
+from tfae.losses import loss_of
+from tfae.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from tfae.datasets import Data
+
+__all__ = ["Inspection", "SavedAutoencoder", "inspect", "load", "save"]
+
+DESCRIPTION = Path("assets.extra", "tfae.json")
+
+
+def save(
+    autoencoder: keras.Model,
+    directory: str | os.PathLike[str],
+    *,
+    preprocessing: Preprocessing | None = None,
+    data: Data | Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+) -> Path:
+    """Export an autoencoder as a SavedModel, under the next free version number.
+
+    Args:
+        autoencoder: Functional model with sub-models ``encoder`` and ``decoder``, compiled with a tfae loss.
+        directory: ``saved_models/<name>``; the versions are its sub-folders.
+        preprocessing: From data space to model space, ``data.preprocessing``; becomes part of the graph. None
+            if the model takes data as it is, in float32.
+        data: What the model was trained on, or its ``describe()``; name, splits and seed go into the description.
+        metrics: What the evaluation found, for the description.
+
+    Returns:
+        Path of the version, ``directory/<version>``. Its signatures are ``serving_default``, ``encode``, ``decode``,
+        ``score``, ``explain``, ``serve_tf_examples`` and, for uint8 images, ``serve_image_bytes``.
+
+    Raises:
+        ValueError: If the model is not compiled with a tfae loss, lacks the sub-models, or does not fit the
+            preprocessing, or if the directory can not be written to. Nothing is published then.
+    """
+    if preprocessing is None:
+        preprocessing = Preprocessing("none", sample_shape=autoencoder.input_shape[1:], sample_dtype="float32")
+    _check_exportable(autoencoder, preprocessing)
+    description = _describe(autoencoder, preprocessing, data, metrics)
+    module = tf.Module(name="autoencoder")
+    # A module that tracks the bare variables stores each once and is what TensorFlow Serving finds them in. Keras's
+    # ExportArchive stores each twice, and a Keras model given to tf.saved_model.save is not served at all.
+    module.model_variables = [variable.value for variable in autoencoder.variables]
+
+    def write(folder: Path) -> None:
+        tf.saved_model.save(
+            module,
+            str(folder),
+            signatures=Signatures(autoencoder, preprocessing).concrete_functions(),
+            options=tf.saved_model.SaveOptions(experimental_custom_gradients=True),
+        )
+        (folder / DESCRIPTION).parent.mkdir(exist_ok=True)
+        (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+
+    return publish(Path(directory), write)
+
+
+def load(path: str | os.PathLike[str]) -> SavedAutoencoder:
+    """Load an exported autoencoder.
+
+    Args:
+        path: ``saved_models/<name>/<version>``, or ``saved_models/<name>`` for its newest version.
+
+    Raises:
+        ValueError: If there is no SavedModel of tfae at the path.
+    """
+    version = find_version(path)
+    return SavedAutoencoder(version, read_description(version))
+
+
+def inspect(path: str | os.PathLike[str]) -> Inspection:
+    """Say what is in an exported autoencoder, without loading or running anything of it.
+
+    Args:
+        path: As for :func:`load`.
+
+    Raises:
+        ValueError: If there is no SavedModel of tfae at the path.
+    """
+    version = find_version(path)
+    return inspect_files(version, read_description(version))
+
+
+def find_version(path: str | os.PathLike[str]) -> Path:
+    """The folder of the SavedModel at ``path``: itself, or the newest version in it."""
+    path = Path(path)
+    if (path / "saved_model.pb").is_file():
+        return path
+    published = versions(path)
+    if published:
+        return next(entry for entry in path.iterdir() if entry.name.isdecimal() and int(entry.name) == published[-1])
+    raise ValueError(
+        f"path: expected a SavedModel, or a folder with numbered versions of one; received {path}, "
+        + ("which holds neither." if path.exists() else "which does not exist.")
+    )
+
+
+def read_description(version: Path) -> dict[str, Any]:
+    """What ``save`` wrote about the SavedModel in the folder ``version``."""
+    try:
+        return json.loads((version / DESCRIPTION).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"path: expected a SavedModel exported by tfae; received {version}, whose {DESCRIPTION} can not be read "
+            f"({error})."
+        ) from error
+
+
+def _check_exportable(autoencoder: keras.Model, preprocessing: Preprocessing) -> None:
+    loss_of(autoencoder)
+    missing = {"encoder", "decoder"} - {layer.name for layer in autoencoder.layers}
+    if missing:
+        raise ValueError(
+            f'autoencoder: expected layers named "encoder" and "decoder"; received {autoencoder.name!r} without '
+            f"{' and '.join(sorted(missing))}. Build it with tfae.models, or name your two sub-models so."
+        )
+    if autoencoder.input_shape[1:] != preprocessing.sample_shape:
+        raise ValueError(
+            f"preprocessing: expected one fitted on samples of shape {autoencoder.input_shape[1:]}, the model's; "
+            f"received sample_shape={preprocessing.sample_shape}."
+        )
+
+
+def _describe(
+    autoencoder: keras.Model, preprocessing: Preprocessing, data: Any, metrics: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "created": provenance.now(),
+        "model": provenance.model(autoencoder),
+        "loss": provenance.loss(autoencoder),
+        "preprocessing": preprocessing.get_config(),
+        "data": data.describe() if hasattr(data, "describe") else data,
+        "metrics": None if metrics is None else dict(metrics),
+        "versions": provenance.versions(),
+    }

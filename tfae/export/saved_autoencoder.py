@@ -1,0 +1,148 @@
+"""An exported autoencoder, loaded back: NumPy arrays in, NumPy arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from tfae.datasets import Source, open_source
+
+#: Samples that go through a signature at once; more only costs memory.
+BATCH_SIZE = 1024
+
+
+@final
+class SavedAutoencoder:
+    """The signatures of a SavedModel as methods. Made by :func:`tfae.export.load`.
+
+    All arrays are in data space: what goes in is raw, and reconstructions come back in the same units.
+
+    Attributes:
+        path: Folder of the version.
+        description: What ``save`` wrote into ``tfae.json``.
+        sample_shape: Shape of one sample.
+        sample_dtype: Dtype of the inputs.
+    """
+
+    def __init__(self, path: Path, description: dict[str, Any]) -> None:
+        self.path = path
+        self.description = description
+        self._model = tf.saved_model.load(str(path))
+        (spec,) = self._model.signatures["score"].structured_input_signature[1].values()
+        self.sample_shape: tuple[int, ...] = tuple(spec.shape[1:])
+        self.sample_dtype: np.dtype = np.dtype(spec.dtype.as_numpy_dtype)
+
+    def open_source(self, source: Any, *, columns: Sequence[str] | None = None, **arguments: Any) -> Source:
+        """Open data for the model: as :func:`tfae.datasets.open_source`, which see for the arguments.
+
+        Of a table in a file, the columns that the model was trained on are taken, by name.
+
+        Raises:
+            ValueError: If there is no such data, or its samples are of another shape than the model's.
+        """
+        names = (self.description["data"] or {}).get("feature_names")
+        if columns is None and names and Path(str(source)).suffix.lower() in (".csv", ".parquet"):
+            columns = names
+        opened = open_source(source, columns=columns, **arguments)
+        if tuple(opened.shape) != self.sample_shape:
+            raise ValueError(
+                f"source: expected samples of shape {self.sample_shape}, what {self.path} was trained on; received "
+                f"{opened.name!r} with samples of shape {tuple(opened.shape)}."
+            )
+        return opened
+
+    def reconstruct(self, inputs: npt.ArrayLike) -> np.ndarray:
+        """Reconstructions of raw samples.
+
+        Args:
+            inputs: ``(batch, *sample_shape)``, data space.
+
+        Returns:
+            float32, of the shape of ``inputs``, data space.
+
+        Raises:
+            ValueError: If shape, dtype or values do not fit.
+        """
+        return self._call("serving_default", inputs=self._samples(inputs))["reconstruction"]
+
+    def encode(self, inputs: npt.ArrayLike) -> np.ndarray:
+        """Codes of raw samples, float32 ``(batch, latent_dim)``; arguments as for :meth:`reconstruct`."""
+        return self._call("encode", inputs=self._samples(inputs))["embedding"]
+
+    def decode(self, embedding: npt.ArrayLike) -> np.ndarray:
+        """Reconstructions, float32 ``(batch, *sample_shape)``, of codes ``(batch, latent_dim)``."""
+        return self._call("decode", embedding=np.asarray(embedding, "float32"))["reconstruction"]
+
+    def score(self, inputs: npt.ArrayLike) -> np.ndarray:
+        """Per-sample losses of raw samples, float32 ``(batch,)``; higher is more anomalous.
+
+        Args:
+            inputs: ``(batch, *sample_shape)``, data space.
+
+        Returns:
+            What the Keras model's ``loss.per_sample`` gives for the same samples, to float32 precision.
+
+        Raises:
+            ValueError: If shape, dtype or values do not fit.
+        """
+        return self._call("score", inputs=self._samples(inputs))["instance_score"]
+
+    def explain(self, inputs: npt.ArrayLike) -> dict[str, np.ndarray]:
+        """Scores with their reasons; arguments as for :meth:`score`.
+
+        Returns:
+            ``instance_score`` ``(batch,)``, ``feature_score`` ``(batch, *sample_shape)``, the loss of each
+            element, and ``reconstruction`` in data space. All float32.
+        """
+        return self._call("explain", inputs=self._samples(inputs))
+
+    def _samples(self, inputs: npt.ArrayLike) -> np.ndarray:
+        """``inputs`` in the dtype of the signature, if that changes no value but by rounding."""
+        given = np.asarray(inputs)
+        if given.shape[1:] != self.sample_shape or given.ndim == 0:
+            raise ValueError(
+                f"inputs: expected shape (batch{''.join(f', {side}' for side in self.sample_shape)}); received "
+                f"{given.shape}." + (" Add the batch axis: x[None]." if given.shape == self.sample_shape else "")
+            )
+        if given.dtype == self.sample_dtype:
+            return given
+        fits = given.dtype.kind in "biuf" and np.can_cast(given.dtype, self.sample_dtype, "same_kind")
+        if given.dtype.kind in "biu" and self.sample_dtype.kind in "biu" and given.size:
+            fits = bool(np.array_equal(given.astype(self.sample_dtype), given))
+        if not fits:
+            raise ValueError(
+                f"inputs: expected raw samples of dtype {self.sample_dtype}, in data space; received {given.dtype}. "
+                "Preprocessing is part of the model: pass the data as it was before scaling."
+            )
+        return given.astype(self.sample_dtype)
+
+    def _call(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        ((name, array),) = inputs.items()
+        function = self._model.signatures[signature]
+        if not len(array):  # Convolutions refuse an empty batch.
+            return {
+                key: np.zeros((0, *spec.shape[1:]), spec.dtype.as_numpy_dtype)
+                for key, spec in function.structured_outputs.items()
+            }
+        chunks = []
+        for start in range(0, len(array), BATCH_SIZE):
+            try:
+                outputs = function(**{name: tf.constant(array[start : start + BATCH_SIZE])})
+            except tf.errors.InvalidArgumentError as error:
+                raise ValueError(_assertion_message(error)) from None
+            chunks.append({key: value.numpy() for key, value in outputs.items()})
+        return {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
+
+
+def _assertion_message(error: tf.errors.InvalidArgumentError) -> str:
+    """What the model's author wrote, without TensorFlow's account of where in the graph it stands."""
+    message = error.message
+    marker = "assertion failed: ["
+    if marker not in message:
+        return message
+    return message.split(marker, 1)[1].split("\n")[0].replace("] [", " ").rstrip("]").strip()

@@ -1,0 +1,154 @@
+"""The signatures of an exported autoencoder: data space in, named tensors out, batch first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfae.losses import DOMAIN_TOLERANCE, loss_of
+from tfae.preprocessing import Preprocessing
+
+#: Dtypes that TensorFlow Serving's REST API can not carry, and what stands in for them.
+WIDENED = {"float16": "float32", "uint16": "int32", "uint32": "int64", "uint64": "int64"}
+
+Outputs = dict[str, tf.Tensor]
+
+
+class Signatures:
+    """The functions that a SavedModel serves.
+
+    Inputs are checked inside the graph: TensorFlow Serving compares neither shapes nor values with the signature,
+    but hands the message of a failed assertion to the client.
+
+    Args:
+        autoencoder: Functional model with layers ``encoder`` and ``decoder``, compiled with a tfae loss.
+        preprocessing: From data space to model space.
+    """
+
+    def __init__(self, autoencoder: keras.Model, preprocessing: Preprocessing) -> None:
+        self.encoder = autoencoder.get_layer("encoder")
+        self.decoder = autoencoder.get_layer("decoder")
+        self.loss = loss_of(autoencoder)
+        self.preprocessing = preprocessing
+        self.shape = preprocessing.sample_shape
+        self.dtype = tf.as_dtype(WIDENED.get(preprocessing.sample_dtype, preprocessing.sample_dtype))
+
+    def concrete_functions(self) -> dict[str, Callable]:
+        """Traced function by signature name, for ``tf.saved_model.save``."""
+        inputs = tf.TensorSpec([None, *self.shape], self.dtype, name="inputs")
+        embedding = tf.TensorSpec([None, *self.encoder.output_shape[1:]], tf.float32, name="embedding")
+        functions: dict[str, tuple[Callable, tf.TensorSpec]] = {
+            "serving_default": (self.reconstruct, inputs),
+            "encode": (self.encode, inputs),
+            "decode": (self.decode, embedding),
+            "score": (self.score, inputs),
+            "explain": (self.explain, inputs),
+            "serve_tf_examples": (self.score_examples, tf.TensorSpec([None], tf.string, name="examples")),
+        }
+        if self.dtype == tf.uint8 and len(self.shape) == 3 and self.shape[-1] in (1, 3, 4):
+            image_bytes = tf.TensorSpec([None], tf.string, name="image_bytes")
+            functions["serve_image_bytes"] = (self.score_image_bytes, image_bytes)
+        return {
+            name: tf.function(function, input_signature=[spec]).get_concrete_function()
+            for name, (function, spec) in functions.items()
+        }
+
+    def reconstruct(self, inputs: tf.Tensor) -> Outputs:
+        """``inputs`` → ``reconstruction``, both ``(batch, *shape)`` in data space."""
+        return {"reconstruction": self._data_space(self._output(self._model_space(inputs)))}
+
+    def encode(self, inputs: tf.Tensor) -> Outputs:
+        """``inputs`` → ``embedding``, ``(batch, latent_dim)``."""
+        return {"embedding": _float32(self.encoder(self._model_space(inputs), training=False))}
+
+    def decode(self, embedding: tf.Tensor) -> Outputs:
+        """``embedding`` → ``reconstruction``, in data space."""
+        embedding = _of_shape(embedding, self.encoder.output_shape, "embedding")
+        return {"reconstruction": self._data_space(self.decoder(embedding, training=False))}
+
+    def score(self, inputs: tf.Tensor) -> Outputs:
+        """``inputs`` → ``instance_score``, ``(batch,)``: ``loss.per_sample`` of the Keras model."""
+        x = self._in_domain(self._model_space(inputs))
+        return {"instance_score": _float32(self.loss.per_sample(x, self._output(x)))}
+
+    def explain(self, inputs: tf.Tensor) -> Outputs:
+        """``inputs`` → ``instance_score``, ``feature_score`` per element, and ``reconstruction``."""
+        x = self._in_domain(self._model_space(inputs))
+        output = self._output(x)
+        return {
+            "instance_score": _float32(self.loss.per_sample(x, output)),
+            "feature_score": _float32(self.loss.elementwise(x, output)),
+            "reconstruction": self._data_space(output),
+        }
+
+    def score_examples(self, examples: tf.Tensor) -> Outputs:
+        """Serialized ``tf.train.Example`` with a feature ``inputs``, flattened in C order → as :meth:`score`."""
+        stored = tf.float32 if self.dtype.is_floating else tf.int64
+        feature = tf.io.FixedLenFeature([math.prod(self.shape)], stored)
+        values = tf.io.parse_example(examples, {"inputs": feature})["inputs"]
+        if not self.dtype.is_floating:
+            low, high = (0, 1) if self.dtype == tf.bool else (self.dtype.min, self.dtype.max)
+            values = _require((values >= low) & (values <= high), values, f"inputs: expected {low} to {high}.")
+        return self.score(tf.cast(tf.reshape(values, [-1, *self.shape]), self.dtype))
+
+    def score_image_bytes(self, image_bytes: tf.Tensor) -> Outputs:
+        """PNG or JPEG files as bytes → as :meth:`score`."""
+
+        def decode(image: tf.Tensor) -> tf.Tensor:
+            pixels = tf.io.decode_image(image, channels=self.shape[-1], expand_animations=False)
+            return _of_shape(pixels, self.shape, "image_bytes: decoded image")
+
+        return self.score(tf.map_fn(decode, image_bytes, fn_output_signature=tf.TensorSpec(self.shape, tf.uint8)))
+
+    def _model_space(self, inputs: tf.Tensor) -> tf.Tensor:
+        x = self.preprocessing(_of_shape(inputs, [None, *self.shape], "inputs"))
+        if not self.dtype.is_floating:
+            return x
+        return _require(tf.math.is_finite(x), x, "inputs: expected finite numbers; received NaN or infinity.")
+
+    def _in_domain(self, x: tf.Tensor) -> tf.Tensor:
+        """``x``, refused where the loss is not defined: cross-entropy outside [0, 1] has no lower bound."""
+        if self.loss.domain is None:
+            return x
+        low, high = (bound * self.preprocessing.scale + self.preprocessing.offset for bound in self.loss.domain)
+        return _require(
+            (x >= self.loss.domain[0] - DOMAIN_TOLERANCE) & (x <= self.loss.domain[1] + DOMAIN_TOLERANCE),
+            x,
+            f"inputs: expected values in [{np.min(low):g}, {np.max(high):g}] for {type(self.loss).__name__}"
+            + (", within the range of the training data in every feature." if low.size > 1 else "."),
+        )
+
+    def _output(self, x: tf.Tensor) -> tf.Tensor:
+        return self.decoder(self.encoder(x, training=False), training=False)
+
+    def _data_space(self, output: tf.Tensor) -> tf.Tensor:
+        return _float32(self.preprocessing.inverse(self.loss.reconstruction(output)))
+
+
+def _float32(tensor: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tensor, tf.float32)
+
+
+def _require(condition: tf.Tensor, value: tf.Tensor, message: str) -> tf.Tensor:
+    """``value``, once every element of ``condition`` is found to be true."""
+    with tf.control_dependencies([tf.Assert(tf.reduce_all(condition), [message])]):
+        return tf.identity(value)
+
+
+def _of_shape(tensor: tf.Tensor, shape: Sequence[int | None], name: str) -> tf.Tensor:
+    """``tensor``, once its shape is found to be ``shape``, None being any length, when the graph runs."""
+    # The static shape comes from the signature, which the server does not hold the request to: without hiding it,
+    # the comparison would be folded to True while tracing.
+    unknown = tf.raw_ops.PlaceholderWithDefault(input=tensor, shape=tf.TensorShape(None))
+    received = tf.shape(unknown)
+    wanted = tf.stack([received[0] if side is None else side for side in shape])
+    same_sides = tf.raw_ops.Equal(x=received, y=wanted, incompatible_shape_error=False)
+    same = tf.equal(tf.rank(unknown), len(shape)) & tf.reduce_all(same_sides)
+    expected = ", ".join("batch" if side is None else str(side) for side in shape)
+    explanation = [f"{name}: expected shape ({expected}); received", received]
+    with tf.control_dependencies([tf.Assert(same, explanation, summarize=8)]):
+        return tf.ensure_shape(tf.identity(unknown), shape)

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -12,7 +13,7 @@ matplotlib.use("Agg")
 
 
 def _enter_folder(namespace: dict[str, Any]) -> None:
-    namespace["_folder"], namespace["_before"] = tempfile.TemporaryDirectory(), os.getcwd()
+    namespace["_folder"], namespace["_before"] = tempfile.TemporaryDirectory(), Path.cwd()
     os.chdir(namespace["_folder"].name)
 
 

@@ -1,0 +1,234 @@
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+from click.testing import CliRunner
+
+import tfae
+from tfae.cli import main
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    if result.exit_code != code:
+        raise AssertionError(f"exit code {result.exit_code}\n{result.output}") from result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    """The output of a short training on the digits, its run directory and its export."""
+    options = ["--epochs", 2, "--widths", 32, "--latent-dim", 4, "--loss", "bce"]
+    result = run("train", "digits", *options, "--run-dir", folder / "run", "--export-dir", folder / "digits")
+    return result.output, folder / "run", folder / "digits"
+
+
+def test_train_goes_from_a_data_set_to_scores_of_the_exported_model(trained):
+    output, run_dir, export_dir = trained
+    assert "digits: image data, samples of shape (8, 8, 1), uint8; 1,438 train, 179 validation, 180 test" in output
+    assert "BinaryCrossentropy, sum over elements" in output
+    assert "binary_crossentropy on 180 samples of 64 elements" in output
+    measured = json.loads((run_dir / "evaluation.json").read_text())["loss"]
+    assert "scored    180 test samples with it: mean " in output
+    assert float(output.rsplit("mean ", 1)[1]) == pytest.approx(measured, rel=1e-5)
+    scores = tfae.export.load(export_dir).score(tfae.datasets.load("digits").raw.test)
+    np.testing.assert_allclose(scores.mean(dtype="float64"), measured, rtol=1e-5)
+
+
+def test_the_run_directory_holds_configuration_history_model_pictures_and_report(trained):
+    _, run_dir, _ = trained
+    assert sorted(path.name for path in run_dir.iterdir()) == [
+        "config.json",
+        "evaluation.json",
+        "history.csv",
+        "model.keras",
+        "pictures",
+        "preprocessing.json",
+        "report.md",
+    ]
+    assert sorted(path.name for path in (run_dir / "pictures").iterdir()) == [
+        "embedding.png",
+        "reconstructions.png",
+        "score_histogram.png",
+        "training_curves.png",
+    ]
+
+
+def test_evaluate_finds_the_numbers_of_the_training_again(trained):
+    _, run_dir, _ = trained
+    again = json.loads(run("evaluate", run_dir, "--json").stdout)
+    before = json.loads((run_dir / "evaluation.json").read_text())
+    assert again.keys() == before.keys()
+    for name, value in before.items():
+        assert again[name] == (pytest.approx(value, rel=1e-5) if isinstance(value, float) else value)
+    assert "on 180 samples" in run("evaluate", run_dir).stdout
+
+
+def test_evaluate_measures_another_source(trained):
+    _, run_dir, _ = trained
+    assert json.loads(run("evaluate", run_dir, "digits", "--json").stdout)["num_samples"] == 1797
+
+
+def test_export_writes_the_next_version(trained):
+    _, run_dir, export_dir = trained
+    assert run("export", run_dir, "--export-dir", export_dir).stdout == f"{export_dir / '2'}\n"
+    digits = tfae.datasets.load("digits").raw.test
+    scores = [tfae.export.load(export_dir / version).score(digits) for version in ("1", "2")]
+    np.testing.assert_allclose(*scores, rtol=1e-6)
+
+
+def test_inspect_says_what_is_in_a_saved_model(trained):
+    _, _, export_dir = trained
+    page = run("inspect", export_dir / "1").stdout
+    assert "data           digits, image, seed 0" in page
+    assert "serve_image_bytes" in page
+    assert json.loads(run("inspect", export_dir / "1", "--json").stdout)["description"]["data"]["name"] == "digits"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_score_writes_a_row_for_every_sample(trained, folder, suffix):
+    _, _, export_dir = trained
+    output = folder / f"scores.{suffix}"
+    run("score", export_dir, "digits", "-o", output)
+    if suffix == "csv":
+        with output.open() as file:
+            columns = {key: np.array(values) for key, *values in zip(*csv.reader(file), strict=True)}
+    else:
+        columns = {key: np.array(values) for key, values in pyarrow.parquet.read_table(output).to_pydict().items()}
+    assert list(columns) == ["part", "index", "label", "instance_score"]
+    samples, labels = tfae.datasets.open_source("digits").parts["all"].read()
+    np.testing.assert_array_equal(columns["label"].astype(int), labels)
+    np.testing.assert_array_equal(columns["index"].astype(int), np.arange(1797))
+    expected = tfae.export.load(export_dir).score(samples)
+    np.testing.assert_allclose(columns["instance_score"].astype("float32"), expected, rtol=1e-5)
+
+
+def test_reconstruct_draws_a_picture(trained, folder):
+    _, _, export_dir = trained
+    run("reconstruct", export_dir, "digits", "-o", folder / "picture.png", "--num-samples", 3)
+    assert (folder / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture(scope="module")
+def table(folder):
+    path = folder / "machines.csv"
+    rng = np.random.default_rng(0)
+    rows = [[f"{a:.6f}", f"{b:.6f}", "ok"] for a, b in rng.normal([20, 1e6], [2, 5e4], (60, 2))]
+    path.write_text("\n".join(",".join(row) for row in [["temperature", "load", "state"], *rows]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def table_model(table, folder):
+    options = ["--epochs", 1, "--widths", "4", "--latent-dim", 1, "--label", "state"]
+    run("train", table, *options, "--run-dir", folder / "table-run", "--export-dir", folder / "machines")
+    return folder / "machines"
+
+
+def test_score_takes_the_columns_that_the_model_was_trained_on_by_name(table_model, folder):
+    (folder / "week.csv").write_text("load,site,temperature\n1000000,north,20\n1.1e6,south,-40\n")
+    run("score", table_model, folder / "week.csv", "-o", folder / "week-scores.csv")
+    with (folder / "week-scores.csv").open() as file:
+        scores = [float(row["instance_score"]) for row in csv.DictReader(file)]
+    expected = tfae.export.load(table_model).score([[20.0, 1e6], [-40.0, 1.1e6]])
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+    assert scores[1] > scores[0]
+
+
+def test_tensorboard_logs_hold_reconstructions(folder):
+    run_dir = folder / "tensorboard-run"
+    options = ["--epochs", 1, "--widths", 8, "--tensorboard", "--export-dir", folder / "tensorboard-export"]
+    run("train", "digits", *options, "--run-dir", run_dir)
+    (images,) = (run_dir / "tensorboard" / "images").iterdir()
+    assert b"original above reconstruction" in images.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "no_such_set"], "no_such_set"),
+        (["train", "nowhere/data.csv"], "nowhere/data.csv"),
+        (
+            ["train", "digits", "--loss", "bce", "--preprocessing", "standard"],
+            "BinaryCrossentropy is defined on [0.0, 1.0]",
+        ),
+        (["train", "wine", "--model", "convolutional"], "(height, width, channels) or (time, channels)"),
+        (["train", "digits", "--splits", 0.5, 0.5, 0.5], "sum to 1"),
+        (["train", "digits", "--widths", "32,x"], "expected integers separated by commas"),
+        (["train", "digits", "--loss", "rmse"], "'rmse' is not one of 'mse', 'mae', 'bce'"),
+        (["train", "{run}"], "received"),
+        (["train", "digits", "--run-dir", "{run}"], "run_dir: expected a new or empty directory; received {run}"),
+        (["evaluate", "{empty}"], "expected the directory of a finished run; received {empty}"),
+        (["inspect", "{empty}"], "numbered versions of one; received {empty}"),
+        (["score", "{model}", "wine", "-o", "{empty}/scores.csv"], "expected samples of shape (8, 8, 1)"),
+        (
+            ["score", "{model}", "digits", "-o", "{empty}/scores.xlsx"],
+            "expected a file that ends with .csv or .parquet",
+        ),
+        (["score", "{model}", "digits"], "Missing option '-o'"),
+        (["reconstruct", "{model}", "digits", "-o", "{empty}/picture.doc"], "ends with .png, .pdf, .svg"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:skipped what is not")  # A run directory holds no pictures to train on.
+def test_a_mistake_is_one_clear_line_and_exit_code_2(trained, tmp_path, monkeypatch, arguments, message):
+    _, run_dir, export_dir = trained
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    places = {"run": run_dir, "model": export_dir, "empty": tmp_path / "empty"}
+    result = run(*(str(argument).format(**places) for argument in arguments), code=2)
+    lines = [line for line in result.stderr.splitlines() if line]
+    assert message.format(**places) in lines[-1]
+    assert lines[-1].startswith("Error: ")
+    assert "Traceback" not in result.output
+    assert list((tmp_path / "empty").iterdir()) == []
+    assert not (tmp_path / "saved_models").exists()
+
+
+def test_a_defect_in_streamed_data_is_one_clear_line_and_leaves_no_file(table_model, folder):
+    (folder / "broken.csv").write_text("temperature,load\n1,2\n3,\n")
+    result = run("score", table_model, folder / "broken.csv", "-o", folder / "broken-scores.csv", code=2)
+    assert "'load'" in result.stderr
+    assert not (folder / "broken-scores.csv").exists()
+    result = run("evaluate", folder / "table-run", folder / "broken.csv", code=2)
+    assert "'load'" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_traceback_shows_where_an_error_comes_from():
+    result = CliRunner().invoke(main, ["--traceback", "train", "no_such_set"])
+    assert isinstance(result.exception, ValueError)
+
+
+def test_help_names_every_command_and_imports_no_tensorflow():
+    code = (
+        "import sys; from tfae.cli import main; main(['--help'], standalone_mode=False); "
+        "print([m for m in ('tensorflow', 'keras', 'numpy', 'matplotlib') if m in sys.modules])"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    for command in ("train", "evaluate", "score", "reconstruct", "export", "inspect"):
+        assert f"\n  {command} " in output
+    assert output.endswith("[]\n")
+
+
+@pytest.mark.parametrize("command", main.commands.values(), ids=main.commands.keys())
+def test_every_option_has_help(command):
+    assert command.help
+    for parameter in command.params:
+        if parameter.param_type_name == "option":
+            assert parameter.help, parameter.name
+
+
+def test_the_installed_command_trains_quietly_and_with_exit_code_0(tmp_path):
+    command = [sys.executable, "-c", "from tfae.cli import main; main()", "train", "wine", "--epochs", "1"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (tmp_path / "saved_models" / "wine" / "1" / "saved_model.pb").is_file()

@@ -1,0 +1,69 @@
+"""The command line: one command for every step from a data set to a served autoencoder.
+
+TensorFlow is imported inside the commands, so that ``tfae --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import Any
+
+import click
+
+from tfae import __version__
+from tfae.cli.evaluate import evaluate
+from tfae.cli.export import export
+from tfae.cli.inspect import inspect
+from tfae.cli.reconstruct import reconstruct
+from tfae.cli.score import score
+from tfae.cli.train import train
+
+__all__ = ["main"]
+
+
+class _Commands(click.Group):
+    """Turns the errors that tfae raises for a user's mistake into one line and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            message = _users_mistake(error)
+            if message is None or ctx.params["traceback"]:
+                raise
+            click.echo(f"Error: {' '.join(message.split())}", err=True)
+            ctx.exit(2)
+
+
+def _users_mistake(error: Exception) -> str | None:
+    """The message of an error that tfae raises at its boundary, or None for one that is a bug."""
+    if isinstance(error, (ValueError, OSError)):
+        return str(error)
+    # A tf.data pipeline turns a ValueError from reading a file into an error of its own, with a traceback inside.
+    raised_inside = re.search(r"ValueError: (.*?)(\n\s*\n|Traceback|$)", str(error), re.DOTALL)
+    if type(error).__module__.startswith("tensorflow.") and raised_inside:
+        return raised_inside[1]
+    return None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="tfae")
+@click.option("--traceback", is_flag=True, help="Show where in the code an error comes from.")
+def main(traceback: bool) -> None:
+    """From a data set to a served autoencoder.
+
+    SOURCE is the name of a data set (digits, breast_cancer, wine, diabetes; any of TFDS: mnist, fashion_mnist, …), a
+    folder of images, or a .npy, .npz, .csv or .parquet file.
+    """
+    warnings.showwarning = _show_warning
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    """A warning as one line, without the place in the code that it comes from."""
+    click.echo(f"Warning: {message}", err=True)
+
+
+for command in (train, evaluate, score, reconstruct, export, inspect):
+    main.add_command(command)

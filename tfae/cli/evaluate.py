@@ -1,0 +1,31 @@
+"""``tfae evaluate``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfae.cli.options import arguments, source_options
+from tfae.cli.tensorflow import import_tensorflow
+
+
+@click.command()
+@click.argument("run_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("source", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@source_options
+def evaluate(run_dir: Path, source: str | None, *, as_json: bool, **options: Any) -> None:
+    """Measure the model of RUN_DIR on the test split it was trained beside, or on all of SOURCE."""
+    import_tensorflow()
+    from tfae import datasets, evaluation, training
+
+    run = training.load_run(run_dir)
+    if source is None:
+        dataset = run.load_data().test
+    else:
+        dataset = datasets.stream(datasets.open_source(source, **arguments(options)), run.preprocessing)
+    measures = evaluation.evaluate(run.autoencoder, dataset, data_range=run.preprocessing.value_range)
+    click.echo(json.dumps(measures.as_dict(), indent=2) if as_json else str(measures))

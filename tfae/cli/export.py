@@ -1,0 +1,32 @@
+"""``tfae export``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from tfae.cli.tensorflow import import_tensorflow
+
+
+@click.command()
+@click.argument("run_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--export-dir", type=click.Path(path_type=Path), help="Directory of the versions.  [default: saved_models/NAME]"
+)
+def export(run_dir: Path, *, export_dir: Path | None) -> None:
+    """Export the model of RUN_DIR as a SavedModel, under the next free version number."""
+    import_tensorflow()
+    from tfae import export as exporting
+    from tfae import training
+
+    run = training.load_run(run_dir)
+    path = exporting.save(
+        run.autoencoder,
+        export_dir or Path("saved_models", run.config["data"]["name"].replace("/", "-")),
+        preprocessing=run.preprocessing,
+        data=run.config["data"],
+        metrics=json.loads((run.directory / "evaluation.json").read_text(encoding="utf-8")),
+    )
+    click.echo(path)

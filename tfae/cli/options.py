@@ -1,0 +1,93 @@
+"""Options that several commands share, and the arguments of `tfae.datasets` that they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+_SOURCE = (
+    click.option("--columns", metavar="A,B,…", help="Columns of a table to take.  [default: all but the label]"),
+    click.option("--label", metavar="COLUMN", help="Column of a table that holds labels, not features."),
+    click.option("--key", metavar="NAME", help="Array of an .npz archive to take."),
+    click.option("--feature", metavar="NAME", help="Feature of a TFDS data set to reconstruct."),
+    click.option(
+        "--data-dir",
+        type=click.Path(file_okay=False),
+        help="Where TFDS keeps prepared data sets.  [default: ~/tensorflow_datasets]",
+    ),
+    click.option(
+        "--originals",
+        type=click.Path(exists=True, file_okay=False),
+        help="Folder with the files that TFDS would download, to prepare a data set without a network.",
+    ),
+)
+_SPLITTING = (
+    click.option(
+        "--seed",
+        type=click.IntRange(0, 2**32 - 1),
+        default=0,
+        show_default=True,
+        help="Of the splits, the order of training and the initial weights.",
+    ),
+    click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True, help="Samples per step."),
+    click.option(
+        "--splits",
+        type=float,
+        nargs=3,
+        default=(0.8, 0.1, 0.1),
+        show_default=True,
+        metavar="TRAIN VALIDATION TEST",
+        help="Fractions of the samples, where the data set has no test split of its own.",
+    ),
+    click.option(
+        "--preprocessing",
+        type=click.Choice(["default", "unit", "symmetric", "standard", "none"]),
+        default="default",
+        show_default=True,
+        help="Scaling: to [0, 1], to [-1, 1], to mean 0 and standard deviation 1, or none.",
+    ),
+    click.option(
+        "--value-range",
+        type=float,
+        nargs=2,
+        metavar="LOW HIGH",
+        help="Least and greatest value the raw data can take, where that is known.",
+    ),
+)
+
+
+def source_options(command: Callable) -> Callable:
+    """Options that say how SOURCE is read: the arguments of `datasets.open_source`."""
+    for option in reversed(_SOURCE):
+        command = option(command)
+    return command
+
+
+def load_options(command: Callable) -> Callable:
+    """Options that say how SOURCE is read, split and scaled: the arguments of `datasets.load`."""
+    for option in reversed((*_SPLITTING, *_SOURCE)):
+        command = option(command)
+    return command
+
+
+def arguments(options: dict[str, Any]) -> dict[str, Any]:
+    """The keyword arguments that the options stand for."""
+    columns = options["columns"]
+    return {**options, "columns": None if columns is None else [name.strip() for name in columns.split(",")]}
+
+
+class Integers(click.ParamType):
+    """A list of positive integers, separated by commas."""
+
+    name = "integers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Parse ``"256,128"``."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(number) for number in value.split(","))
+        except ValueError:
+            self.fail(f"expected integers separated by commas, such as 256,128; received {value!r}.", param, ctx)

@@ -1,0 +1,44 @@
+"""``tfae reconstruct``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfae.cli.options import arguments, source_options
+from tfae.cli.tensorflow import import_tensorflow
+
+_FORMATS = (".png", ".pdf", ".svg")
+
+
+@click.command()
+@click.argument("saved_model", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("source")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="Picture to write, .png, .pdf or .svg; replaced if it exists.",
+)
+@click.option("--num-samples", type=click.IntRange(1, 64), default=8, show_default=True, help="Samples to show.")
+@source_options
+def reconstruct(saved_model: Path, source: str, *, output: Path, num_samples: int, **options: Any) -> None:
+    """Draw the first samples of SOURCE beside what SAVED_MODEL makes of them, and where the two differ."""
+    if output.suffix not in _FORMATS:
+        raise ValueError(f"output: expected a file that ends with {', '.join(_FORMATS)}; received {output}.")
+    import_tensorflow()
+    from tfae import export as exporting
+    from tfae import plots
+    from tfae.staging import staged
+
+    model = exporting.load(saved_model)
+    opened = model.open_source(source, **arguments(options))
+    samples, _ = next(opened.parts.get("test", next(iter(opened.parts.values()))).batches(num_samples))
+    explanation = model.explain(samples)
+    figure = plots.reconstruction_figure(samples, explanation["reconstruction"], explanation["instance_score"])
+    with staged(output) as partial:
+        figure.savefig(partial, dpi=150)
+    click.echo(f"{output}: {len(samples)} samples", err=True)

@@ -1,0 +1,157 @@
+"""``tfae train``."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tfae.cli.options import Integers, arguments, load_options
+from tfae.cli.tensorflow import import_tensorflow
+
+if TYPE_CHECKING:
+    from tfae.datasets import Data
+
+
+@click.command()
+@click.argument("source")
+@click.option(
+    "--loss",
+    "loss_name",
+    type=click.Choice(["mse", "mae", "bce"]),
+    default="mse",
+    show_default=True,
+    help="Squared error; absolute error, for data with outliers; binary cross-entropy, for data in [0, 1].",
+)
+@click.option(
+    "--sample-reduction",
+    type=click.Choice(["sum", "mean"]),
+    default="sum",
+    show_default=True,
+    help="How the elements of a sample become one number.",
+)
+@click.option(
+    "--model",
+    "architecture",
+    type=click.Choice(["dense", "convolutional"]),
+    default="dense",
+    show_default=True,
+    help="Convolutional models take images and sequences.",
+)
+@click.option("--latent-dim", type=click.IntRange(1), default=16, show_default=True, help="Width of the code.")
+@click.option(
+    "--widths",
+    type=Integers(),
+    metavar="N,N,…",
+    help="Units, or filters, of the encoder's layers.  [default: 256,128 dense; 32,64 convolutional]",
+)
+@click.option(
+    "--input-noise",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Standard deviation of noise on the input, in training only (a denoising autoencoder).",
+)
+@click.option(
+    "--code-l1", type=click.FloatRange(0), default=0.0, show_default=True, help="Weight of an L1 penalty on the code."
+)
+@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True, help="Epochs at most.")
+@click.option(
+    "--patience",
+    type=click.IntRange(0),
+    default=5,
+    show_default=True,
+    help="Epochs without a better validation loss after which to stop.",
+)
+@click.option(
+    "--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3, show_default=True, help="Of Adam."
+)
+@click.option(
+    "--run-dir", type=click.Path(path_type=Path), help="New directory for the run.  [default: runs/NAME-TIME]"
+)
+@click.option(
+    "--export-dir", type=click.Path(path_type=Path), help="Directory of the versions.  [default: saved_models/NAME]"
+)
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard logs, with reconstructions.")
+@load_options
+def train(
+    source: str,
+    *,
+    loss_name: str,
+    sample_reduction: str,
+    architecture: str,
+    latent_dim: int,
+    widths: tuple[int, ...] | None,
+    input_noise: float,
+    code_l1: float,
+    epochs: int,
+    patience: int,
+    learning_rate: float,
+    run_dir: Path | None,
+    export_dir: Path | None,
+    tensorboard: bool,
+    **load: Any,
+) -> None:
+    """Train on SOURCE, evaluate, draw pictures, export, and score with what was exported."""
+    import_tensorflow()
+    import keras
+    import numpy as np
+
+    from tfae import datasets, losses, models, training
+    from tfae import export as exporting
+
+    data = datasets.load(source, **arguments(load))
+    click.echo(_summary(data))
+    loss = losses.get(loss_name, sample_reduction=sample_reduction)
+    training.check_domain(loss, data)
+    keras.utils.set_random_seed(load["seed"])
+    build = functools.partial(models.dense if architecture == "dense" else models.convolutional, data.shape)
+    if widths is not None:
+        build = functools.partial(build, **{"widths" if architecture == "dense" else "filters": widths})
+    autoencoder = build(
+        latent_dim=latent_dim,
+        output_activation=loss.output_activation,
+        input_noise=input_noise,
+        code_l1=code_l1,
+    )
+    autoencoder.compile(optimizer=keras.optimizers.Adam(learning_rate), loss=loss)
+    click.echo(
+        f"{autoencoder.name}: {autoencoder.count_params():,} parameters, latent_dim {latent_dim}; "
+        f"{type(loss).__name__}, {sample_reduction} over elements"
+    )
+    name = data.name.replace("/", "-")
+    run, measures = training.train(
+        autoencoder,
+        data,
+        run_dir=run_dir or Path("runs", f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"),
+        epochs=epochs,
+        patience=patience,
+        tensorboard=tensorboard,
+        # A bar redraws its line, which would fill a log file; there it is one line per epoch.
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+    path = exporting.save(
+        autoencoder,
+        export_dir or Path("saved_models", name),
+        preprocessing=data.preprocessing,
+        data=data,
+        metrics=measures.as_dict(),
+    )
+    scores = exporting.load(path).score(data.raw.test)
+    click.echo(f"\n{measures}\n")
+    click.echo(f"report    {run.directory / 'report.md'}")
+    click.echo(f"pictures  {run.directory / 'pictures'}")
+    click.echo(f"exported  {path}")
+    click.echo(f"scored    {len(scores):,} test samples with it: mean {np.mean(scores, dtype='float64'):.7g}")
+
+
+def _summary(data: Data) -> str:
+    parts = ", ".join(f"{len(samples):,} {split}" for split, samples in zip(data.raw._fields, data.raw, strict=True))
+    return (
+        f"{data.name}: {data.kind} data, samples of shape {data.shape}, {data.raw.train.dtype}; {parts}; "
+        f"preprocessing {data.preprocessing.method}"
+    )

@@ -1,0 +1,34 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def staged(path: Path) -> Iterator[Path]:
+    """A path beside ``path`` to write to, which becomes ``path`` when the block ends without an error.
+
+    Args:
+        path: Where the file shall be; what is there already stays until then, and is replaced in one step.
+
+    Yields:
+        Path on the same file system, with the same suffix; no file is there yet.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".staging-", dir=path.parent) as folder:
+        partial = Path(folder, path.name)
+        yield partial
+        partial.replace(path)
+
+
+def write_staged(path: Path, content: str | Callable[[Path], object]) -> None:
+    """Write a text file, or whatever file ``content`` writes to the path that it is given."""
+    with staged(path) as partial:
+        if isinstance(content, str):
+            partial.write_text(content, encoding="utf-8")
+        else:
+            content(partial)

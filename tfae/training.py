@@ -1,0 +1,279 @@
+"""One training run in a run directory, which holds all that is needed to look at it, repeat it and export it.
+
+runs/<name>/
+    config.json         what was trained on what, and with which versions
+    history.csv         the losses of every epoch, written as they come
+    model.keras         the weights of the best epoch, compiled with the loss
+    preprocessing.json  from data space to model space
+    evaluation.json     the measures on the test split
+    pictures/*.png      reconstructions, training curves, embedding, scores
+    report.md           all of it on one page
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+
+from tfae import evaluation, plots, provenance
+from tfae.datasets import Data, load
+from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, loss_of
+from tfae.preprocessing import Preprocessing
+from tfae.staging import write_staged
+
+#: Samples in the pictures of reconstructions.
+NUM_PICTURED = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A finished training run.
+
+    Attributes:
+        directory: The run directory.
+        autoencoder: The model, with the weights of the epoch of least validation loss.
+        preprocessing: The scaling that it was trained behind.
+        config: What ``config.json`` holds.
+    """
+
+    directory: Path
+    autoencoder: keras.Model
+    preprocessing: Preprocessing
+    config: dict[str, Any]
+
+    def load_data(self) -> Data:
+        """Load the data that the run was trained on once more, split and scaled as it was then.
+
+        Raises:
+            ValueError: If it came from memory, or is no longer there.
+        """
+        arguments = self.config["data"]["arguments"]
+        if arguments is None:
+            raise ValueError(f"run_dir: expected a run on a file or a named data set; {self.directory} had arrays.")
+        return load(**arguments)
+
+
+def train(
+    autoencoder: keras.Model,
+    data: Data,
+    *,
+    run_dir: str | os.PathLike[str],
+    epochs: int = 30,
+    patience: int = 5,
+    tensorboard: bool = False,
+    verbose: str | int = "auto",
+) -> tuple[Run, evaluation.Evaluation]:
+    """Train, evaluate, and leave everything in a run directory.
+
+    The training is Keras's own ``fit``, stopped when the validation loss has not improved for ``patience`` epochs; the
+    weights of its best epoch are kept.
+
+    Args:
+        autoencoder: Model compiled with a loss of :mod:`tfae.losses`.
+        data: What to train on; training and validation split steer the training, the test split is only evaluated.
+        run_dir: A new or empty directory.
+        epochs: Epochs at most.
+        patience: Epochs without improvement after which to stop.
+        tensorboard: Whether to write TensorBoard logs with reconstructions of every epoch, to ``run_dir/tensorboard``;
+            needs the extra ``tfae[tensorboard]``.
+        verbose: As in ``fit``.
+
+    Returns:
+        The run, and the evaluation on the test split.
+
+    Raises:
+        ValueError: If the directory is in use or can not be written to, the model is not compiled with a tfae loss,
+            data lies outside the loss's domain, or the loss stops being finite.
+    """
+    loss = loss_of(autoencoder)
+    check_domain(loss, data)
+    directory = Path(run_dir)
+    _claim(directory)
+    config = _describe(autoencoder, data, epochs=epochs, patience=patience)
+    write_staged(directory / "config.json", _json(config))
+    write_staged(directory / "preprocessing.json", _json(data.preprocessing.get_config()))
+    callbacks = [
+        keras.callbacks.CSVLogger(directory / "history.csv"),
+        keras.callbacks.TerminateOnNaN(),
+        keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True),
+    ]
+    if tensorboard:
+        callbacks += _tensorboard_callbacks(directory / "tensorboard", data)
+    history = autoencoder.fit(
+        data.train,
+        validation_data=data.validation,
+        epochs=epochs,
+        callbacks=callbacks,
+        verbose=verbose,
+        shuffle=False,  # data.train brings its own order.
+    ).history
+    if not np.isfinite(history["loss"]).all() or not np.isfinite(history["val_loss"]).all():
+        raise ValueError(
+            f"training: the loss stopped being finite in epoch {len(history['loss'])}. Lower the learning rate, clip "
+            "the gradients (clipnorm of the optimizer), or look for extreme values in the data."
+        )
+    write_staged(directory / "model.keras", autoencoder.save)
+    measures = evaluation.evaluate(autoencoder, data.test, data_range=data.preprocessing.value_range)
+    write_staged(directory / "evaluation.json", _json(measures.as_dict()))
+    _draw(autoencoder, data, history, directory / "pictures")
+    write_staged(directory / "report.md", _report(config, history, measures))
+    return Run(directory, autoencoder, data.preprocessing, config), measures
+
+
+def load_run(run_dir: str | os.PathLike[str]) -> Run:
+    """Load a finished run.
+
+    Args:
+        run_dir: What :func:`train` was given.
+
+    Raises:
+        ValueError: If there is no finished run.
+    """
+    directory = Path(run_dir)
+    try:
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        preprocessing = json.loads((directory / "preprocessing.json").read_text(encoding="utf-8"))
+        autoencoder = keras.models.load_model(directory / "model.keras")
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"run_dir: expected the directory of a finished run; received {directory} ({error})"
+        ) from error
+    return Run(directory, autoencoder, Preprocessing.from_config(preprocessing), config)
+
+
+def check_domain(loss: ReconstructionLoss, data: Data) -> None:
+    """Refuse data on which the loss is not defined.
+
+    Cross-entropy of x outside [0, 1] has no lower bound: the model would be paid for being wrong.
+
+    Args:
+        loss: The loss; its ``domain`` counts.
+        data: All three splits are looked at.
+
+    Raises:
+        ValueError: If a split leaves the domain.
+    """
+    if loss.domain is None:
+        return
+    for split, samples in zip(data.raw._fields, data.raw, strict=True):
+        # The scaling is monotone in every element, so that the bounds of the data give those in model space.
+        bounds = data.preprocessing(np.stack([samples.min(axis=0), samples.max(axis=0)])).numpy()
+        low, high = float(bounds.min()), float(bounds.max())
+        if low < loss.domain[0] - DOMAIN_TOLERANCE or high > loss.domain[1] + DOMAIN_TOLERANCE:
+            raise ValueError(
+                f"loss: {type(loss).__name__} is defined on {list(loss.domain)}; the {split} split spans "
+                f'[{low:.4g}, {high:.4g}] after preprocessing "{data.preprocessing.method}". Use preprocessing="unit" '
+                "with a value_range that holds all data, or SquaredError or AbsoluteError."
+            )
+
+
+def _claim(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if any(directory.iterdir()):
+            raise ValueError(f"run_dir: expected a new or empty directory; received {directory}, which is in use.")
+        (directory / "config.json").touch()
+    except OSError as error:
+        raise ValueError(f"run_dir: expected a directory to write to; received {directory} ({error}).") from error
+
+
+def _describe(autoencoder: keras.Model, data: Data, *, epochs: int, patience: int) -> dict[str, Any]:
+    optimizer = keras.optimizers.serialize(autoencoder.optimizer)
+    return {
+        "created": provenance.now(),
+        "data": data.describe(),
+        "model": provenance.model(autoencoder),
+        "loss": provenance.loss(autoencoder),
+        "optimizer": {"class_name": optimizer["class_name"], **optimizer["config"]},
+        "epochs": epochs,
+        "patience": patience,
+        "versions": provenance.versions(),
+    }
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2) + "\n"
+
+
+def _tensorboard_callbacks(directory: Path, data: Data) -> list[keras.callbacks.Callback]:
+    """Keras's own logs and, of images, the first reconstructions of every epoch beside their originals."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ValueError('tensorboard: expected the extra to be installed. Run pip install "tfae[tensorboard]".')
+    logs = keras.callbacks.TensorBoard(directory, write_graph=False)
+    if data.kind != "image" or data.shape[-1] not in (1, 3, 4):
+        return [logs]
+    writer = tf.summary.create_file_writer(str(directory / "images"))
+    x, _ = next(iter(data.validation.unbatch().batch(NUM_PICTURED)))
+
+    def write_reconstructions(epoch: int, _: Any = None) -> None:
+        model = logs.model
+        rows = tf.concat([x, model.loss.reconstruction(model(x, training=False))], axis=1)
+        low, high = data.preprocessing.value_range or (float(tf.reduce_min(x)), float(tf.reduce_max(x)))
+        pictures = tf.clip_by_value((rows - low) / (high - low), 0, 1)
+        with writer.as_default():
+            tf.summary.image("original above reconstruction", pictures, step=epoch, max_outputs=NUM_PICTURED)
+        writer.flush()
+
+    return [logs, keras.callbacks.LambdaCallback(on_epoch_end=write_reconstructions)]
+
+
+def _draw(autoencoder: keras.Model, data: Data, history: dict[str, list[float]], folder: Path) -> None:
+    labels = None if data.labels is None else data.labels.test
+    unit = f", {autoencoder.loss.unit}" if autoencoder.loss.unit else ""
+    scores = evaluation.scores(autoencoder, data.test)
+    samples = min(NUM_PICTURED, len(data.raw.test))
+
+    # Figures of their own, without pyplot: none stays alive behind the caller's back.
+    figure = Figure(figsize=(1.3 * samples, 4.2) if data.kind == "image" else (8, 1.6 * samples), layout="constrained")
+    axes = figure.subplots(3, samples) if data.kind == "image" else figure.subplots(samples, 1)
+    plots.reconstructions(autoencoder, data.test, num_samples=samples, axes=axes)
+    _save(figure, folder / "reconstructions.png")
+    for name, size, draw in (
+        ("training_curves", (6, 3.6), lambda ax: plots.training_curves(history, ax=ax)),
+        ("embedding", (6, 5), lambda ax: plots.embedding(autoencoder, data.test, labels=labels, ax=ax)),
+        ("score_histogram", (6, 3.6), lambda ax: plots.score_histogram(scores, score_name=f"loss{unit}", ax=ax)),
+    ):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure.subplots())
+        _save(figure, folder / f"{name}.png")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    write_staged(path, lambda partial: figure.savefig(partial, dpi=150))
+
+
+def _report(config: dict[str, Any], history: dict[str, list[float]], measures: evaluation.Evaluation) -> str:
+    data, model = config["data"], config["model"]
+    best = int(np.argmin(history["val_loss"]))
+    return f"""# {model["name"]} on {data["name"]}
+
+{config["created"]}, {", ".join(f"{name} {version}" for name, version in config["versions"].items())}
+
+- Data: {data["name"]}, {data["kind"]}, samples of shape {tuple(data["shape"])}, split with seed {data["seed"]} into
+  {data["num_samples"]["train"]:,} for training, {data["num_samples"]["validation"]:,} for validation and
+  {data["num_samples"]["test"]:,} for testing; preprocessing {data["preprocessing"]}.
+- Model: {model["parameters"]:,} parameters, latent_dim {model["latent_dim"]}.
+- Loss: {config["loss"]["class_name"]}, {config["loss"]["sample_reduction"]} over the elements of a sample.
+- Training: {config["optimizer"]["class_name"]}, {len(history["loss"])} of at most {config["epochs"]} epochs; the best
+  is epoch {best + 1}, validation loss {history["val_loss"][best]:.5g}.
+
+On the test split:
+
+```
+{measures}
+```
+
+![Originals, reconstructions and where they differ](pictures/reconstructions.png)
+![Training and validation loss by epoch](pictures/training_curves.png)
+![Codes of the test samples](pictures/embedding.png)
+![Distribution of the losses of the test samples](pictures/score_histogram.png)
+"""

@@ -1,6 +1,7 @@
-"""The README's Python runs as a test, in a folder of its own."""
+"""The Python in the READMEs runs as a test, in a folder of its own that holds the repository's saved models."""
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ matplotlib.use("Agg")
 def _enter_folder(namespace: dict[str, Any]) -> None:
     namespace["_folder"], namespace["_before"] = tempfile.TemporaryDirectory(), Path.cwd()
     os.chdir(namespace["_folder"].name)
+    shutil.copytree(Path(__file__).parent / "saved_models" / "digits" / "1", Path("saved_models", "digits", "1"))
 
 
 def _leave_folder(namespace: dict[str, Any]) -> None:
@@ -24,7 +26,7 @@ def _leave_folder(namespace: dict[str, Any]) -> None:
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), SkipParser()],
-    patterns=["README.md"],
+    patterns=["README.md", "saved_models/README.md"],
     setup=_enter_folder,
     teardown=_leave_folder,
 ).pytest()

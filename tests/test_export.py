@@ -312,7 +312,13 @@ def test_a_file_in_the_way_is_a_clear_error(digits_model, tmp_path):
 
 def test_the_description_says_what_was_exported(digits_model, tmp_path):
     model, fitted = digits_model
-    path = export.save(model, tmp_path, preprocessing=fitted, data={"name": "digits"}, metrics={"loss": 12.5})
+    path = export.save(
+        model,
+        tmp_path,
+        preprocessing=fitted,
+        data={"name": "digits", "arguments": {"source": "/home"}},
+        metrics={"loss": 12.5},
+    )
     description = json.loads((path / "assets.extra" / "tfae.json").read_text())
     assert description["loss"]["class_name"] == "BinaryCrossentropy"
     assert description["loss"]["from_logits"] is True

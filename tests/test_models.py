@@ -122,7 +122,7 @@ def test_a_linear_autoencoder_has_no_hidden_layers():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: models.dense((8, None), latent_dim=2), r"shape: expected the positive dimensions.*\(8, None\)"),
+        (lambda: models.dense((8, -1), latent_dim=2), r"shape: expected the positive dimensions.*\(8, -1\)"),
         (lambda: models.dense((), latent_dim=2), r"shape: expected the positive dimensions.*\(\)"),
         (lambda: models.dense((8,), latent_dim=0), "latent_dim: expected a positive integer; received 0"),
         (lambda: models.dense((8,), latent_dim=2, widths=(4, -1)), r"widths\[1\]: expected a positive integer"),

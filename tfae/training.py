@@ -252,19 +252,20 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def _report(config: dict[str, Any], history: dict[str, list[float]], measures: evaluation.Evaluation) -> str:
-    data, model = config["data"], config["model"]
+    data, model, loss = config["data"], config["model"], config["loss"]
+    sizes = ", ".join(f"{number:,} for {split}" for split, number in data["num_samples"].items())
     best = int(np.argmin(history["val_loss"]))
+    epochs = f"{len(history['loss'])} of at most {config['epochs']} epochs"
     return f"""# {model["name"]} on {data["name"]}
 
 {config["created"]}, {", ".join(f"{name} {version}" for name, version in config["versions"].items())}
 
-- Data: {data["name"]}, {data["kind"]}, samples of shape {tuple(data["shape"])}, split with seed {data["seed"]} into
-  {data["num_samples"]["train"]:,} for training, {data["num_samples"]["validation"]:,} for validation and
-  {data["num_samples"]["test"]:,} for testing; preprocessing {data["preprocessing"]}.
+- Data: {data["name"]}, {data["kind"]}, samples of shape {tuple(data["shape"])}; {sizes}; seed {data["seed"]}.
+- Preprocessing: {data["preprocessing"]}.
 - Model: {model["parameters"]:,} parameters, latent_dim {model["latent_dim"]}.
-- Loss: {config["loss"]["class_name"]}, {config["loss"]["sample_reduction"]} over the elements of a sample.
-- Training: {config["optimizer"]["class_name"]}, {len(history["loss"])} of at most {config["epochs"]} epochs; the best
-  is epoch {best + 1}, validation loss {history["val_loss"][best]:.5g}.
+- Loss: {loss["class_name"]}, {loss["sample_reduction"]} over the elements of a sample.
+- Training: {config["optimizer"]["class_name"]}, {epochs}; the best is epoch {best + 1}, with a validation loss of
+  {history["val_loss"][best]:.5g}.
 
 On the test split:
 

@@ -60,7 +60,7 @@ def main(traceback: bool) -> None:
     warnings.showwarning = _show_warning
 
 
-def _show_warning(message: Warning | str, *_: Any) -> None:
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """A warning as one line, without the place in the code that it comes from."""
     click.echo(f"Warning: {message}", err=True)
 

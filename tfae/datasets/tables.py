@@ -205,7 +205,7 @@ def _common_dtype(schema: pa.Schema, features: Sequence[str], path: Path | str) 
             f"expected numeric columns; received {', '.join(others)} in {path}; "
             "choose others with columns=, or take one out with label="
         )
-    return np.result_type(*(kind.to_pandas_dtype() for kind in types.values()))
+    return np.result_type(*(pa.array([], kind).to_numpy(zero_copy_only=False).dtype for kind in types.values()))
 
 
 def _refuse_text(batches: Iterator[pa.RecordBatch], path: Path) -> None:

@@ -148,13 +148,18 @@ def _check_exportable(autoencoder: keras.Model, preprocessing: Preprocessing) ->
 def _describe(
     autoencoder: keras.Model, preprocessing: Preprocessing, data: Any, metrics: Mapping[str, Any] | None
 ) -> dict[str, Any]:
+    if hasattr(data, "describe"):
+        data = data.describe()
+    if data is not None:
+        # How it was loaded holds paths of this machine, which are no business of whoever gets the model.
+        data = {name: value for name, value in data.items() if name != "arguments"}
     return {
         "format": 1,
         "created": provenance.now(),
         "model": provenance.model(autoencoder),
         "loss": provenance.loss(autoencoder),
         "preprocessing": preprocessing.get_config(),
-        "data": data.describe() if hasattr(data, "describe") else data,
+        "data": data,
         "metrics": None if metrics is None else dict(metrics),
         "versions": provenance.versions(),
     }

@@ -1,0 +1,1 @@
+"""Measurements: they print, write JSON under ``benchmarks/results/``, and assert nothing."""

@@ -1,0 +1,160 @@
+"""What holds for the package as a whole: where imports point, what is installed, how fast it answers."""
+
+import ast
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import tfae
+
+ROOT = Path(__file__).parents[1]
+
+#: What each module may import of tfae; imports point one way.
+ALLOWED = {
+    "__main__": {"cli"},
+    "losses": set(),
+    "preprocessing": set(),
+    "staging": set(),
+    "models": set(),
+    "datasets": {"preprocessing"},
+    "plots": {"losses"},
+    "score_file": {"staging"},
+    "provenance": {"losses"},
+    "measurement": {"losses"},
+    "evaluation": {"losses", "measurement"},
+    "export": {"datasets", "losses", "preprocessing", "provenance"},
+    "training": {"datasets", "evaluation", "losses", "plots", "preprocessing", "provenance", "staging"},
+    "cli": {"datasets", "evaluation", "export", "losses", "models", "plots", "score_file", "staging", "training"},
+}
+
+
+def modules():
+    paths = [path for path in (ROOT / "tfae").iterdir() if path.name not in ("__init__.py", "__pycache__", "py.typed")]
+    return {path.stem: sorted(path.rglob("*.py")) if path.is_dir() else [path] for path in paths}
+
+
+def imports(path):
+    """Names of the modules of tfae that a file imports, at the top or inside of functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            parent, _, rest = (node.module or "").partition(".")
+            if parent == "tfae":
+                yield from [rest.partition(".")[0]] if rest else [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                parent, _, rest = alias.name.partition(".")
+                if parent == "tfae" and rest:
+                    yield rest.partition(".")[0]
+
+
+def test_every_module_has_its_place_in_the_table_of_imports():
+    assert set(modules()) == set(ALLOWED)
+
+
+@pytest.mark.parametrize("module", ALLOWED)
+def test_imports_point_one_way(module):
+    found = {name for path in modules()[module] for name in imports(path)} - {module, "__version__"}
+    assert found <= ALLOWED[module]
+
+
+def test_the_table_of_imports_has_no_cycle():
+    seen = set()
+    while len(seen) < len(ALLOWED):
+        ready = {module for module, imported in ALLOWED.items() if imported <= seen} - seen
+        assert ready, f"a cycle among {set(ALLOWED) - seen}"
+        seen |= ready
+
+
+def test_no_module_is_a_drawer():
+    names = {path.stem for paths in modules().values() for path in paths}
+    assert not names & {"utils", "util", "helpers", "common", "manager", "factory", "misc"}
+
+
+def test_importing_tfae_imports_no_tensorflow():
+    code = "import sys, tfae; print([m for m in ('tensorflow', 'keras', 'numpy') if m in sys.modules])"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output == "[]\n"
+
+
+@pytest.mark.parametrize("first", ["tfae", "keras"])
+def test_keras_finds_the_classes_of_tfae_whichever_is_imported_first(first, tmp_path):
+    second = {"tfae": "keras", "keras": "tfae"}[first]
+    names = ["SquaredError", "AbsoluteError", "BinaryCrossentropy", "Preprocessing", "CodePenalty"]
+    code = (
+        f"import {first}, {second}; print([keras.saving.get_registered_object('tfae>' + n).__name__ for n in {names}])"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output == f"{names}\n"
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory):
+    """Wheel and sdist, built from the files that git tracks."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout, so there is no list of the files that belong to the project")
+    folder = tmp_path_factory.mktemp("dist")
+    checkout = folder / "checkout"
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in tracked.rstrip("\0").split("\0"):
+        if (ROOT / name).is_file():
+            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+            (checkout / name).write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, "-m", "build", "--outdir", str(folder / "dist"), str(checkout)]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = (folder / "dist").glob("*.whl")
+    (sdist,) = (folder / "dist").glob("*.tar.gz")
+    return wheel, sdist
+
+
+def test_the_wheel_carries_every_module_and_nothing_else(distributions):
+    wheel, _ = distributions
+    expected = {path.relative_to(ROOT).as_posix() for paths in modules().values() for path in paths}
+    expected |= {"tfae/__init__.py", "tfae/py.typed"}
+    found = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert found == expected
+
+
+def test_the_wheel_names_licence_command_and_extras(distributions):
+    wheel, _ = distributions
+    archive = zipfile.ZipFile(wheel)
+    contents = {name.split(".dist-info/")[1]: name for name in archive.namelist() if ".dist-info/" in name}
+    metadata = archive.read(contents["METADATA"]).decode()
+    assert "licenses/LICENSE" in contents
+    assert "tfae = tfae.cli:main" in archive.read(contents["entry_points.txt"]).decode()
+    assert {line for line in metadata.splitlines() if line.startswith("Provides-Extra")} == {
+        "Provides-Extra: notebook",
+        "Provides-Extra: tensorboard",
+        "Provides-Extra: test",
+    }
+    assert "Requires-Python: >=3.10" in metadata.replace("<3.14,", "")
+
+
+def test_the_wheel_works_where_the_sources_are_not(distributions, tmp_path):
+    wheel, _ = distributions
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    code = (
+        "import tfae, sys; print(tfae.__file__); from tfae.cli import main; main(['--version'], standalone_mode=False)"
+    )
+    environment = {"PYTHONPATH": str(tmp_path / "site"), "PATH": ""}
+    output = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert output == [str(tmp_path / "site" / "tfae" / "__init__.py"), f"tfae, version {tfae.__version__}"]
+
+
+def test_the_sdist_carries_licence_readme_and_sources(distributions):
+    _, sdist = distributions
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"LICENSE", "README.md", "setup.cfg", "pyproject.toml", "tfae/py.typed", "tfae/losses/__init__.py"} <= names
+
+
+def test_the_changelog_has_the_version_that_is_built(distributions):
+    wheel, _ = distributions
+    version = wheel.name.split("-")[1]
+    assert f"## {version} " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert tfae.__version__ == version

@@ -9,9 +9,20 @@ Each is imported when it is first used, so that ``import tfae`` and ``tfae --hel
 
 import importlib
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import lazy_loader
 import wrapt
+
+if TYPE_CHECKING:
+    from tfae import datasets as datasets
+    from tfae import evaluation as evaluation
+    from tfae import export as export
+    from tfae import losses as losses
+    from tfae import models as models
+    from tfae import plots as plots
+    from tfae import preprocessing as preprocessing
+    from tfae import training as training
 
 __version__ = "0.1.0"
 

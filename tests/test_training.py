@@ -1,0 +1,125 @@
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from tfae import datasets, models, training
+from tfae.losses import BinaryCrossentropy, SquaredError
+
+
+def table(n=200):
+    codes = np.random.default_rng(0).normal(size=(n, 2))
+    return codes @ np.random.default_rng(1).normal(size=(2, 5)) + 10
+
+
+def compiled(shape=(5,), learning_rate=1e-2, loss=None):
+    keras.utils.set_random_seed(0)
+    model = models.dense(shape, latent_dim=2, widths=(8,))
+    model.compile(keras.optimizers.Adam(learning_rate), loss=loss or SquaredError())
+    return model
+
+
+@pytest.fixture(scope="module")
+def data():
+    return datasets.load(table(), batch_size=32)
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("runs") / "run"
+    run, measures = training.train(compiled(), data, run_dir=run_dir, epochs=4, verbose=0)
+    return run, measures
+
+
+def history(run_dir):
+    with (run_dir / "history.csv").open() as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def test_the_history_has_a_line_for_every_epoch(finished):
+    run, _ = finished
+    rows = history(run.directory)
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
+    assert rows[-1]["val_loss"] < rows[0]["val_loss"]
+
+
+def test_a_run_equals_plain_fit_on_the_same_data(finished):
+    run, _ = finished
+    data = datasets.load(table(), batch_size=32)
+    plain = compiled()
+    losses = plain.fit(data.train, validation_data=data.validation, epochs=4, verbose=0, shuffle=False).history
+    np.testing.assert_allclose([row["loss"] for row in history(run.directory)], losses["loss"], rtol=1e-5)
+    np.testing.assert_allclose([row["val_loss"] for row in history(run.directory)], losses["val_loss"], rtol=1e-5)
+
+
+def test_a_loaded_run_is_the_one_that_was_trained(finished, data):
+    run, measures = finished
+    loaded = training.load_run(run.directory)
+    x, _ = next(iter(data.test))
+    np.testing.assert_allclose(loaded.autoencoder(x), run.autoencoder(x), rtol=1e-6)
+    np.testing.assert_array_equal(loaded.preprocessing(data.raw.test), run.preprocessing(data.raw.test))
+    assert loaded.autoencoder.loss.get_config() == run.autoencoder.loss.get_config()
+    assert json.loads((run.directory / "evaluation.json").read_text())["loss"] == pytest.approx(measures.loss)
+
+
+def test_data_from_memory_can_not_be_loaded_again(finished):
+    run, _ = finished
+    with pytest.raises(ValueError, match="expected a run on a file or a named data set"):
+        run.load_data()
+
+
+def test_training_stops_early_and_keeps_the_weights_of_the_best_epoch(data, tmp_path):
+    run, _ = training.train(compiled(learning_rate=1.0), data, run_dir=tmp_path, epochs=50, patience=2, verbose=0)
+    losses = [row["val_loss"] for row in history(tmp_path)]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 3 < 50
+    np.testing.assert_allclose(run.autoencoder.evaluate(data.validation, verbose=0), losses[best], rtol=1e-5)
+
+
+def test_a_loss_that_stops_being_finite_is_an_error_that_says_what_to_try(data, tmp_path):
+    with pytest.raises(ValueError, match=r"stopped being finite in epoch 1\. Lower the learning rate"):
+        training.train(compiled(learning_rate=1e30), data, run_dir=tmp_path, epochs=3, verbose=0)
+    assert not (tmp_path / "model.keras").exists()
+
+
+def test_a_directory_in_use_is_refused_and_left_as_it_is(data, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="expected a new or empty directory"):
+        training.train(compiled(), data, run_dir=tmp_path, epochs=1, verbose=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_file_in_the_way_is_refused(data, tmp_path):
+    (tmp_path / "run").touch()
+    with pytest.raises(ValueError, match="run_dir: expected a directory to write to"):
+        training.train(compiled(), data, run_dir=tmp_path / "run", epochs=1, verbose=0)
+
+
+def test_cross_entropy_is_refused_where_a_split_leaves_zero_to_one(tmp_path):
+    data = datasets.load(table(), preprocessing="standard")
+    with pytest.raises(ValueError, match=r"BinaryCrossentropy is defined on \[0\.0, 1\.0\]; the train split spans \[-"):
+        training.train(compiled(loss=BinaryCrossentropy(from_logits=True)), data, run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_cross_entropy_is_refused_where_only_the_test_split_leaves_zero_to_one():
+    rows = np.random.default_rng(0).random((100, 3))
+    data = datasets.load(
+        {"train": rows[:50], "validation": rows[50:60] * 0.5 + 0.2, "test": rows[60:] + 0.5}, preprocessing="unit"
+    )
+    with pytest.raises(ValueError, match="the test split spans"):
+        training.check_domain(BinaryCrossentropy(from_logits=True), data)
+
+
+def test_models_without_a_tfae_loss_are_refused(data, tmp_path):
+    model = models.dense((5,), latent_dim=2)
+    model.compile("adam", loss="mse")
+    with pytest.raises(ValueError, match=r"compiled with a loss of tfae\.losses"):
+        training.train(model, data, run_dir=tmp_path)
+
+
+def test_a_directory_without_a_finished_run_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="expected the directory of a finished run"):
+        training.load_run(tmp_path)

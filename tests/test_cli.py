@@ -34,7 +34,7 @@ def trained(folder):
 
 def test_train_goes_from_a_data_set_to_scores_of_the_exported_model(trained):
     output, run_dir, export_dir = trained
-    assert "digits: image data, samples of shape (8, 8, 1), uint8; 1,438 train, 179 validation, 180 test" in output
+    assert "digits: image data of shape (8, 8, 1), uint8; 1,438 train, 179 validation, 180 test" in output
     assert "BinaryCrossentropy, sum over elements" in output
     assert "binary_crossentropy on 180 samples of 64 elements" in output
     measured = json.loads((run_dir / "evaluation.json").read_text())["loss"]

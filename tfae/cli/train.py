@@ -152,6 +152,6 @@ def train(
 def _summary(data: Data) -> str:
     parts = ", ".join(f"{len(samples):,} {split}" for split, samples in zip(data.raw._fields, data.raw, strict=True))
     return (
-        f"{data.name}: {data.kind} data, samples of shape {data.shape}, {data.raw.train.dtype}; {parts}; "
+        f"{data.name}: {data.kind} data of shape {data.shape}, {data.raw.train.dtype}; {parts}; "
         f"preprocessing {data.preprocessing.method}"
     )

@@ -1,8 +1,8 @@
-"""Any data, by name, file or array: split, scaled, and ready for `fit`.
+"""Any data, by name, file or array: split, scaled, and ready for ``fit``.
 
     a name, file, folder or array ─▶ Source: raw, streamed ─▶ splits ─▶ preprocessing ─▶ Data: tf.data pipelines
 
-`load` goes all the way, `open_source` the first step.
+``load`` goes all the way, ``open_source`` the first step.
 """
 
 from __future__ import annotations
@@ -38,41 +38,42 @@ def load(
     data_dir: str | os.PathLike[str] | None = None,
     originals: str | os.PathLike[str] | None = None,
 ) -> Data:
-    """Loads a data set, splits it by the seed, and scales it for training.
+    """Load a data set, split it by the seed, and scale it for training.
 
     A data set that has a test split of its own keeps it, and its validation split too; where it has none, that is
-    carved from the training split, in the proportion of the first two of `splits`. Everything else is split by
-    `splits`. No split holds a sample that is, byte for byte, in another: repeated samples stay together, and training
+    carved from the training split, in the proportion of the first two of ``splits``. Everything else is split by
+    ``splits``. No split holds a sample that is, byte for byte, in another: repeated samples stay together, and training
     and validation lose those that are in the data set's own test split. What is drawn depends on the data and the seed
     only, on every machine.
 
     Args:
-        source: one of
+        source: One of
 
-            - `"digits"`, `"breast_cancer"`, `"wine"`, `"diabetes"`: scikit-learn's, without a network;
-            - any TFDS name: `"mnist"`, `"mnist:3.*"`, `"emnist/letters"`; prepared on the first use;
-            - an array `(n, *shape)`, or a tuple or dict of arrays for the splits; a data frame;
-            - a path: `.npy`, `.npz`, `.csv`, `.parquet`, or a folder of images, flat or with one sub-folder per class.
+            - ``"digits"``, ``"breast_cancer"``, ``"wine"``, ``"diabetes"``: scikit-learn's, without a network;
+            - any TFDS name: ``"mnist"``, ``"mnist:3.*"``, ``"emnist/letters"``; prepared on the first use;
+            - an array ``(n, *shape)``, or a tuple or dict of arrays for the splits; a data frame;
+            - a path: ``.npy``, ``.npz``, ``.csv``, ``.parquet``, or a folder of images, flat or with a sub-folder per
+              class.
 
-            Arrays of rank 4 are images `(n, h, w, c)`; uint8 arrays of rank 3 are gray images, and get a channel axis;
-            other arrays of rank 3 are sequences `(n, time, channels)`; those of rank 2 are tables.
-        seed: of the splits and of the order of training, in [0, 2³²).
-        batch_size: samples per batch; the last one of an epoch is smaller where they do not come out even.
-        preprocessing: "default", "unit", "symmetric", "standard" or "none"; see `tfae.preprocessing`.
-        splits: fractions of the samples for training, validation and test. They sum to 1.
-        value_range: `(low, high)` that the raw values can take, where it is not known from the data set or dtype.
-        columns: of a table, those to take; by default all but the label.
-        label: of a table, the column that is taken out as labels.
-        key: of a .npz archive, the array to take.
-        feature: of a TFDS data set, the feature to reconstruct; by default its supervised input, else "image".
-        data_dir: where TFDS keeps prepared data sets; by default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
-        originals: folder with the files that TFDS would download, to prepare a data set without a network.
+            Arrays of rank 4 are images ``(n, h, w, c)``; uint8 arrays of rank 3 are gray images and get a channel axis;
+            other arrays of rank 3 are sequences ``(n, time, channels)``; those of rank 2 are tables.
+        seed: Of the splits and of the order of training, in [0, 2³²).
+        batch_size: Samples per batch; the last one of an epoch is smaller where they do not come out even.
+        preprocessing: "default", "unit", "symmetric", "standard" or "none"; see ``tfae.preprocessing``.
+        splits: Fractions of the samples for training, validation and test. They sum to 1.
+        value_range: ``(low, high)`` that the raw values can take, where it is not known from the data set or dtype.
+        columns: Of a table, those to take; by default all but the label.
+        label: Of a table, the column that is taken out as labels.
+        key: Of a .npz archive, the array to take.
+        feature: Of a TFDS data set, the feature to reconstruct; by default its supervised input, else "image".
+        data_dir: Where TFDS keeps prepared data sets; by default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+        originals: Folder with the files that TFDS would download, to prepare a data set without a network.
 
     Returns:
-        The `Data`: pipelines of `(x, x)`, the raw samples, the labels apart, and the fitted preprocessing.
+        The ``Data``: pipelines of ``(x, x)``, the raw samples, the labels apart, and the fitted preprocessing.
 
     Raises:
-        ValueError: no autoencoder can be trained on the source, or an argument does not fit; the message says what was
+        ValueError: No autoencoder can be trained on the source, or an argument does not fit; the message says what was
             expected, names the column, file or sample, and says what to do.
 
     Example:
@@ -118,22 +119,22 @@ def open_source(
     data_dir: str | os.PathLike[str] | None = None,
     originals: str | os.PathLike[str] | None = None,
 ) -> Source:
-    """Opens data without splitting or scaling it, to be read in stored order and constant memory.
+    """Open data without splitting or scaling it, to be read in stored order and constant memory.
 
     Args:
-        source: as for `load`.
-        columns: as for `load`.
-        label: as for `load`.
-        key: as for `load`.
-        feature: as for `load`.
-        data_dir: as for `load`.
-        originals: as for `load`.
+        source: As for ``load``.
+        columns: As for ``load``.
+        label: As for ``load``.
+        key: As for ``load``.
+        feature: As for ``load``.
+        data_dir: As for ``load``.
+        originals: As for ``load``.
 
     Returns:
-        The `Source`. Files are read when its parts are.
+        The ``Source``. Files are read when its parts are.
 
     Raises:
-        ValueError: there is no such data, or it holds something else than numbers.
+        ValueError: There is no such data, or it holds something else than numbers.
 
     Example:
         >>> import numpy as np
@@ -190,7 +191,7 @@ def _plain(value: Any) -> Any:
 
 
 def _is_path(source: str) -> bool:
-    """Whether a string is meant as a path: a data set's `name/config` has one slash, and no suffix of a file."""
+    """Whether a string is meant as a path: a data set's ``name/config`` has one slash, and no suffix of a file."""
     return (
         source.endswith((*_FILE_SUFFIXES, "/", "\\"))
         or source.startswith((".", "~", "/", "\\"))

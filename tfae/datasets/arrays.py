@@ -30,24 +30,24 @@ class ArrayPart(Part):
         self._labels = labels
 
     def blocks(self, size: int) -> Iterator[Batch]:
-        """Yields views of the array."""
+        """Yield views of the array."""
         for start in range(0, len(self._samples), size):
             stop = start + size
             yield self._samples[start:stop], None if self._labels is None else self._labels[start:stop]
 
     def read(self) -> Batch:
-        """Returns the arrays themselves: joining the blocks would copy them."""
+        """Return the arrays themselves: joining the blocks would copy them."""
         for _ in self.batches(len(self._samples)):
             pass
         return self._samples, self._labels
 
 
 def from_memory(source: Any) -> Source:
-    """Opens an array, or a tuple or dict of arrays for the splits.
+    """Open an array, or a tuple or dict of arrays for the splits.
 
     Args:
-        source: `(n, *shape)`; or a tuple `(train, test)` or `(train, validation, test)` of such arrays; or a dict with
-            keys "train", "test" and perhaps "validation".
+        source: ``(n, *shape)``; or a tuple ``(train, test)`` or ``(train, validation, test)`` of such arrays; or a dict
+            with keys "train", "test" and perhaps "validation".
     """
     if isinstance(source, tuple):
         if len(source) not in (2, 3):
@@ -69,18 +69,18 @@ def from_memory(source: Any) -> Source:
 
 
 def from_npy(path: Path) -> Source:
-    """Opens a .npy file; it is mapped, so that only what is read takes memory."""
+    """Open a .npy file; it is mapped, so that only what is read takes memory."""
     with _reading(path, ".npy file"):
         samples = np.load(path, mmap_mode="r", allow_pickle=False)
     return _opened(path.stem, {"all": (samples, None)}, repr(str(path)))
 
 
 def from_npz(path: Path, *, key: str | None = None) -> Source:
-    """Opens a .npz archive.
+    """Open a .npz archive.
 
     Args:
-        path: of an archive with one array; or x and y; or X and y; or x_train, y_train, x_test, y_test.
-        key: the one array to take, whatever else there is.
+        path: Of an archive with one array; or x and y; or X and y; or x_train, y_train, x_test, y_test.
+        key: The one array to take, whatever else there is.
     """
     with path.open("rb") as file:  # NumPy leaves a file open that is no archive
         with _reading(path, ".npz archive"):
@@ -102,7 +102,7 @@ def _reading(path: Path, what: str) -> Iterator[None]:
 
 
 def _chosen(archive: Mapping[str, np.ndarray], path: Path, key: str | None) -> dict[str, tuple[str, str | None]]:
-    """Returns for each part the key of its samples, and that of its labels or None."""
+    """Return for each part the key of its samples, and that of its labels or None."""
     keys = list(archive)
     if key is not None:
         if key not in keys:
@@ -162,7 +162,7 @@ def _opened(name: str, arrays: Mapping[str, tuple[np.ndarray, np.ndarray | None]
 
 
 def _normalized(samples: np.ndarray, called: str) -> np.ndarray:
-    """Returns the samples in the byte order of the machine, and gray images with their channel axis."""
+    """Return the samples in the byte order of the machine, and gray images with their channel axis."""
     defects.refuse_dtype(samples.dtype, name=called)
     defects.refuse_shape(samples.shape, name=called)
     if not samples.dtype.isnative:
@@ -173,7 +173,7 @@ def _normalized(samples: np.ndarray, called: str) -> np.ndarray:
 
 
 def _matched(labels: np.ndarray, samples: np.ndarray, called: str) -> np.ndarray:
-    """Returns the labels `(n,)`."""
+    """Return the labels ``(n,)``."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.shape != samples.shape[:1]:

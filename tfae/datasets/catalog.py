@@ -29,13 +29,13 @@ def from_name(
     data_dir: str | os.PathLike[str] | None = None,
     originals: str | os.PathLike[str] | None = None,
 ) -> Source:
-    """Opens a data set by name, and prepares it first where it is not yet.
+    """Open a data set by name; prepare it first where it is not yet.
 
     Args:
-        name: one of scikit-learn's, or TFDS's `name[/config][:version]`.
-        feature: the TFDS feature that is x.
-        data_dir: where TFDS keeps prepared data sets; by default TFDS_DATA_DIR, else ~/tensorflow_datasets.
-        originals: folder with the files that TFDS would download.
+        name: One of scikit-learn's, or TFDS's ``name[/config][:version]``.
+        feature: The TFDS feature that is x.
+        data_dir: Where TFDS keeps prepared data sets; by default TFDS_DATA_DIR, else ~/tensorflow_datasets.
+        originals: Folder with the files that TFDS would download.
     """
     builder = _builder(name, data_dir)
     records.chosen(name, builder.info, feature)  # before a long preparation
@@ -46,7 +46,7 @@ def from_name(
 
 
 def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> tfds.core.DatasetBuilder:
-    """Returns the builder; offline and in milliseconds, whether or not the data set is prepared."""
+    """Return the builder; offline and in milliseconds, whether or not the data set is prepared."""
     # TFDS reads the variable once, when it is imported.
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or None
     if name in scikit_learn.NAMES:
@@ -122,7 +122,7 @@ def _prepare(name: str, builder: tfds.core.DatasetBuilder, originals: str | os.P
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps TFDS from announcing a second's work in a dozen lines, and from drawing bars into a log."""
+    """Keep TFDS from announcing a second's work in a dozen lines, and from drawing bars into a log."""
     was_shown = getattr(tqdm_utils, "_active", True)
     tfds.display_progress_bar(False)
     try:

@@ -22,19 +22,19 @@ class Data:
     """A data set, split and scaled.
 
     Attributes:
-        name: of the data set, the file or the folder.
+        name: Of the data set, the file or the folder.
         kind: "image", "sequence", "table" or "other".
-        shape: of one sample.
-        train: batches `(x, x)`, float32 `(batch, *shape)` in model space, in a new order every epoch.
-        validation: likewise, always in stored order.
-        test: likewise, always in stored order.
-        preprocessing: fitted on the training split: data space to model space, and back.
-        raw: the samples of each split in data space and in their own dtype, read-only.
-        labels: the labels of each split, for evaluation only; None where the data has none.
-        feature_names: the names of a table's columns, or None where it has none.
-        value_range: `(low, high)` the raw values can take, or None where that is not known.
-        seed: the one that the splits and the order of training come from.
-        arguments: those of `tfae.datasets.load` that give the same again, JSON-able; None for data from memory.
+        shape: Of one sample.
+        train: Batches ``(x, x)``, float32 ``(batch, *shape)`` in model space, in a new order every epoch.
+        validation: Likewise, always in stored order.
+        test: Likewise, always in stored order.
+        preprocessing: Fitted on the training split: data space to model space, and back.
+        raw: The samples of each split in data space and in their own dtype, read-only.
+        labels: The labels of each split, for evaluation only; None where the data has none.
+        feature_names: The names of a table's columns, or None where it has none.
+        value_range: ``(low, high)`` the raw values can take, or None where that is not known.
+        seed: The one that the splits and the order of training come from.
+        arguments: Those of ``tfae.datasets.load`` that give the same again, JSON-able; None for data from memory.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Data:
     arguments: dict[str, Any] | None = field(repr=False)
 
     def describe(self) -> dict[str, Any]:
-        """Returns what run directories and exported models write down about the data, JSON-able."""
+        """Return what run directories and exported models write down about the data, JSON-able."""
         return {
             "name": self.name,
             "kind": self.kind,
@@ -77,7 +77,7 @@ def prepare(
     value_range: tuple[float, float] | None,
     arguments: dict[str, Any] | None,
 ) -> Data:
-    """Reads, splits and scales a source; the arguments are those of `tfae.datasets.load`."""
+    """Read, split and scale a source; the arguments are those of ``tfae.datasets.load``."""
     split, labels = _split(source, splits, seed)
     with tf.device("CPU"):  # a batch at a time goes to the accelerator, whose memory the data may not fit
         tensors = Splits(*map(tf.constant, split))
@@ -115,18 +115,18 @@ def prepare(
 
 
 def stream(source: Source, preprocessing: scaling.Preprocessing, *, batch_size: int = 1024) -> tf.data.Dataset:
-    """Feeds all samples of a source to a model, in stored order and constant memory where the format allows.
+    """Feed all samples of a source to a model, in stored order and constant memory where the format allows.
 
     Args:
-        source: what `open_source` returned.
-        preprocessing: a fitted one, of the model.
-        batch_size: samples per batch.
+        source: What ``open_source`` returned.
+        preprocessing: A fitted one, of the model.
+        batch_size: Samples per batch.
 
     Returns:
-        Batches `(x, x)`, float32 `(batch, *shape)` in model space.
+        Batches ``(x, x)``, float32 ``(batch, *shape)`` in model space.
 
     Raises:
-        ValueError: the samples are not of the shape that the preprocessing was fitted on.
+        ValueError: The samples are not of the shape that the preprocessing was fitted on.
     """
     if tuple(source.shape) != preprocessing.sample_shape:
         raise ValueError(
@@ -148,7 +148,7 @@ def stream(source: Source, preprocessing: scaling.Preprocessing, *, batch_size: 
 
 
 def _split(source: Source, fractions: tuple[float, float, float], seed: int) -> tuple[Splits, Splits | None]:
-    """Returns the samples and the labels of the splits: the data set's own where it has them."""
+    """Return the samples and the labels of the splits: the data set's own where it has them."""
     if "all" in source.parts:
         samples, labels = source.parts["all"].read()
         defects.refuse_constant(samples)
@@ -186,7 +186,7 @@ def _taken(arrays: Sequence[np.ndarray], indices: Sequence[np.ndarray]) -> Split
 def _pipeline(
     samples: tf.Tensor, preprocessing: scaling.Preprocessing, batch_size: int, *, seed: int | None = None
 ) -> tf.data.Dataset:
-    """Batches `(x, x)` of all samples: shuffled anew every epoch where there is a seed, else in stored order."""
+    """Batches ``(x, x)`` of all samples: shuffled anew every epoch where there is a seed, else in stored order."""
     num_samples = len(samples)
     # tf.data's own shuffle mixes Keras's and TensorFlow's global seed into the given one.
     if seed is None:
@@ -215,7 +215,7 @@ def _pipeline(
 
 
 class _Orders:
-    """Yields one permutation each time it is called: that of the next epoch."""
+    """Yield one permutation each time it is called: that of the next epoch."""
 
     def __init__(self, num_samples: int, seed: int) -> None:
         self._num_samples = num_samples

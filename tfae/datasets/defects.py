@@ -9,7 +9,7 @@ import numpy as np
 
 
 def refuse_dtype(dtype: np.dtype, *, name: str) -> None:
-    """Raises ValueError unless `dtype` is bool, an integer, or a float of 16 to 64 bits."""
+    """Raise ValueError unless ``dtype`` is bool, an integer, or a float of 16 to 64 bits."""
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise ValueError(
             f"expected {name} to hold numbers (bool, integer or float of at most 64 bits); "
@@ -18,7 +18,7 @@ def refuse_dtype(dtype: np.dtype, *, name: str) -> None:
 
 
 def refuse_shape(shape: Sequence[int], *, name: str) -> None:
-    """Raises ValueError unless `shape`, that of a whole array, holds samples that each have at least one value."""
+    """Raise ValueError unless ``shape``, that of a whole array, holds samples that each have at least one value."""
     if len(shape) < 2:
         raise ValueError(
             f"expected {name} to have a sample axis and at least one more; received shape {tuple(shape)}; "
@@ -35,13 +35,13 @@ def refuse_non_finite(
     feature_names: Sequence[str] | None = None,
     sample_names: Sequence[str] | None = None,
 ) -> None:
-    """Raises ValueError that says where the first NaN or infinite value is.
+    """Raise ValueError that says where the first NaN or infinite value is.
 
     Args:
-        samples: raw samples `(n, *shape)`.
-        first: index of the first of them in the data.
-        feature_names: the names of a table's columns.
-        sample_names: the files of all samples in the data.
+        samples: Raw samples ``(n, *shape)``.
+        first: Index of the first of them in the data.
+        feature_names: The names of a table's columns.
+        sample_names: The files of all samples in the data.
     """
     if samples.dtype.kind != "f" or np.isfinite(samples).all():
         return
@@ -61,14 +61,14 @@ def refuse_non_finite(
 
 
 def refuse_constant(samples: np.ndarray) -> None:
-    """Raises ValueError where every value of several samples is the same: there is nothing to learn."""
+    """Raise ValueError where every value of several samples is the same: there is nothing to learn."""
     value = samples.flat[0]
     if len(samples) > 1 and (samples == value).all():
         raise ValueError(f"expected data that varies; received {value} as every value of all {len(samples)} samples")
 
 
 def refuse_outside(samples: np.ndarray, value_range: tuple[float, float]) -> None:
-    """Raises ValueError where a value lies outside the range that was declared for the data."""
+    """Raise ValueError where a value lies outside the range that was declared for the data."""
     low, high = samples.min(), samples.max()
     if low < value_range[0] or high > value_range[1]:
         raise ValueError(
@@ -78,7 +78,7 @@ def refuse_outside(samples: np.ndarray, value_range: tuple[float, float]) -> Non
 
 
 def close_matches(name: str, names: Iterable[str]) -> str:
-    """Returns "did you mean …?" with the names close to `name`, or the first of all names where none is."""
+    """Return "did you mean …?" with the names close to ``name``, or the first of all names where none is."""
     names = list(names)
     close = difflib.get_close_matches(name, names, n=3)
     if close:

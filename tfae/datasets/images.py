@@ -33,7 +33,7 @@ class FolderPart(Part):
         self._shape = shape
 
     def blocks(self, size: int) -> Iterator[Batch]:
-        """Yields decoded images."""
+        """Yield decoded images."""
         names = self.sample_names or ()
         for start in range(0, len(names), size):
             stop = min(start + size, len(names))
@@ -47,10 +47,10 @@ class FolderPart(Part):
 
 
 def from_folder(folder: Path) -> Source:
-    """Opens a folder of images of one size.
+    """Open a folder of images of one size.
 
     Args:
-        folder: holds the images; or sub-folders, one per class, that hold them and give them their labels; or folders
+        folder: Holds the images; or sub-folders, one per class, that hold them and give them their labels; or folders
             "train", "test" and perhaps "validation" that are either.
     """
     sub_folders = {path.name for path in folder.iterdir() if path.is_dir() and not _is_hidden(Path(path.name))}
@@ -83,10 +83,10 @@ def from_folder(folder: Path) -> Source:
 
 
 def decoded(path: Path) -> np.ndarray:
-    """Decodes an image as the served model does, uint8 `(height, width, channels)`; of an animation, the first frame.
+    """Decode an image as the served model does, uint8 ``(height, width, channels)``; of an animation, the first frame.
 
     Raises:
-        ValueError: it is broken, or of a format that TensorFlow does not know.
+        ValueError: It is broken, or of a format that TensorFlow does not know.
     """
     try:
         with tf.device("CPU"):
@@ -99,7 +99,7 @@ def decoded(path: Path) -> np.ndarray:
 
 
 def _listed(folder: Path) -> tuple[list[str], bool]:
-    """Returns the images relative to the folder, sorted, and whether they are in sub-folders."""
+    """Return the images relative to the folder, sorted, and whether they are in sub-folders."""
     # Sorted as text, for paths sort differently on different systems.
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     files = [name for name in files if not _is_hidden(Path(name))]
@@ -124,7 +124,7 @@ def _listed(folder: Path) -> tuple[list[str], bool]:
 
 
 def _header(path: Path) -> tuple[int, int, int | None]:
-    """Returns height, width and channels (None where only decoding tells), without decoding."""
+    """Return height, width and channels (None where only decoding tells), without decoding."""
     try:
         with Image.open(path) as image:
             if image.mode.startswith("I"):

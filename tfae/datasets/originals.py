@@ -19,16 +19,16 @@ _PATIENCE = 5.0
 
 
 def stage(name: str, builder: tfds.core.DatasetBuilder, folder: Path, download_dir: Path) -> None:
-    """Copies the original files to where TFDS looks before it downloads.
+    """Copy the original files to where TFDS looks before it downloads.
 
     Args:
-        name: what the user calls the data set.
-        builder: of the data set.
-        folder: holds the original files under their original names.
-        download_dir: that of TFDS.
+        name: What the user calls the data set.
+        builder: Of the data set.
+        folder: Holds the original files under their original names.
+        download_dir: That of TFDS.
 
     Raises:
-        ValueError: a file is missing, or is not the one that TFDS expects. TFDS itself does not check files that are
+        ValueError: A file is missing, or is not the one that TFDS expects. TFDS itself does not check files that are
             already there.
     """
     if not folder.is_dir():
@@ -65,7 +65,7 @@ def stage(name: str, builder: tfds.core.DatasetBuilder, folder: Path, download_d
 
 
 def refuse_unobtainable(name: str, builder: tfds.core.DatasetBuilder) -> None:
-    """Raises ValueError, within seconds, where TFDS would fail after minutes of retries."""
+    """Raise ValueError, within seconds, where TFDS would fail after minutes of retries."""
     where = f"or pass data_dir= of a machine that has prepared it (now {str(builder.data_dir_root)!r})"
     if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
         raise ValueError(
@@ -83,11 +83,11 @@ def refuse_unobtainable(name: str, builder: tfds.core.DatasetBuilder) -> None:
 
 
 def unreachable_hosts(urls: Iterable[str], *, patience: float = _PATIENCE) -> list[str]:
-    """Returns the hosts that do not answer, asked for the first byte of one file each and all at once.
+    """Return the hosts that do not answer, asked for the first byte of one file each and all at once.
 
     Args:
-        urls: of the files.
-        patience: seconds until the slowest counts as unreachable.
+        urls: Of the files.
+        patience: Seconds until the slowest counts as unreachable.
     """
     url_of = {_host(url): url for url in urls}
     reached: set[str] = set()
@@ -123,7 +123,7 @@ def _file_name(url: str, info: checksums.UrlInfo) -> str:
 
 
 def _listed(url_infos: dict[str, checksums.UrlInfo]) -> str:
-    """Returns the names, sizes and addresses of the first files."""
+    """Return the names, sizes and addresses of the first files."""
     shown = [f"{_file_name(url, info)} ({info.size}, {url})" for url, info in list(url_infos.items())[:10]]
     more = len(url_infos) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

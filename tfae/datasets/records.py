@@ -32,7 +32,7 @@ class RecordPart(Part):
         self._keys = (x,) if label is None else (x, label)
 
     def blocks(self, size: int) -> Iterator[Batch]:
-        """Yields batches that are parsed and decoded together."""
+        """Yield batches that are parsed and decoded together."""
         with tf.device("CPU"):
             batches = self._dataset(size).as_numpy_iterator()
         for columns in batches:
@@ -57,12 +57,12 @@ class RecordPart(Part):
 
 
 def from_builder(name: str, builder: tfds.core.DatasetBuilder, *, feature: str | None = None) -> Source:
-    """Opens a prepared data set.
+    """Open a prepared data set.
 
     Args:
-        name: what the user calls it.
-        builder: of a data set that is prepared.
-        feature: the feature that is x; by default the input of TFDS's supervised keys, else "image".
+        name: What the user calls it.
+        builder: Of a data set that is prepared.
+        feature: The feature that is x; by default the input of TFDS's supervised keys, else "image".
     """
     info = builder.info
     x, label = chosen(name, info, feature)
@@ -89,10 +89,10 @@ def from_builder(name: str, builder: tfds.core.DatasetBuilder, *, feature: str |
 
 
 def chosen(name: str, info: tfds.core.DatasetInfo, feature: str | None) -> tuple[str, str | None]:
-    """Returns the features that are x and the label (or None); known before the data set is prepared.
+    """Return the features that are x and the label (or None); known before the data set is prepared.
 
     Raises:
-        ValueError: it is not clear which feature is x, or that one can not be reconstructed.
+        ValueError: It is not clear which feature is x, or that one can not be reconstructed.
     """
     features = dict(info.features)
     supervised = info.supervised_keys or (None, None)
@@ -130,7 +130,7 @@ def _feature_names(builder: tfds.core.DatasetBuilder) -> tuple[str, ...] | None:
 
 
 def _column(feature: tfds.features.FeatureConnector) -> tuple[Any, Column] | None:
-    """Returns how a feature is stored in a tf.train.Example and how a batch of it is decoded; None if unknown here."""
+    """Return how a feature is stored in a tf.train.Example and how a batch of it is decoded; None if unknown here."""
     stored = feature.get_serialized_info()
     if type(feature) is tfds.features.Image and feature.np_dtype in (np.uint8, np.uint16):
         shape, dtype = feature.shape, tf.as_dtype(feature.np_dtype)

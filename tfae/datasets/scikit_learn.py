@@ -16,7 +16,7 @@ _DESCRIPTIONS = {
     "diabetes": "442 patients by 10 features, with the progression of their disease after a year.",
 }
 
-#: The names under which `load` offers them.
+#: The names under which ``load`` offers them.
 NAMES = tuple(_DESCRIPTIONS)
 
 

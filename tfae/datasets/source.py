@@ -20,9 +20,9 @@ class Part(abc.ABC):
     """Samples that belong together, in stored order, read in constant memory where the format allows.
 
     Attributes:
-        num_samples: how many samples there are, or None where only reading tells.
-        sample_names: the file of each sample for a folder of images, else None.
-        feature_names: the names of a table's columns, used to name the one with a defect, else None.
+        num_samples: How many samples there are, or None where only reading tells.
+        sample_names: The file of each sample for a folder of images, else None.
+        feature_names: The names of a table's columns, used to name the one with a defect, else None.
     """
 
     num_samples: int | None = None
@@ -31,19 +31,19 @@ class Part(abc.ABC):
 
     @abc.abstractmethod
     def blocks(self, size: int) -> Iterator[Batch]:
-        """Yields `(samples, labels)` of at most `size` samples, unchecked."""
+        """Yield ``(samples, labels)`` of at most ``size`` samples, unchecked."""
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
-        """Yields the samples in stored order.
+        """Yield the samples in stored order.
 
         Args:
-            batch_size: samples per batch, at least 1. Only the last batch can be smaller.
+            batch_size: Samples per batch, at least 1. Only the last batch can be smaller.
 
         Yields:
-            `(samples, labels)`: raw samples `(batch, *shape)` in their own dtype, and labels `(batch,)` or None.
+            ``(samples, labels)``: raw samples ``(batch, *shape)`` in their own dtype, and labels ``(batch,)`` or None.
 
         Raises:
-            ValueError: a sample holds NaN or an infinite value, or there is no sample at all.
+            ValueError: A sample holds NaN or an infinite value, or there is no sample at all.
         """
         first = 0
         for samples, labels in self.blocks(batch_size):
@@ -56,7 +56,7 @@ class Part(abc.ABC):
             raise ValueError("expected at least one sample; received none; is the file complete?")
 
     def read(self) -> Batch:
-        """Returns all samples and all labels (or None), as `batches` gives them."""
+        """Return all samples and all labels (or None), as ``batches`` gives them."""
         samples, labels = zip(*self.batches(READ_SIZE), strict=True)
         return _joined(samples), None if labels[0] is None else _joined(labels)
 
@@ -66,13 +66,13 @@ class Source:
     """Data that is opened, and neither split nor scaled.
 
     Attributes:
-        name: the name of the data set, or of the file or folder without its suffix.
+        name: The name of the data set, or of the file or folder without its suffix.
         kind: "image", "sequence", "table" or "other".
-        shape: of one sample.
-        dtype: of the raw samples, a NumPy dtype name.
+        shape: Of one sample.
+        dtype: Of the raw samples, a NumPy dtype name.
         parts: "all", or the splits that the data set itself has: "train", "test", sometimes "validation".
-        feature_names: the names of a table's columns, or None where it has none.
-        value_range: `(low, high)` the raw values can take, or None where that is not known.
+        feature_names: The names of a table's columns, or None where it has none.
+        value_range: ``(low, high)`` the raw values can take, or None where that is not known.
     """
 
     name: str
@@ -85,10 +85,10 @@ class Source:
 
 
 def kind_of(shape: tuple[int, ...]) -> str:
-    """Returns the kind of data that samples of this shape are.
+    """Return the kind of data that samples of this shape are.
 
     Args:
-        shape: of one sample: `(h, w, c)` is an image, `(time, channels)` a sequence, `(columns,)` a table.
+        shape: Of one sample: ``(h, w, c)`` is an image, ``(time, channels)`` a sequence, ``(columns,)`` a table.
 
     Returns:
         "image", "sequence", "table" or "other".
@@ -101,7 +101,7 @@ def kind_of(shape: tuple[int, ...]) -> str:
 
 
 def rebatched(blocks: Iterable[Batch], size: int) -> Iterator[Batch]:
-    """Yields the samples of blocks of any size in blocks of `size`, in the same order; only the last is smaller."""
+    """Yield the samples of blocks of any size in blocks of ``size``, in the same order; only the last is smaller."""
     samples: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     pending = 0

@@ -13,9 +13,9 @@ class Splits(NamedTuple):
     """One array for each split.
 
     Attributes:
-        train: what the preprocessing and the model are fitted on.
-        validation: what early stopping looks at.
-        test: what nothing but the final evaluation looks at.
+        train: What the preprocessing and the model are fitted on.
+        validation: What early stopping looks at.
+        test: What nothing but the final evaluation looks at.
     """
 
     train: np.ndarray
@@ -24,13 +24,13 @@ class Splits(NamedTuple):
 
 
 def identity(samples: np.ndarray) -> np.ndarray:
-    """Numbers the distinct samples in the order in which they appear.
+    """Number the distinct samples in the order in which they appear.
 
     Args:
-        samples: `(n, *shape)`, any dtype.
+        samples: ``(n, *shape)``, any dtype.
 
     Returns:
-        int64 `(n,)`: equal for samples with the same bytes, and different for all others.
+        int64 ``(n,)``: equal for samples with the same bytes, and different for all others.
 
     Example:
         >>> identity(np.array([[1, 2], [3, 4], [1, 2]]))
@@ -50,21 +50,21 @@ def identity(samples: np.ndarray) -> np.ndarray:
 
 
 def split_indices(groups: np.ndarray, fractions: Sequence[float], *, seed: int) -> tuple[np.ndarray, ...]:
-    """Draws splits of about these fractions, so that no group is in two of them.
+    """Draw splits of about these fractions, so that no group is in two of them.
 
     Without repeated groups, the splits end at exactly round(n · cumulated fraction). A repeated group goes as a whole
     to the side of the boundary that keeps the sizes closest.
 
     Args:
-        groups: int `(n,)`, as from `identity`: the samples of one group stay together.
-        fractions: of the samples in each split, positive.
-        seed: of the draw, in [0, 2³²).
+        groups: Int ``(n,)``, as from ``identity``: the samples of one group stay together.
+        fractions: Of the samples in each split, positive.
+        seed: Of the draw, in [0, 2³²).
 
     Returns:
         For each split, int64 indices in ascending order. Together they are every index once.
 
     Raises:
-        ValueError: there are fewer groups than splits, so that one would be empty.
+        ValueError: There are fewer groups than splits, so that one would be empty.
 
     Example:
         >>> [indices.tolist() for indices in split_indices(np.arange(5), (0.6, 0.2, 0.2), seed=0)]
@@ -95,10 +95,10 @@ def split_indices(groups: np.ndarray, fractions: Sequence[float], *, seed: int) 
 
 
 def disjoint(splits: Splits) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Finds what to leave out so that splits that a data set comes with share no sample.
+    """Find what to leave out so that splits that a data set comes with share no sample.
 
     Args:
-        splits: the samples of each split.
+        splits: The samples of each split.
 
     Returns:
         For each split, the int64 indices to keep in ascending order: all of test, of validation those that are not in

@@ -24,11 +24,11 @@ class TablePart(Part):
     """Rows of a table, streamed.
 
     Args:
-        record_batches: opens the table anew, each time it is called.
-        feature_names: the columns that are x, in this order.
-        label: the column that is the label, or None.
-        dtype: that all columns of x are converted to.
-        num_samples: the number of rows where it is known.
+        record_batches: Opens the table anew, each time it is called.
+        feature_names: The columns that are x, in this order.
+        label: The column that is the label, or None.
+        dtype: That all columns of x are converted to.
+        num_samples: The number of rows where it is known.
     """
 
     def __init__(
@@ -46,11 +46,11 @@ class TablePart(Part):
         self._dtype = dtype
 
     def blocks(self, size: int) -> Iterator[Batch]:
-        """Yields rows in blocks of `size`, whatever the blocks of the file are."""
+        """Yield rows in blocks of ``size``, whatever the blocks of the file are."""
         return rebatched(self._stored_blocks(), size)
 
     def read(self) -> Batch:
-        """Returns all rows, with labels that are all numbers as numbers: a .csv file has no types."""
+        """Return all rows, with labels that are all numbers as numbers: a .csv file has no types."""
         samples, labels = super().read()
         if labels is not None and labels.dtype.kind == "U":
             for dtype in (np.int64, np.float64):
@@ -78,12 +78,12 @@ class TablePart(Part):
 
 
 def from_csv(path: Path, *, columns: Sequence[str] | None = None, label: str | None = None) -> Source:
-    """Opens a .csv file: with a header, or all numbers without one; every column is float64, for text has no dtype.
+    """Open a .csv file: with a header, or all numbers without one; every column is float64, for text has no dtype.
 
     Args:
-        path: of the file, comma-separated UTF-8.
-        columns: names of the columns to take; by default all but the label.
-        label: name of the column that is taken out of x, as labels; it may be text.
+        path: Of the file, comma-separated UTF-8.
+        columns: Names of the columns to take; by default all but the label.
+        label: Name of the column that is taken out of x, as labels; it may be text.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -115,12 +115,12 @@ def from_csv(path: Path, *, columns: Sequence[str] | None = None, label: str | N
 
 
 def from_parquet(path: Path, *, columns: Sequence[str] | None = None, label: str | None = None) -> Source:
-    """Opens a .parquet file; the columns are converted to the one NumPy dtype that holds them all.
+    """Open a .parquet file; the columns are converted to the one NumPy dtype that holds them all.
 
     Args:
-        path: of the file.
-        columns: names of the columns to take; by default all but the label and a stored pandas index.
-        label: name of the column that is taken out of x, as labels.
+        path: Of the file.
+        columns: Names of the columns to take; by default all but the label and a stored pandas index.
+        label: Name of the column that is taken out of x, as labels.
     """
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
@@ -137,7 +137,7 @@ def from_parquet(path: Path, *, columns: Sequence[str] | None = None, label: str
 
 
 def from_frame(frame: Any, *, columns: Sequence[str] | None = None, label: str | None = None) -> Source:
-    """Opens a data frame of pandas, polars or pyarrow, or of any library that exports Arrow streams."""
+    """Open a data frame of pandas, polars or pyarrow, or of any library that exports Arrow streams."""
     table = pa.table(frame)
     features = _chosen(_names(table.schema), columns, label, "the data frame")
     dtype = _common_dtype(table.schema, features, "the data frame")
@@ -164,7 +164,7 @@ def _opened(
 
 
 def _names(schema: pa.Schema) -> list[str]:
-    """Returns the names of the columns, without those that pandas keeps its index in."""
+    """Return the names of the columns, without those that pandas keeps its index in."""
     index = (schema.pandas_metadata or {}).get("index_columns", ())
     return [name for name in schema.names if name not in index]
 
@@ -172,7 +172,7 @@ def _names(schema: pa.Schema) -> list[str]:
 def _chosen(
     names: Sequence[str], columns: Sequence[str] | None, label: str | None, path: Path | str
 ) -> tuple[str, ...]:
-    """Returns the names of the columns that are x."""
+    """Return the names of the columns that are x."""
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ValueError(f"expected columns with names of their own; received {repeated} more than once in {path}")
@@ -209,7 +209,7 @@ def _common_dtype(schema: pa.Schema, features: Sequence[str], path: Path | str) 
 
 
 def _refuse_text(batches: Iterator[pa.RecordBatch], path: Path) -> None:
-    """Raises ValueError that names every column with text in the first block that has any, and where it is first."""
+    """Raise ValueError that names every column with text in the first block that has any, and where it is first."""
     first = 0
     try:
         for batch in batches:

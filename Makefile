@@ -19,7 +19,7 @@ bench: .venv/installed-test  ## Benchmarks; they print and write, and assert not
 	$(BIN)/python -m benchmarks.quickstart
 
 clean:
-	rm -rf .venv build dist runs *.egg-info
+	rm -rf .venv build dist *.egg-info
 
 .venv/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -78,11 +78,11 @@ def measure_losses(name: str, epochs: int, **arguments: Any) -> dict[str, dict[s
 
     from tfae import datasets, evaluation, losses, models
 
-    data = datasets.load(name, **arguments)
     results = {}
     for loss_name in LOSSES:
+        data = datasets.load(name, **arguments)  # Anew, so that each training sees the samples in the same order.
         keras.utils.set_random_seed(0)
-        loss = losses.get(loss_name)
+        loss = losses.get(loss_name, **({"from_logits": True} if loss_name == "bce" else {}))
         autoencoder = models.dense(data.shape, latent_dim=16, output_activation=loss.output_activation)
         autoencoder.compile("adam", loss=loss)
         start = time.perf_counter()

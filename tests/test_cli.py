@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 import tfae
 from tfae.cli import main
@@ -89,7 +90,7 @@ def test_export_writes_the_next_version(trained):
 def test_inspect_says_what_is_in_a_saved_model(trained):
     _, _, export_dir = trained
     page = run("inspect", export_dir / "1").stdout
-    assert "data           digits, image, seed 0" in page
+    assert "data           name digits, kind image, seed 0" in page
     assert "serve_image_bytes" in page
     assert json.loads(run("inspect", export_dir / "1", "--json").stdout)["description"]["data"]["name"] == "digits"
 
@@ -142,6 +143,62 @@ def test_score_takes_the_columns_that_the_model_was_trained_on_by_name(table_mod
     expected = tfae.export.load(table_model).score([[20.0, 1e6], [-40.0, 1.1e6]])
     np.testing.assert_allclose(scores, expected, rtol=1e-5)
     assert scores[1] > scores[0]
+
+
+def test_the_options_of_train_reach_the_training(folder):
+    options = ["--epochs", 3, "--patience", 1, "--learning-rate", 0.02, "--sample-reduction", "mean", "--seed", 7]
+    options += [
+        "--latent-dim",
+        3,
+        "--batch-size",
+        40,
+        "--preprocessing",
+        "symmetric",
+        "--code-l1",
+        0.5,
+        "--loss",
+        "mae",
+    ]
+    options += ["--splits", 0.5, 0.25, 0.25, "--widths", "9,8", "--input-noise", 0.25]
+    run("train", "wine", *options, "--run-dir", folder / "options-run", "--export-dir", folder / "options")
+    config = json.loads((folder / "options-run" / "config.json").read_text())
+    assert (config["epochs"], config["patience"]) == (3, 1)
+    assert config["optimizer"]["learning_rate"] == pytest.approx(0.02)
+    assert (config["loss"]["class_name"], config["loss"]["sample_reduction"]) == ("AbsoluteError", "mean")
+    assert config["data"]["seed"] == 7
+    assert config["data"]["num_samples"] == {"train": 89, "validation": 45, "test": 44}
+    assert config["data"]["preprocessing"] == "symmetric"
+    assert config["data"]["arguments"]["batch_size"] == 40
+    model = tfae.training.load_run(folder / "options-run").autoencoder
+    assert [layer.units for layer in model.get_layer("encoder").layers if hasattr(layer, "units")] == [9, 8, 3]
+    assert model.get_layer("code_penalty").l1 == 0.5
+    assert model.get_layer("input_noise").stddev == 0.25
+
+
+def test_the_same_seed_gives_the_same_model_and_another_one_another(folder):
+    def scores(name, seed):
+        options = ["--epochs", 1, "--widths", 4, "--run-dir", folder / f"{name}-run", "--export-dir", folder / name]
+        run("train", "wine", "--seed", seed, *options)
+        return tfae.export.load(folder / name).score(tfae.datasets.open_source("wine").parts["all"].read()[0])
+
+    first = scores("first", 1)
+    np.testing.assert_array_equal(first, scores("second", 1))
+    assert np.abs(first - scores("third", 2)).max() > 0.01
+
+
+def test_scores_are_numbered_through_over_chunks_and_named_after_files(trained, folder, monkeypatch):
+    _, _, export_dir = trained
+    monkeypatch.setattr(sys.modules["tfae.cli.score"], "CHUNK", 4)
+    images = tfae.datasets.load("digits").raw.test[:10]
+    (folder / "pictures").mkdir()
+    for number, image in enumerate(images):
+        Image.fromarray(image[..., 0]).save(folder / "pictures" / f"{number}.png")
+    run("score", export_dir, folder / "pictures", "-o", folder / "named.csv")
+    with (folder / "named.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["index"], row["file"]) for row in rows] == [(str(i), f"{i}.png") for i in range(10)]
+    expected = tfae.export.load(export_dir).score(images)
+    np.testing.assert_allclose([float(row["instance_score"]) for row in rows], expected, rtol=1e-5)
 
 
 def test_tensorboard_logs_hold_reconstructions(folder):

@@ -197,7 +197,10 @@ def test_uint8_images_get_a_channel_axis_and_all_their_range() -> None:
         ({"splits": (0.9, 0.1, 0.0)}, "three positive fractions"),
         ({"splits": (0.5, 0.5)}, "three positive fractions"),
         ({"value_range": (1, 0)}, r"expected value_range to be \(low, high\) with low < high"),
-        ({"value_range": (0, 50)}, r"expected values within value_range=\(0, 50\); received values from 0.0 to 99.0"),
+        (
+            {"value_range": (0, 50)},
+            r"expected values within value_range=\(0.0, 50.0\); received values from 0.0 to 99.0",
+        ),
         ({"preprocessing": "units"}, "preprocessing: expected one of"),
         ({"label": "x"}, "expected label= only where it applies; received label='x' with an array"),
         ({"key": "x"}, "received key='x' with an array"),
@@ -277,3 +280,23 @@ def test_a_stream_feeds_all_samples_in_stored_order_and_model_space(digits: Data
     np.testing.assert_array_equal(np.concatenate([x for x, _ in batches])[..., 0], (images / 16).astype("float32"))
     with pytest.raises(ValueError, match=r"expected samples of shape \(8, 8, 1\); received 'wine'"):
         datasets.stream(datasets.open_source("wine"), digits.preprocessing)
+
+
+def test_a_carved_validation_split_shares_no_sample_with_training_where_the_data_repeats_itself() -> None:
+    rows = np.random.default_rng(0).integers(0, 40, (300, 1)).astype("float32")
+    data = load({"train": rows, "test": np.array([[100.0], [101.0]], "float32")})
+    assert not set(data.raw.train.ravel()) & set(data.raw.validation.ravel())
+    assert len(data.raw.train) + len(data.raw.validation) == 300
+
+
+def test_a_stream_feeds_every_part_of_a_source() -> None:
+    source = datasets.open_source({"train": numbered(5), "test": numbered(3) + 100})
+    preprocessing = load(numbered(20), preprocessing="none").preprocessing
+    assert values(datasets.stream(source, preprocessing, batch_size=2)) == [0, 1, 2, 3, 4, 100, 101, 102]
+
+
+def test_numbers_of_numpy_are_taken_as_arguments_and_described_as_plain_ones() -> None:
+    rows = np.random.default_rng(0).random((50, 2))
+    value_range = (np.float32(0), np.float64(1))
+    data = load(rows, batch_size=np.int64(8), seed=np.uint8(3), value_range=value_range, preprocessing="unit")  # type: ignore[arg-type]
+    json.dumps(data.describe())

@@ -191,3 +191,34 @@ def test_a_data_frame_is_a_table_with_names() -> None:
 def test_a_real_series_is_read(real_data: Path) -> None:
     data = load(real_data / "nab" / "art_daily_jumpsup.csv", columns=["value"])
     assert (data.shape, data.feature_names) == ((1,), ("value",))
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("0,1\n5,6\n7,9\n8,1\n", ("0", "1")),
+        ("5,6\n7,9\n8,1\n", ("column_0", "column_1")),
+        ("a,6\n7,9\n8,1\n", ("a", "6")),
+        ("1e3,-.5\n7,9\n8,1\n", ("column_0", "column_1")),
+    ],
+)
+def test_a_header_is_told_from_the_first_numbers(tmp_path: Path, text: str, names: tuple[str, ...]) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    assert open_source(path).feature_names == names
+
+
+@pytest.mark.parametrize("row", ["9.5,,3", "NA,2,3", "1,nan,2"])
+def test_a_first_row_with_a_missing_number_is_no_header(tmp_path: Path, row: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(f"{row}\n1,2,3\n4,5,6\n")
+    with pytest.raises(ValueError, match=f"a header or complete numbers in the first row; received '{row}'"):
+        open_source(path)
+
+
+def test_a_column_without_a_name_is_taken_only_if_it_is_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "with_index.csv"  # As pandas writes it with its index.
+    path.write_text(",0,1\n0,5,6\n1,7,9\n2,8,1\n")
+    with pytest.raises(ValueError, match=r"a name for every column.*column 0.*index=False"):
+        open_source(path)
+    assert open_source(path, columns=["0", "1"]).parts["all"].read()[0].tolist() == [[5, 6], [7, 9], [8, 1]]

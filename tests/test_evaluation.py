@@ -421,3 +421,15 @@ def test_cross_entropy_on_probabilities_refuses_outputs_outside_0_and_1(slope: f
 def test_data_range_that_is_no_range_is_refused(data_range: float) -> None:
     with pytest.raises(ValueError, match=r"data_range: expected a positive number or a pair \(low, high\)"):
         evaluate(model(lambda x: x, (2,), SquaredError()), batches(uniform(3, 2)), data_range=data_range)
+
+
+def test_the_yardsticks_of_logits_are_those_of_their_sigmoid() -> None:
+    model = keras.Sequential([keras.Input((4, 3)), keras.layers.Rescaling(4.0, offset=-2.0)])
+    model.compile(loss=BinaryCrossentropy(from_logits=True))
+    x = np.random.default_rng(0).random((7, 4, 3)).astype("float32")
+    evaluation = evaluate(model, tf.data.Dataset.from_tensor_slices((x, x)).batch(3))
+    errors = x - 1 / (1 + np.exp(-(np.float64(x) * 4 - 2)))
+    assert evaluation.mse == pytest.approx((errors**2).mean(), rel=1e-5)
+    assert evaluation.mae == pytest.approx(np.abs(errors).mean(), rel=1e-5)
+    psnr = -10 * np.log10((errors**2).mean(axis=(1, 2)))
+    assert evaluation.psnr == pytest.approx(psnr.mean(), rel=1e-5)

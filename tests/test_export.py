@@ -66,6 +66,54 @@ def test_a_convolutional_model_is_served_too(tmp_path):
     assert served.score(DIGITS[:0]).shape == (0,)
 
 
+def test_what_stands_around_encoder_and_decoder_is_served_too(tmp_path):
+    core = models.dense((6,), latent_dim=2, widths=(8,))
+    inputs = keras.Input((6,))
+    code = core.get_layer("encoder")(keras.layers.Dropout(0.5)(keras.layers.Rescaling(3.0)(inputs)))
+    model = keras.Model(inputs, core.get_layer("decoder")(code))
+    model.compile("adam", loss=SquaredError())
+    x = np.random.default_rng(0).random((5, 6)).astype("float32")
+    served = export.load(export.save(model, tmp_path))
+    np.testing.assert_allclose(served.score(x), model.loss.per_sample(x, model(x)), rtol=1e-5)
+    np.testing.assert_allclose(served.reconstruct(x), model(x), rtol=1e-5)
+
+
+def test_masked_steps_are_no_part_of_the_served_score(tmp_path):
+    inputs = keras.Input((4, 2))
+    masked = keras.layers.Masking()(inputs)
+    encoder = keras.Model(inputs, keras.layers.LSTM(3, return_sequences=True)(masked), name="encoder")
+    inputs = keras.Input((4, 3))
+    decoder = keras.Model(inputs, keras.layers.TimeDistributed(keras.layers.Dense(2))(inputs), name="decoder")
+    decoder.supports_masking = True
+    inputs = keras.Input((4, 2))
+    model = keras.Model(inputs, decoder(encoder(inputs)))
+    model.compile("adam", loss=SquaredError())
+    x = np.random.default_rng(0).random((5, 4, 2)).astype("float32") + 1
+    x[:, 3] = 0
+    served = export.load(export.save(model, tmp_path))
+    expected = ((x[:, :3] - model(x).numpy()[:, :3]) ** 2).sum(axis=(1, 2))
+    np.testing.assert_allclose(served.score(x), expected, rtol=1e-5)
+    np.testing.assert_allclose(model.evaluate(x, x, verbose=0), expected.mean(), rtol=1e-5)
+    explanation = served.explain(x)
+    assert (explanation["feature_score"][:, 3] == 0).all()
+    np.testing.assert_allclose(explanation["feature_score"].sum(axis=(1, 2)), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "served"), [("uint16", "int32"), ("float16", "float32"), ("bool", "bool")])
+def test_dtypes_that_rest_can_not_carry_are_served_as_wider_ones(dtype, served, tmp_path):
+    samples = (np.random.default_rng(0).random((20, 4)) * 3).astype(dtype)
+    fitted = preprocessing.fit("unit", samples, kind="table", value_range=(0, 3))
+    model = models.dense((4,), latent_dim=2)
+    model.compile("adam", loss=SquaredError())
+    path = export.save(model, tmp_path, preprocessing=fitted)
+    assert export.inspect(path).signatures["score"]["inputs"] == {"inputs": f"{served} (batch, 4)"}
+    x = fitted(samples)
+    np.testing.assert_allclose(export.load(path).score(samples), model.loss.per_sample(x, model(x)), rtol=1e-5)
+    if dtype == "uint16":
+        with pytest.raises(ValueError, match="inputs: expected integers from 0 to 65535"):
+            export.load(path).score(np.full((1, 4), -5, "int32"))
+
+
 def test_reconstructions_are_in_data_space(digits_model, saved):
     model, fitted = digits_model
     expected = 16 / (1 + np.exp(-model(fitted(DIGITS)).numpy()))
@@ -184,25 +232,48 @@ def test_a_server_without_shape_checks_gives_the_right_scores(ask, saved):
 
 @pytest.mark.parametrize(
     ("array", "received"),
-    [(DIGITS[:2, :5], "2 5 8 1"), (DIGITS[:2, 0], "2 8 1"), (DIGITS[:2].repeat(3, axis=3), "2 8 8 3")],
+    [
+        (DIGITS[:2, :5], "2 5 8 1"),
+        (DIGITS[:2, 0], "2 8 1"),
+        (DIGITS[:2].repeat(3, axis=3), "2 8 8 3"),
+        (DIGITS[:0], "0 8 8 1"),
+    ],
 )
 @pytest.mark.parametrize("signature", ["serving_default", "encode", "score", "explain"])
 def test_a_wrong_shape_is_refused_inside_the_graph(ask, signature, array, received):
-    message = rf"inputs: expected shape \(batch, 8, 8, 1\); received\] \[{received}\]"
+    message = rf"inputs: expected shape \(batch, 8, 8, 1\), batch >= 1; received\] \[{received}\]"
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         ask(signature, array)
 
 
 def test_a_code_of_the_wrong_width_is_refused_inside_the_graph(ask):
     with pytest.raises(
-        tf.errors.InvalidArgumentError, match=r"embedding: expected shape \(batch, 3\); received\] \[2 4\]"
+        tf.errors.InvalidArgumentError, match=r"embedding: expected shape \(batch, 3\), batch >= 1; received\] \[2 4\]"
     ):
         ask("decode", np.zeros((2, 4), "float32"))
 
 
-def test_values_outside_the_domain_of_the_loss_are_refused_inside_the_graph(ask):
+@pytest.mark.parametrize("signature", ["score", "explain"])
+def test_values_outside_the_domain_of_the_loss_are_refused_inside_the_graph(ask, signature):
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"expected values in \[0, 16\] for BinaryCrossentropy"):
-        ask("score", DIGITS + 1)
+        ask(signature, DIGITS + 1)
+
+
+def test_a_code_that_is_not_finite_is_refused_inside_the_graph(ask):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="embedding: expected finite numbers"):
+        ask("decode", np.full((2, 3), np.nan, "float32"))
+
+
+@pytest.mark.parametrize("signature", ["serve_tf_examples", "serve_image_bytes"])
+def test_a_request_without_rows_is_refused_inside_the_graph(ask, signature):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"batch >= 1; received\] \[0 8 8 1\]"):
+        ask(signature, np.array([], object))
+
+
+def test_a_colour_image_is_refused_by_a_model_of_gray_ones(ask):
+    image = tf.io.encode_png(DIGITS[0].repeat(3, axis=2)).numpy()
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"expected shape \(8, 8, 1\); received\] \[8 8 3\]"):
+        ask("serve_image_bytes", np.array([image], object))
 
 
 def test_an_image_of_the_wrong_size_is_refused_inside_the_graph(ask):
@@ -214,7 +285,7 @@ def test_an_image_of_the_wrong_size_is_refused_inside_the_graph(ask):
 
 
 def test_integers_out_of_range_are_refused_in_examples(ask):
-    message = r"inputs: expected 0 to 255"
+    message = "inputs: expected integers from 0 to 255"
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         ask("serve_tf_examples", np.array([int_example(DIGITS[0].astype(int) + 256)], object))
 
@@ -301,6 +372,32 @@ def test_a_faster_exporter_takes_the_number_and_this_one_the_next(digits_model, 
 
     monkeypatch.setattr(tf.saved_model, "save", write_while_another_publishes)
     assert export.save(model, tmp_path, preprocessing=fitted).name == "2"
+
+
+def test_a_version_is_readable_for_the_account_of_a_server(saved):
+    assert saved.path.stat().st_mode & 0o777 == 0o755
+
+
+def test_an_incomplete_version_is_passed_over(digits_model, tmp_path):
+    model, fitted = digits_model
+    path = export.save(model, tmp_path, preprocessing=fitted)
+    (tmp_path / "7").mkdir()
+    assert export.load(tmp_path).path == path
+
+
+def test_a_description_of_another_format_is_refused(digits_model, tmp_path):
+    model, fitted = digits_model
+    page = export.save(model, tmp_path, preprocessing=fitted) / "assets.extra" / "tfae.json"
+    page.write_text(page.read_text().replace('"format": 1', '"format": 99'))
+    with pytest.raises(ValueError, match=r"format 1; received .* with format 99"):
+        export.load(tmp_path)
+
+
+def test_metrics_that_json_can_not_hold_are_refused_before_anything_is_written(digits_model, tmp_path):
+    model, fitted = digits_model
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        export.save(model, tmp_path, preprocessing=fitted, metrics={"loss": float("nan")})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_in_the_way_is_a_clear_error(digits_model, tmp_path):

@@ -86,13 +86,28 @@ def test_input_noise_corrupts_in_training_only(builder):
 
 
 def test_the_target_of_a_denoising_autoencoder_is_the_clean_sample():
-    # The identity has loss 0 without noise, and that of the noise with it, if the target is clean.
-    model = models.dense((1000,), latent_dim=1, widths=(), input_noise=0.5)
-    model.compile("sgd", loss=SquaredError(sample_reduction="mean"))
-    x = np.zeros((64, 1000), "float32")
-    np.testing.assert_allclose(model.evaluate(x, x, verbose=0), 0, atol=1e-12)
-    noisy = keras.Model(model.input, model.get_layer("input_noise").output)
-    np.testing.assert_allclose(np.std(noisy(x, training=True)), 0.5, rtol=0.05)
+    # An identity passes the noise on: measured against the clean sample, its error is the noise's variance.
+    model = models.dense((100,), latent_dim=100, widths=(), input_noise=0.5)
+    for half in ("encoder", "decoder"):
+        kernel, bias = model.get_layer(half).weights
+        kernel.assign(np.eye(100))
+        bias.assign(np.zeros(100))
+    model.compile(keras.optimizers.SGD(0.0), loss=SquaredError(sample_reduction="mean"))
+    x = np.random.default_rng(0).random((256, 100)).astype("float32")
+    (loss,) = model.fit(x, x, verbose=0).history["loss"]
+    np.testing.assert_allclose(loss, 0.25, rtol=0.05)
+    np.testing.assert_allclose(model.evaluate(x, x, verbose=0), 0, atol=1e-9)
+
+
+def test_the_decoder_mirrors_the_encoder():
+    model = models.dense((10,), latent_dim=2, widths=(7, 5), activation="tanh")
+    layers = [layer for half in ("encoder", "decoder") for layer in model.get_layer(half).layers]
+    dense = [(layer.units, layer.activation.__name__) for layer in layers if isinstance(layer, keras.layers.Dense)]
+    assert dense == [(7, "tanh"), (5, "tanh"), (2, "linear"), (5, "tanh"), (7, "tanh"), (10, "linear")]
+    model = models.convolutional((8, 8, 1), latent_dim=2, filters=(7, 5), activation="tanh")
+    layers = [layer for half in ("encoder", "decoder") for layer in model.get_layer(half).layers]
+    convolutions = [(layer.filters, layer.activation.__name__) for layer in layers if hasattr(layer, "filters")]
+    assert convolutions == [(7, "tanh"), (5, "tanh"), (5, "tanh"), (7, "tanh"), (1, "linear")]
 
 
 @each_builder

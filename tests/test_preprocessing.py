@@ -108,6 +108,19 @@ def test_a_constant_column_is_named(method):
     assert fit("none", table, kind="table").method == "none"
 
 
+@pytest.mark.parametrize("method", ["unit", "standard"])
+def test_a_column_whose_spread_can_not_be_divided_by_is_named(method):
+    table = np.column_stack([np.arange(5.0), np.arange(5) * 1e-200])
+    with pytest.raises(ValueError, match=r"constant columns 1\."):
+        fit(method, table, kind="table")
+
+
+def test_a_constant_fraction_is_found_although_its_deviation_is_not_zero():
+    table = np.column_stack([np.arange(10.0), np.full(10, 0.1)])
+    with pytest.raises(ValueError, match=r"constant columns 1\."):
+        fit("standard", table, kind="table")
+
+
 def test_a_constant_channel_is_named():
     images = IMAGES.copy()
     images[..., 2] = 9

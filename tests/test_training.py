@@ -27,10 +27,9 @@ def data():
 
 
 @pytest.fixture(scope="module")
-def finished(data, tmp_path_factory):
+def run(data, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("runs") / "run"
-    run, measures = training.train(compiled(), data, run_dir=run_dir, epochs=4, verbose=0)
-    return run, measures
+    return training.train(compiled(), data, run_dir=run_dir, epochs=4, verbose=0)
 
 
 def history(run_dir):
@@ -38,15 +37,13 @@ def history(run_dir):
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
-def test_the_history_has_a_line_for_every_epoch(finished):
-    run, _ = finished
+def test_the_history_has_a_line_for_every_epoch(run):
     rows = history(run.directory)
     assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
     assert rows[-1]["val_loss"] < rows[0]["val_loss"]
 
 
-def test_a_run_equals_plain_fit_on_the_same_data(finished):
-    run, _ = finished
+def test_a_run_equals_plain_fit_on_the_same_data(run):
     data = datasets.load(table(), batch_size=32)
     plain = compiled()
     losses = plain.fit(data.train, validation_data=data.validation, epochs=4, verbose=0, shuffle=False).history
@@ -54,24 +51,23 @@ def test_a_run_equals_plain_fit_on_the_same_data(finished):
     np.testing.assert_allclose([row["val_loss"] for row in history(run.directory)], losses["val_loss"], rtol=1e-5)
 
 
-def test_a_loaded_run_is_the_one_that_was_trained(finished, data):
-    run, measures = finished
+def test_a_loaded_run_is_the_one_that_was_trained(run, data):
     loaded = training.load_run(run.directory)
     x, _ = next(iter(data.test))
     np.testing.assert_allclose(loaded.autoencoder(x), run.autoencoder(x), rtol=1e-6)
     np.testing.assert_array_equal(loaded.preprocessing(data.raw.test), run.preprocessing(data.raw.test))
     assert loaded.autoencoder.loss.get_config() == run.autoencoder.loss.get_config()
-    assert json.loads((run.directory / "evaluation.json").read_text())["loss"] == pytest.approx(measures.loss)
+    assert loaded.evaluation == run.evaluation
+    assert json.loads((run.directory / "evaluation.json").read_text())["loss"] == run.evaluation.loss
 
 
-def test_data_from_memory_can_not_be_loaded_again(finished):
-    run, _ = finished
+def test_data_from_memory_can_not_be_loaded_again(run):
     with pytest.raises(ValueError, match="expected a run on a file or a named data set"):
         run.load_data()
 
 
 def test_training_stops_early_and_keeps_the_weights_of_the_best_epoch(data, tmp_path):
-    run, _ = training.train(compiled(learning_rate=1.0), data, run_dir=tmp_path, epochs=50, patience=2, verbose=0)
+    run = training.train(compiled(learning_rate=1.0), data, run_dir=tmp_path, epochs=50, patience=2, verbose=0)
     losses = [row["val_loss"] for row in history(tmp_path)]
     best = int(np.argmin(losses))
     assert len(losses) == best + 3 < 50

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss
+from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, mask_of
 
 #: Called as ``measure(x, output, mask=mask)``; returns ``(batch,)``.
 Measure = Callable[..., tf.Tensor]
@@ -33,7 +33,7 @@ def measured(
     @tf.function(input_signature=signature, autograph=False)
     def measure(inputs: tf.Tensor, x: tf.Tensor) -> dict[str, tf.Tensor]:
         output = autoencoder(inputs, training=False)
-        mask = getattr(output, "_keras_mask", None)  # what Keras's own fit and evaluate respect
+        mask = mask_of(output)
         reconstruction = loss.reconstruction(output)
         axes = tuple(range(1, len(shape) + 1))
         values = {name: of(x, output, mask=mask) for name, of in measures.items()}

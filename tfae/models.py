@@ -166,7 +166,7 @@ def convolutional(
 class CodePenalty(layers.Layer):
     """Passes the code on and adds ``l1`` · Σ|z| per sample, averaged over the batch, to the loss.
 
-    Keras's own activity regularizers sum over the batch, so that their weight would grow with the batch size.
+    Keras's own activity regularizers divide by the batch size in some of its versions and not in others.
 
     Args:
         l1: Weight of the penalty, ≥ 0.

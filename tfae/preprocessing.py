@@ -160,18 +160,18 @@ def fit(
     if method == "none":
         return make(value_range=value_range)
     if method == "standard":
-        axis = tuple(range(samples.ndim - 1))
-        _refuse_constant(samples.min(axis), samples.max(axis), kind, feature_names)
-        return make(offset=samples.mean(axis, dtype="float64"), scale=samples.std(axis, dtype="float64"))
-    if value_range is not None:
-        low, high = (np.asarray(bound, "float64") for bound in value_range)
+        axis: int | tuple[int, ...] | None = tuple(range(samples.ndim - 1))
+        offset, scale = samples.mean(axis, dtype="float64"), samples.std(axis, dtype="float64")
     else:
-        per = 0 if kind == "table" else None
-        low, high = samples.min(per).astype("float64"), samples.max(per).astype("float64")
-        _refuse_constant(low, high, kind, feature_names)
-    if method == "unit":
-        return make(offset=low, scale=high - low, value_range=(0.0, 1.0))
-    return make(offset=(low + high) / 2, scale=(high - low) / 2, value_range=(-1.0, 1.0))
+        axis = 0 if kind == "table" else None
+        low, high = value_range or (samples.min(axis), samples.max(axis))
+        low, high = np.asarray(low, "float64"), np.asarray(high, "float64")
+        offset, scale = (low, high - low) if method == "unit" else ((low + high) / 2, (high - low) / 2)
+    if method == "standard" or value_range is None:
+        # The deviation of a constant column may be a rounding error instead of 0.
+        constant = (samples.min(axis) == samples.max(axis)) | (scale < np.finfo("float32").tiny)
+        _refuse_constant(constant, kind, feature_names)
+    return make(offset=offset, scale=scale, value_range={"unit": (0, 1), "symmetric": (-1, 1)}.get(method))
 
 
 def default_method(kind: str, dtype: npt.DTypeLike) -> str:
@@ -204,16 +204,16 @@ def declared_range(kind: str, dtype: npt.DTypeLike) -> tuple[float, float] | Non
     return None
 
 
-def _refuse_constant(low: Any, high: Any, kind: str, feature_names: Sequence[str] | None) -> None:
-    constant = np.flatnonzero(np.asarray(low) == np.asarray(high)).tolist()
-    if not constant:
+def _refuse_constant(constant: np.ndarray, kind: str, feature_names: Sequence[str] | None) -> None:
+    """Raise where an element of ``constant``, one per column or channel or one for all, is True."""
+    if not constant.any():
         return
-    if np.ndim(low) == 0:
-        where = f"the constant value {low}"
+    if constant.ndim == 0:
+        where = "data of one value"
     else:
-        names = [repr(feature_names[i]) if feature_names else str(i) for i in constant]
+        names = [repr(feature_names[i]) if feature_names else str(i) for i in np.flatnonzero(constant).tolist()]
         where = f"constant {'columns' if kind == 'table' else 'channels'} {', '.join(names)}"
     raise ValueError(
-        f"preprocessing: expected data that varies in the training split; received {where}. Leave them out, or "
-        'use preprocessing="none".'
+        f"preprocessing: expected data that varies in the training split; received {where}. Leave them out, or use "
+        'preprocessing="none".'
     )

@@ -79,12 +79,10 @@ class ScoreFile:
             columns["label"] = pa.array(labels)
         table = pa.table({**columns, "instance_score": pa.array(scores)})
         if self._writer is None:
-            self._writer = self._open_writer(self._partial, table.schema)
+            self._writer = self._exits.enter_context(self._open_writer(self._partial, table.schema))
         self._writer.write_table(table)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._writer is not None:
-            self._writer.close()
         self._exits.__exit__(kind, error, traceback)

@@ -24,8 +24,9 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from tfae import evaluation, plots, provenance
+from tfae import plots, provenance
 from tfae.datasets import Data, load
+from tfae.evaluation import Evaluation, evaluate, scores
 from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, loss_of
 from tfae.preprocessing import Preprocessing
 from tfae.staging import write_staged
@@ -43,12 +44,14 @@ class Run:
         autoencoder: The model, with the weights of the epoch of least validation loss.
         preprocessing: The scaling that it was trained behind.
         config: What ``config.json`` holds.
+        evaluation: The measures on the test split.
     """
 
     directory: Path
     autoencoder: keras.Model
     preprocessing: Preprocessing
     config: dict[str, Any]
+    evaluation: Evaluation
 
     def load_data(self) -> Data:
         """Load the data that the run was trained on once more, split and scaled as it was then.
@@ -71,7 +74,7 @@ def train(
     patience: int = 5,
     tensorboard: bool = False,
     verbose: str | int = "auto",
-) -> tuple[Run, evaluation.Evaluation]:
+) -> Run:
     """Train, evaluate, and leave everything in a run directory.
 
     The training is Keras's own ``fit``, stopped when the validation loss has not improved for ``patience`` epochs; the
@@ -88,7 +91,7 @@ def train(
         verbose: As in ``fit``.
 
     Returns:
-        The run, and the evaluation on the test split.
+        The run, with its evaluation on the test split.
 
     Raises:
         ValueError: If the directory is in use or can not be written to, the model is not compiled with a tfae loss,
@@ -97,10 +100,6 @@ def train(
     loss = loss_of(autoencoder)
     check_domain(loss, data)
     directory = Path(run_dir)
-    _claim(directory)
-    config = _describe(autoencoder, data, epochs=epochs, patience=patience)
-    write_staged(directory / "config.json", _json(config))
-    write_staged(directory / "preprocessing.json", _json(data.preprocessing.get_config()))
     callbacks = [
         keras.callbacks.CSVLogger(directory / "history.csv"),
         keras.callbacks.TerminateOnNaN(),
@@ -108,6 +107,10 @@ def train(
     ]
     if tensorboard:
         callbacks += _tensorboard_callbacks(directory / "tensorboard", data)
+    _claim(directory)
+    config = _describe(autoencoder, data, epochs=epochs, patience=patience)
+    write_staged(directory / "config.json", _json(config))
+    write_staged(directory / "preprocessing.json", _json(data.preprocessing.get_config()))
     history = autoencoder.fit(
         data.train,
         validation_data=data.validation,
@@ -122,11 +125,11 @@ def train(
             "the gradients (clipnorm of the optimizer), or look for extreme values in the data."
         )
     write_staged(directory / "model.keras", autoencoder.save)
-    measures = evaluation.evaluate(autoencoder, data.test, data_range=data.preprocessing.value_range)
+    measures = evaluate(autoencoder, data.test, data_range=data.preprocessing.value_range)
     write_staged(directory / "evaluation.json", _json(measures.as_dict()))
     _draw(autoencoder, data, history, directory / "pictures")
     write_staged(directory / "report.md", _report(config, history, measures))
-    return Run(directory, autoencoder, data.preprocessing, config), measures
+    return Run(directory, autoencoder, data.preprocessing, config, measures)
 
 
 def load_run(run_dir: str | os.PathLike[str]) -> Run:
@@ -142,12 +145,13 @@ def load_run(run_dir: str | os.PathLike[str]) -> Run:
     try:
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
         preprocessing = json.loads((directory / "preprocessing.json").read_text(encoding="utf-8"))
+        measures = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))
         autoencoder = keras.models.load_model(directory / "model.keras")
     except (OSError, ValueError) as error:
         raise ValueError(
             f"run_dir: expected the directory of a finished run; received {directory} ({error})"
         ) from error
-    return Run(directory, autoencoder, Preprocessing.from_config(preprocessing), config)
+    return Run(directory, autoencoder, Preprocessing.from_config(preprocessing), config, Evaluation(**measures))
 
 
 def check_domain(loss: ReconstructionLoss, data: Data) -> None:
@@ -181,7 +185,7 @@ def _claim(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         if any(directory.iterdir()):
             raise ValueError(f"run_dir: expected a new or empty directory; received {directory}, which is in use.")
-        (directory / "config.json").touch()
+        (directory / "config.json").touch(exist_ok=False)
     except OSError as error:
         raise ValueError(f"run_dir: expected a directory to write to; received {directory} ({error}).") from error
 
@@ -211,7 +215,6 @@ def _tensorboard_callbacks(directory: Path, data: Data) -> list[keras.callbacks.
     logs = keras.callbacks.TensorBoard(directory, write_graph=False)
     if data.kind != "image" or data.shape[-1] not in (1, 3, 4):
         return [logs]
-    writer = tf.summary.create_file_writer(str(directory / "images"))
     x, _ = next(iter(data.validation.unbatch().batch(NUM_PICTURED)))
 
     def write_reconstructions(epoch: int, _: Any = None) -> None:
@@ -219,9 +222,8 @@ def _tensorboard_callbacks(directory: Path, data: Data) -> list[keras.callbacks.
         rows = tf.concat([x, model.loss.reconstruction(model(x, training=False))], axis=1)
         low, high = data.preprocessing.value_range or (float(tf.reduce_min(x)), float(tf.reduce_max(x)))
         pictures = tf.clip_by_value((rows - low) / (high - low), 0, 1)
-        with writer.as_default():
+        with tf.summary.create_file_writer(str(directory / "images")).as_default():
             tf.summary.image("original above reconstruction", pictures, step=epoch, max_outputs=NUM_PICTURED)
-        writer.flush()
 
     return [logs, keras.callbacks.LambdaCallback(on_epoch_end=write_reconstructions)]
 
@@ -229,7 +231,7 @@ def _tensorboard_callbacks(directory: Path, data: Data) -> list[keras.callbacks.
 def _draw(autoencoder: keras.Model, data: Data, history: dict[str, list[float]], folder: Path) -> None:
     labels = None if data.labels is None else data.labels.test
     unit = f", {autoencoder.loss.unit}" if autoencoder.loss.unit else ""
-    scores = evaluation.scores(autoencoder, data.test)
+    test_scores = scores(autoencoder, data.test)
     samples = min(NUM_PICTURED, len(data.raw.test))
 
     # Figures of their own, without pyplot: none stays alive behind the caller's back.
@@ -240,7 +242,7 @@ def _draw(autoencoder: keras.Model, data: Data, history: dict[str, list[float]],
     for name, size, draw in (
         ("training_curves", (6, 3.6), lambda ax: plots.training_curves(history, ax=ax)),
         ("embedding", (6, 5), lambda ax: plots.embedding(autoencoder, data.test, labels=labels, ax=ax)),
-        ("score_histogram", (6, 3.6), lambda ax: plots.score_histogram(scores, score_name=f"loss{unit}", ax=ax)),
+        ("score_histogram", (6, 3.6), lambda ax: plots.score_histogram(test_scores, score_name=f"loss{unit}", ax=ax)),
     ):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure.subplots())
@@ -251,7 +253,7 @@ def _save(figure: Figure, path: Path) -> None:
     write_staged(path, lambda partial: figure.savefig(partial, dpi=150))
 
 
-def _report(config: dict[str, Any], history: dict[str, list[float]], measures: evaluation.Evaluation) -> str:
+def _report(config: dict[str, Any], history: dict[str, list[float]], measures: Evaluation) -> str:
     data, model, loss = config["data"], config["model"], config["loss"]
     sizes = ", ".join(f"{number:,} for {split}" for split, number in data["num_samples"].items())
     best = int(np.argmin(history["val_loss"]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -27,6 +26,6 @@ def export(run_dir: Path, *, export_dir: Path | None) -> None:
         export_dir or Path("saved_models", run.config["data"]["name"].replace("/", "-")),
         preprocessing=run.preprocessing,
         data=run.config["data"],
-        metrics=json.loads((run.directory / "evaluation.json").read_text(encoding="utf-8")),
+        metrics=run.evaluation.as_dict(),
     )
     click.echo(path)

@@ -27,7 +27,7 @@ _FORMATS = (".png", ".pdf", ".svg")
 @source_options
 def reconstruct(saved_model: Path, source: str, *, output: Path, num_samples: int, **options: Any) -> None:
     """Draw the first samples of SOURCE beside what SAVED_MODEL makes of them, and where the two differ."""
-    if output.suffix not in _FORMATS:
+    if output.suffix.lower() not in _FORMATS:
         raise ValueError(f"output: expected a file that ends with {', '.join(_FORMATS)}; received {output}.")
     import_tensorflow()
     from tfae import export as exporting
@@ -38,7 +38,12 @@ def reconstruct(saved_model: Path, source: str, *, output: Path, num_samples: in
     opened = model.open_source(source, **arguments(options))
     samples, _ = next(opened.parts.get("test", next(iter(opened.parts.values()))).batches(num_samples))
     explanation = model.explain(samples)
-    figure = plots.reconstruction_figure(samples, explanation["reconstruction"], explanation["instance_score"])
+    figure = plots.reconstruction_figure(
+        samples,
+        explanation["reconstruction"],
+        explanation["instance_score"],
+        value_range=(model.description["data"] or {}).get("value_range"),
+    )
     with staged(output) as partial:
         figure.savefig(partial, dpi=150)
     click.echo(f"{output}: {len(samples)} samples", err=True)

@@ -106,8 +106,8 @@ def train(
 
     data = datasets.load(source, **arguments(load))
     click.echo(_summary(data))
-    loss = losses.get(loss_name, sample_reduction=sample_reduction)
-    training.check_domain(loss, data)
+    config = {"from_logits": True} if loss_name == "bce" else {}
+    loss = losses.get(loss_name, sample_reduction=sample_reduction, **config)
     keras.utils.set_random_seed(load["seed"])
     build = functools.partial(models.dense if architecture == "dense" else models.convolutional, data.shape)
     if widths is not None:
@@ -124,7 +124,7 @@ def train(
         f"{type(loss).__name__}, {sample_reduction} over elements"
     )
     name = data.name.replace("/", "-")
-    run, measures = training.train(
+    run = training.train(
         autoencoder,
         data,
         run_dir=run_dir or Path("runs", f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"),
@@ -139,10 +139,10 @@ def train(
         export_dir or Path("saved_models", name),
         preprocessing=data.preprocessing,
         data=data,
-        metrics=measures.as_dict(),
+        metrics=run.evaluation.as_dict(),
     )
     scores = exporting.load(path).score(data.raw.test)
-    click.echo(f"\n{measures}\n")
+    click.echo(f"\n{run.evaluation}\n")
     click.echo(f"report    {run.directory / 'report.md'}")
     click.echo(f"pictures  {run.directory / 'pictures'}")
     click.echo(f"exported  {path}")

@@ -16,9 +16,9 @@ from typing import Any
 from tfae.datasets import arrays, catalog, images, tables
 from tfae.datasets.data import Data, prepare, stream
 from tfae.datasets.source import Part, Source
-from tfae.datasets.splits import Splits, identity, split_indices
+from tfae.datasets.splits import Splits
 
-__all__ = ["Data", "Part", "Source", "Splits", "identity", "load", "open_source", "split_indices", "stream"]
+__all__ = ["Data", "Part", "Source", "Splits", "load", "open_source", "stream"]
 
 _FILE_SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
 
@@ -95,10 +95,10 @@ def load(
     }
     preparing: dict[str, Any] = {
         "seed": int(seed),
-        "batch_size": batch_size,
+        "batch_size": int(batch_size),
         "preprocessing": preprocessing,
-        "splits": splits,
-        "value_range": value_range,
+        "splits": tuple(map(float, splits)),
+        "value_range": None if value_range is None else tuple(map(float, value_range)),
     }
     named = isinstance(source, str | os.PathLike)
     arguments = {"source": source, **opening, **preparing}

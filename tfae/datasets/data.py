@@ -25,7 +25,8 @@ class Data:
         name: Of the data set, the file or the folder.
         kind: "image", "sequence", "table" or "other".
         shape: Of one sample.
-        train: Batches ``(x, x)``, float32 ``(batch, *shape)`` in model space, in a new order every epoch.
+        train: Batches ``(x, x)``, float32 ``(batch, *shape)`` in model space, in a new order every time it is
+            iterated over: first the seed's order 0, then 1, and so on. Load anew to begin with order 0 again.
         validation: Likewise, always in stored order.
         test: Likewise, always in stored order.
         preprocessing: Fitted on the training split: data space to model space, and back.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -90,7 +91,7 @@ def from_csv(path: Path, *, columns: Sequence[str] | None = None, label: str | N
             header = next((row for row in csv.reader(file) if row), [])
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"expected a .csv file in UTF-8; received {str(path)!r}: {error}") from None
-    has_header = not all(map(_is_number, header))
+    has_header = _is_header(header, path)
     names = header if has_header else [f"column_{index}" for index in range(len(header))]
     features = _chosen(names, columns, label, path)
 
@@ -112,6 +113,20 @@ def from_csv(path: Path, *, columns: Sequence[str] | None = None, label: str | N
             raise ValueError(f"expected a comma-separated table; received {str(path)!r}: {error}") from None
 
     return _opened(path.stem, numbers, features, label, np.dtype(np.float64), None)
+
+
+def _is_header(row: list[str], path: Path) -> bool:
+    """Whether the first row of a file names its columns, and does not hold their first numbers."""
+    if row in ([str(index) for index in range(len(row))], ["", *(str(index) for index in range(len(row) - 1))]):
+        return True  # What pandas writes for a frame without names, without and with its index.
+    missing = [cell for cell in row if cell.strip().lower() in ("", "na", "nan", "null", "none")]
+    numbers = [cell for cell in row if _is_number(cell) and cell not in missing]
+    if numbers and missing and len(numbers) + len(missing) == len(row):
+        raise ValueError(
+            f"expected a header or complete numbers in the first row; received {','.join(row)!r} in {str(path)!r}; "
+            "fill the empty cells in, or write a header above"
+        )
+    return not (numbers and len(numbers) == len(row))
 
 
 def from_parquet(path: Path, *, columns: Sequence[str] | None = None, label: str | None = None) -> Source:
@@ -173,7 +188,7 @@ def _chosen(
     names: Sequence[str], columns: Sequence[str] | None, label: str | None, path: Path | str
 ) -> tuple[str, ...]:
     """Return the names of the columns that are x."""
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, count in collections.Counter(names).items() if count > 1)
     if repeated:
         raise ValueError(f"expected columns with names of their own; received {repeated} more than once in {path}")
     if isinstance(columns, str):
@@ -185,6 +200,11 @@ def _chosen(
                     f"expected {argument}= to name a column of {path}; received {name!r}; "
                     f"{defects.close_matches(name, names)}"
                 )
+    if columns is None and "" in names:
+        raise ValueError(
+            f"expected a name for every column; received none for column {list(names).index('')} of {path}, which may "
+            "be the index that pandas writes; write the file with index=False, or choose columns with columns="
+        )
     if columns is not None and label in columns:
         raise ValueError(f"expected the label apart from the columns; received {label!r} as both label= and columns=")
     features = tuple(name for name in (names if columns is None else columns) if name != label)

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Inspection", "SavedAutoencoder", "inspect", "load", "save"]
 
+#: What a SavedModel of tfae says about itself, and the version of that page's layout.
 DESCRIPTION = Path("assets.extra", "tfae.json")
+FORMAT = 1
 
 
 def save(
@@ -47,7 +49,7 @@ def save(
         preprocessing: From data space to model space, ``data.preprocessing``; becomes part of the graph. None
             if the model takes data as it is, in float32.
         data: What the model was trained on, or its ``describe()``; name, splits and seed go into the description.
-        metrics: What the evaluation found, for the description.
+        metrics: What the evaluation found, plain numbers by name, for the description.
 
     Returns:
         Path of the version, ``directory/<version>``. Its signatures are ``serving_default``, ``encode``, ``decode``,
@@ -60,21 +62,24 @@ def save(
     if preprocessing is None:
         preprocessing = Preprocessing("none", sample_shape=autoencoder.input_shape[1:], sample_dtype="float32")
     _check_exportable(autoencoder, preprocessing)
-    description = _describe(autoencoder, preprocessing, data, metrics)
+    description = json.dumps(_describe(autoencoder, preprocessing, data, metrics), indent=2, allow_nan=False) + "\n"
     module = tf.Module(name="autoencoder")
     # A module that tracks the bare variables stores each once and is what TensorFlow Serving finds them in. Keras's
     # ExportArchive stores each twice, and a Keras model given to tf.saved_model.save is not served at all.
     module.model_variables = [variable.value for variable in autoencoder.variables]
 
+    signatures = Signatures(autoencoder, preprocessing).concrete_functions()
+
     def write(folder: Path) -> None:
-        tf.saved_model.save(
-            module,
-            str(folder),
-            signatures=Signatures(autoencoder, preprocessing).concrete_functions(),
-            options=tf.saved_model.SaveOptions(experimental_custom_gradients=True),
-        )
+        logger = tf.get_logger()
+        level = logger.level
+        logger.setLevel("WARNING")  # Or it says that assets were written to a folder that is about to be renamed.
+        try:
+            tf.saved_model.save(module, str(folder), signatures=signatures)
+        finally:
+            logger.setLevel(level)
         (folder / DESCRIPTION).parent.mkdir(exist_ok=True)
-        (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        (folder / DESCRIPTION).write_text(description, encoding="utf-8")
 
     return publish(Path(directory), write)
 
@@ -110,9 +115,9 @@ def find_version(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if (path / "saved_model.pb").is_file():
         return path
-    published = versions(path)
-    if published:
-        return next(entry for entry in path.iterdir() if entry.name.isdecimal() and int(entry.name) == published[-1])
+    complete = [folder for folder in versions(path).values() if (folder / "saved_model.pb").is_file()]
+    if complete:
+        return complete[-1]
     raise ValueError(
         f"path: expected a SavedModel, or a folder with numbered versions of one; received {path}, "
         + ("which holds neither." if path.exists() else "which does not exist.")
@@ -122,12 +127,18 @@ def find_version(path: str | os.PathLike[str]) -> Path:
 def read_description(version: Path) -> dict[str, Any]:
     """What ``save`` wrote about the SavedModel in the folder ``version``."""
     try:
-        return json.loads((version / DESCRIPTION).read_text(encoding="utf-8"))
+        description = json.loads((version / DESCRIPTION).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(
             f"path: expected a SavedModel exported by tfae; received {version}, whose {DESCRIPTION} can not be read "
             f"({error})."
         ) from error
+    if description["format"] != FORMAT:
+        raise ValueError(
+            f"path: expected a description of format {FORMAT}; received {version} with format {description['format']}. "
+            "Use the version of tfae that exported it, or export it once more."
+        )
+    return description
 
 
 def _check_exportable(autoencoder: keras.Model, preprocessing: Preprocessing) -> None:
@@ -154,7 +165,7 @@ def _describe(
         # How it was loaded holds paths of this machine, which are no business of whoever gets the model.
         data = {name: value for name, value in data.items() if name != "arguments"}
     return {
-        "format": 1,
+        "format": FORMAT,
         "created": provenance.now(),
         "model": provenance.model(autoencoder),
         "loss": provenance.loss(autoencoder),

@@ -37,7 +37,11 @@ class Inspection:
     def __str__(self) -> str:
         description = self.description
         model, loss, data, metrics = (description[key] for key in ("model", "loss", "data", "metrics"))
-        source = "not recorded" if data is None else f"{data['name']}, {data['kind']}, seed {data['seed']}"
+        source = (
+            ", ".join(f"{key} {data[key]}" for key in ("name", "kind", "seed") if key in data)
+            if data
+            else "not recorded"
+        )
         lines = [
             f"{self.path}  {self.num_bytes / 1e6:.2f} MB, exported {description['created']}",
             "",

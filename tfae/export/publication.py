@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 
-def versions(directory: Path) -> list[int]:
+def versions(directory: Path) -> dict[int, Path]:
     """Published versions in ascending order: the sub-folders whose name is a positive integer."""
     if not directory.is_dir():
-        return []
-    return sorted(int(entry.name) for entry in directory.iterdir() if entry.name.isdecimal() and entry.is_dir())
+        return {}
+    folders = (entry for entry in directory.iterdir() if re.fullmatch("[0-9]+", entry.name) and entry.is_dir())
+    return dict(sorted((int(folder.name), folder) for folder in folders))
 
 
 def publish(directory: Path, write: Callable[[Path], None]) -> Path:

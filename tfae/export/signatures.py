@@ -30,6 +30,7 @@ class Signatures:
     """
 
     def __init__(self, autoencoder: keras.Model, preprocessing: Preprocessing) -> None:
+        self.autoencoder = autoencoder
         self.encoder = autoencoder.get_layer("encoder")
         self.decoder = autoencoder.get_layer("decoder")
         self.loss = loss_of(autoencoder)
@@ -67,7 +68,7 @@ class Signatures:
 
     def decode(self, embedding: tf.Tensor) -> Outputs:
         """``embedding`` → ``reconstruction``, in data space."""
-        embedding = _of_shape(embedding, self.encoder.output_shape, "embedding")
+        embedding = _finite(_of_shape(embedding, self.encoder.output_shape, "embedding"), "embedding")
         return {"reconstruction": self._data_space(self.decoder(embedding, training=False))}
 
     def score(self, inputs: tf.Tensor) -> Outputs:
@@ -81,6 +82,7 @@ class Signatures:
         output = self._output(x)
         return {
             "instance_score": _float32(self.loss.per_sample(x, output)),
+            # What a mask of the model leaves out has score 0 and is no part of the sum.
             "feature_score": _float32(self.loss.elementwise(x, output)),
             "reconstruction": self._data_space(output),
         }
@@ -91,24 +93,32 @@ class Signatures:
         feature = tf.io.FixedLenFeature([math.prod(self.shape)], stored)
         values = tf.io.parse_example(examples, {"inputs": feature})["inputs"]
         if not self.dtype.is_floating:
-            low, high = (0, 1) if self.dtype == tf.bool else (self.dtype.min, self.dtype.max)
-            values = _require((values >= low) & (values <= high), values, f"inputs: expected {low} to {high}.")
+            values = self._in_dtype_range(values)
         return self.score(tf.cast(tf.reshape(values, [-1, *self.shape]), self.dtype))
 
     def score_image_bytes(self, image_bytes: tf.Tensor) -> Outputs:
         """PNG or JPEG files as bytes → as :meth:`score`."""
 
         def decode(image: tf.Tensor) -> tf.Tensor:
-            pixels = tf.io.decode_image(image, channels=self.shape[-1], expand_animations=False)
+            pixels = tf.io.decode_image(image, expand_animations=False)
             return _of_shape(pixels, self.shape, "image_bytes: decoded image")
 
         return self.score(tf.map_fn(decode, image_bytes, fn_output_signature=tf.TensorSpec(self.shape, tf.uint8)))
 
     def _model_space(self, inputs: tf.Tensor) -> tf.Tensor:
-        x = self.preprocessing(_of_shape(inputs, [None, *self.shape], "inputs"))
-        if not self.dtype.is_floating:
-            return x
-        return _require(tf.math.is_finite(x), x, "inputs: expected finite numbers; received NaN or infinity.")
+        inputs = _of_shape(inputs, [None, *self.shape], "inputs")
+        if self.dtype.is_floating:
+            return _finite(self.preprocessing(inputs), "inputs")
+        if self.dtype.name != self.preprocessing.sample_dtype:
+            inputs = self._in_dtype_range(inputs)
+        return self.preprocessing(inputs)
+
+    def _in_dtype_range(self, values: tf.Tensor) -> tf.Tensor:
+        """Integers of a wider dtype, once they are found to be in the range of the data's own."""
+        dtype = tf.as_dtype(self.preprocessing.sample_dtype)
+        low, high = (0, 1) if dtype == tf.bool else (dtype.min, min(dtype.max, values.dtype.max))
+        in_range = (values >= tf.constant(low, values.dtype)) & (values <= tf.constant(high, values.dtype))
+        return _require(in_range, values, f"inputs: expected integers from {low} to {high}.")
 
     def _in_domain(self, x: tf.Tensor) -> tf.Tensor:
         """``x``, refused where the loss is not defined: cross-entropy outside [0, 1] has no lower bound."""
@@ -123,7 +133,7 @@ class Signatures:
         )
 
     def _output(self, x: tf.Tensor) -> tf.Tensor:
-        return self.decoder(self.encoder(x, training=False), training=False)
+        return self.autoencoder(x, training=False)
 
     def _data_space(self, output: tf.Tensor) -> tf.Tensor:
         return _float32(self.preprocessing.inverse(self.loss.reconstruction(output)))
@@ -139,6 +149,10 @@ def _require(condition: tf.Tensor, value: tf.Tensor, message: str) -> tf.Tensor:
         return tf.identity(value)
 
 
+def _finite(value: tf.Tensor, name: str) -> tf.Tensor:
+    return _require(tf.math.is_finite(value), value, f"{name}: expected finite numbers; received NaN or infinity.")
+
+
 def _of_shape(tensor: tf.Tensor, shape: Sequence[int | None], name: str) -> tf.Tensor:
     """``tensor``, once its shape is found to be ``shape``, None being any length, when the graph runs."""
     # The static shape comes from the signature, which the server does not hold the request to: without hiding it,
@@ -149,6 +163,12 @@ def _of_shape(tensor: tf.Tensor, shape: Sequence[int | None], name: str) -> tf.T
     same_sides = tf.raw_ops.Equal(x=received, y=wanted, incompatible_shape_error=False)
     same = tf.equal(tf.rank(unknown), len(shape)) & tf.reduce_all(same_sides)
     expected = ", ".join("batch" if side is None else str(side) for side in shape)
-    explanation = [f"{name}: expected shape ({expected}); received", received]
+    if shape[0] is None:
+        # A convolution refuses an empty batch in its own words, and a batching server never answers one.
+        same &= tf.size(unknown) > 0
+        expected += "), batch >= 1"
+    else:
+        expected += ")"
+    explanation = [f"{name}: expected shape ({expected}; received", received]
     with tf.control_dependencies([tf.Assert(same, explanation, summarize=8)]):
         return tf.ensure_shape(tf.identity(unknown), shape)

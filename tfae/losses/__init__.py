@@ -17,7 +17,7 @@ import keras
 
 from tfae.losses.absolute_error import AbsoluteError
 from tfae.losses.binary_crossentropy import BinaryCrossentropy
-from tfae.losses.reconstruction_loss import DOMAIN_TOLERANCE, ReconstructionLoss
+from tfae.losses.reconstruction_loss import DOMAIN_TOLERANCE, ReconstructionLoss, mask_of
 from tfae.losses.squared_error import SquaredError
 
 __all__ = [
@@ -28,15 +28,16 @@ __all__ = [
     "SquaredError",
     "get",
     "loss_of",
+    "mask_of",
 ]
 
 
-def get(identifier: str | ReconstructionLoss, **config: Any) -> ReconstructionLoss:
+def get(identifier: str, **config: Any) -> ReconstructionLoss:
     """The loss of that name.
 
     Args:
         identifier: ``"squared_error"`` or ``"mse"``, ``"absolute_error"`` or ``"mae"``, ``"binary_crossentropy"`` or
-            ``"bce"`` (on logits unless ``from_logits=False`` is given), or a loss, which is returned as it is.
+            ``"bce"``.
         **config: Arguments of the loss.
 
     Raises:
@@ -46,14 +47,12 @@ def get(identifier: str | ReconstructionLoss, **config: Any) -> ReconstructionLo
         >>> get("mae", sample_reduction="mean").sample_reduction
         'mean'
     """
-    if isinstance(identifier, ReconstructionLoss):
-        return identifier
     if identifier in ("squared_error", "mse"):
         return SquaredError(**config)
     if identifier in ("absolute_error", "mae"):
         return AbsoluteError(**config)
     if identifier in ("binary_crossentropy", "bce"):
-        return BinaryCrossentropy(**{"from_logits": True, **config})
+        return BinaryCrossentropy(**config)
     raise ValueError(
         "loss: expected squared_error (mse), absolute_error (mae) or binary_crossentropy (bce); "
         f"received {identifier!r}."

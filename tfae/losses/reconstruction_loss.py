@@ -17,6 +17,11 @@ DOMAIN_TOLERANCE = 1e-5
 Derivative = Callable[[], tuple[tf.Tensor, tf.Tensor]]
 
 
+def mask_of(output: Any) -> tf.Tensor | None:
+    """The mask that Keras layers, such as ``Masking``, have sent along with a model's output; bool, or None."""
+    return getattr(output, "_keras_mask", None)
+
+
 class _Reduction(keras.losses.Loss):
     """Keras's reduction of values that are per sample already; ``y_true`` is not looked at."""
 
@@ -77,12 +82,13 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         piecewise form is not, and because it needs a third of the passes over memory.
         """
 
-    def elementwise(self, x: Any, output: Any) -> tf.Tensor:
+    def elementwise(self, x: Any, output: Any, *, mask: Any = None) -> tf.Tensor:
         """Loss of each element.
 
         Args:
             x: Samples in model space, ``(batch, ...)``.
             output: What the model emits for them, of the same shape.
+            mask: As in :meth:`per_sample`; masked elements have loss 0.
 
         Returns:
             float tensor of the shape of ``x``.
@@ -90,7 +96,17 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         Raises:
             ValueError: If the shapes differ. Nothing is broadcast.
         """
+        mask = mask_of(output) if mask is None else mask
         x, output = self._tensors(x, output)
+        if mask is None:
+            return self._elementwise(x, output)
+        mask = _spread(ops.convert_to_tensor(mask, "bool"), x, "mask")
+        # Blank both sides first: NaN · 0 is NaN, in the value as in the gradient.
+        zero = ops.zeros((), x.dtype)
+        values = self._elementwise(ops.where(mask, x, zero), ops.where(mask, output, zero))
+        return ops.where(mask, values, zero)
+
+    def _elementwise(self, x: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
 
         @ops.custom_gradient
         def elementwise(x: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, Callable]:
@@ -112,7 +128,8 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
             output: What the model emits for them, of the same shape.
             mask: bool, of the leading dimensions of ``x``: ``(batch, time)`` drops time steps, the shape of
                 ``x`` drops elements. Where it is False the element counts for nothing, NaN included, and the
-                mean is over those that are left. A sample with nothing left has loss 0.
+                mean is over those that are left. A sample with nothing left has loss 0. By default the Keras
+                mask that came with ``output``, if any.
             weight: float, of the leading dimensions of ``x``. Multiplies the elements' losses; the mean
                 still divides by the number of elements, as Keras does.
 
@@ -127,25 +144,21 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
             >>> tfae.losses.SquaredError().per_sample([[0.0, 1.0, 2.0]], [[0.0, 2.0, 4.0]]).numpy()
             array([5.], dtype=float32)
         """
+        mask = mask_of(output) if mask is None else mask
         x, output = self._tensors(x, output)
         axes = tuple(range(1, len(x.shape)))
         if mask is None and weight is None:
             total = self._sum(x, output, axes)
         else:
-            if mask is not None:
-                mask = _spread(ops.convert_to_tensor(mask, "bool"), x, "mask")
-                # Blank both sides first: NaN · 0 is NaN, in the value as in the gradient.
-                zero = ops.zeros((), x.dtype)
-                x, output = ops.where(mask, x, zero), ops.where(mask, output, zero)
-            values = self.elementwise(x, output)
+            values = self.elementwise(x, output, mask=mask)
             if weight is not None:
                 values = values * _spread(ops.convert_to_tensor(weight, values.dtype), x, "sample_weight")
-            if mask is not None:
-                values = ops.where(mask, values, ops.zeros((), values.dtype))
             total = ops.sum(values, axis=axes)
         if self.sample_reduction == "sum":
             return total
-        kept = ops.ones_like(x) if mask is None else ops.cast(ops.broadcast_to(mask, ops.shape(x)), x.dtype)
+        kept = ops.ones_like(x)
+        if mask is not None:
+            kept = kept * _spread(ops.convert_to_tensor(mask, x.dtype), x, "mask")
         return ops.divide_no_nan(total, ops.sum(kept, axis=axes))
 
     def _sum(self, x: tf.Tensor, output: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
@@ -186,7 +199,6 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         Raises:
             ValueError: If a shape does not fit.
         """
-        mask = getattr(y_pred, "_keras_mask", None)
         y_true = ops.convert_to_tensor(y_true, self._compute_dtype)
         weight = None
         if sample_weight is not None:
@@ -194,9 +206,9 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
             if len(sample_weight.shape) > 1:
                 weight, sample_weight = sample_weight, None
             elif len(sample_weight.shape) == 1:
-                _check_same_shape(sample_weight.shape, y_true.shape[:1], "sample_weight", "the batch, y_true.shape[:1]")
+                sample_weight = _of_leading_shape(sample_weight, y_true, "sample_weight")
         with keras.name_scope(self.name):
-            values = self.per_sample(y_true, y_pred, mask=mask, weight=weight)
+            values = self.per_sample(y_true, y_pred, weight=weight)
             return self._reduce(values, values, sample_weight)
 
     def reconstruction(self, output: Any) -> tf.Tensor:
@@ -245,13 +257,9 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
                 "to samples that are single numbers: x[:, None]."
             )
         if not (x.shape.is_fully_defined() and output.shape.is_fully_defined()):
-            # Dimensions unknown while tracing are compared when the graph runs. XLA drops the assertion, but
-            # refuses to reshape to another number of elements: either way nothing is broadcast.
-            same_shape = tf.debugging.assert_equal(
-                tf.shape(x), tf.shape(output), message="y_true and y_pred: expected equal shapes."
-            )
-            with tf.control_dependencies([same_shape]):
-                output = ops.reshape(output, ops.shape(x))
+            output = _run_time_checked(output, tf.shape(x), "y_true and y_pred: expected equal shapes.")
+            # XLA drops assertions, but can not reshape to another number of elements: nothing is broadcast.
+            output = ops.reshape(output, ops.shape(x))
         return x, output
 
 
@@ -265,8 +273,23 @@ def _check_same_shape(first: Any, second: Any, first_name: str, second_name: str
         )
 
 
+def _run_time_checked(tensor: tf.Tensor, shape: tf.Tensor, message: str) -> tf.Tensor:
+    """``tensor``, once its shape, unknown while tracing, is found to be ``shape`` when the graph runs."""
+    with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(tensor), shape, message=message)]):
+        return tf.identity(tensor)
+
+
+def _of_leading_shape(coefficients: tf.Tensor, x: tf.Tensor, name: str) -> tf.Tensor:
+    """``coefficients``, once their shape is found to be that of the leading dimensions of ``x``."""
+    rank = len(coefficients.shape)
+    expected = f"the leading dimensions, y_true.shape[:{rank}]"
+    _check_same_shape(coefficients.shape, x.shape[:rank], name, expected)
+    if coefficients.shape.is_fully_defined() and x.shape[:rank].is_fully_defined():
+        return coefficients
+    return _run_time_checked(coefficients, tf.shape(x)[:rank], f"{name}: expected the shape of {expected}.")
+
+
 def _spread(coefficients: tf.Tensor, x: tf.Tensor, name: str) -> tf.Tensor:
     """``coefficients`` of the leading dimensions of ``x``, with axes of length 1 for the dimensions that follow."""
-    rank = len(coefficients.shape)
-    _check_same_shape(coefficients.shape, x.shape[:rank], name, f"the leading dimensions y_true.shape[:{rank}]")
-    return ops.expand_dims(coefficients, tuple(range(rank, len(x.shape))))
+    coefficients = _of_leading_shape(coefficients, x, name)
+    return ops.expand_dims(coefficients, tuple(range(len(coefficients.shape), len(x.shape))))

@@ -65,12 +65,12 @@ def reconstructions(
         raise ValueError(f"num_samples: expected 1 or more; received {num_samples}.")
     inputs, x = _first(dataset, num_samples)
     output = autoencoder(inputs, training=False)
-    losses = loss.per_sample(x, output, mask=getattr(output, "_keras_mask", None)).numpy()
+    losses = loss.per_sample(x, output).numpy()
     reconstruction = loss.reconstruction(output).numpy()
     if axes is None:
         from matplotlib import pyplot as plt
 
-        return _draw(x, reconstruction, losses, "loss", _grid(x, plt.figure))
+        return _draw(x, reconstruction, losses, "loss", None, _grid(x, plt.figure))
     axes = np.asarray(axes, object)
     if x.ndim == 4:
         expected: tuple[int, ...] = (3, num_samples)
@@ -83,18 +83,25 @@ def reconstructions(
         raise ValueError(f"axes: expected shape {expected} for num_samples={num_samples}; received {axes.shape}.")
     for ax in axes[..., len(x) :].flat:
         ax.set_axis_off()
-    return _draw(x, reconstruction, losses, "loss", axes[..., : len(x)])
+    return _draw(x, reconstruction, losses, "loss", None, axes[..., : len(x)])
 
 
 def reconstruction_figure(
-    x: npt.ArrayLike, reconstruction: npt.ArrayLike, scores: npt.ArrayLike, *, score_name: str = "score"
+    x: npt.ArrayLike,
+    reconstruction: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    *,
+    value_range: tuple[float, float] | None = None,
+    score_name: str = "score",
 ) -> Figure:
     """Show given samples, reconstructions and scores, as :func:`reconstructions` does, on a figure without pyplot.
 
     Args:
-        x: Samples in data space or model space, ``(num_samples, ...)``; uint8 images are on the scale 0 to 255.
+        x: Samples in data space or model space, ``(num_samples, ...)``.
         reconstruction: Their reconstructions in the same space, of the same shape.
         scores: ``(num_samples,)``, each in the title of its sample.
+        value_range: ``(low, high)``, the values that are black and white in images, such as ``data.value_range`` in
+            data space; by default (0, 255) for uint8, else what :func:`reconstructions` takes.
         score_name: What the titles call it.
 
     Returns:
@@ -115,7 +122,9 @@ def reconstruction_figure(
             f"shape {x.shape}, reconstruction of shape {reconstruction.shape}, scores of shape {scores.shape}."
         )
     axes = _grid(x, Figure)
-    _draw(x, reconstruction, scores, score_name, axes)
+    if value_range is None and x.dtype == np.uint8:
+        value_range = (0, 255)
+    _draw(x, reconstruction, scores, score_name, value_range, axes)
     return axes.flat[0].figure
 
 
@@ -143,9 +152,15 @@ def _grid(x: np.ndarray, new_figure: Callable[..., Figure]) -> np.ndarray:
     return axes[:n]
 
 
-def _draw(x: np.ndarray, reconstruction: np.ndarray, scores: np.ndarray, score_name: str, axes: np.ndarray) -> Any:
+def _draw(
+    x: np.ndarray,
+    reconstruction: np.ndarray,
+    scores: np.ndarray,
+    score_name: str,
+    value_range: tuple[float, float] | None,
+    axes: np.ndarray,
+) -> Any:
     titles = [f"{score_name} {score:.4g}" for score in scores]
-    value_range = (0, 255) if x.dtype == np.uint8 else None
     x, reconstruction = x.astype("float64"), reconstruction.astype("float64")
     if x.ndim == 4:
         _draw_images(x, reconstruction, titles, value_range, axes)

@@ -145,6 +145,87 @@ def test_score_takes_the_columns_that_the_model_was_trained_on_by_name(table_mod
     assert scores[1] > scores[0]
 
 
+def test_evaluate_takes_columns_by_name_as_well(table, table_model, folder):
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    swapped = folder / "swapped.csv"
+    swapped.write_text("\n".join(["load,state,temperature", *(f"{r['load']},ok,{r['temperature']}" for r in rows)]))
+    run_dir = folder / "table-run"
+    expected = json.loads(run("evaluate", run_dir, table, "--label", "state", "--json").stdout)
+    found = json.loads(run("evaluate", run_dir, swapped, "--json").stdout)
+    assert (found["num_samples"], found["loss"]) == (60, pytest.approx(expected["loss"], rel=1e-6))
+
+
+def test_columns_that_are_missing_are_named_with_those_of_the_training(table_model, folder):
+    (folder / "other.csv").write_text("temperature,weight\n1,2\n")
+    result = run("score", table_model, folder / "other.csv", "-o", folder / "other-scores.csv", code=2)
+    assert "'load'" in result.stderr
+    assert "The model was trained on columns temperature, load." in result.stderr
+
+
+def test_a_run_notices_that_its_source_has_changed(folder):
+    path = folder / "changing.npy"
+    rows = np.random.default_rng(0).random((50, 3))
+    np.save(path, rows)
+    options = ["--epochs", 1, "--widths", 4, "--export-dir", folder / "changing"]
+    run("train", path, *options, "--run-dir", folder / "changing-run")
+    run("evaluate", folder / "changing-run")
+    np.save(path, rows + 1e-9)
+    assert "has changed since" in run("evaluate", folder / "changing-run", code=2).stderr
+
+
+def test_a_code_that_compresses_nothing_is_warned_of_and_is_not_the_default(folder):
+    options = ["--epochs", 1, "--widths", 4]
+    warned = run(
+        "train", "wine", *options, "--latent-dim", 13, "--run-dir", folder / "w1", "--export-dir", folder / "w"
+    )
+    assert "a code of 13 for samples of 13 elements compresses nothing" in warned.stderr
+    default = run("train", "wine", *options, "--run-dir", folder / "w2", "--export-dir", folder / "w")
+    assert "latent_dim 6;" in default.stdout
+    assert "compresses nothing" not in default.stderr
+
+
+def test_a_handful_of_samples_is_enough(folder):
+    np.save(folder / "few.npy", np.random.default_rng(0).random((10, 3)))
+    options = ["--epochs", 1, "--run-dir", folder / "few-run", "--export-dir", folder / "few"]
+    run("train", folder / "few.npy", *options)
+    assert "embedding" not in (folder / "few-run" / "report.md").read_text()
+
+
+def test_two_runs_of_the_same_second_get_directories_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys.modules["tfae.cli.train"], "datetime", FrozenClock)
+    for _ in range(3):
+        run("train", "wine", "--epochs", 1, "--widths", 4)
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["wine-now", "wine-now-2", "wine-now-3"]
+
+
+class FrozenClock:
+    class datetime:  # noqa: N801 - stands in for datetime.datetime
+        @classmethod
+        def now(cls):
+            return cls()
+
+        def __format__(self, spec):
+            return "now"
+
+
+def test_a_place_that_can_not_be_exported_to_is_found_before_training(tmp_path):
+    (tmp_path / "file").touch()
+    result = run("train", "wine", "--export-dir", tmp_path / "file" / "wine", "--run-dir", tmp_path / "run", code=2)
+    assert "directory: expected a folder to write to" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_reader_that_leaves_early_is_no_mistake(monkeypatch):
+    def leave(*_, **__):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("tfae.datasets.load", leave)
+    result = CliRunner().invoke(main, ["train", "wine"])
+    assert (result.exit_code, result.stderr) == (1, "")
+
+
 def test_the_options_of_train_reach_the_training(folder):
     options = ["--epochs", 3, "--patience", 1, "--learning-rate", 0.02, "--sample-reduction", "mean", "--seed", 7]
     options += [
@@ -232,6 +313,10 @@ def test_tensorboard_logs_hold_reconstructions(folder):
             "expected a file that ends with .csv or .parquet",
         ),
         (["score", "{model}", "digits"], "Missing option '-o'"),
+        (["score", "{run}", "digits", "-o", "{empty}/scores.csv"], "received the run directory {run}. Export it first"),
+        (["evaluate", "{model}/1"], "an exported model, which tfae score takes"),
+        (["evaluate", "{run}", "--columns", "a"], "expected --columns only with SOURCE"),
+        (["score", "{model}", "digits", "-o", "{run}/model.keras/scores.csv"], "expected a file that can be written"),
         (["reconstruct", "{model}", "digits", "-o", "{empty}/picture.doc"], "ends with .png, .pdf, .svg"),
     ],
 )

@@ -1,5 +1,6 @@
 """.npy and .npz files, and what arrays are by their rank."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +84,10 @@ def test_key_takes_one_array_of_an_archive(tmp_path: Path) -> None:
 def test_unclear_and_unknown_keys_are_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "archive.npz", first=TABLE, second=TABLE)
     with pytest.raises(
-        ValueError, match=r"received 'first', 'second' in .*archive.npz'; name the one to take with key="
+        ValueError, match=r"received 'first', 'second' in .*archive.npz'\. Name the one to take with key="
     ):
         open_source(tmp_path / "archive.npz")
-    with pytest.raises(ValueError, match=r"received 'secnd'; did you mean 'second'\?"):
+    with pytest.raises(ValueError, match=r"^key: .* received 'secnd'\. Did you mean 'second'\?$"):
         open_source(tmp_path / "archive.npz", key="secnd")
 
 
@@ -111,7 +112,7 @@ def test_parts_of_different_shape_or_dtype_are_refused() -> None:
 
 
 def test_tuples_and_dicts_that_are_no_splits_are_refused() -> None:
-    with pytest.raises(ValueError, match="received 4 elements; a list of samples is"):
+    with pytest.raises(ValueError, match=r"received 4 elements\. Give a tuple of samples as np\.stack"):
         open_source((TABLE,) * 4)
     with pytest.raises(ValueError, match=r"received \['train', 'dev', 'test'\]"):
         open_source({"train": TABLE, "dev": TABLE, "test": TABLE})
@@ -128,11 +129,22 @@ def test_pickles_and_broken_files_are_never_opened(tmp_path: Path) -> None:
     np.savez(tmp_path / "cut.npz", x=TABLE)
     whole = (tmp_path / "cut.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
-    for name in ("objects.npy", "text.npy", "empty.npy"):
-        with pytest.raises(ValueError, match=f"expected a .npy file of numbers; received '.*{name}'"):
-            open_source(tmp_path / name)
-    for name in ("objects.npz", "text.npz", "empty.npz", "cut.npz", "array.npz"):
-        with pytest.raises(ValueError, match=f"expected a .npz archive of numbers; received '.*{name}'"):
+    with zipfile.ZipFile(tmp_path / "notes.npz", "w") as archive:
+        archive.writestr("notes.npy", "hello")
+    for name, reason in {
+        "objects.npy": "it holds Python objects",
+        "text.npy": "it is no .npy file",
+        "empty.npy": "it is no .npy file",
+        "objects.npz": "it holds Python objects",
+        "text.npz": "it is no .npz archive, or not complete",
+        "empty.npz": "it is no .npz archive, or not complete",
+        "cut.npz": "it is no .npz archive, or not complete",
+        "array.npz": "it is no .npz archive, or not complete",
+        "notes.npz": "its member 'notes.*' is no array",
+    }.items():
+        what = ".npy file" if name.endswith(".npy") else ".npz archive"
+        message = f"^source: expected a {what} of numbers; received '.*{name}': {reason}\\.$"
+        with pytest.raises(ValueError, match=message):
             open_source(tmp_path / name)
 
 

@@ -64,27 +64,22 @@ def test_numbers_without_a_header_get_names(tmp_path: Path) -> None:
     assert source.parts["all"].read()[0].tolist() == [[1, 2], [3, 4], [5, 7]]
 
 
-def test_labels_that_are_all_numbers_are_numbers(tmp_path: Path) -> None:
-    path = tmp_path / "labelled.csv"
-    path.write_text("x,y\n" + "".join(f"{i},{i % 3}\n" for i in range(20)))
-    data = load(path, label="y")
-    assert data.labels is not None
-    assert data.labels.train.dtype == np.int64
-    assert (data.labels.train == data.raw.train[:, 0] % 3).all()
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (HEADER + ROWS, "received text in 'species' ('a' in row 0)"),
         ("a,b,c\n1,2,3\n4,x,6\n7,8,y\n", "received text in 'b' ('x' in row 1), 'c' ('y' in row 2)"),
-        ("a;b\n1;2\n", "received text in 'a;b' ('1;2' in row 0)"),
-        ("a,b\n1,2\n3,\n", "received an empty cell in column 'b', row 1"),
-        ("a,b\n1,2\n3,NA\n", "received an empty cell in column 'b', row 1"),
+        ("a;b\n1;2\n", "table.csv' with ';' in 'a;b'. Save it with commas"),
+        ("a\n1;2\n", "table.csv' with ';' in '1;2'. Save it with commas"),
+        ("1\t2\n3\t4\n", "Save it with commas"),
+        ("a,b\n1,2\n3,\n", "source: expected finite numbers; received an empty cell in column 'b', row 1"),
+        ("a,b\n1,2\n3,NA\n", "source: expected finite numbers; received 'NA' in column 'b', row 1"),
+        ("a,b\n1,2\n3,NaN\n", "source: expected finite numbers; received NaN in column 'b', row 1"),
         ("a,b\n1,2\n3,inf\n", "received inf in column 'b', row 1"),
         ("a,b\n1,2\n3,4,5\n", "expected a comma-separated table"),
-        ("a,b\n", "expected at least one sample; received none"),
-        ("", "expected at least one column"),
+        ("a,b\n", "table.csv', which holds none below its header."),
+        ("", "table.csv', which is empty."),
+        ("\n\n", "table.csv', which is empty."),
         ("a,a\n1,2\n", "received ['a'] more than once"),
     ],
 )
@@ -110,22 +105,26 @@ def test_rows_of_defects_count_across_blocks(tmp_path: Path) -> None:
 
 def test_columns_that_are_not_there_are_named_with_what_is_close(flowers: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"expected columns= to name a column .* received 'heigth'; did you mean 'height'"
+        ValueError, match=r"^columns: expected a column of .*flowers.csv'; received 'heigth'\. Did you mean 'height'\?$"
     ):
         open_source(flowers, columns=["heigth"])
     with pytest.raises(
-        ValueError, match=r"expected label= to name a column .* received 'specie'; did you mean 'species'"
+        ValueError, match=r"^label: expected a column of .*; received 'specie'\. Did you mean 'species'\?$"
     ):
         open_source(flowers, label="specie")
-    with pytest.raises(ValueError, match="received 'width' as both label= and columns="):
+    with pytest.raises(ValueError, match=r"^label: expected another column .* received 'width' in both"):
         open_source(flowers, columns=["width"], label="width")
 
 
 def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "latin.csv"
     path.write_bytes("größe,x\n1,2\n".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"expected a .csv file in UTF-8"):
+    message = r"^source: expected a .csv file in UTF-8; .*latin.csv' in another encoding\. Save it as UTF-8\.$"
+    with pytest.raises(ValueError, match=message):
         open_source(path)
+    path.write_bytes(("x,y\n" + "1,2\n" * 100_000 + "1,größe\n").encode("latin-1"))  # far from the header
+    with pytest.raises(ValueError, match=message):
+        open_source(path, columns=["x"], label="y").parts["all"].read()
 
 
 @pytest.mark.parametrize(
@@ -162,6 +161,30 @@ def test_missing_values_of_a_parquet_file_are_located(tmp_path: Path) -> None:
         load(path)
     with pytest.raises(ValueError, match="NaN in column 'y', row 1"):
         load(path, columns=["y"])
+
+
+def test_tables_without_rows_are_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "t.parquet", x=np.zeros(0))
+    with pytest.raises(ValueError, match=r"received '.*t.parquet', which holds none\.$"):
+        load(path)
+    with pytest.raises(ValueError, match=r"received the data frame, which holds none\.$"):
+        load(pa.table({"x": np.zeros(0)}))
+
+
+def test_white_space_around_names_is_none_of_theirs(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("a, b , c\n1, 2, x\n3, 4, y\n")
+    source = open_source(path, columns=["b", "a"], label="c")
+    samples, labels = source.parts["all"].read()
+    assert source.feature_names == ("b", "a")
+    assert samples.tolist() == [[2, 1], [4, 3]]
+    assert labels is not None
+    assert len(labels) == 2
+
+
+def test_what_exports_arrow_and_is_no_frame_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^source: expected a data frame; received ChunkedArray"):
+        open_source(pa.chunked_array([[1.0, 2.0]]))
 
 
 def test_the_index_that_pandas_stores_is_no_feature(tmp_path: Path) -> None:

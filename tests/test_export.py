@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
 
 import tfae
-from tfae import export, models, preprocessing
+from tfae import datasets, export, models, preprocessing
 from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError
 
 DIGITS = np.random.default_rng(0).integers(0, 17, (30, 8, 8, 1)).astype("uint8")
@@ -322,6 +322,22 @@ def test_a_model_without_preprocessing_takes_float32(tmp_path):
     served = export.load(export.save(model, tmp_path))
     x = np.random.default_rng(0).random((5, 4)).astype("float32")
     np.testing.assert_allclose(served.score(x), model.loss.per_sample(x, model(x)), rtol=1e-5)
+
+
+def test_the_preprocessing_of_the_data_is_the_default(tmp_path):
+    data = datasets.load("wine", seed=0)
+    model = models.dense(data.shape, latent_dim=2)
+    model.compile("adam", loss=SquaredError())
+    x = data.preprocessing(data.raw.test)
+    served = export.load(export.save(model, tmp_path, data=data))
+    np.testing.assert_allclose(served.score(data.raw.test), model.loss.per_sample(x, model(x)), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"preprocessing: expected a fitted .*; received 'standard'"):
+        export.save(model, tmp_path, preprocessing="standard")
+
+
+def test_a_code_of_the_wrong_shape_is_refused(saved):
+    with pytest.raises(ValueError, match=r"embedding: expected shape \(batch, 3\); received \(3,\)"):
+        saved.decode(np.zeros(3))
 
 
 def test_half_precision_models_serve_float32(tmp_path):

@@ -341,7 +341,12 @@ def test_samples_that_are_single_numbers_are_refused():
         SquaredError()(np.zeros(3), np.zeros(3))
 
 
-@pytest.mark.parametrize("shape", [(3,), (4, 2), (4, 1), (4, 3, 1)])
+def test_a_column_of_weights_is_refused_with_the_remedy():
+    with pytest.raises(ValueError, match=r"sample_weight: expected shape \(batch,\).*received \(4, 1\)\..*w\[:, 0\]"):
+        SquaredError()(np.zeros((4, 3)), np.zeros((4, 3)), sample_weight=np.ones((4, 1)))
+
+
+@pytest.mark.parametrize("shape", [(3,), (4, 2), (4, 3, 1)])
 def test_weights_of_another_shape_are_refused(shape):
     with pytest.raises(ValueError, match=r"sample_weight and .*expected equal shapes"):
         SquaredError()(np.zeros((4, 3)), np.zeros((4, 3)), sample_weight=np.ones(shape))

@@ -135,23 +135,26 @@ def test_a_linear_autoencoder_has_no_hidden_layers():
 
 
 @pytest.mark.parametrize(
-    ("build", "message"),
+    ("build", "shape", "arguments", "message"),
     [
-        (lambda: models.dense((8, -1), latent_dim=2), r"shape: expected the positive dimensions.*\(8, -1\)"),
-        (lambda: models.dense((), latent_dim=2), r"shape: expected the positive dimensions.*\(\)"),
-        (lambda: models.dense((8,), latent_dim=0), "latent_dim: expected a positive integer; received 0"),
-        (lambda: models.dense((8,), latent_dim=2, widths=(4, -1)), r"widths\[1\]: expected a positive integer"),
-        (lambda: models.dense((8,), latent_dim=2, input_noise=-1), "input_noise: expected a number ≥ 0; received -1"),
-        (lambda: models.dense((8,), latent_dim=2, code_l1=float("nan")), "code_l1: expected a number ≥ 0"),
-        (lambda: models.convolutional((28, 28), latent_dim=2, filters=()), "filters: expected one to 5 entries"),
-        (lambda: models.convolutional((3, 9, 1), latent_dim=2), r"sides of at least 4; received \(3, 9, 1\)"),
-        (lambda: models.convolutional((9,), latent_dim=2), r"\(height, width, channels\) or \(time, channels\)"),
-        (
-            lambda: models.convolutional((4, 4, 1), latent_dim=2, filters=(1,) * 4),
-            "expected one to 2 entries.*received 4",
-        ),
+        ("dense", (8, -1), {}, r"shape: expected positive integers; received \(8, -1\)"),
+        ("dense", (), {}, r"shape: expected the dimensions of one sample, without the batch; received \(\)"),
+        ("dense", 4, {}, "shape: expected positive integers; received 4"),
+        ("dense", (8,), {"latent_dim": 0}, r"latent_dim: expected positive integers; received \[0\]"),
+        ("dense", (8,), {"widths": (4, -1)}, r"widths: expected positive integers; received \(4, -1\)"),
+        ("dense", (8,), {"widths": 8}, "widths: expected positive integers; received 8"),
+        ("dense", (8,), {"input_noise": 2}, r"input_noise: expected a standard deviation in \[0, 1\]; received 2"),
+        ("dense", (8,), {"code_l1": float("nan")}, "code_l1: expected a weight of 0 or more; received nan"),
+        ("convolutional", (28, 28), {"filters": ()}, "filters: expected one to 5 entries"),
+        ("convolutional", (3, 9, 1), {}, r"sides of at least 4; received \(3, 9, 1\)"),
+        ("convolutional", (9,), {}, r"\(height, width, channels\) or \(time, channels\)"),
+        ("convolutional", (4, 4, 1), {"filters": (1,) * 4}, r"expected one to 2 entries.*received 4"),
     ],
 )
-def test_arguments_out_of_range_are_named(build, message):
+def test_arguments_out_of_range_are_named(build, shape, arguments, message):
     with pytest.raises(ValueError, match=message):
-        build()
+        BUILDERS[build](shape, **{"latent_dim": 2, **arguments})
+
+
+def test_integers_of_numpy_are_integers():
+    assert models.dense(np.array([3, 2]), latent_dim=np.int64(2), widths=np.array([4])).output_shape == (None, 3, 2)

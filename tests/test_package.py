@@ -27,7 +27,8 @@ ALLOWED = {
     "measurement": {"losses"},
     "evaluation": {"losses", "measurement"},
     "export": {"datasets", "losses", "preprocessing", "provenance"},
-    "training": {"datasets", "evaluation", "losses", "plots", "preprocessing", "provenance", "staging"},
+    "report": {"datasets", "evaluation", "losses", "plots", "staging"},
+    "training": {"datasets", "evaluation", "losses", "preprocessing", "provenance", "report", "staging"},
     "cli": {"datasets", "evaluation", "export", "losses", "models", "plots", "score_file", "staging", "training"},
 }
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection, PolyCollection
+from matplotlib.collections import LineCollection, PathCollection, PolyCollection, QuadMesh
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Polygon, Rectangle
 
 from tfae import plots
@@ -74,8 +75,19 @@ def legend_texts(ax: Axes) -> list[str]:
     return [text.get_text() for text in legend.get_texts()]
 
 
+def scatter_of(ax: Axes) -> PathCollection:
+    (scatter,) = ax.collections
+    assert isinstance(scatter, PathCollection)
+    return scatter
+
+
 def points(ax: Axes) -> np.ndarray:
-    return np.concatenate([np.asarray(c.get_offsets()) for c in ax.collections if isinstance(c, PathCollection)])
+    return np.asarray(scatter_of(ax).get_offsets())
+
+
+def in_order(rows: np.ndarray) -> np.ndarray:
+    """The order of samples is for the eye; compare them sorted by the first column."""
+    return rows[np.argsort(rows[:, 0])]
 
 
 # --- reconstructions of images ----------------------------------------------------------------------------------------
@@ -91,7 +103,7 @@ def test_images_are_shown_above_their_reconstructions_and_errors() -> None:
         np.testing.assert_allclose(image(axes[1, k]), x[k, ..., 0] / 2, rtol=1e-6)
         np.testing.assert_allclose(image(axes[2, k]), x[k, ..., 0] / 2, rtol=1e-6)
         assert axes[0, k].get_title() == f"loss {(x[k].astype('float64') ** 2).sum() / 4:.4g}"
-    assert [ax.get_ylabel() for ax in axes[:, 0]] == ["original", "reconstruction", "|x − x̂|"]
+    assert [ax.get_ylabel() for ax in axes[:, 0]] == ["original", "reconstruction", "error"]
     drawn(axes[0, 0].figure)
 
 
@@ -103,6 +115,7 @@ def test_errors_share_one_scale_that_begins_at_0_and_has_one_colour_bar() -> Non
     assert limits.pop() == (0, pytest.approx(x.max() / 2))
     assert [len(ax.child_axes) for ax in axes.flat] == [0] * 8 + [1]
     assert {ax.images[0].get_clim() for ax in axes[:2].flat} == {(0, 1)}
+    assert axes[2, 2].child_axes[0].get_ylabel() == "|x − x̂|,\nmodel space"
 
 
 def test_logits_are_shown_as_probabilities() -> None:
@@ -162,10 +175,45 @@ def test_one_column_of_axes_is_enough_for_one_image() -> None:
     assert axes.shape == (3, 1)
 
 
+def rows_and_columns(axes: np.ndarray) -> list[tuple[int, int]]:
+    return [(spec.rowspan.start, spec.colspan.start) for spec in (ax.get_subplotspec() for ax in axes)]
+
+
+@pytest.mark.parametrize(("num_samples", "columns"), [(1, 1), (8, 8), (10, 10), (11, 6), (64, 10)])
+def test_more_than_ten_images_go_on_below_on_a_figure_of_its_own(num_samples: int, columns: int) -> None:
+    axes = plots.reconstructions(
+        model(lambda x: x, (5, 4, 1), SquaredError()), batches(uniform(64, 5, 4, 1)), num_samples=num_samples
+    )
+    assert axes.shape == (3, num_samples)
+    for row in range(3):
+        assert rows_and_columns(axes[row]) == [(4 * (k // columns) + row, k % columns) for k in range(num_samples)]
+    assert [ax.get_ylabel() for ax in axes[2]] == ["error" if k % columns == 0 else "" for k in range(num_samples)]
+    assert [k for k in range(num_samples) if axes[2, k].child_axes] == [columns - 1]
+    width, height = axes[0, 0].figure.get_size_inches()
+    assert width < 13
+    assert height == pytest.approx(3.8 * -(-num_samples // columns))
+
+
+def test_of_wide_images_fewer_are_side_by_side() -> None:
+    x = uniform(5, 4, 16, 1)
+    figure = plots.reconstruction_figure(x, x, np.ones(5))
+    assert {column for _, column in rows_and_columns(np.array(figure.axes, object))} == {0, 1}
+    drawn(figure)
+
+
+def test_given_axes_of_many_images_are_one_row_of_samples() -> None:
+    given = Figure().subplots(3, 12)
+    autoencoder = model(lambda x: x, (5, 4, 1), SquaredError())
+    axes = plots.reconstructions(autoencoder, batches(uniform(12, 5, 4, 1)), num_samples=12, axes=given)
+    assert all(used is ax for used, ax in zip(axes.flat, given.flat, strict=True))
+    assert [k for k in range(12) if axes[0, k].get_ylabel()] == [0]
+    assert [k for k in range(12) if axes[2, k].child_axes] == [11]
+
+
 # --- reconstructions of tables and sequences --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("shape", "xlabel"), [((7,), "feature"), ((50, 1), "time step"), ((2, 2, 2, 2), "element")])
+@pytest.mark.parametrize(("shape", "xlabel"), [((50, 1), "time step"), ((2, 2, 2, 2), "element")])
 def test_others_are_drawn_as_lines_with_the_error_shaded(shape: tuple[int, ...], xlabel: str) -> None:
     x = uniform(3, *shape)
     axes = plots.reconstructions(model(lambda x: 0.5 * x, shape, AbsoluteError()), batches(x))
@@ -176,7 +224,8 @@ def test_others_are_drawn_as_lines_with_the_error_shaded(shape: tuple[int, ...],
         np.testing.assert_allclose(reconstruction.get_ydata(), x[k].ravel() / 2, rtol=1e-6)
         assert [isinstance(shade, PolyCollection) for shade in ax.collections] == [True]
         assert ax.get_title(loc="left") == f"loss {x[k].astype('float64').sum() / 2:.4g}"
-    assert axes[2].get_xlabel() == xlabel
+    # The second column ends a row higher.
+    assert [ax.get_xlabel() for ax in axes] == ["", xlabel, xlabel]
     assert legend_texts(axes[0]) == ["original", "reconstruction"]
     assert len(axes[0].figure.axes) == 3
     drawn(axes[0].figure)
@@ -190,6 +239,115 @@ def test_channels_of_a_sequence_are_drawn_one_below_the_other() -> None:
     for channel, line in enumerate(originals):
         np.testing.assert_allclose(line + channel * np.ptp(x), x[0, :, channel], atol=1e-5)
     assert originals[0].min() >= originals[1].max() >= originals[2].max()
+
+
+def tick_labels(ax: Axes) -> list[str]:
+    return [label.get_text() for label in ax.get_xticklabels()]
+
+
+def segments(ax: Axes) -> np.ndarray:
+    """(features, 2): where the line between original and reconstruction begins and ends."""
+    (lines,) = ax.collections
+    assert isinstance(lines, LineCollection)
+    return np.array([np.asarray(segment)[:, 1] for segment in lines.get_segments()])
+
+
+def test_rows_of_a_table_are_unjoined_points_with_the_error_between_them() -> None:
+    x = uniform(3, 7)
+    axes = plots.reconstructions(model(lambda x: 0.5 * x, (7,), AbsoluteError()), batches(x))
+    assert axes.shape == (3,)
+    for k, ax in enumerate(axes):
+        original, reconstruction = ax.lines
+        np.testing.assert_allclose(original.get_ydata(), x[k], rtol=1e-6)
+        np.testing.assert_allclose(reconstruction.get_ydata(), x[k] / 2, rtol=1e-6)
+        assert [line.get_linestyle() for line in ax.lines] == ["None", "None"]
+        assert reconstruction.get_markerfacecolor() == "none"
+        np.testing.assert_allclose(segments(ax), np.transpose([x[k], x[k] / 2]), rtol=1e-6)
+        assert ax.get_title(loc="left") == f"loss {x[k].astype('float64').sum() / 2:.4g}"
+    assert [ax.get_ylabel() for ax in axes] == ["model space", "", "model space"]
+    assert [ax.get_xlabel() for ax in axes] == ["", "feature", "feature"]
+    assert legend_texts(axes[0]) == ["original", "reconstruction"]
+    drawn(axes[0].figure)
+
+
+def test_features_of_unlike_size_are_on_a_scale_each_in_data_space() -> None:
+    x = np.array([[1, 100, 10000], [3, 100, 20000], [2, 100, 50000]])
+    reconstruction = x + np.array([[1, -20, 10000]])
+    axes = plots.reconstruction_figure(x, reconstruction, np.ones(3), feature_names=["a", "b", "c"]).axes
+    np.testing.assert_allclose(
+        np.array([ax.lines[0].get_ydata() for ax in axes]), np.array([[0, 0, 0], [1, 0, 0.25], [0.5, 0, 1]])
+    )
+    for ax in axes:  # half of 1 to 3, a fifth of the constant 100, a quarter of 10000 to 50000
+        np.testing.assert_allclose(np.diff(segments(ax))[:, 0], [0.5, -0.2, 0.25])
+        assert [label.get_text() for label in ax.get_yticklabels()] == ["lowest", "highest"]
+    assert [ax.get_ylabel() for ax in axes] == ["each feature\non its own scale", "", "each feature\non its own scale"]
+    assert len({ax.get_ylim() for ax in axes}) == 1
+    drawn(axes[0].figure)
+
+
+def test_reconstructions_far_off_are_arrows_and_do_not_flatten_the_others() -> None:
+    x = np.array([[0.0, 10], [1, 20]])
+    first, second = plots.reconstruction_figure(x, x + np.array([[0, 1e6], [-1e6, 0]]), np.ones(2)).axes
+    assert -1 < first.get_ylim()[0] < 0 < 1 < first.get_ylim()[1] < 2
+    assert [(line.get_marker(), list(np.asarray(line.get_xdata()))) for line in first.lines[2:]] == [("^", [1])]
+    assert [(line.get_marker(), list(np.asarray(line.get_xdata()))) for line in second.lines[2:]] == [("v", [0])]
+
+
+def test_a_single_row_shows_errors_relative_to_its_values() -> None:
+    (ax,) = plots.reconstruction_figure([[-4.0, 200, 0]], [[-3.0, 210, 0.1]], [1.0]).axes
+    np.testing.assert_allclose(segments(ax), [[0, 0.25], [0, 0.05], [0, 0.1]])
+    drawn(ax.figure)
+
+
+def test_feature_names_stand_below_the_lowest_panels() -> None:
+    names = ["age", "income per year", "a name of more than twenty letters"]
+    given = Figure(layout="constrained").subplots(3, 1)
+    autoencoder = model(lambda x: x, (3,), SquaredError())
+    for axes in (None, given):
+        used = plots.reconstructions(autoencoder, batches(uniform(3, 3)), num_samples=3, axes=axes, feature_names=names)
+        assert tick_labels(used[0]) == ["", "", ""]
+        assert tick_labels(used[2]) == ["age", "income per year", "a name of more th…"]
+        assert {label.get_rotation() for label in used[2].get_xticklabels()} == {45}
+        assert tick_labels(used[1]) == (tick_labels(used[2]) if axes is None else ["", "", ""])
+        drawn(used[0].figure)
+
+
+def test_many_feature_names_are_thinned() -> None:
+    x = uniform(2, 64)
+    axes = plots.reconstruction_figure(x, x, np.ones(2), feature_names=[f"f{k}" for k in range(64)]).axes
+    assert tick_labels(axes[0]) == [f"f{k}" for k in range(0, 64, 4)]
+    np.testing.assert_array_equal(axes[0].get_xticks(), range(0, 64, 4))
+
+
+def test_feature_names_of_another_number_are_refused() -> None:
+    x = uniform(2, 3)
+    with pytest.raises(ValueError, match="feature_names: expected 3, one per feature; received 2"):
+        plots.reconstruction_figure(x, x, np.ones(2), feature_names=["a", "b"])
+    with pytest.raises(ValueError, match="feature_names: expected 3, one per feature; received 4"):
+        plots.reconstructions(model(lambda x: x, (3,), SquaredError()), batches(x), feature_names=list("abcd"))
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("num_axes", [None, 1, 4])
+def test_a_table_of_one_feature_is_one_panel_over_the_samples(num_axes: int | None) -> None:
+    x = uniform(4, 1)
+    given = None if num_axes is None else Figure().subplots(num_axes, 1)
+    axes = plots.reconstructions(
+        model(lambda x: 0.5 * x, (1,), AbsoluteError()), batches(x), num_samples=4, axes=given, feature_names=["load"]
+    )
+    assert axes.shape == (1,)
+    np.testing.assert_array_equal(axes[0].lines[0].get_xdata(), range(4))
+    np.testing.assert_allclose(segments(axes[0]), np.stack([x[:, 0], x[:, 0] / 2], 1))
+    assert (axes[0].get_xlabel(), axes[0].get_ylabel()) == ("sample", "load, model space")
+    assert axes[0].get_title(loc="left") == f"loss {x.min() / 2:.4g} to {x.max() / 2:.4g}"
+    assert [ax.axison for ax in axes[0].figure.axes] == [True] + [False] * ((num_axes or 1) - 1)
+
+
+def test_a_table_of_one_feature_is_in_its_own_units_in_data_space() -> None:
+    (ax,) = plots.reconstruction_figure([[100], [300]], [[110], [280]], [1, 2], feature_names=["load"]).axes
+    np.testing.assert_allclose(segments(ax), [[100, 110], [300, 280]])
+    assert ax.get_ylabel() == "load"
+    drawn(ax.figure)
 
 
 @pytest.mark.parametrize("layout", [(1, 4), (2, 2), (4, 1)])
@@ -231,6 +389,7 @@ def test_figure_of_raw_images_is_on_the_scale_of_their_dtype() -> None:
     np.testing.assert_allclose(image(axes[1, 0]), [[0.3, 0.5]])
     np.testing.assert_allclose(image(axes[2, 1]), 25.5)
     assert [ax.get_title() for ax in axes[0]] == ["loss 1.5", "loss 2"]
+    assert axes[2, 1].child_axes[0].get_ylabel() == "|x − x̂|,\nunits of the data"
     assert plt.get_fignums() == []
     drawn(figure)
 
@@ -299,7 +458,7 @@ def test_history_without_a_loss_is_refused(history: dict[str, list[float]]) -> N
 def test_codes_of_two_dimensions_are_drawn_as_they_are() -> None:
     x = uniform(10, 6)
     ax = plots.embedding(encoding_model(2), batches(x))
-    np.testing.assert_allclose(points(ax), x[:, :2])
+    np.testing.assert_allclose(in_order(points(ax)), in_order(x[:, :2]))
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("embedding 1", "embedding 2")
     drawn(ax.figure)
 
@@ -310,7 +469,9 @@ def test_codes_of_more_dimensions_are_drawn_as_principal_components_with_their_s
     centred = (x[:, :4] - x[:, :4].mean(0)).astype("float64")
     _, singular, directions = np.linalg.svd(centred, full_matrices=False)
     expected = centred @ directions[:2].T
-    np.testing.assert_allclose(np.abs(points(ax)), np.abs(expected), atol=1e-4)
+    for shown, wanted in zip(points(ax).T, expected.T, strict=True):  # either sign
+        errors = [np.abs(np.sort(sign * shown) - np.sort(wanted)).max() for sign in (1, -1)]
+        assert min(errors) < 1e-4
     shares = singular**2 / (singular**2).sum()
     assert ax.get_xlabel() == f"principal component 1 ({shares[0]:.0%} of the variance)"
     assert ax.get_ylabel() == f"principal component 2 ({shares[1]:.0%} of the variance)"
@@ -320,10 +481,9 @@ def test_codes_of_one_dimension_are_drawn_in_a_row_per_class() -> None:
     x = uniform(10, 6)
     labels = np.arange(10) % 2
     ax = plots.embedding(encoding_model(1), batches(x), labels=labels)
-    for row, collection in enumerate(ax.collections):
-        along, across = np.asarray(collection.get_offsets()).T
-        np.testing.assert_allclose(along, x[labels == row, 0])
-        assert (np.abs(across - row) < 0.5).all()
+    along, across = points(ax).T
+    for row in (0, 1):
+        np.testing.assert_allclose(np.sort(along[np.abs(across - row) < 0.5]), np.sort(x[labels == row, 0]))
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["0", "1"]
     assert ax.get_legend() is None
     drawn(ax.figure)
@@ -336,11 +496,16 @@ def test_codes_of_one_dimension_are_drawn_in_a_row_per_class() -> None:
 def test_few_classes_get_a_colour_a_marker_and_a_legend(labels: np.ndarray) -> None:
     x = uniform(12, 6)
     ax = plots.embedding(encoding_model(2), batches(x), labels=labels)
-    assert len(ax.collections) == 3
-    for k, collection in enumerate(ax.collections):
-        np.testing.assert_allclose(np.asarray(collection.get_offsets()), x[k::3, :2])
-        facecolors: Any = collection.get_facecolor()
-        assert [to_hex(color) for color in facecolors] == [plots.COLORS[k]]
+    colors = [to_hex(color) for color in np.asarray(scatter_of(ax).get_facecolor())]
+    shapes = [np.shape(path.vertices)[0] for path in scatter_of(ax).get_paths()]
+    for place, color, shape in zip(points(ax), colors, shapes, strict=True):
+        k = int(np.abs(x[:, :2] - place).sum(1).argmin()) % 3
+        assert color == plots.COLORS[k]
+        assert shape == [np.shape(MarkerStyle(marker).get_path().vertices)[0] for marker in "o^s"][k]
+    legend = ax.get_legend()
+    assert legend is not None
+    keys: Any = legend.get_lines()
+    assert [(key.get_color(), key.get_marker()) for key in keys] == list(zip(plots.COLORS, "o^s", strict=False))
     expected = ["0", "1", "2"] if labels.dtype.kind in "if" else ["a", "b", "c"]
     assert legend_texts(ax) == expected
     drawn(ax.figure)
@@ -349,8 +514,11 @@ def test_few_classes_get_a_colour_a_marker_and_a_legend(labels: np.ndarray) -> N
 @pytest.mark.parametrize("labels", [np.arange(12), np.linspace(0, 1, 12), np.arange(12) % 2 + 0.5])
 def test_many_numbers_and_fractions_get_a_colour_bar(labels: np.ndarray) -> None:
     ax = plots.embedding(encoding_model(2), batches(uniform(12, 6)), labels=labels, ax=Figure().subplots())
-    np.testing.assert_allclose(np.asarray(ax.collections[0].get_array()), labels)
-    assert ax.collections[0].colorbar is not None
+    x = uniform(12, 6)[:, :2]
+    for place, value in zip(points(ax), np.asarray(ax.collections[0].get_array()), strict=True):
+        assert value == pytest.approx(labels[np.abs(x - place).sum(1).argmin()])
+    assert [other.get_ylabel() for other in ax.figure.axes[1:]] == ["label"]
+    assert ax.figure.axes[1].get_ylim() == (labels.min(), labels.max())
     assert ax.get_legend() is None
     assert plt.get_fignums() == []
 
@@ -359,7 +527,55 @@ def test_rare_names_beyond_ten_are_one_grey_class() -> None:
     labels = [f"class {k:02}" for k in [*range(2, 12), *range(12)]]
     ax = plots.embedding(encoding_model(2), batches(uniform(22, 6)), labels=labels)
     assert legend_texts(ax) == ["2 others", *[f"class {k:02}" for k in range(2, 12)]]
-    assert len(np.asarray(ax.collections[0].get_offsets())) == 2
+    colors = [to_hex(color) for color in np.asarray(scatter_of(ax).get_facecolor())]
+    assert colors.count("#dddddd") == 2
+    ax = plots.embedding(encoding_model(2), batches(uniform(21, 6)), labels=labels[:10] + labels[11:])
+    assert legend_texts(ax)[0] == "1 other"
+
+
+def test_no_class_is_drawn_over_the_others_however_labels_are_ordered() -> None:
+    labels = np.repeat([0, 1, 2], 100)
+    ax = plots.embedding(encoding_model(2), batches(uniform(300, 6)), labels=labels)
+    colors = np.array([to_hex(color) for color in np.asarray(scatter_of(ax).get_facecolor())])
+    for half in (colors[:150], colors[150:]):
+        assert all(30 < np.count_nonzero(half == color) < 70 for color in plots.COLORS[:3])
+    again = plots.embedding(encoding_model(2), batches(uniform(300, 6)), labels=labels)
+    np.testing.assert_array_equal(points(ax), points(again))
+
+
+def test_many_points_are_smaller_and_fainter() -> None:
+    few, many = (scatter_of(plots.embedding(encoding_model(2), batches(uniform(n, 6), 1000))) for n in (100, 20000))
+    assert few.get_alpha() == 1
+    assert 0.3 < float(many.get_alpha() or 1) < 0.6
+    assert few.get_sizes()[0] == 16
+    assert 1 < many.get_sizes()[0] < 4
+    assert many.get_rasterized()
+
+
+def test_the_colour_bar_of_faint_points_is_not_faint() -> None:
+    ax = plots.embedding(encoding_model(2), batches(uniform(3000, 6), 1000), labels=np.arange(3000))
+    drawn(ax.figure)
+    (scale,) = [c for c in ax.figure.axes[1].collections if isinstance(c, QuadMesh)]
+    assert float(scatter_of(ax).get_alpha() or 1) < 1
+    assert np.asarray(scale.get_facecolor())[:, 3].min() == 1
+
+
+@pytest.mark.parametrize("distinct", [30, 20])
+def test_names_of_samples_are_no_classes(distinct: int) -> None:
+    labels = np.array([f"sample {min(k, distinct)}" for k in range(30)])
+    ax = plots.embedding(encoding_model(2), batches(uniform(30, 6)), labels=labels)
+    assert ax.get_legend() is None
+    assert {to_hex(color) for color in np.asarray(scatter_of(ax).get_facecolor())} == {plots.COLORS[0]}
+    times = np.datetime64("2024-01-01") + np.arange(30)
+    ax = plots.embedding(encoding_model(1), batches(uniform(30, 6)), labels=times)
+    assert len(ax.get_yticks()) == 0
+    assert plots.score_histogram(np.arange(30), labels=labels).get_legend() is None
+
+
+@pytest.mark.parametrize(("stretch", "aspect"), [(1, 1), (1.2, 1), (3, "auto"), (1 / 3, "auto")])
+def test_scales_are_equal_unless_that_would_leave_the_page_empty(stretch: float, aspect: object) -> None:
+    x = np.concatenate([np.eye(6)[:2], np.zeros((1, 6))]) * [stretch, 1, 1, 1, 1, 1]
+    assert plots.embedding(encoding_model(2), batches(x)).get_aspect() == aspect
 
 
 def test_constant_codes_are_drawn_with_no_variance_explained() -> None:
@@ -466,3 +682,8 @@ def test_reconstructions_refuse_what_they_can_not_draw() -> None:
     with pytest.raises(ValueError, match=r"dataset: expected batches \(x, x\)"):
         plots.reconstructions(autoencoder, batches(x).map(lambda x, _: x))
     assert plt.get_fignums() == []
+
+
+def test_missing_labels_are_a_class_of_their_own() -> None:
+    ax = plots.score_histogram([1, 2, 3, 4], labels=np.array(["a", None, "a", None]), ax=Figure().subplots())
+    assert {text.get_text() for text in ax.get_legend().get_texts()} == {"a", "missing"}

@@ -103,7 +103,10 @@ def test_hypothesis_finds_no_table_that_does_not_come_back(table, method):
 @pytest.mark.parametrize("method", ["unit", "standard"])
 def test_a_constant_column_is_named(method):
     table = np.column_stack([np.arange(5.0), np.full(5, 7.0)])
-    with pytest.raises(ValueError, match=r"constant columns 'pressure'\. Leave them out"):
+    with pytest.raises(
+        ValueError,
+        match=r"constant columns 'pressure' in the 5 training samples\. Leave them out with columns=\"varying\"",
+    ):
         fit(method, table, kind="table", feature_names=["temperature", "pressure"])
     assert fit("none", table, kind="table").method == "none"
 
@@ -111,13 +114,13 @@ def test_a_constant_column_is_named(method):
 @pytest.mark.parametrize("method", ["unit", "standard"])
 def test_a_column_whose_spread_can_not_be_divided_by_is_named(method):
     table = np.column_stack([np.arange(5.0), np.arange(5) * 1e-200])
-    with pytest.raises(ValueError, match=r"constant columns 1\."):
+    with pytest.raises(ValueError, match=r"constant columns 1 in the \d+ training samples\."):
         fit(method, table, kind="table")
 
 
 def test_a_constant_fraction_is_found_although_its_deviation_is_not_zero():
     table = np.column_stack([np.arange(10.0), np.full(10, 0.1)])
-    with pytest.raises(ValueError, match=r"constant columns 1\."):
+    with pytest.raises(ValueError, match=r"constant columns 1 in the \d+ training samples\."):
         fit("standard", table, kind="table")
 
 
@@ -187,3 +190,56 @@ def test_it_maps_inside_a_tf_data_pipeline():
 )
 def test_each_kind_of_data_has_a_default(kind, dtype, method):
     assert preprocessing.default_method(kind, dtype) == method
+
+
+def test_of_many_constant_columns_ten_are_named():
+    table = np.zeros((4, 15))
+    table[:, 0] = range(4)
+    with pytest.raises(ValueError, match=r"constant columns 1, 2, .*, 10 and 4 more in the 4 training samples"):
+        fit("unit", table, kind="table")
+
+
+def test_constant_columns_are_those_that_no_method_can_scale():
+    table = np.column_stack([np.arange(10.0), np.full(10, 0.1), np.arange(10) * 1e-200, np.arange(10) > 0])
+    assert preprocessing.constant_columns(table).tolist() == [False, True, True, False]
+    assert preprocessing.constant_columns(np.eye(3, 4, dtype=bool)).tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "expected"),
+    [
+        (np.array([0, 255], "int64"), "uint8", [0, 255]),
+        (np.array([0.0, 255.0]), "uint8", [0, 255]),
+        (np.array([-0.0, 2.0**62]), "int64", [0, 2**62]),
+        (np.array([0.0, 1.0]), "bool", [False, True]),
+        (np.array([True, False]), "float32", [1, 0]),
+        (np.array([0.1]), "float32", [np.float32(0.1)]),
+        (np.array([3], "uint16"), "float64", [3]),
+        (np.zeros(0), "uint8", []),
+    ],
+)
+def test_raw_samples_take_the_dtype_of_the_model_where_that_changes_none(values, dtype, expected):
+    cast = preprocessing.cast_exactly(values, dtype)
+    assert cast.dtype == dtype
+    assert cast.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "received"),
+    [
+        (np.array([0, 256]), "uint8", "int64 with a value of 256"),
+        (np.array([0, -1]), "uint64", "int64 with a value of -1"),
+        (np.array([2**63 + 1], "uint64"), "int64", "uint64 with a value of 9223372036854775809"),
+        (np.array([0, 0.5], "float32"), "uint8", "float32 with a value of 0.5"),
+        (np.array([1e300]), "int64", "float64 with a value of 1e\\+300"),
+        (np.array([2.0**63]), "int64", "float64 with a value of 9.2"),
+        (np.array([np.nan]), "uint8", "float64 with a value of nan"),
+        (np.array([2]), "bool", "int64 with a value of 2"),
+        (np.array([1e300]), "float32", "float64 with a value of 1e"),
+        (np.array(["1"]), "uint8", "<U1"),
+    ],
+)
+def test_samples_that_would_be_others_in_the_dtype_of_the_model_are_refused(values, dtype, received):
+    message = f"^x: expected raw samples of dtype {dtype}, in data space; received {received}"
+    with pytest.raises(ValueError, match=message):
+        preprocessing.cast_exactly(values, dtype, name="x")

@@ -10,6 +10,7 @@ A model knows its shapes and its output activation, never its loss; `compile` br
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any, final
 
@@ -37,7 +38,7 @@ def dense(
             for a linear autoencoder, which under squared error learns the principal subspace.
         activation: Of the hidden layers.
         output_activation: Of the last layer; take it from ``loss.output_activation``.
-        input_noise: Standard deviation, in model space, of Gaussian noise that is added to the input while
+        input_noise: Standard deviation in [0, 1], in model space, of Gaussian noise that is added to the input while
             training only; the target stays clean (a denoising autoencoder).
         code_l1: Weight of an L1 penalty on the code, Σ|z| per sample, averaged over the batch as the
             reconstruction losses are.
@@ -58,8 +59,8 @@ def dense(
     Reference:
         Vincent et al., Extracting and Composing Robust Features with Denoising Autoencoders, ICML 2008.
     """
-    shape = _checked_shape(shape)
-    _check_positive(latent_dim=latent_dim, **{f"widths[{i}]": width for i, width in enumerate(widths)})
+    shape = _sample_shape(shape)
+    (latent_dim,), widths = _positive_integers(latent_dim=[latent_dim], widths=widths)
 
     inputs = keras.Input(shape, name="inputs")
     x = layers.Flatten(name="flatten")(inputs)
@@ -116,17 +117,15 @@ def convolutional(
         >>> convolutional((101, 2), latent_dim=4).output_shape
         (None, 101, 2)
     """
-    shape = _checked_shape(shape)
+    shape = _sample_shape(shape)
     *sides, channels = shape
     if len(sides) not in (1, 2) or min(sides) < 4:
         raise ValueError(
             "shape: expected (height, width, channels) or (time, channels) with sides of at least 4; received "
             f"{shape}. Images without a channel axis need one (x[..., None]); models.dense takes every shape."
         )
-    _check_positive(
-        latent_dim=latent_dim,
-        kernel_size=kernel_size,
-        **{f"filters[{i}]": width for i, width in enumerate(filters)},
+    (latent_dim,), (kernel_size,), filters = _positive_integers(
+        latent_dim=[latent_dim], kernel_size=[kernel_size], filters=filters
     )
     if not filters or 2 ** (len(filters) - 1) >= min(sides):
         raise ValueError(
@@ -199,9 +198,10 @@ def _output(x: tf.Tensor, activation: str) -> tf.Tensor:
 
 def _join(encoder: keras.Model, decoder: keras.Model, name: str, input_noise: float, code_l1: float) -> keras.Model:
     """The autoencoder of the two, with what happens between them in training."""
-    for argument, value in (("input_noise", input_noise), ("code_l1", code_l1)):
-        if not value >= 0:
-            raise ValueError(f"{argument}: expected a number ≥ 0; received {value!r}.")
+    if not 0 <= input_noise <= 1:
+        raise ValueError(f"input_noise: expected a standard deviation in [0, 1]; received {input_noise!r}.")
+    if not code_l1 >= 0:
+        raise ValueError(f"code_l1: expected a weight of 0 or more; received {code_l1!r}.")
     inputs = keras.Input(encoder.input_shape[1:], name="inputs")
     x = inputs
     if input_noise:
@@ -212,14 +212,22 @@ def _join(encoder: keras.Model, decoder: keras.Model, name: str, input_noise: fl
     return keras.Model(inputs, decoder(x), name=name)
 
 
-def _checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    shape = tuple(shape)
-    if not shape or not all(isinstance(side, int) and side > 0 for side in shape):
-        raise ValueError(f"shape: expected the positive dimensions of one sample, without the batch; received {shape}.")
-    return shape
+def _positive_integers(**arguments: Any) -> list[tuple[int, ...]]:
+    """The arguments as tuples of Python's own integers."""
+    checked = []
+    for name, values in arguments.items():
+        try:
+            integers = tuple(map(operator.index, values))
+        except TypeError:
+            integers = (0,)
+        if not all(integer > 0 for integer in integers):
+            raise ValueError(f"{name}: expected positive integers; received {values!r}.")
+        checked.append(integers)
+    return checked
 
 
-def _check_positive(**arguments: int) -> None:
-    for name, value in arguments.items():
-        if not (isinstance(value, int) and value > 0):
-            raise ValueError(f"{name}: expected a positive integer; received {value!r}.")
+def _sample_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    (checked,) = _positive_integers(shape=shape)
+    if not checked:
+        raise ValueError("shape: expected the dimensions of one sample, without the batch; received ().")
+    return checked

@@ -149,7 +149,7 @@ def fit(
         >>> fit("standard", table, kind="table")(table).numpy().tolist()
         [[-1.0, -1.0], [1.0, 1.0]]
     """
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         choices = ", ".join(f'"{name}" ({effect})' for name, effect in METHODS.items())
         raise ValueError(f"preprocessing: expected one of {choices}; received {method!r}.")
     if value_range is None:
@@ -170,8 +170,63 @@ def fit(
     if method == "standard" or value_range is None:
         # The deviation of a constant column may be a rounding error instead of 0.
         constant = (samples.min(axis) == samples.max(axis)) | (scale < np.finfo("float32").tiny)
-        _refuse_constant(constant, kind, feature_names)
+        _refuse_constant(constant, len(samples), kind, feature_names)
     return make(offset=offset, scale=scale, value_range={"unit": (0, 1), "symmetric": (-1, 1)}.get(method))
+
+
+def cast_exactly(values: np.ndarray, dtype: npt.DTypeLike, *, name: str = "inputs") -> np.ndarray:
+    """Take raw samples to the dtype of the data that a model was trained on, if that changes none of them.
+
+    Floats may be rounded to floats of another width. Whole numbers may be stored in any dtype, as a .csv file stores
+    them as float64; but fractions given to a model of integers have most likely been scaled already.
+
+    Args:
+        values: Of any shape and dtype.
+        dtype: Of the raw data, such as ``preprocessing.sample_dtype``.
+        name: The argument that the values come from, for errors.
+
+    Returns:
+        The values in that dtype; no copy where they have it.
+
+    Raises:
+        ValueError: A value would be another one.
+
+    Example:
+        >>> cast_exactly(np.array([0.0, 255.0]), "uint8")
+        array([  0, 255], dtype=uint8)
+    """
+    dtype = np.dtype(dtype)
+    if values.dtype == dtype:
+        return values
+    expected = f"{name}: expected raw samples of dtype {dtype}, in data space; received {values.dtype}"
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{expected}.")
+    with np.errstate(over="ignore", invalid="ignore"):  # Both are found below.
+        cast = values.astype(dtype)
+    changed = np.isfinite(values) & ~np.isfinite(cast) if dtype.kind == "f" else cast != values
+    if changed.any():
+        raise ValueError(
+            f"{expected} with a value of {values[changed][0]}. Preprocessing is part of the model: pass the data as it "
+            "was before scaling."
+        )
+    return cast
+
+
+def constant_columns(table: np.ndarray) -> np.ndarray:
+    """Whether columns have no spread that they could be divided by, be it the range or the deviation.
+
+    Args:
+        table: ``(num_samples, num_columns)``, numeric.
+
+    Returns:
+        bool ``(num_columns,)``.
+
+    Example:
+        >>> constant_columns(np.array([[1, 7], [2, 7]]))
+        array([False,  True])
+    """
+    # The deviation, which is at most half the range, of a constant column may be a rounding error instead of 0.
+    return (table.min(0) == table.max(0)) | (table.std(0, dtype="float64") < np.finfo("float32").tiny)
 
 
 def default_method(kind: str, dtype: npt.DTypeLike) -> str:
@@ -204,16 +259,18 @@ def declared_range(kind: str, dtype: npt.DTypeLike) -> tuple[float, float] | Non
     return None
 
 
-def _refuse_constant(constant: np.ndarray, kind: str, feature_names: Sequence[str] | None) -> None:
+def _refuse_constant(constant: np.ndarray, num_samples: int, kind: str, feature_names: Sequence[str] | None) -> None:
     """Raise where an element of ``constant``, one per column or channel or one for all, is True."""
     if not constant.any():
         return
     if constant.ndim == 0:
-        where = "data of one value"
+        where, leave_out = "data of one value", "Use"
     else:
         names = [repr(feature_names[i]) if feature_names else str(i) for i in np.flatnonzero(constant).tolist()]
-        where = f"constant {'columns' if kind == 'table' else 'channels'} {', '.join(names)}"
+        listed = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+        where = f"constant {'columns' if kind == 'table' else 'channels'} {listed}"
+        leave_out = 'Leave them out with columns="varying", or use' if kind == "table" else "Leave them out, or use"
     raise ValueError(
-        f"preprocessing: expected data that varies in the training split; received {where}. Leave them out, or use "
-        'preprocessing="none".'
+        f"preprocessing: expected data that varies; received {where} in the {num_samples} training samples. "
+        f'{leave_out} preprocessing="none".'
     )

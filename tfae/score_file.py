@@ -48,6 +48,7 @@ class ScoreFile:
         self._path = path
         self._open_writer = _WRITERS[path.suffix.lower()]
         self._writer: pa.csv.CSVWriter | pa.parquet.ParquetWriter | None = None
+        self._schema: pa.Schema | None = None
         self._exits = contextlib.ExitStack()
 
     def __enter__(self) -> ScoreFile:
@@ -79,8 +80,11 @@ class ScoreFile:
             columns["label"] = pa.array(labels)
         table = pa.table({**columns, "instance_score": pa.array(scores)})
         if self._writer is None:
-            self._writer = self._exits.enter_context(self._open_writer(self._partial, table.schema))
-        self._writer.write_table(table)
+            # A column of missing labels only has no type yet; text holds whatever comes.
+            fields = (field.with_type(pa.string()) if pa.types.is_null(field.type) else field for field in table.schema)
+            self._schema = pa.schema(fields)
+            self._writer = self._exits.enter_context(self._open_writer(self._partial, self._schema))
+        self._writer.write_table(table.cast(self._schema))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -15,12 +15,19 @@ def staged(path: Path) -> Iterator[Path]:
     Args:
         path: Where the file shall be; what is there already stays until then, and is replaced in one step.
 
+    Raises:
+        ValueError: If there can be no such file.
+
     Yields:
         Path on the same file system, with the same suffix; no file is there yet.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".staging-", dir=path.parent) as folder:
-        partial = Path(folder, path.name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=".staging-", dir=path.parent)
+    except OSError as error:
+        raise ValueError(f"path: expected a file that can be written; received {path} ({error.strerror}).") from error
+    with folder:
+        partial = Path(folder.name, path.name)
         yield partial
         partial.replace(path)
 

@@ -22,17 +22,13 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
 
-from tfae import plots, provenance
+from tfae import provenance, report
 from tfae.datasets import Data, load
-from tfae.evaluation import Evaluation, evaluate, scores
+from tfae.evaluation import Evaluation, evaluate
 from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, loss_of
 from tfae.preprocessing import Preprocessing
 from tfae.staging import write_staged
-
-#: Samples in the pictures of reconstructions.
-NUM_PICTURED = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +58,13 @@ class Run:
         arguments = self.config["data"]["arguments"]
         if arguments is None:
             raise ValueError(f"run_dir: expected a run on a file or a named data set; {self.directory} had arrays.")
-        return load(**arguments)
+        data = load(**arguments)
+        if data.describe()["digest"] != self.config["data"]["digest"]:
+            raise ValueError(
+                f"run_dir: expected the data that {self.directory} was trained on; {arguments['source']!r} has changed "
+                "since. Name it as another source to measure the model on what it holds now."
+            )
+        return data
 
 
 def train(
@@ -127,8 +129,8 @@ def train(
     write_staged(directory / "model.keras", autoencoder.save)
     measures = evaluate(autoencoder, data.test, data_range=data.preprocessing.value_range)
     write_staged(directory / "evaluation.json", _json(measures.as_dict()))
-    _draw(autoencoder, data, history, directory / "pictures")
-    write_staged(directory / "report.md", _report(config, history, measures))
+    report.draw_pictures(autoencoder, data, history, directory / "pictures")
+    report.write_page(directory / "report.md", config, history, measures, directory / "pictures")
     return Run(directory, autoencoder, data.preprocessing, config, measures)
 
 
@@ -148,8 +150,9 @@ def load_run(run_dir: str | os.PathLike[str]) -> Run:
         measures = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))
         autoencoder = keras.models.load_model(directory / "model.keras")
     except (OSError, ValueError) as error:
+        reason = "an exported model, which tfae score takes" if (directory / "saved_model.pb").exists() else error
         raise ValueError(
-            f"run_dir: expected the directory of a finished run; received {directory} ({error})"
+            f"run_dir: expected the directory of a finished run; received {directory} ({reason})."
         ) from error
     return Run(directory, autoencoder, Preprocessing.from_config(preprocessing), config, Evaluation(**measures))
 
@@ -173,10 +176,15 @@ def check_domain(loss: ReconstructionLoss, data: Data) -> None:
         bounds = data.preprocessing(np.stack([samples.min(axis=0), samples.max(axis=0)])).numpy()
         low, high = float(bounds.min()), float(bounds.max())
         if low < loss.domain[0] - DOMAIN_TOLERANCE or high > loss.domain[1] + DOMAIN_TOLERANCE:
+            remedy = (
+                "declare a value_range=(low, high) that holds the raw values of all splits"
+                if data.preprocessing.method == "unit"
+                else 'use preprocessing="unit"'
+            )
             raise ValueError(
                 f"loss: {type(loss).__name__} is defined on {list(loss.domain)}; the {split} split spans "
-                f'[{low:.4g}, {high:.4g}] after preprocessing "{data.preprocessing.method}". Use preprocessing="unit" '
-                "with a value_range that holds all data, or SquaredError or AbsoluteError."
+                f'[{low:.4g}, {high:.4g}] after preprocessing "{data.preprocessing.method}". Choose SquaredError or '
+                f"AbsoluteError, or {remedy}."
             )
 
 
@@ -215,7 +223,7 @@ def _tensorboard_callbacks(directory: Path, data: Data) -> list[keras.callbacks.
     logs = keras.callbacks.TensorBoard(directory, write_graph=False)
     if data.kind != "image" or data.shape[-1] not in (1, 3, 4):
         return [logs]
-    x, _ = next(iter(data.validation.unbatch().batch(NUM_PICTURED)))
+    x, _ = next(iter(data.validation.unbatch().batch(report.NUM_PICTURED)))
 
     def write_reconstructions(epoch: int, _: Any = None) -> None:
         model = logs.model
@@ -223,60 +231,6 @@ def _tensorboard_callbacks(directory: Path, data: Data) -> list[keras.callbacks.
         low, high = data.preprocessing.value_range or (float(tf.reduce_min(x)), float(tf.reduce_max(x)))
         pictures = tf.clip_by_value((rows - low) / (high - low), 0, 1)
         with tf.summary.create_file_writer(str(directory / "images")).as_default():
-            tf.summary.image("original above reconstruction", pictures, step=epoch, max_outputs=NUM_PICTURED)
+            tf.summary.image("original above reconstruction", pictures, step=epoch, max_outputs=report.NUM_PICTURED)
 
     return [logs, keras.callbacks.LambdaCallback(on_epoch_end=write_reconstructions)]
-
-
-def _draw(autoencoder: keras.Model, data: Data, history: dict[str, list[float]], folder: Path) -> None:
-    labels = None if data.labels is None else data.labels.test
-    unit = f", {autoencoder.loss.unit}" if autoencoder.loss.unit else ""
-    test_scores = scores(autoencoder, data.test)
-    samples = min(NUM_PICTURED, len(data.raw.test))
-
-    # Figures of their own, without pyplot: none stays alive behind the caller's back.
-    figure = Figure(figsize=(1.3 * samples, 4.2) if data.kind == "image" else (8, 1.6 * samples), layout="constrained")
-    axes = figure.subplots(3, samples) if data.kind == "image" else figure.subplots(samples, 1)
-    plots.reconstructions(autoencoder, data.test, num_samples=samples, axes=axes)
-    _save(figure, folder / "reconstructions.png")
-    for name, size, draw in (
-        ("training_curves", (6, 3.6), lambda ax: plots.training_curves(history, ax=ax)),
-        ("embedding", (6, 5), lambda ax: plots.embedding(autoencoder, data.test, labels=labels, ax=ax)),
-        ("score_histogram", (6, 3.6), lambda ax: plots.score_histogram(test_scores, score_name=f"loss{unit}", ax=ax)),
-    ):
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure.subplots())
-        _save(figure, folder / f"{name}.png")
-
-
-def _save(figure: Figure, path: Path) -> None:
-    write_staged(path, lambda partial: figure.savefig(partial, dpi=150))
-
-
-def _report(config: dict[str, Any], history: dict[str, list[float]], measures: Evaluation) -> str:
-    data, model, loss = config["data"], config["model"], config["loss"]
-    sizes = ", ".join(f"{number:,} for {split}" for split, number in data["num_samples"].items())
-    best = int(np.argmin(history["val_loss"]))
-    epochs = f"{len(history['loss'])} of at most {config['epochs']} epochs"
-    return f"""# {model["name"]} on {data["name"]}
-
-{config["created"]}, {", ".join(f"{name} {version}" for name, version in config["versions"].items())}
-
-- Data: {data["name"]}, {data["kind"]}, samples of shape {tuple(data["shape"])}; {sizes}; seed {data["seed"]}.
-- Preprocessing: {data["preprocessing"]}.
-- Model: {model["parameters"]:,} parameters, latent_dim {model["latent_dim"]}.
-- Loss: {loss["class_name"]}, {loss["sample_reduction"]} over the elements of a sample.
-- Training: {config["optimizer"]["class_name"]}, {epochs}; the best is epoch {best + 1}, with a validation loss of
-  {history["val_loss"][best]:.5g}.
-
-On the test split:
-
-```
-{measures}
-```
-
-![Originals, reconstructions and where they differ](pictures/reconstructions.png)
-![Training and validation loss by epoch](pictures/training_curves.png)
-![Codes of the test samples](pictures/embedding.png)
-![Distribution of the losses of the test samples](pictures/score_histogram.png)
-"""

@@ -39,6 +39,8 @@ class _Commands(click.Group):
 
 def _users_mistake(error: Exception) -> str | None:
     """The message of an error that tfae raises at its boundary, or None for one that is a bug."""
+    if isinstance(error, BrokenPipeError):  # The reader of our output has left, as `head` does: click ends quietly.
+        return None
     if isinstance(error, (ValueError, OSError)):
         return str(error)
     # A tf.data pipeline turns a ValueError from reading a file into an error of its own, with a traceback inside.

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tfae.cli.options import arguments, source_options
+from tfae.cli.options import open_for_model, source_options
 from tfae.cli.tensorflow import import_tensorflow
 
 
@@ -19,6 +19,9 @@ from tfae.cli.tensorflow import import_tensorflow
 @source_options
 def evaluate(run_dir: Path, source: str | None, *, as_json: bool, **options: Any) -> None:
     """Measure the model of RUN_DIR on the test split it was trained beside, or on all of SOURCE."""
+    given = [name for name, value in options.items() if value is not None]
+    if source is None and given:
+        raise click.UsageError(f"expected --{given[0].replace('_', '-')} only with SOURCE.")
     import_tensorflow()
     from tfae import datasets, evaluation, training
 
@@ -26,6 +29,7 @@ def evaluate(run_dir: Path, source: str | None, *, as_json: bool, **options: Any
     if source is None:
         dataset = run.load_data().test
     else:
-        dataset = datasets.stream(datasets.open_source(source, **arguments(options)), run.preprocessing)
+        opened = open_for_model(source, options, run.config["data"], run.preprocessing.sample_shape)
+        dataset = datasets.stream(opened, run.preprocessing)
     measures = evaluation.evaluate(run.autoencoder, dataset, data_range=run.preprocessing.value_range)
     click.echo(json.dumps(measures.as_dict(), indent=2) if as_json else str(measures))

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from tfae.datasets import Source
+
 _SOURCE = (
-    click.option("--columns", metavar="A,B,…", help="Columns of a table to take.  [default: all but the label]"),
+    click.option(
+        "--columns",
+        metavar="A,B,…",
+        help="Columns of a table to take, by name or index; varying: all that are not constant.  [default: all]",
+    ),
     click.option("--label", metavar="COLUMN", help="Column of a table that holds labels, not features."),
     click.option("--key", metavar="NAME", help="Array of an .npz archive to take."),
     click.option("--feature", metavar="NAME", help="Feature of a TFDS data set to reconstruct."),
@@ -76,6 +84,42 @@ def arguments(options: dict[str, Any]) -> dict[str, Any]:
     """The keyword arguments that the options stand for."""
     columns = options["columns"]
     return {**options, "columns": None if columns is None else [name.strip() for name in columns.split(",")]}
+
+
+def open_for_model(
+    source: str, options: dict[str, Any], data: Mapping[str, Any] | None, sample_shape: Sequence[int]
+) -> Source:
+    """Open SOURCE for a model: of a table, the columns that it was trained on are taken, by name.
+
+    Args:
+        source: As on the command line.
+        options: Those of `source_options`.
+        data: What the model says about the data that it was trained on; None if it says nothing.
+        sample_shape: Shape of one sample, as the model takes it.
+
+    Raises:
+        ValueError: If there is no such data, or its samples are of another shape.
+    """
+    from tfae.datasets import open_source
+
+    keywords = arguments(options)
+    names = (data or {}).get("feature_names") or []
+    # The columns of an array that were chosen by index are called column_<index>.
+    named = Path(source).suffix.lower() in (".csv", ".parquet") or all(name.startswith("column_") for name in names)
+    if keywords["columns"] is None and named:
+        keywords["columns"] = names or None
+    try:
+        opened = open_source(source, **keywords)
+    except ValueError as error:
+        if keywords["columns"] is not names:
+            raise
+        raise ValueError(f"{error} The model was trained on columns {', '.join(names)}.") from error
+    if tuple(opened.shape) != tuple(sample_shape):
+        raise ValueError(
+            f"source: expected samples of shape {tuple(sample_shape)}, which the model was trained on; received "
+            f"{source!r} with samples of shape {tuple(opened.shape)}."
+        )
+    return opened
 
 
 class Integers(click.ParamType):

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tfae.cli.options import arguments, source_options
+from tfae.cli.options import open_for_model, source_options
 from tfae.cli.tensorflow import import_tensorflow
 
 _FORMATS = (".png", ".pdf", ".svg")
@@ -35,14 +35,16 @@ def reconstruct(saved_model: Path, source: str, *, output: Path, num_samples: in
     from tfae.staging import staged
 
     model = exporting.load(saved_model)
-    opened = model.open_source(source, **arguments(options))
+    opened = open_for_model(source, options, model.description["data"], model.sample_shape)
     samples, _ = next(opened.parts.get("test", next(iter(opened.parts.values()))).batches(num_samples))
     explanation = model.explain(samples)
     figure = plots.reconstruction_figure(
         samples,
         explanation["reconstruction"],
         explanation["instance_score"],
-        value_range=(model.description["data"] or {}).get("value_range"),
+        value_range=opened.value_range,
+        score_name="loss",
+        feature_names=opened.feature_names,
     )
     with staged(output) as partial:
         figure.savefig(partial, dpi=150)

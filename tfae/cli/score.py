@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tfae.cli.options import arguments, source_options
+from tfae.cli.options import open_for_model, source_options
 from tfae.cli.tensorflow import import_tensorflow
 
 #: Samples read, scored and written at a time.
@@ -39,7 +39,7 @@ def score(saved_model: Path, source: str, *, output: Path, **options: Any) -> No
     from tfae.score_file import ScoreFile
 
     model = exporting.load(saved_model)
-    opened = model.open_source(source, **arguments(options))
+    opened = open_for_model(source, options, model.description["data"], model.sample_shape)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
     total = 0
     with ScoreFile(output) as file, Progress(*columns, console=Console(stderr=True), transient=True) as progress:

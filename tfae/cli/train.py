@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import functools
+import itertools
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +44,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Convolutional models take images and sequences.",
 )
-@click.option("--latent-dim", type=click.IntRange(1), default=16, show_default=True, help="Width of the code.")
+@click.option(
+    "--latent-dim",
+    type=click.IntRange(1),
+    help="Width of the code.  [default: 16, or half the elements of a sample where these are fewer than 32]",
+)
 @click.option(
     "--widths",
     type=Integers(),
@@ -51,7 +57,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--input-noise",
-    type=click.FloatRange(0),
+    type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
     help="Standard deviation of noise on the input, in training only (a denoising autoencoder).",
@@ -84,7 +90,7 @@ def train(
     loss_name: str,
     sample_reduction: str,
     architecture: str,
-    latent_dim: int,
+    latent_dim: int | None,
     widths: tuple[int, ...] | None,
     input_noise: float,
     code_l1: float,
@@ -109,6 +115,17 @@ def train(
     config = {"from_logits": True} if loss_name == "bce" else {}
     loss = losses.get(loss_name, sample_reduction=sample_reduction, **config)
     keras.utils.set_random_seed(load["seed"])
+    name = data.name.replace("/", "-")
+    export_dir = export_dir or Path("saved_models", name)
+    exporting.check_writable(export_dir)
+    num_elements = math.prod(data.shape)
+    latent_dim = latent_dim or max(1, min(16, num_elements // 2))
+    if latent_dim >= num_elements and not code_l1 and not input_noise:
+        click.echo(
+            f"Warning: a code of {latent_dim} for samples of {num_elements} elements compresses nothing; the model can "
+            "learn to copy. Choose a smaller --latent-dim.",
+            err=True,
+        )
     build = functools.partial(models.dense if architecture == "dense" else models.convolutional, data.shape)
     if widths is not None:
         build = functools.partial(build, **{"widths" if architecture == "dense" else "filters": widths})
@@ -123,11 +140,10 @@ def train(
         f"{autoencoder.name}: {autoencoder.count_params():,} parameters, latent_dim {latent_dim}; "
         f"{type(loss).__name__}, {sample_reduction} over elements"
     )
-    name = data.name.replace("/", "-")
     run = training.train(
         autoencoder,
         data,
-        run_dir=run_dir or Path("runs", f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"),
+        run_dir=run_dir or _unused(Path("runs", f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}")),
         epochs=epochs,
         patience=patience,
         tensorboard=tensorboard,
@@ -136,7 +152,7 @@ def train(
     )
     path = exporting.save(
         autoencoder,
-        export_dir or Path("saved_models", name),
+        export_dir,
         preprocessing=data.preprocessing,
         data=data,
         metrics=run.evaluation.as_dict(),
@@ -147,6 +163,12 @@ def train(
     click.echo(f"pictures  {run.directory / 'pictures'}")
     click.echo(f"exported  {path}")
     click.echo(f"scored    {len(scores):,} test samples with it: mean {np.mean(scores, dtype='float64'):.7g}")
+
+
+def _unused(directory: Path) -> Path:
+    """``directory``, with a number behind it if another run of the same second has taken it."""
+    numbered = (directory.with_name(f"{directory.name}-{number}") for number in itertools.count(2))
+    return next(candidate for candidate in itertools.chain([directory], numbered) if not candidate.exists())
 
 
 def _summary(data: Data) -> str:

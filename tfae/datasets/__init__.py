@@ -7,13 +7,14 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfae.datasets import arrays, catalog, images, tables
+from tfae.datasets import arrays, catalog, csv_files, images, tables
+from tfae.datasets.arguments import SOURCES, VARYING, absolute, column_list, refuse_unfit, refuse_unnamed
+from tfae.datasets.columns import select
 from tfae.datasets.data import Data, prepare, stream
 from tfae.datasets.source import Part, Source
 from tfae.datasets.splits import Splits
@@ -31,7 +32,7 @@ def load(
     preprocessing: str = "default",
     splits: tuple[float, float, float] = (0.8, 0.1, 0.1),
     value_range: tuple[float, float] | None = None,
-    columns: Sequence[str] | None = None,
+    columns: Sequence[int | str] | None = None,
     label: str | None = None,
     key: str | None = None,
     feature: str | None = None,
@@ -62,7 +63,8 @@ def load(
         preprocessing: "default", "unit", "symmetric", "standard" or "none"; see ``tfae.preprocessing``.
         splits: Fractions of the samples for training, validation and test. They sum to 1.
         value_range: ``(low, high)`` that the raw values can take, where it is not known from the data set or dtype.
-        columns: Of a table, those to take; by default all but the label.
+        columns: Of a table, those to take; by default all but the label. By name; by index in an array, where they
+            are then called ``column_<index>``; or "varying" for those that are not constant in the training split.
         label: Of a table, the column that is taken out as labels.
         key: Of a .npz archive, the array to take.
         feature: Of a TFDS data set, the feature to reconstruct; by default its supervised input, else "image".
@@ -84,14 +86,17 @@ def load(
         >>> [x.shape for x, _ in data.train.as_numpy_iterator()]
         [(32, 3), (32, 3), (16, 3)]
     """
-    _check(seed=seed, batch_size=batch_size, splits=splits, value_range=value_range)
+    refuse_unfit(seed=seed, batch_size=batch_size, splits=splits, value_range=value_range, preprocessing=preprocessing)
+    source = _located(source)
+    asked = column_list(columns)
+    is_varying = asked == [VARYING]
     opening: dict[str, Any] = {
-        "columns": columns,
+        "columns": None if is_varying else asked,
         "label": label,
         "key": key,
         "feature": feature,
-        "data_dir": data_dir,
-        "originals": originals,
+        "data_dir": absolute("data_dir", data_dir),
+        "originals": absolute("originals", originals),
     }
     preparing: dict[str, Any] = {
         "seed": int(seed),
@@ -100,19 +105,18 @@ def load(
         "splits": tuple(map(float, splits)),
         "value_range": None if value_range is None else tuple(map(float, value_range)),
     }
-    named = isinstance(source, str | os.PathLike)
-    arguments = {"source": source, **opening, **preparing}
-    return prepare(
-        open_source(source, **opening),
-        **preparing,
-        arguments={name: _plain(value) for name, value in arguments.items()} if named else None,
-    )
+    arguments = None
+    if isinstance(source, str | Path):
+        arguments = {"source": str(source), **opening, **preparing, "columns": asked}
+        arguments |= {name: list(value) for name, value in arguments.items() if isinstance(value, tuple)}
+    opened = open_source(source, **opening)
+    return prepare(opened, **preparing, only_varying=is_varying, arguments=arguments)
 
 
 def open_source(
     source: Any,
     *,
-    columns: Sequence[str] | None = None,
+    columns: Sequence[int | str] | None = None,
     label: str | None = None,
     key: str | None = None,
     feature: str | None = None,
@@ -123,7 +127,7 @@ def open_source(
 
     Args:
         source: As for ``load``.
-        columns: As for ``load``.
+        columns: As for ``load``, but for "varying".
         label: As for ``load``.
         key: As for ``load``.
         feature: As for ``load``.
@@ -144,50 +148,62 @@ def open_source(
         >>> [len(samples) for samples, _ in source.parts["all"].batches(2)]
         [2, 2, 1]
     """
-    table = {"columns": columns, "label": label}
-    archive = {"key": key}
+    refuse_unnamed(label=label, key=key, feature=feature)
+    source = _located(source)
+    columns = column_list(columns)
+    data_dir, originals = absolute("data_dir", data_dir), absolute("originals", originals)
+    table, archive = {"label": label}, {"key": key}
     catalogue = {"feature": feature, "data_dir": data_dir, "originals": originals}
-    if not isinstance(source, str | os.PathLike):
+    if isinstance(source, str):
+        _refuse("a data set by name", table | archive)
+        opened = catalog.from_name(source, feature=feature, data_dir=data_dir, originals=originals)
+        return opened if columns is None else select(opened, columns)
+    if not isinstance(source, Path):
         if hasattr(source, "__arrow_c_stream__"):
             _refuse("a data frame", archive | catalogue)
             return tables.from_frame(source, columns=columns, label=label)
         _refuse("an array", table | archive | catalogue)
-        return arrays.from_memory(source)
-    path = Path(source).expanduser()
-    # What a name means does not depend on the folder one is in: a folder named mnist is ./mnist.
-    if isinstance(source, str) and "/" not in source and catalog.is_known(source):
-        _refuse("a data set by name", table | archive)
-        return catalog.from_name(source, feature=feature, data_dir=data_dir, originals=originals)
-    if not path.exists():
-        if isinstance(source, os.PathLike) or _is_path(source):
-            raise ValueError(f"expected an existing file or folder; received {str(source)!r}, which is not there")
-        return catalog.from_name(source, feature=feature, data_dir=data_dir, originals=originals)
-    suffix = "/" if path.is_dir() else path.suffix.lower()
+        opened = arrays.from_memory(source)
+        return opened if columns is None else select(opened, columns)
+    suffix = "/" if source.is_dir() else source.suffix.lower()
+    if suffix not in ("/", *_FILE_SUFFIXES):
+        raise ValueError(
+            f"source: expected a folder of images or a file that ends with {', '.join(_FILE_SUFFIXES)}; "
+            f"received {str(source)!r}."
+        )
     _refuse(
         f"a {suffix} file" if suffix != "/" else "a folder",
         catalogue | ({} if suffix == ".npz" else archive) | ({} if suffix in (".csv", ".parquet") else table),
     )
     match suffix:
-        case "/":
-            return images.from_folder(path)
-        case ".npy":
-            return arrays.from_npy(path)
-        case ".npz":
-            return arrays.from_npz(path, key=key)
         case ".csv":
-            return tables.from_csv(path, columns=columns, label=label)
+            return csv_files.from_csv(source, columns=columns, label=label)
         case ".parquet":
-            return tables.from_parquet(path, columns=columns, label=label)
-    raise ValueError(
-        f"expected a folder of images or a file that ends with {', '.join(_FILE_SUFFIXES)}; received {str(source)!r}"
-    )
+            return tables.from_parquet(source, columns=columns, label=label)
+        case ".npy":
+            opened = arrays.from_npy(source)
+        case ".npz":
+            opened = arrays.from_npz(source, key=key)
+        case _:
+            opened = images.from_folder(source)
+    return opened if columns is None else select(opened, columns)
 
 
-def _plain(value: Any) -> Any:
-    """An argument as JSON can hold it."""
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+def _located(source: Any) -> Any:
+    """Return the absolute path of a file or folder, as a Path; the name of a data set and all else as they are."""
+    if source is None or (isinstance(source, str) and not source.strip()):
+        raise ValueError(f"source: expected {SOURCES}; received {source!r}.")
+    if not isinstance(source, str | os.PathLike):
+        return source
+    # What a name means does not depend on the folder one is in: a folder named mnist is ./mnist.
+    if isinstance(source, str) and "/" not in source and catalog.is_known(source):
+        return source
+    path = Path(source).expanduser()
+    if path.exists():
+        return path.absolute()
+    if isinstance(source, os.PathLike) or _is_path(source):
+        raise ValueError(f"source: expected an existing file or folder; received {str(source)!r}, which is not there.")
+    return source
 
 
 def _is_path(source: str) -> bool:
@@ -202,24 +218,4 @@ def _is_path(source: str) -> bool:
 def _refuse(what: str, arguments: dict[str, Any]) -> None:
     for name, value in arguments.items():
         if value is not None:
-            raise ValueError(f"expected {name}= only where it applies; received {name}={value!r} with {what}")
-
-
-def _check(
-    *,
-    seed: int,
-    batch_size: int,
-    splits: tuple[float, float, float],
-    value_range: tuple[float, float] | None,
-) -> None:
-    if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= seed < 2**32:
-        raise ValueError(f"expected seed to be an integer in [0, 2**32); received seed={seed!r}")
-    if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__") or batch_size < 1:
-        raise ValueError(f"expected batch_size to be an integer of at least 1; received batch_size={batch_size!r}")
-    if len(splits) != 3 or not all(fraction > 0 for fraction in splits) or not math.isclose(sum(splits), 1):
-        raise ValueError(
-            "expected splits to be three positive fractions, for training, validation and test, that sum to 1; "
-            f"received splits={splits!r}"
-        )
-    if value_range is not None and not (len(value_range) == 2 and value_range[0] < value_range[1]):
-        raise ValueError(f"expected value_range to be (low, high) with low < high; received {value_range!r}")
+            raise ValueError(f"{name}: expected None for {what}; received {value!r}.")

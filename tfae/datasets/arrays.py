@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -12,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from tfae.datasets import defects
+from tfae.datasets.arguments import SOURCES
 from tfae.datasets.source import Batch, Part, Source, kind_of
 from tfae.preprocessing import declared_range
 
 # The names under which .npz archives hold one array, or each split with its labels.
 _ALL_KEYS = (("x", "y"), ("X", "y"), ("samples", "labels"))
 _SPLIT_KEYS = (("x_{}", "y_{}"), ("X_{}", "y_{}"), ("{}", "{}_labels"))
+_NPY_MAGIC = b"\x93NUMPY"
 _SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
 
 
@@ -52,16 +55,16 @@ def from_memory(source: Any) -> Source:
     if isinstance(source, tuple):
         if len(source) not in (2, 3):
             raise ValueError(
-                f"expected a tuple (train, test) or (train, validation, test); received {len(source)} elements; "
-                "a list of samples is np.stack(samples)"
+                f"source: expected a tuple (train, test) or (train, validation, test); received {len(source)} "
+                "elements. Give a tuple of samples as np.stack(samples)."
             )
         names = ("train", "test") if len(source) == 2 else ("train", "validation", "test")
         source = dict(zip(names, source, strict=True))
     if isinstance(source, Mapping):
         if not {"train", "test"} <= set(source) <= set(_SPLIT_NAMES):
             raise ValueError(
-                f"expected the keys 'train', 'test' and perhaps 'validation'; received {list(source)}; "
-                "give one array to have it split"
+                f"source: expected the keys 'train', 'test' and perhaps 'validation'; received {list(source)}. "
+                "Give one array to have it split."
             )
         arrays = {name: (_array(source[name], name), None) for name in _SPLIT_NAMES if name in source}
         return _opened("array", arrays, "array")
@@ -71,6 +74,9 @@ def from_memory(source: Any) -> Source:
 def from_npy(path: Path) -> Source:
     """Open a .npy file; it is mapped, so that only what is read takes memory."""
     with _reading(path, ".npy file"):
+        with path.open("rb") as file:
+            if file.read(len(_NPY_MAGIC)) != _NPY_MAGIC:
+                raise ValueError("it is no .npy file")
         samples = np.load(path, mmap_mode="r", allow_pickle=False)
     return _opened(path.stem, {"all": (samples, None)}, repr(str(path)))
 
@@ -84,12 +90,13 @@ def from_npz(path: Path, *, key: str | None = None) -> Source:
     """
     with path.open("rb") as file:  # NumPy leaves a file open that is no archive
         with _reading(path, ".npz archive"):
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is no .npz archive, or not complete")
+            file.seek(0, os.SEEK_SET)
             archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("it is a .npy file")
         chosen = _chosen(archive, path, key)
         with _reading(path, ".npz archive"):
-            read = {part: (archive[x], archive[y] if y else None) for part, (x, y) in chosen.items()}
+            read = {part: (_member(archive, x), _member(archive, y) if y else None) for part, (x, y) in chosen.items()}
     return _opened(path.stem, read, repr(str(path)))
 
 
@@ -98,7 +105,17 @@ def _reading(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"expected a {what} of numbers; received {str(path)!r}: {error}") from None
+        reason = defects.reason(error)
+        if "allow_pickle" in reason or "Python objects" in reason:  # NumPy's advice would run what is in the file.
+            reason = "it holds Python objects"
+        raise ValueError(f"source: expected a {what} of numbers; received {str(path)!r}: {reason}.") from None
+
+
+def _member(archive: Mapping[str, Any], key: str) -> np.ndarray:
+    member = archive[key]
+    if not isinstance(member, np.ndarray):  # the bytes of what is no .npy file
+        raise ValueError(f"its member {key!r} is no array")
+    return member
 
 
 def _chosen(archive: Mapping[str, np.ndarray], path: Path, key: str | None) -> dict[str, tuple[str, str | None]]:
@@ -107,7 +124,7 @@ def _chosen(archive: Mapping[str, np.ndarray], path: Path, key: str | None) -> d
     if key is not None:
         if key not in keys:
             raise ValueError(
-                f"expected key= to name an array of {str(path)!r}; received {key!r}; {defects.close_matches(key, keys)}"
+                f"key: expected an array of {str(path)!r}; received {key!r}. {defects.close_matches(key, keys)}"
             )
         return {"all": (key, None)}
     if len(keys) == 1:
@@ -125,16 +142,24 @@ def _chosen(archive: Mapping[str, np.ndarray], path: Path, key: str | None) -> d
         if x in keys and y in keys:
             return {"all": (x, y)}
     raise ValueError(
-        "expected one array, or x and y, or x_train and x_test (with y_train and y_test); "
-        f"received {', '.join(map(repr, keys)) or 'no array'} in {str(path)!r}; name the one to take with key="
+        "source: expected one array, or x and y, or x_train and x_test (with y_train and y_test); "
+        f"received {', '.join(map(repr, keys)) or 'no array'} in {str(path)!r}. Name the one to take with key=."
     )
 
 
 def _array(source: Any, name: str) -> np.ndarray:
+    if np.ma.is_masked(source):
+        raise ValueError(f"source: expected {name} without masked values; received some. Remove or fill them first.")
     try:
-        return np.asarray(source)
-    except (ValueError, TypeError) as error:  # ragged lists
-        raise ValueError(f"expected {name} to be an array of samples of one shape; received {error}") from None
+        array = np.asarray(source)
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged lists
+        raise ValueError(
+            f"source: expected {name} to be an array of samples of one shape; received {type(source).__name__}: "
+            f"{defects.reason(error)}."
+        ) from None
+    if array.ndim == 0:  # anything that NumPy knows nothing about
+        raise ValueError(f"source: expected {SOURCES}; received {type(source).__name__} for {name}.")
+    return array
 
 
 def _opened(name: str, arrays: Mapping[str, tuple[np.ndarray, np.ndarray | None]], where: str) -> Source:
@@ -146,8 +171,8 @@ def _opened(name: str, arrays: Mapping[str, tuple[np.ndarray, np.ndarray | None]
         x = samples[part]
         if x.shape[1:] != first.shape[1:] or x.dtype != first.dtype:
             raise ValueError(
-                f"expected {called[part]} to be like the other parts, {first.dtype} samples of shape "
-                f"{first.shape[1:]}; received {x.dtype} samples of shape {x.shape[1:]}"
+                f"source: expected {called[part]} to be like the other parts, {first.dtype} samples of shape "
+                f"{first.shape[1:]}; received {x.dtype} samples of shape {x.shape[1:]}."
             )
         parts[part] = ArrayPart(x, None if labels is None else _matched(labels, x, called[part]))
     kind = kind_of(first.shape[1:])
@@ -178,7 +203,7 @@ def _matched(labels: np.ndarray, samples: np.ndarray, called: str) -> np.ndarray
         labels = labels[:, 0]
     if labels.shape != samples.shape[:1]:
         raise ValueError(
-            f"expected one label for each of the {len(samples)} samples of {called}; "
-            f"received labels of shape {labels.shape}"
+            f"source: expected one label for each of the {len(samples)} samples of {called}; "
+            f"received labels of shape {labels.shape}."
         )
     return labels

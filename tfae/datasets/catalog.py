@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import fnmatch
 import io
 import os
 import re
@@ -15,8 +16,8 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import tqdm_utils
 
+from tfae.datasets import defects, records, scikit_learn
 from tfae.datasets import originals as original_files
-from tfae.datasets import records, scikit_learn
 from tfae.datasets.source import Source
 
 _NAME = re.compile(r"(?P<name>\w+(/[\w+.-]+)?)(:(?P<version>[\d*]+(\.[\d*]+){0,2}))?")
@@ -49,26 +50,33 @@ def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> tfds.core.Da
     """Return the builder; offline and in milliseconds, whether or not the data set is prepared."""
     # TFDS reads the variable once, when it is imported.
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or None
-    if name in scikit_learn.NAMES:
-        return scikit_learn.ScikitLearn(config=name, data_dir=data_dir)
     matched = _NAME.fullmatch(name)
     if matched is None:
         raise ValueError(
-            f"expected the name of a data set, as name, name/config or name:version, or a file, folder or array; "
-            f"received {name!r}; {_known(name)}"
+            f"source: expected the name of a data set, as name, name/config or name:version, or a file, folder or "
+            f"array; received {name!r}. {_known(name)}"
         )
-    full_name = matched["name"]
+    full_name, version = matched["name"], None
     if matched["version"]:
         numbers = matched["version"].split(".")
-        full_name += ":" + ".".join(numbers + ["*"] * (3 - len(numbers)))
+        version = ".".join(numbers + ["*"] * (3 - len(numbers)))
+    if full_name in scikit_learn.NAMES:
+        only = str(scikit_learn.ScikitLearn.VERSION)
+        if version is not None and not fnmatch.fnmatchcase(only, version):
+            raise ValueError(f"source: expected version {only} of {full_name!r}, the only one; received {name!r}.")
+        return scikit_learn.ScikitLearn(config=full_name, data_dir=data_dir)
+    if version is not None:
+        full_name += f":{version}"
     try:
         return tfds.builder(full_name, data_dir=data_dir, try_gcs=False)
     except tfds.core.DatasetNotFoundError:
         raise ValueError(
-            f"expected the name of a TFDS data set, or an existing file or folder; received {name!r}; {_known(name)}"
+            f"source: expected the name of a data set, or an existing file or folder; received {name!r}. {_known(name)}"
         ) from None
     except (AssertionError, ImportError, RuntimeError, ValueError) as error:
-        raise ValueError(f"expected a data set that TFDS can open; received {name!r}: {error}") from error
+        raise ValueError(
+            f"source: expected a data set that TFDS can open; received {name!r}: {defects.reason(error)}."
+        ) from error
 
 
 def is_known(name: str) -> bool:
@@ -81,8 +89,8 @@ def _known(name: str) -> str:
     names = [*scikit_learn.NAMES, *tfds.list_builders(with_community_datasets=False)]
     close = difflib.get_close_matches(re.split("[/:]", name)[0], names, n=3)
     if close:
-        return f"did you mean {' or '.join(map(repr, close))}?"
-    return f"scikit-learn's are {', '.join(map(repr, scikit_learn.NAMES))}, and tfds.list_builders() has the others"
+        return f"Did you mean {' or '.join(map(repr, close))}?"
+    return f"scikit-learn's are {', '.join(map(repr, scikit_learn.NAMES))}, and tfds.list_builders() has the others."
 
 
 def _prepare(name: str, builder: tfds.core.DatasetBuilder, originals: str | os.PathLike[str] | None) -> None:
@@ -97,8 +105,8 @@ def _prepare(name: str, builder: tfds.core.DatasetBuilder, originals: str | os.P
         staging = tempfile.TemporaryDirectory(dir=root, prefix="incomplete.staging-")
     except OSError as error:
         raise ValueError(
-            f"expected a folder that {name!r} can be prepared in; received {str(root)!r}: {error.strerror}; "
-            "choose another with data_dir="
+            f"data_dir: expected a folder that {name!r} can be prepared in; received {str(root)!r}: {error.strerror}. "
+            "Choose another."
         ) from None
     is_watched = sys.stderr.isatty() or "ipykernel" in sys.modules
     with staging, _quiet() if is_embedded or not is_watched else contextlib.redirect_stdout(sys.stderr):
@@ -117,7 +125,9 @@ def _prepare(name: str, builder: tfds.core.DatasetBuilder, originals: str | os.P
         except Exception as error:
             if Path(builder.data_dir).exists():
                 return  # another process was faster, and its result is as good
-            raise ValueError(f"TFDS could not prepare {name!r}: {error}") from error
+            raise ValueError(
+                f"source: expected a data set that TFDS can prepare; received {name!r}: {defects.reason(error)}."
+            ) from error
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import itertools
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,6 +15,8 @@ import tensorflow as tf
 
 from tfae import preprocessing as scaling
 from tfae.datasets import defects
+from tfae.datasets.arguments import VARYING
+from tfae.datasets.columns import select
 from tfae.datasets.source import Source
 from tfae.datasets.splits import Splits, disjoint, identity, split_indices
 
@@ -52,6 +56,15 @@ class Data:
     seed: int
     arguments: dict[str, Any] | None = field(repr=False)
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """Of dtype, shape and every byte of the raw splits, in hexadecimal: another one tells that the data changed."""
+        digest = hashlib.blake2b(digest_size=16)
+        for samples in self.raw:
+            digest.update(f"{samples.dtype.name}{samples.shape}".encode())
+            digest.update(np.ascontiguousarray(samples).reshape(-1).view(np.uint8).data)
+        return digest.hexdigest()
+
     def describe(self) -> dict[str, Any]:
         """Return what run directories and exported models write down about the data, JSON-able."""
         return {
@@ -64,6 +77,7 @@ class Data:
             "num_samples": {split: len(samples) for split, samples in self.raw._asdict().items()},
             "preprocessing": self.preprocessing.method,
             "seed": self.seed,
+            "digest": self.digest,
             "arguments": self.arguments,
         }
 
@@ -76,10 +90,21 @@ def prepare(
     preprocessing: str,
     splits: tuple[float, float, float],
     value_range: tuple[float, float] | None,
+    only_varying: bool,
     arguments: dict[str, Any] | None,
 ) -> Data:
     """Read, split and scale a source; the arguments are those of ``tfae.datasets.load``."""
     split, labels = _split(source, splits, seed)
+    # Without some columns samples can be alike that were not, and the splits others: so the splits are made anew,
+    # until they are those that the columns give when they are asked for by name.
+    while only_varying and not (varying := _varying(split.train)).all():
+        names = source.feature_names or range(len(varying))
+        source = select(source, [names[index] for index in np.flatnonzero(varying)])
+        split, labels = _split(source, splits, seed)
+    if only_varying:
+        source = source if source.feature_names else select(source, range(*source.shape))
+    if arguments is not None and arguments["columns"] is not None:
+        arguments = arguments | {"columns": list(source.feature_names or ())}
     with tf.device("CPU"):  # a batch at a time goes to the accelerator, whose memory the data may not fit
         tensors = Splits(*map(tf.constant, split))
     raw = Splits(*map(np.asarray, tensors))  # read-only views: the data is in memory once
@@ -127,24 +152,28 @@ def stream(source: Source, preprocessing: scaling.Preprocessing, *, batch_size: 
         Batches ``(x, x)``, float32 ``(batch, *shape)`` in model space.
 
     Raises:
-        ValueError: The samples are not of the shape that the preprocessing was fitted on.
+        ValueError: The samples are not of the shape that the preprocessing was fitted on, or their values can not be
+            of its dtype. Where only a later batch shows it, TensorFlow makes an error of its own of it.
     """
     if tuple(source.shape) != preprocessing.sample_shape:
         raise ValueError(
-            f"expected samples of shape {preprocessing.sample_shape}; received {source.name!r} with samples of shape "
-            f"{tuple(source.shape)}"
+            f"source: expected samples of shape {preprocessing.sample_shape}; received {source.name!r} with samples of "
+            f"shape {tuple(source.shape)}."
         )
 
     def batches() -> Iterator[np.ndarray]:
         for part in source.parts.values():
             for samples, _ in part.batches(batch_size):
-                yield samples
+                yield scaling.cast_exactly(samples, preprocessing.sample_dtype, name="source")
+
+    if source.dtype != preprocessing.sample_dtype:
+        next(batches())  # The first batch shows a wrong unit at once, and outside TensorFlow.
 
     def scaled(samples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         x = preprocessing(samples)
         return x, x
 
-    signature = tf.TensorSpec((None, *source.shape), source.dtype)
+    signature = tf.TensorSpec((None, *source.shape), preprocessing.sample_dtype)
     return tf.data.Dataset.from_generator(batches, output_signature=signature).map(scaled).prefetch(1)
 
 
@@ -176,8 +205,24 @@ def _split(source: Source, fractions: tuple[float, float, float], seed: int) -> 
         raw = _taken(raw, kept)
         labels_of = list(_taken(labels_of, kept)) if len(labels_of) == 3 else []
         if min(map(len, raw)) == 0:
-            raise ValueError("expected splits that differ; received one whose samples are all in another")
+            raise ValueError("source: expected splits that differ; received one whose samples are all in another.")
     return raw, Splits(*labels_of) if len(labels_of) == 3 else None
+
+
+def _varying(samples: np.ndarray) -> np.ndarray:
+    """Bool, one for each column of a table: whether it can be scaled by its spread."""
+    if samples.ndim != 2:
+        raise ValueError(
+            f"columns: expected None for samples of shape {samples.shape[1:]}, which have no columns; "
+            f'received "{VARYING}".'
+        )
+    varying = ~scaling.constant_columns(samples)
+    if not varying.any():
+        raise ValueError(
+            f"source: expected columns that vary; received {samples.shape[1]} columns that are constant in the "
+            f"{len(samples)} training samples."
+        )
+    return varying
 
 
 def _taken(arrays: Sequence[np.ndarray], indices: Sequence[np.ndarray]) -> Splits:

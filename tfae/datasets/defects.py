@@ -11,21 +11,21 @@ import numpy as np
 def refuse_dtype(dtype: np.dtype, *, name: str) -> None:
     """Raise ValueError unless ``dtype`` is bool, an integer, or a float of 16 to 64 bits."""
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
-        raise ValueError(
-            f"expected {name} to hold numbers (bool, integer or float of at most 64 bits); "
-            f"received dtype {dtype}; convert it, for example with .astype('float32')"
-        )
+        expected = f"source: expected {name} to hold numbers (bool, integer or float of at most 64 bits)"
+        if dtype.hasobject:
+            raise ValueError(f"{expected}; received Python objects.")
+        raise ValueError(f"{expected}; received dtype {dtype}. Convert it, for example with .astype('float32').")
 
 
 def refuse_shape(shape: Sequence[int], *, name: str) -> None:
     """Raise ValueError unless ``shape``, that of a whole array, holds samples that each have at least one value."""
     if len(shape) < 2:
         raise ValueError(
-            f"expected {name} to have a sample axis and at least one more; received shape {tuple(shape)}; "
-            "a single column is array.reshape(-1, 1)"
+            f"source: expected {name} to have a sample axis and at least one more; received shape {tuple(shape)}. "
+            "Give a single column as array.reshape(-1, 1)."
         )
     if 0 in shape:
-        raise ValueError(f"expected {name} to hold at least one value; received shape {tuple(shape)}")
+        raise ValueError(f"source: expected {name} to hold at least one value; received shape {tuple(shape)}.")
 
 
 def refuse_non_finite(
@@ -55,16 +55,26 @@ def refuse_non_finite(
     else:
         where = f"sample {first + sample} at {tuple(position)} (counted from 0)"
     raise ValueError(
-        f"expected finite numbers; received {'an empty cell or NaN' if np.isnan(value) else value} "
-        f"in {where}; remove or fill such values first"
+        f"source: expected finite numbers; received {'NaN' if np.isnan(value) else value} in {where}. "
+        "Remove or fill such values first."
     )
+
+
+def refuse_unservable(samples: np.ndarray) -> None:
+    """Raise ValueError for what a served model could not be asked about: integers beyond 63 bits."""
+    if samples.dtype == np.uint64 and samples.size and samples.max() > np.iinfo(np.int64).max:
+        raise ValueError(
+            f"source: expected integers of at most 2**63 - 1; received {samples.max()}. Convert the data to float64."
+        )
 
 
 def refuse_constant(samples: np.ndarray) -> None:
     """Raise ValueError where every value of several samples is the same: there is nothing to learn."""
     value = samples.flat[0]
     if len(samples) > 1 and (samples == value).all():
-        raise ValueError(f"expected data that varies; received {value} as every value of all {len(samples)} samples")
+        raise ValueError(
+            f"source: expected data that varies; received {value} as every value of all {len(samples)} samples."
+        )
 
 
 def refuse_outside(samples: np.ndarray, value_range: tuple[float, float]) -> None:
@@ -72,16 +82,21 @@ def refuse_outside(samples: np.ndarray, value_range: tuple[float, float]) -> Non
     low, high = samples.min(), samples.max()
     if low < value_range[0] or high > value_range[1]:
         raise ValueError(
-            f"expected values within value_range={value_range}; received values from {low} to {high}; "
-            "declare the range that the data can take"
+            f"value_range: expected a range that holds all values, which are from {low} to {high}; "
+            f"received {value_range}."
         )
 
 
 def close_matches(name: str, names: Iterable[str]) -> str:
-    """Return "did you mean …?" with the names close to ``name``, or the first of all names where none is."""
+    """Return "Did you mean …?" with the names close to ``name``, or the first of all names where none is."""
     names = list(names)
     close = difflib.get_close_matches(name, names, n=3)
     if close:
-        return f"did you mean {' or '.join(map(repr, close))}?"
+        return f"Did you mean {' or '.join(map(repr, close))}?"
     shown = ", ".join(map(repr, names[:10]))
-    return f"there is {shown}{', …' if len(names) > 10 else ''}"
+    return f"There is {shown}{f' and {len(names) - 10} more' if len(names) > 10 else ''}."
+
+
+def reason(error: BaseException) -> str:
+    """Return what another library says is wrong, on one line and without a period at its end."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

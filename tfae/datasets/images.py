@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
+from tfae.datasets import defects
 from tfae.datasets.source import Batch, Part, Source
 from tfae.preprocessing import declared_range
 
@@ -94,7 +95,8 @@ def decoded(path: Path) -> np.ndarray:
     except tf.errors.OpError as error:
         reason = error.message.split("\n")[0].split("}} ")[-1].split(" [Op:")[0]
         raise ValueError(
-            f"expected an image that can be decoded; received {str(path)!r}: {reason}; repair or remove the file"
+            f"source: expected an image that can be decoded; received {str(path)!r}: {reason.rstrip('.')}. "
+            "Repair or remove the file."
         ) from None
 
 
@@ -106,12 +108,12 @@ def _listed(folder: Path) -> tuple[list[str], bool]:
     names = [name for name in files if name.lower().endswith(SUFFIXES)]
     if not names:
         found = ", ".join(map(repr, files[:5])) or "no file"
-        raise ValueError(f"expected {', '.join(SUFFIXES)} images in {str(folder)!r}; received {found}")
+        raise ValueError(f"source: expected {', '.join(SUFFIXES)} images in {str(folder)!r}; received {found}.")
     depths = {name.count("/"): name for name in names}
     if len(depths) > 1 or max(depths) > 1:
         raise ValueError(
-            f"expected images in {str(folder)!r} itself, or in one level of sub-folders named by their class; "
-            f"received {' and '.join(map(repr, depths.values()))}"
+            f"source: expected images in {str(folder)!r} itself, or in one level of sub-folders named by their class; "
+            f"received {' and '.join(map(repr, depths.values()))}."
         )
     skipped = [name for name in files if not name.lower().endswith(SUFFIXES)]
     if skipped:
@@ -129,23 +131,26 @@ def _header(path: Path) -> tuple[int, int, int | None]:
         with Image.open(path) as image:
             if image.mode.startswith("I"):
                 raise ValueError(
-                    f"expected 8 bits per channel; received 16 in {str(path)!r}; convert such images, or give them "
-                    "as a uint16 array"
+                    f"source: expected 8 bits per channel; received 16 in {str(path)!r}. Convert such images, or give "
+                    "them as a uint16 array."
                 )
             if image.format == "BMP" and image.mode == "P":  # TensorFlow would take the indices for gray levels
                 raise ValueError(
-                    f"expected RGB or grayscale; received a BMP with a palette in {str(path)!r}; convert such images"
+                    f"source: expected RGB or grayscale; received a BMP with a palette in {str(path)!r}. Convert such "
+                    "images."
                 )
             channels = _CHANNELS.get(image.mode) if image.format in ("PNG", "JPEG") else None
             return image.height, image.width, channels
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"expected an image; received {str(path)!r}: {error}; repair or remove the file") from None
+        raise ValueError(
+            f"source: expected an image; received {str(path)!r}: {defects.reason(error)}. Repair or remove the file."
+        ) from None
 
 
 def _mixed(path: Path, shape: Sequence[int | None], other: Path, other_shape: Sequence[int | None]) -> str:
     return (
-        f"expected images of one size and one number of channels; received {str(path)!r} with {_described(shape)} and "
-        f"{str(other)!r} with {_described(other_shape)}; resize or convert them first"
+        f"source: expected images of one size and one number of channels; received {str(path)!r} with "
+        f"{_described(shape)} and {str(other)!r} with {_described(other_shape)}. Resize or convert them first."
     )
 
 

@@ -98,26 +98,24 @@ def chosen(name: str, info: tfds.core.DatasetInfo, feature: str | None) -> tuple
     supervised = info.supervised_keys or (None, None)
     if feature is not None and feature not in features:
         raise ValueError(
-            f"expected feature= to name a feature of {name!r}; received {feature!r}; "
-            f"{defects.close_matches(feature, features)}"
+            f"feature: expected a feature of {name!r}; received {feature!r}. {defects.close_matches(feature, features)}"
         )
     x = feature or (supervised[0] if isinstance(supervised[0], str) else "image")
     if x not in features:
         raise ValueError(
-            f"expected to know which feature of {name!r} to reconstruct; "
-            f"received {', '.join(map(repr, features))}; choose one with feature="
+            f"feature: expected the feature of {name!r} to reconstruct; received None. "
+            f"Choose one of {', '.join(map(repr, features))}."
         )
     shape = features[x].shape
     if not isinstance(shape, tuple) or None in shape:
         raise ValueError(
-            f"expected samples of one shape; received {shape} for feature {x!r} of {name!r}, where None is a size that "
-            "varies; resize the samples and give them as an array, or choose another with feature="
+            f"source: expected samples of one shape; received {shape} for feature {x!r} of {name!r}, where None is a "
+            "size that varies. Resize the samples and give them as an array, or choose another with feature=."
         )
     defects.refuse_dtype(np.dtype(features[x].np_dtype), name=f"feature {x!r} of {name!r}")
     if not shape:
         raise ValueError(
-            f"expected a feature with at least one axis; received the number {x!r} of {name!r}; "
-            "choose another with feature="
+            f"feature: expected one with at least one axis; received the number {x!r} of {name!r}. Choose another."
         )
     label = supervised[1] if isinstance(supervised[1], str) else "label"
     is_scalar = label in features and features[label].shape == ()

@@ -41,24 +41,30 @@ class Part(abc.ABC):
 
         Yields:
             ``(samples, labels)``: raw samples ``(batch, *shape)`` in their own dtype, and labels ``(batch,)`` or None.
+            Where some labels are missing, they are None in an array of objects.
 
         Raises:
-            ValueError: A sample holds NaN or an infinite value, or there is no sample at all.
+            ValueError: A sample holds NaN or an infinite value or an integer beyond 63 bits, or there is no sample.
         """
         first = 0
         for samples, labels in self.blocks(batch_size):
             defects.refuse_non_finite(
                 samples, first=first, feature_names=self.feature_names, sample_names=self.sample_names
             )
+            defects.refuse_unservable(samples)
             first += len(samples)
             yield samples, labels
         if first == 0:
-            raise ValueError("expected at least one sample; received none; is the file complete?")
+            raise ValueError("source: expected at least one sample; received none. Is the file complete?")
 
     def read(self) -> Batch:
         """Return all samples and all labels (or None), as ``batches`` gives them."""
         samples, labels = zip(*self.batches(READ_SIZE), strict=True)
-        return _joined(samples), None if labels[0] is None else _joined(labels)
+        return _joined(samples), None if labels[0] is None else self.whole_labels(_joined(labels))
+
+    def whole_labels(self, labels: np.ndarray) -> np.ndarray:
+        """Return all labels, which ``batches`` gave bit by bit, in the dtype that only all of them tell."""
+        return labels
 
 
 @dataclass(frozen=True)

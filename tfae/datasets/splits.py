@@ -73,8 +73,8 @@ def split_indices(groups: np.ndarray, fractions: Sequence[float], *, seed: int) 
     distinct, group_of, counts = np.unique(groups, return_inverse=True, return_counts=True)
     if len(distinct) < len(fractions):
         raise ValueError(
-            f"expected at least {len(fractions)} different samples, one for each split; "
-            f"received {len(distinct)} different among {len(groups)}"
+            f"source: expected at least {len(fractions)} different samples, one for each split; "
+            f"received {len(distinct)} different among {len(groups)}."
         )
     # RandomState's stream is frozen for good by NumPy's policy (NEP 19); that of default_rng is not.
     order = np.random.RandomState(seed).permutation(len(distinct))

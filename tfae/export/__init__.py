@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from tfae import provenance
 from tfae.export.inspection import Inspection, inspect_files
-from tfae.export.publication import publish, versions
+from tfae.export.publication import check_writable, publish, versions
 from tfae.export.saved_autoencoder import SavedAutoencoder
 from tfae.export.signatures import Signatures
 from tfae.losses import loss_of
@@ -26,7 +26,7 @@ from tfae.preprocessing import Preprocessing
 if TYPE_CHECKING:
     from tfae.datasets import Data
 
-__all__ = ["Inspection", "SavedAutoencoder", "inspect", "load", "save"]
+__all__ = ["Inspection", "SavedAutoencoder", "check_writable", "inspect", "load", "save"]
 
 #: What a SavedModel of tfae says about itself, and the version of that page's layout.
 DESCRIPTION = Path("assets.extra", "tfae.json")
@@ -46,8 +46,8 @@ def save(
     Args:
         autoencoder: Functional model with sub-models ``encoder`` and ``decoder``, compiled with a tfae loss.
         directory: ``saved_models/<name>``; the versions are its sub-folders.
-        preprocessing: From data space to model space, ``data.preprocessing``; becomes part of the graph. None
-            if the model takes data as it is, in float32.
+        preprocessing: From data space to model space; becomes part of the graph. By default that of ``data``, and
+            without either the model takes data as it is, in float32.
         data: What the model was trained on, or its ``describe()``; name, splits and seed go into the description.
         metrics: What the evaluation found, plain numbers by name, for the description.
 
@@ -59,6 +59,8 @@ def save(
         ValueError: If the model is not compiled with a tfae loss, lacks the sub-models, or does not fit the
             preprocessing, or if the directory can not be written to. Nothing is published then.
     """
+    if preprocessing is None:
+        preprocessing = getattr(data, "preprocessing", None)
     if preprocessing is None:
         preprocessing = Preprocessing("none", sample_shape=autoencoder.input_shape[1:], sample_dtype="float32")
     _check_exportable(autoencoder, preprocessing)
@@ -118,6 +120,10 @@ def find_version(path: str | os.PathLike[str]) -> Path:
     complete = [folder for folder in versions(path).values() if (folder / "saved_model.pb").is_file()]
     if complete:
         return complete[-1]
+    if (path / "model.keras").is_file():
+        raise ValueError(
+            f"path: expected an exported model; received the run directory {path}. Export it first: tfae export {path}."
+        )
     raise ValueError(
         f"path: expected a SavedModel, or a folder with numbered versions of one; received {path}, "
         + ("which holds neither." if path.exists() else "which does not exist.")
@@ -143,6 +149,11 @@ def read_description(version: Path) -> dict[str, Any]:
 
 def _check_exportable(autoencoder: keras.Model, preprocessing: Preprocessing) -> None:
     loss_of(autoencoder)
+    if not isinstance(preprocessing, Preprocessing):
+        raise ValueError(
+            f"preprocessing: expected a fitted tfae.preprocessing.Preprocessing, such as data.preprocessing; received "
+            f"{preprocessing!r}."
+        )
     missing = {"encoder", "decoder"} - {layer.name for layer in autoencoder.layers}
     if missing:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -15,6 +16,17 @@ def versions(directory: Path) -> dict[int, Path]:
         return {}
     folders = (entry for entry in directory.iterdir() if re.fullmatch("[0-9]+", entry.name) and entry.is_dir())
     return dict(sorted((int(folder.name), folder) for folder in folders))
+
+
+def check_writable(directory: Path) -> None:
+    """Raise unless versions can be published in ``directory``; nothing is made yet.
+
+    Raises:
+        ValueError: If it, or the first of its parents that is there, is no folder that can be written to.
+    """
+    existing = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise ValueError(f"directory: expected a folder to write to; received {directory}, and {existing} is none.")
 
 
 def publish(directory: Path, write: Callable[[Path], None]) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -10,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfae.datasets import Source, open_source
+from tfae.preprocessing import cast_exactly
 
 #: Samples that go through a signature at once; more only costs memory.
 BATCH_SIZE = 1024
@@ -37,25 +36,6 @@ class SavedAutoencoder:
         self.sample_shape: tuple[int, ...] = tuple(spec.shape[1:])
         self.sample_dtype: np.dtype = np.dtype(spec.dtype.as_numpy_dtype)
 
-    def open_source(self, source: Any, *, columns: Sequence[str] | None = None, **arguments: Any) -> Source:
-        """Open data for the model: as :func:`tfae.datasets.open_source`, which see for the arguments.
-
-        Of a table in a file, the columns that the model was trained on are taken, by name.
-
-        Raises:
-            ValueError: If there is no such data, or its samples are of another shape than the model's.
-        """
-        names = (self.description["data"] or {}).get("feature_names")
-        if columns is None and names and Path(str(source)).suffix.lower() in (".csv", ".parquet"):
-            columns = names
-        opened = open_source(source, columns=columns, **arguments)
-        if tuple(opened.shape) != self.sample_shape:
-            raise ValueError(
-                f"source: expected samples of shape {self.sample_shape}, what {self.path} was trained on; received "
-                f"{opened.name!r} with samples of shape {tuple(opened.shape)}."
-            )
-        return opened
-
     def reconstruct(self, inputs: npt.ArrayLike) -> np.ndarray:
         """Reconstructions of raw samples.
 
@@ -75,8 +55,16 @@ class SavedAutoencoder:
         return self._call("encode", inputs=self._samples(inputs))["embedding"]
 
     def decode(self, embedding: npt.ArrayLike) -> np.ndarray:
-        """Reconstructions, float32 ``(batch, *sample_shape)``, of codes ``(batch, latent_dim)``."""
-        return self._call("decode", embedding=np.asarray(embedding, "float32"))["reconstruction"]
+        """Reconstructions, float32 ``(batch, *sample_shape)``, of codes ``(batch, latent_dim)``.
+
+        Raises:
+            ValueError: If the codes are not of that shape, or not finite.
+        """
+        code = np.asarray(embedding, "float32")
+        (spec,) = self._model.signatures["decode"].structured_input_signature[1].values()
+        if not spec.shape.is_compatible_with(code.shape):
+            raise ValueError(f"embedding: expected shape (batch, {spec.shape[1]}); received {code.shape}.")
+        return self._call("decode", embedding=code)["reconstruction"]
 
     def score(self, inputs: npt.ArrayLike) -> np.ndarray:
         """Per-sample losses of raw samples, float32 ``(batch,)``; higher is more anomalous.
@@ -102,24 +90,14 @@ class SavedAutoencoder:
         return self._call("explain", inputs=self._samples(inputs))
 
     def _samples(self, inputs: npt.ArrayLike) -> np.ndarray:
-        """``inputs`` in the dtype of the signature, if that changes no value but by rounding."""
+        """``inputs`` in the shape and dtype of the signature."""
         given = np.asarray(inputs)
         if given.shape[1:] != self.sample_shape or given.ndim == 0:
             raise ValueError(
                 f"inputs: expected shape (batch{''.join(f', {side}' for side in self.sample_shape)}); received "
                 f"{given.shape}." + (" Add the batch axis: x[None]." if given.shape == self.sample_shape else "")
             )
-        if given.dtype == self.sample_dtype:
-            return given
-        fits = given.dtype.kind in "biuf" and np.can_cast(given.dtype, self.sample_dtype, "same_kind")
-        if given.dtype.kind in "biu" and self.sample_dtype.kind in "biu" and given.size:
-            fits = bool(np.array_equal(given.astype(self.sample_dtype), given))
-        if not fits:
-            raise ValueError(
-                f"inputs: expected raw samples of dtype {self.sample_dtype}, in data space; received {given.dtype}. "
-                "Preprocessing is part of the model: pass the data as it was before scaling."
-            )
-        return given.astype(self.sample_dtype)
+        return cast_exactly(given, self.sample_dtype)
 
     def _call(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         ((name, array),) = inputs.items()

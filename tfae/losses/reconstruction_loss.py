@@ -283,6 +283,11 @@ def _of_leading_shape(coefficients: tf.Tensor, x: tf.Tensor, name: str) -> tf.Te
     """``coefficients``, once their shape is found to be that of the leading dimensions of ``x``."""
     rank = len(coefficients.shape)
     expected = f"the leading dimensions, y_true.shape[:{rank}]"
+    if rank == 2 and coefficients.shape[1] == 1 != x.shape[1]:
+        raise ValueError(
+            f"{name}: expected shape (batch,) for a weight per sample; received {tuple(coefficients.shape)}. Drop the "
+            "last axis: w[:, 0]."
+        )
     _check_same_shape(coefficients.shape, x.shape[:rank], name, expected)
     if coefficients.shape.is_fully_defined() and x.shape[:rank].is_fully_defined():
         return coefficients

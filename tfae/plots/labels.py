@@ -18,6 +18,8 @@ def checked_labels(labels: npt.ArrayLike | None, num_samples: int) -> np.ndarray
     array = np.asarray(labels)
     if array.shape != (num_samples,):
         raise ValueError(f"labels: expected shape ({num_samples},), one per sample; received {array.shape}.")
+    if array.dtype.kind == "O":  # Texts or numbers with missing ones between them.
+        array = np.array(["missing" if label is None else str(label) for label in array])
     # TFDS gives texts as bytes.
     return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
 
@@ -30,6 +32,12 @@ def are_classes(labels: np.ndarray) -> bool:
     return len(values) <= len(COLORS) and bool((values == np.round(values)).all())
 
 
+def are_names_of_samples(labels: np.ndarray) -> bool:
+    """Whether there are many labels and most samples have one of their own, as names and timestamps are."""
+    counts = np.unique(labels, return_counts=True)[1]
+    return len(counts) > len(COLORS) and 2 * int(np.count_nonzero(counts == 1)) > len(labels)
+
+
 def classes_of(labels: np.ndarray) -> list[tuple[str, np.ndarray, str, str]]:
     """Name, members (bool), colour and marker of the most frequent classes; before them all others as one."""
     names, counts = np.unique(labels, return_counts=True)
@@ -39,6 +47,6 @@ def classes_of(labels: np.ndarray) -> list[tuple[str, np.ndarray, str, str]]:
         for name, color, marker in zip(frequent, COLORS, MARKERS, strict=False)
     ]
     if len(names) > len(frequent):
-        others = ~np.isin(labels, frequent)
-        classes.insert(0, (f"{len(names) - len(frequent)} others", others, _OTHERS, "."))
+        others, number = ~np.isin(labels, frequent), len(names) - len(frequent)
+        classes.insert(0, (f"{number} other{'s' * (number > 1)}", others, _OTHERS, "."))
     return classes

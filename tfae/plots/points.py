@@ -9,10 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.lines import Line2D
+from matplotlib.markers import MarkerStyle
 from sklearn.decomposition import PCA
 
 from tfae.plots.figures import new_axes
-from tfae.plots.labels import COLORS, are_classes, checked_labels, classes_of
+from tfae.plots.labels import COLORS, are_classes, are_names_of_samples, checked_labels, classes_of
 
 
 def embedding(
@@ -25,13 +28,15 @@ def embedding(
     """Scatter the codes that the sub-model "encoder" gives the samples.
 
     Codes of two dimensions are drawn as they are, those of one along a line with a row per class, and those
-    of more as their first two principal components, with the share of the variance that each explains.
+    of more as their first two principal components, with the share of the variance that each explains. Both axes
+    are on one scale unless the codes spread much further along one than along the other.
 
     Args:
         autoencoder: Model with a layer "encoder" that is a model itself.
         dataset: Batches ``(x, x)`` in model space, in the order of ``labels``, such as ``data.test``.
         labels: ``(num_samples,)``, such as ``data.labels.test``. Up to ten classes get a colour each; of more
-            names the ten most frequent do. Fractions, and more than ten numbers, are on a continuous scale.
+            names the ten most frequent do, or none where most samples have a name of their own. Fractions, and
+            more than ten numbers, are on a continuous scale.
         ax: Axes to draw into. A new figure by default.
 
     Returns:
@@ -63,26 +68,44 @@ def embedding(
     x, y, xlabel, ylabel = _plane(code)
     strip = code.shape[1] == 1
     classes: list[tuple[str, np.ndarray, str, str]] = []
-    style: dict[str, Any] = {"linewidths": 0, "rasterized": len(code) > 5000}  # else a PDF holds every point
+    # Smaller and fainter, the more there are: what lies below shows.
+    size, alpha = max(2, 16 * min(1, 500 / len(code)) ** 0.5), max(0.4, min(1, 500 / len(code)) ** 0.25)
+    style: dict[str, Any] = {"linewidths": 0, "alpha": alpha, "rasterized": len(code) > 5000}  # else a PDF holds all
+    # In one shuffled order, the same each time: drawn class by class, the last one would hide the others.
+    order = np.random.default_rng(0).permutation(len(code))
     ax = new_axes((6, 5)) if ax is None else ax
-    if labels is None:
-        ax.scatter(x, y, 16, COLORS[0], **style)
+    if labels is None or (are_classes(labels) and are_names_of_samples(labels)):
+        ax.scatter(x[order], y[order], size, COLORS[0], **style)
     elif are_classes(labels):
         classes = classes_of(labels)
-        for row, (name, members, color, marker) in enumerate(classes):
-            ax.scatter(x[members], y[members] + row * strip, 16, color, marker=marker, label=name, **style)
+        members = np.argmax([members for _, members, _, _ in classes], 0)
+        if strip:
+            y = y + members
+        colors, markers = (np.array(column)[members[order]] for column in list(zip(*classes, strict=True))[2:])
+        scatter = ax.scatter(x[order], y[order], size, colors, **style)
+        shapes = {marker: MarkerStyle(marker) for marker in set(markers)}
+        paths = {marker: shape.get_path().transformed(shape.get_transform()) for marker, shape in shapes.items()}
+        scatter.set_paths([paths[marker] for marker in markers])  # scatter itself takes a single marker
     else:
-        scatter = ax.scatter(x, y, 16, labels.astype("float64"), cmap="viridis", **style)
-        ax.figure.colorbar(scatter, ax=ax, label="label")
+        values = labels.astype("float64")[order]
+        scatter = ax.scatter(x[order], y[order], size, values, cmap="viridis", **style)
+        # Of the colours alone: the points' own bar would be as faint as they are.
+        ax.figure.colorbar(ScalarMappable(scatter.norm, scatter.cmap), ax=ax, label="label")
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.spines[["top", "right"]].set_visible(False)
     if strip:
         ax.set_yticks(range(len(classes)), [name for name, *_ in classes])
         ax.spines["left"].set_visible(bool(classes))
     else:
-        ax.set_aspect("equal", adjustable="datalim")
+        short, long = sorted((np.ptp(x), np.ptp(y)))
+        if long <= 1.5 * short:  # else equal scales would leave much of the page empty
+            ax.set_aspect("equal", adjustable="datalim")
         if classes:
-            ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, markerscale=1.5)
+            key = [
+                Line2D([], [], color=color, marker=marker, linestyle="", markersize=6, markeredgewidth=0, label=name)
+                for name, _, color, marker in classes
+            ]
+            ax.legend(handles=key, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return ax
 
 

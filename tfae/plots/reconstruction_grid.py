@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from tfae.losses import loss_of
-from tfae.plots.figures import BRIGHT, DARK
-
-_ERRORS = "magma_r"  # perceptually uniform; no error is light, which spares ink
-_SMALL = 8  # points, of titles and labels
+from tfae.plots.images import draw_images, image_axes
+from tfae.plots.panels import draw_feature, draw_lines, draw_points, panel_axes
 
 
 def reconstructions(
@@ -28,28 +21,34 @@ def reconstructions(
     *,
     num_samples: int = 8,
     axes: npt.ArrayLike | None = None,
+    feature_names: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Show samples beside their reconstructions, and where the two differ.
 
     Images, of rank 3 with channels last, get a column each: original, reconstruction, and |x − x̂| averaged over
     channels, on one scale for all. Originals and reconstructions are drawn on the scale of the originals: [0, 1] or
     [−1, 1] where the data is within, else what it spans, per channel. Images of 1, 3 or 4 channels are shown as
-    gray, RGB and RGBA, others averaged over channels. Sequences, ``(time, channels)``, and tables get a line plot
-    each, with the difference shaded. Every sample's title is its loss, under ``autoencoder.loss``.
+    gray, RGB and RGBA, others averaged over channels. Sequences, ``(time, channels)``, get a line plot each, with
+    the difference shaded. Rows of a table get a panel each, with a dot for the original and a ring for the
+    reconstruction of every feature; a table of one feature is a single panel over the samples. All is in model
+    space, and every sample's title is its loss, under ``autoencoder.loss``.
 
     Args:
         autoencoder: Model compiled with a loss of :mod:`tfae.losses`.
         dataset: Batches ``(x, x)`` in model space, such as ``data.test``; the first samples are shown.
         num_samples: How many samples to show at most.
-        axes: Axes to draw into, ``(3, num_samples)`` for images and ``num_samples`` in any shape for others;
-            what the data set has no samples for is turned off. A new figure by default.
+        axes: Axes to draw into, ``(3, num_samples)`` for images and ``num_samples`` in any shape for others; a
+            single one is enough for a table of one feature. What is not needed is turned off. A new figure by
+            default, on which more than ten images go on in three rows below.
+        feature_names: Names of the columns of a table, such as ``data.feature_names``; up to twenty are written.
 
     Returns:
-        Array of the Axes in use, ``(3, n)`` for images and ``(n,)`` for others, with n samples shown.
+        Array of the Axes in use, with n samples shown: ``(3, n)`` for images, in whatever rows the figure has them,
+        ``(1,)`` for a table of one feature, and ``(n,)`` for others.
 
     Raises:
         ValueError: If the model's loss is not of :mod:`tfae.losses`, the data set is empty, or there are not
-            as many Axes as there should be.
+            as many Axes or feature names as there should be.
 
     Example:
         >>> from tfae.losses import SquaredError
@@ -67,23 +66,25 @@ def reconstructions(
     output = autoencoder(inputs, training=False)
     losses = loss.per_sample(x, output).numpy()
     reconstruction = loss.reconstruction(output).numpy()
+    names = _checked_names(feature_names, x)
+    columns = len(x)
     if axes is None:
         from matplotlib import pyplot as plt
 
-        return _draw(x, reconstruction, losses, "loss", None, _grid(x, plt.figure))
-    axes = np.asarray(axes, object)
-    if x.ndim == 4:
-        expected: tuple[int, ...] = (3, num_samples)
-        if axes.shape == (3,) and num_samples == 1:  # what subplots(3, 1) returns
-            axes = axes[:, None]
+        used, columns = _new_axes(x, plt.figure, names)
     else:
-        expected = (num_samples,)
-        axes = axes.ravel()
-    if axes.shape != expected:
-        raise ValueError(f"axes: expected shape {expected} for num_samples={num_samples}; received {axes.shape}.")
-    for ax in axes[..., len(x) :].flat:
-        ax.set_axis_off()
-    return _draw(x, reconstruction, losses, "loss", None, axes[..., : len(x)])
+        used = _given_axes(np.asarray(axes, object), x, num_samples)
+    return _draw(
+        x,
+        reconstruction,
+        losses,
+        used,
+        space="model",
+        score_name="loss",
+        value_range=None,
+        columns=columns,
+        feature_names=names,
+    )
 
 
 def reconstruction_figure(
@@ -93,22 +94,28 @@ def reconstruction_figure(
     *,
     value_range: tuple[float, float] | None = None,
     score_name: str = "score",
+    feature_names: Sequence[str] | None = None,
 ) -> Figure:
     """Show given samples, reconstructions and scores, as :func:`reconstructions` does, on a figure without pyplot.
 
+    All is in data space. As the features of a table may be of unlike size there, each is on its own scale, from the
+    lowest to the highest of the originals shown; an arrow stands for a reconstruction more than half that range
+    outside. Where the originals are all the same, differences are relative to their magnitude, if that is not 0.
+
     Args:
-        x: Samples in data space or model space, ``(num_samples, ...)``.
+        x: Samples in data space, ``(num_samples, ...)``.
         reconstruction: Their reconstructions in the same space, of the same shape.
-        scores: ``(num_samples,)``, each in the title of its sample.
+        scores: ``(num_samples,)``, each in the title of its sample, such as their losses (in model space).
         value_range: ``(low, high)``, the values that are black and white in images, such as ``data.value_range`` in
             data space; by default (0, 255) for uint8, else what :func:`reconstructions` takes.
-        score_name: What the titles call it.
+        score_name: What the titles call it, such as "loss, nats".
+        feature_names: Names of the columns of a table, such as ``data.feature_names``; up to twenty are written.
 
     Returns:
         The figure, to be saved with ``savefig``.
 
     Raises:
-        ValueError: If there are no samples, or the shapes differ.
+        ValueError: If there are no samples, the shapes differ, or there are not as many names as features.
 
     Example:
         >>> figure = reconstruction_figure([[1, 2, 3]], [[1, 2, 2]], [1.0])
@@ -121,10 +128,21 @@ def reconstruction_figure(
             "x: expected at least one sample, reconstructions of the same shape and a score for each; received x of "
             f"shape {x.shape}, reconstruction of shape {reconstruction.shape}, scores of shape {scores.shape}."
         )
-    axes = _grid(x, Figure)
+    names = _checked_names(feature_names, x)
+    axes, columns = _new_axes(x, Figure, names)
     if value_range is None and x.dtype == np.uint8:
         value_range = (0, 255)
-    _draw(x, reconstruction, scores, score_name, value_range, axes)
+    _draw(
+        x,
+        reconstruction,
+        scores,
+        axes,
+        space="data",
+        score_name=score_name,
+        value_range=value_range,
+        columns=columns,
+        feature_names=names,
+    )
     return axes.flat[0].figure
 
 
@@ -137,89 +155,62 @@ def _first(dataset: tf.data.Dataset, num_samples: int) -> tuple[tf.Tensor, np.nd
     raise ValueError("dataset: expected at least one sample; received an empty data set.")
 
 
-def _grid(x: np.ndarray, new_figure: Callable[..., Figure]) -> np.ndarray:
-    """Axes for the samples on a new figure: ``(3, n)`` for images, else ``(n,)``."""
-    n = len(x)
+def _given_axes(axes: np.ndarray, x: np.ndarray, num_samples: int) -> np.ndarray:
+    """The Axes in use of those given; the others are turned off."""
     if x.ndim == 4:
-        width = 1.1 * max(1, x.shape[2] / x.shape[1])
-        figure = new_figure(figsize=(width * n + 1.2, 4), layout="constrained")
-        return figure.subplots(3, n, squeeze=False)
-    rows, columns = math.ceil(n / 2), min(n, 2)
-    figure = new_figure(figsize=(4 * columns, 1.6 * rows + 0.4), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax in axes[n:]:
-        ax.remove()
-    return axes[:n]
+        expected: tuple[int, ...] = (3, num_samples)
+        if axes.shape == (3,) and num_samples == 1:  # what subplots(3, 1) returns
+            axes = axes[:, None]
+    else:
+        axes = axes.ravel()
+        expected = (1,) if x.shape[1:] == (1,) and axes.size == 1 else (num_samples,)
+    if axes.shape != expected:
+        raise ValueError(f"axes: expected shape {expected} for num_samples={num_samples}; received {axes.shape}.")
+    used = 1 if x.shape[1:] == (1,) else len(x)
+    for ax in axes[..., used:].flat:
+        ax.set_axis_off()
+    return axes[..., :used]
+
+
+def _new_axes(x: np.ndarray, new_figure: Callable[..., Figure], names: Sequence[str] | None) -> tuple[np.ndarray, int]:
+    """Axes on a new figure, and how many columns of images go side by side."""
+    if x.ndim == 4:
+        return image_axes(len(x), x.shape[1:], new_figure)
+    return panel_axes(len(x), x.shape[1:], new_figure, names), len(x)
+
+
+def _checked_names(feature_names: Sequence[str] | None, x: np.ndarray) -> list[str] | None:
+    if feature_names is None or x.ndim != 2:
+        return None
+    if len(feature_names) != x.shape[1]:
+        raise ValueError(
+            f"feature_names: expected {x.shape[1]}, one per feature; received {len(feature_names)}. "
+            "Pass data.feature_names or None."
+        )
+    return [str(name) for name in feature_names]
 
 
 def _draw(
     x: np.ndarray,
     reconstruction: np.ndarray,
     scores: np.ndarray,
+    axes: np.ndarray,
+    *,
+    space: str,
     score_name: str,
     value_range: tuple[float, float] | None,
-    axes: np.ndarray,
-) -> Any:
+    columns: int,
+    feature_names: Sequence[str] | None,
+) -> np.ndarray:
     titles = [f"{score_name} {score:.4g}" for score in scores]
     x, reconstruction = x.astype("float64"), reconstruction.astype("float64")
     if x.ndim == 4:
-        _draw_images(x, reconstruction, titles, value_range, axes)
+        draw_images(x, reconstruction, titles, axes, space=space, value_range=value_range, columns=columns)
+    elif x.shape[1:] == (1,):
+        title = titles[0] if len(x) == 1 else f"{score_name} {scores.min():.4g} to {scores.max():.4g}"
+        draw_feature(x, reconstruction, title, axes[0], space=space, feature_names=feature_names)
+    elif x.ndim == 2:
+        draw_points(x, reconstruction, titles, axes, space=space, feature_names=feature_names)
     else:
-        _draw_lines(x, reconstruction, titles, axes)
+        draw_lines(x, reconstruction, titles, axes)
     return axes
-
-
-def _draw_images(
-    x: np.ndarray,
-    reconstruction: np.ndarray,
-    titles: list[str],
-    value_range: tuple[float, float] | None,
-    axes: np.ndarray,
-) -> None:
-    error = np.abs(x - reconstruction).mean(-1)
-    if x.shape[-1] not in (1, 3, 4):
-        x, reconstruction = x.mean(-1, keepdims=True), reconstruction.mean(-1, keepdims=True)
-    low, high = value_range or (x.min((0, 1, 2)), x.max((0, 1, 2)))
-    if np.min(low) >= -1 and np.max(high) <= 1:
-        low, high = (0 if np.min(low) >= 0 else -1), 1
-    span = np.where(np.equal(low, high), 1, np.subtract(high, low))
-    scale = Normalize(0, error.max() or 1)
-    for column, title in enumerate(titles):
-        for row, images in enumerate((x, reconstruction)):
-            axes[row, column].imshow(np.clip((images[column] - low) / span, 0, 1), cmap="gray", vmin=0, vmax=1)
-        axes[2, column].imshow(error[column], cmap=_ERRORS, norm=scale)
-        axes[0, column].set_title(title, fontsize=_SMALL)
-    for ax in axes.flat:
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set(color="#999999", linewidth=0.5)
-    for ax, name in zip(axes[:, 0], ("original", "reconstruction", "|x − x̂|"), strict=True):
-        ax.set_ylabel(name, fontsize=_SMALL)
-    # Inset: a colour bar that took its room from a row of Axes would shrink the images.
-    bar = axes[2, -1].inset_axes((1.08, 0, 0.08, 1))
-    axes[2, -1].figure.colorbar(ScalarMappable(scale, _ERRORS), cax=bar).outline.set_linewidth(0.5)
-    bar.tick_params(labelsize=_SMALL)
-
-
-def _draw_lines(x: np.ndarray, reconstruction: np.ndarray, titles: list[str], axes: np.ndarray) -> None:
-    xlabel = {2: "feature", 3: "time step"}.get(x.ndim, "element")
-    if x.ndim == 3:  # channels one below the other, on one scale, as recorders draw them
-        x, reconstruction = (values - np.arange(x.shape[2]) * np.ptp(x) for values in (x, reconstruction))
-    else:
-        x, reconstruction = x.reshape(len(x), -1, 1), reconstruction.reshape(len(x), -1, 1)
-    steps = np.arange(x.shape[1])
-    for ax, original, reconstructed, title in zip(axes, x, reconstruction, titles, strict=True):
-        for pair in zip(original.T, reconstructed.T, strict=True):
-            ax.fill_between(steps, *pair, color=BRIGHT, alpha=0.3, linewidth=0)
-            for values, color in zip(pair, (DARK, BRIGHT), strict=True):
-                ax.plot(steps, values, color=color, linewidth=1, marker="." if len(steps) <= 40 else None)
-        ax.set_title(title, fontsize=_SMALL, loc="left")
-        ax.tick_params(labelsize=_SMALL)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.spines[["top", "right"]].set_visible(False)
-        if x.shape[2] > 1:
-            ax.set_yticks([])
-        spec = ax.get_subplotspec()
-        if spec is None or spec.is_last_row():
-            ax.set_xlabel(xlabel, fontsize=_SMALL)
-    key = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0, "ncols": 2, "fontsize": _SMALL}
-    axes[0].legend(axes[0].lines[:2], ("original", "reconstruction"), frameon=False, **key)

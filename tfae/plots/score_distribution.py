@@ -7,7 +7,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from tfae.plots.figures import DARK, new_axes
-from tfae.plots.labels import COLORS, checked_labels, classes_of
+from tfae.plots.labels import COLORS, are_names_of_samples, checked_labels, classes_of
 
 
 def score_histogram(
@@ -21,7 +21,8 @@ def score_histogram(
 
     Args:
         scores: ``(num_samples,)``, such as :func:`tfae.evaluation.scores` returns.
-        labels: ``(num_samples,)``; one outline for each class, as shares of the class, for up to ten classes.
+        labels: ``(num_samples,)``; one outline for each class, as shares of the class, for up to ten classes. Left
+            out where most samples have a label of their own.
         score_name: What the horizontal axis says; put the unit here.
         ax: Axes to draw into. A new figure by default.
 
@@ -44,6 +45,8 @@ def score_histogram(
             f"{np.count_nonzero(~np.isfinite(scores))} that are not finite."
         )
     labels = checked_labels(labels, len(scores))
+    if labels is not None and are_names_of_samples(labels):
+        labels = None
     ax = new_axes((6, 3.6)) if ax is None else ax
     # The rule of Freedman and Diaconis, bounded: a single outlier would make it ask for millions of bins.
     width = 2 * np.subtract(*np.percentile(scores, [75, 25])) * len(scores) ** (-1 / 3)

@@ -1,0 +1,59 @@
+"""Labels of tables: of the type that they have, and missing where they are."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from tfae.datasets import load, open_source
+
+
+def test_labels_that_are_all_numbers_are_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "labelled.csv"
+    path.write_text("x,y\n" + "".join(f"{i},{i % 3}\n" for i in range(20)))
+    data = load(path, label="y")
+    assert data.labels is not None
+    assert data.labels.train.dtype == np.int64
+    assert (data.labels.train == data.raw.train[:, 0] % 3).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([1, None, 2], [1, None, 2]),
+        ([1.5, None, 2.0], [1.5, None, 2.0]),
+        (["a", None, ""], ["a", None, ""]),
+        ([True, None, False], [True, None, False]),
+    ],
+)
+def test_missing_labels_of_a_parquet_file_are_missing(tmp_path: Path, labels: list, expected: list) -> None:
+    table = pa.table({"x": [1.0, 2.0, 3.0], "y": labels})
+    pa.parquet.write_table(table, tmp_path / "t.parquet")
+    for source in (open_source(tmp_path / "t.parquet", label="y"), open_source(table, label="y")):
+        _, read = source.parts["all"].read()
+        assert read is not None
+        assert pa.array(read).to_pylist() == expected
+        assert pa.array(read).null_count == 1
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["1", "", "2"], [1, None, 2]),
+        (["1.5", "", "2"], [1.5, None, 2.0]),
+        (["a", "", "1"], ["a", None, "1"]),
+        (["1", "2", "3"], [1, 2, 3]),
+    ],
+)
+def test_missing_labels_of_a_csv_file_are_missing(tmp_path: Path, cells: list[str], expected: list) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("x,y\n" + "".join(f"{row},{cell}\n" for row, cell in enumerate(cells)))
+    _, labels = open_source(path, label="y").parts["all"].read()
+    assert labels is not None
+    assert pa.array(labels).to_pylist() == expected
+    assert (labels.dtype == object) == (None in expected)
+    ((_, streamed),) = open_source(path, label="y").parts["all"].batches(10)
+    assert streamed is not None
+    assert pa.array(streamed).to_pylist() == [cell or None for cell in cells]

@@ -1,0 +1,124 @@
+"""Columns of a table: which are taken, by name or by index."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tfae.datasets import defects
+from tfae.datasets.arguments import VARYING
+from tfae.datasets.source import Batch, Part, Source
+
+
+class ColumnsPart(Part):
+    """Some columns of another part."""
+
+    def __init__(self, part: Part, indices: Sequence[int], feature_names: tuple[str, ...]) -> None:
+        self.num_samples = part.num_samples
+        self.feature_names = feature_names
+        self._part = part
+        self._indices = list(indices)
+
+    def blocks(self, size: int) -> Iterator[Batch]:
+        """Yield the columns of the other part's blocks."""
+        for samples, labels in self._part.blocks(size):
+            yield samples[:, self._indices], labels
+
+    def whole_labels(self, labels: np.ndarray) -> np.ndarray:
+        """Convert labels as the other part does."""
+        return self._part.whole_labels(labels)
+
+
+def select(source: Source, columns: Sequence[int | str]) -> Source:
+    """Take columns of a table that is opened.
+
+    Args:
+        source: A table.
+        columns: The names of the columns; or, where they have none, indices as integers or text. Those taken from a
+            table without names are called ``column_<index>``, by which they can be taken too.
+
+    Raises:
+        ValueError: The source is no table, or has no such column.
+    """
+    if source.kind != "table":
+        raise ValueError(
+            f"columns: expected None for samples of shape {source.shape}, which have no columns; "
+            f"received {list(columns)}."
+        )
+    refuse_varying(columns)
+    num_columns = source.shape[0]
+    if source.feature_names is None:
+        names = tuple(f"column_{index}" for index in range(num_columns))
+        indices = [_index(column, num_columns) for column in columns]
+    else:
+        names = source.feature_names
+        for column in columns:
+            refuse_unknown("columns", column, names, source.name)
+        indices = [names.index(str(column)) for column in columns]
+    repeated = [index for index, count in collections.Counter(indices).items() if count > 1]
+    if repeated:
+        raise ValueError(f"columns: expected each column once; received {names[repeated[0]]!r} more than once.")
+    chosen = tuple(names[index] for index in indices)
+    parts: dict[str, Part] = {name: ColumnsPart(part, indices, chosen) for name, part in source.parts.items()}
+    return dataclasses.replace(source, shape=(len(indices),), parts=parts, feature_names=chosen)
+
+
+def chosen(names: Sequence[str], columns: Sequence[int | str] | None, label: str | None, where: str) -> tuple[str, ...]:
+    """Return the names of the columns of a table that are x.
+
+    Args:
+        names: Of all columns of the table.
+        columns: Those that are asked for, or None for all but the label.
+        label: The column that is the label, or None.
+        where: What holds the table, for errors.
+    """
+    repeated = sorted(name for name, count in collections.Counter(names).items() if count > 1)
+    if repeated:
+        raise ValueError(
+            f"source: expected columns with names of their own; received {repeated} more than once in {where}."
+        )
+    if columns is not None:
+        refuse_varying(columns)
+    for argument, asked in (("columns", columns or ()), ("label", () if label is None else (label,))):
+        for name in asked:
+            refuse_unknown(argument, name, names, where)
+    if columns is None and "" in names:
+        raise ValueError(
+            f"source: expected a name for every column; received none for column {list(names).index('')} of {where}, "
+            "which may be the index that pandas writes. Write the file with index=False, or choose with columns=."
+        )
+    if columns is not None and label in columns:
+        raise ValueError(f"label: expected another column than those in columns=; received {label!r} in both.")
+    features = tuple(str(name) for name in (names if columns is None else columns) if name != label)
+    if not features:
+        raise ValueError(f"source: expected at least one column beside the label; received {list(names)} in {where}.")
+    return features
+
+
+def refuse_unknown(argument: str, name: int | str, names: Sequence[str], where: str) -> None:
+    """Raise ValueError unless ``name`` is one of a table's names."""
+    if name not in names:
+        raise ValueError(
+            f"{argument}: expected a column of {where}; received {name!r}. {defects.close_matches(str(name), names)}"
+        )
+
+
+def refuse_varying(columns: Sequence[int | str]) -> None:
+    """Raise ValueError where the columns that vary are asked for before there is a training split."""
+    if list(columns) == [VARYING]:
+        raise ValueError(
+            f'columns: expected names or indices; received "{VARYING}", which only load() can tell, from its training '
+            "split. Give those that it took, data.feature_names."
+        )
+
+
+def _index(column: int | str, num_columns: int) -> int:
+    text = str(column).removeprefix("column_")
+    if not text.isdecimal() or int(text) >= num_columns:
+        raise ValueError(
+            f"columns: expected indices from 0 to {num_columns - 1}, for no column has a name; received {column!r}."
+        )
+    return int(text)

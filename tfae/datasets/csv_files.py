@@ -1,0 +1,139 @@
+"""Tables in .csv files, which say neither what their columns hold nor whether they have a header."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from tfae.datasets import defects
+from tfae.datasets.columns import chosen
+from tfae.datasets.source import Source
+from tfae.datasets.tables import opened
+
+# What programs write into a cell for a number that is missing.
+_MISSING = ("", "na", "n/a", "#n/a", "nan", "null", "none")
+
+
+def from_csv(path: Path, *, columns: Sequence[int | str] | None = None, label: str | None = None) -> Source:
+    """Open a .csv file: with a header, or all numbers without one; every column is float64, for text has no dtype.
+
+    Args:
+        path: Of the file, comma-separated UTF-8.
+        columns: Names of the columns to take; by default all but the label.
+        label: Name of the column that is taken out of x, as labels; it may be text.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            header = next((row for row in csv.reader(file) if row), [])
+    except UnicodeDecodeError:
+        raise _not_utf8(path) from None
+    except csv.Error as error:
+        raise ValueError(
+            f"source: expected a comma-separated table; received {str(path)!r}: {defects.reason(error)}."
+        ) from None
+    if not header:
+        raise ValueError(f"source: expected a table; received {str(path)!r}, which is empty.")
+    if len(header) == 1 and (separator := next((sign for sign in ";\t" if sign in header[0]), None)):
+        raise _not_commas(path, separator, header[0])
+    has_header = _is_header(header, path)
+    names = [cell.strip() for cell in header] if has_header else [f"column_{index}" for index in range(len(header))]
+    features = chosen(names, columns, label, repr(str(path)))
+    stored = dict(zip(names, header if has_header else names, strict=True))
+
+    def record_batches(types: dict[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+        with pyarrow.csv.open_csv(
+            path,
+            read_options=pyarrow.csv.ReadOptions(column_names=None if has_header else names),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types={stored[name]: kind for name, kind in types.items()},
+                include_columns=[stored[name] for name in types],
+                null_values=[""],
+                strings_can_be_null=True,
+            ),
+        ) as reader:
+            for batch in reader:
+                yield batch.rename_columns(list(types))
+
+    def numbers() -> Iterator[pa.RecordBatch]:
+        types = dict.fromkeys(features, pa.float64())
+        text = {} if label is None else {label: pa.string()}
+        try:
+            yield from record_batches(types | text)
+        except pa.ArrowInvalid as error:
+            if "UTF8" in str(error) or "UTF-8" in str(error):
+                raise _not_utf8(path) from None
+            _refuse_text(record_batches(dict.fromkeys(features, pa.string())), path)
+            raise ValueError(
+                f"source: expected a comma-separated table; received {str(path)!r}: {defects.reason(error)}."
+            ) from None
+
+    return opened(path.stem, numbers, repr(str(path)), features, label, np.dtype(np.float64), None)
+
+
+def _not_commas(path: Path, separator: str, text: str) -> ValueError:
+    return ValueError(
+        f"source: expected a comma-separated table; received {str(path)!r} with {separator!r} in {text!r}. Save it "
+        "with commas, and with points in its numbers."
+    )
+
+
+def _not_utf8(path: Path) -> ValueError:
+    return ValueError(
+        f"source: expected a .csv file in UTF-8; received {str(path)!r} in another encoding. Save it as UTF-8."
+    )
+
+
+def _is_header(row: list[str], path: Path) -> bool:
+    """Whether the first row of a file names its columns, and does not hold their first numbers."""
+    if row in ([str(index) for index in range(len(row))], ["", *(str(index) for index in range(len(row) - 1))]):
+        return True  # What pandas writes for a frame without names, without and with its index.
+    missing = [cell for cell in row if cell.strip().lower() in _MISSING]
+    numbers = [cell for cell in row if _is_number(cell) and cell not in missing]
+    if numbers and missing and len(numbers) + len(missing) == len(row):
+        raise ValueError(
+            f"source: expected a header or complete numbers in the first row; received {','.join(row)!r} in "
+            f"{str(path)!r}. Fill in the cells that are empty or hold no number, or write a header above."
+        )
+    return not (numbers and len(numbers) == len(row))
+
+
+def _refuse_text(batches: Iterator[pa.RecordBatch], path: Path) -> None:
+    """Raise ValueError that names every column with text in the first block that has any, and where it is first."""
+    first = 0
+    try:
+        for batch in batches:
+            found: list[tuple[str, int, str]] = []
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                texts = ((row, cell) for row, cell in enumerate(column.to_pylist()) if cell and not _is_number(cell))
+                found += [(name, first + row, cell) for row, cell in itertools.islice(texts, 1)]
+            if found and all(cell.strip().lower() in _MISSING for _, _, cell in found):
+                name, row, cell = found[0]
+                raise ValueError(
+                    f"source: expected finite numbers; received {cell!r} in column {name!r}, row {row} (rows count "
+                    "from 0). Remove or fill such values first."
+                )
+            if found and batch.num_columns == 1 and ";" in found[0][2]:
+                raise _not_commas(path, ";", found[0][2])
+            if found:
+                listed = ", ".join(f"{name!r} ({cell!r} in row {row})" for name, row, cell in found)
+                raise ValueError(
+                    f"source: expected numeric columns; received text in {listed} of {str(path)!r}, rows counted from "
+                    "0. Choose others with columns=, or take one out with label=."
+                )
+            first += batch.num_rows
+    except pa.ArrowInvalid:
+        return  # not the cells but the lines are at fault, and the first reading said how
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -686,4 +686,6 @@ def test_reconstructions_refuse_what_they_can_not_draw() -> None:
 
 def test_missing_labels_are_a_class_of_their_own() -> None:
     ax = plots.score_histogram([1, 2, 3, 4], labels=np.array(["a", None, "a", None]), ax=Figure().subplots())
-    assert {text.get_text() for text in ax.get_legend().get_texts()} == {"a", "missing"}
+    legend = ax.get_legend()
+    assert legend is not None
+    assert {text.get_text() for text in legend.get_texts()} == {"a", "missing"}

@@ -29,13 +29,14 @@ LOSSES = ("mse", "mae", "bce")
 def measure_demo(steps: dict[str, dict[str, float]]) -> None:
     """What ``make demo`` does, in a fresh clone."""
     with tempfile.TemporaryDirectory() as folder:
-        clone, python = Path(folder, "tfae"), Path(folder, "tfae", ".venv", "bin", "python")
+        clone = Path(folder, "clone")
+        python, tfae = (clone / ".venv" / "bin" / name for name in ("python", "tfae"))
         for name, command in (
             ("clone", ["git", "clone", "--quiet", str(ROOT), str(clone)]),
             ("environment", [sys.executable, "-m", "venv", str(clone / ".venv")]),
             ("install", [str(python), "-m", "pip", "install", "--quiet", "--editable", str(clone)]),
-            ("tfae train digits", [str(python), "-m", "tfae", "train", "digits"]),
-            ("tfae train digits, again", [str(python), "-m", "tfae", "train", "digits"]),
+            ("tfae train digits", [str(tfae), "train", "digits"]),
+            ("tfae train digits, again", [str(tfae), "train", "digits"]),
         ):
             environment = {**os.environ, "TFDS_DATA_DIR": str(Path(folder, "data"))}
             start = time.perf_counter()

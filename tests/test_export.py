@@ -83,7 +83,7 @@ def test_masked_steps_are_no_part_of_the_served_score(tmp_path):
     masked = keras.layers.Masking()(inputs)
     encoder = keras.Model(inputs, keras.layers.LSTM(3, return_sequences=True)(masked), name="encoder")
     inputs = keras.Input((4, 3))
-    decoder = keras.Model(inputs, keras.layers.TimeDistributed(keras.layers.Dense(2))(inputs), name="decoder")
+    decoder = keras.Model(inputs, keras.layers.Dense(2)(inputs), name="decoder")
     decoder.supports_masking = True
     inputs = keras.Input((4, 2))
     model = keras.Model(inputs, decoder(encoder(inputs)))

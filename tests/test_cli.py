@@ -345,6 +345,18 @@ def test_a_defect_in_streamed_data_is_one_clear_line_and_leaves_no_file(table_mo
     assert "Traceback" not in result.output
 
 
+def test_an_order_to_stop_leaves_nothing_half_written(trained, tmp_path):
+    _, _, export_dir = trained
+    code = (
+        "import os, signal; from tfae.cli import main; from tfae.export import SavedAutoencoder; "
+        "SavedAutoencoder.score = lambda *_: os.kill(os.getpid(), signal.SIGTERM); "
+        f"main(['score', {str(export_dir)!r}, 'digits', '-o', 'scores.csv'])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=False)
+    assert result.returncode == 143
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_traceback_shows_where_an_error_comes_from():
     result = CliRunner().invoke(main, ["--traceback", "train", "no_such_set"])
     assert isinstance(result.exception, ValueError)

@@ -79,8 +79,8 @@ def train(
 ) -> Run:
     """Train, evaluate, and leave everything in a run directory.
 
-    The training is Keras's own ``fit``, stopped when the validation loss has not improved for ``patience`` epochs; the
-    weights of its best epoch are kept.
+    The training is Keras's own ``fit``, stopped when the validation loss has not improved for ``patience`` epochs, or
+    by Ctrl-C once an epoch is complete; the weights of its best epoch are kept.
 
     Args:
         autoencoder: Model compiled with a loss of :mod:`tfae.losses`.
@@ -102,10 +102,11 @@ def train(
     loss = loss_of(autoencoder)
     check_domain(loss, data)
     directory = Path(run_dir)
+    early_stopping = keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)
     callbacks = [
         keras.callbacks.CSVLogger(directory / "history.csv"),
         keras.callbacks.TerminateOnNaN(),
-        keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True),
+        early_stopping,
     ]
     if tensorboard:
         callbacks += _tensorboard_callbacks(directory / "tensorboard", data)
@@ -113,14 +114,22 @@ def train(
     config = _describe(autoencoder, data, epochs=epochs, patience=patience)
     write_staged(directory / "config.json", _json(config))
     write_staged(directory / "preprocessing.json", _json(data.preprocessing.get_config()))
-    history = autoencoder.fit(
-        data.train,
-        validation_data=data.validation,
-        epochs=epochs,
-        callbacks=callbacks,
-        verbose=verbose,
-        shuffle=False,  # data.train brings its own order.
-    ).history
+    try:
+        autoencoder.fit(
+            data.train,
+            validation_data=data.validation,
+            epochs=epochs,
+            callbacks=callbacks,
+            verbose=verbose,
+            shuffle=False,  # data.train brings its own order.
+        )
+    except KeyboardInterrupt:
+        for callback in callbacks:  # They hold open files, which fit did not come to close.
+            callback.on_train_end()
+        if early_stopping.best_weights is None:
+            raise
+        autoencoder.set_weights(early_stopping.best_weights)
+    history = autoencoder.history.history
     if not np.isfinite(history["loss"]).all() or not np.isfinite(history["val_loss"]).all():
         raise ValueError(
             f"training: the loss stopped being finite in epoch {len(history['loss'])}. Lower the learning rate, clip "

@@ -6,6 +6,8 @@ TensorFlow is imported inside the commands, so that ``tfae --help`` answers at o
 from __future__ import annotations
 
 import re
+import signal
+import sys
 import warnings
 from typing import Any
 
@@ -60,6 +62,8 @@ def main(traceback: bool) -> None:
     folder of images, or a .npy, .npz, .csv or .parquet file.
     """
     warnings.showwarning = _show_warning
+    # Like Ctrl-C, an order to stop unwinds what is under way, so that nothing half-written stays behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -156,6 +156,18 @@ def test_evaluate_takes_columns_by_name_as_well(table, table_model, folder):
     assert (found["num_samples"], found["loss"]) == (60, pytest.approx(expected["loss"], rel=1e-6))
 
 
+def test_columns_in_another_order_are_taken_in_that_of_the_training(table, table_model, folder):
+    scores = []
+    for name, options in {"as-trained": [], "turned": ["--columns", "load,temperature"]}.items():
+        run("score", table_model, table, "-o", folder / f"{name}.csv", *options)
+        with (folder / f"{name}.csv").open() as file:
+            scores.append([row["instance_score"] for row in csv.DictReader(file)])
+    assert scores[0] == scores[1]
+    options = ["--columns", "load", "-o", folder / "one.csv"]
+    result = run("score", table_model, table, *options, code=2)
+    assert "columns: expected those that the model was trained on, temperature, load; received load" in result.stderr
+
+
 def test_columns_that_are_missing_are_named_with_those_of_the_training(table_model, folder):
     (folder / "other.csv").write_text("temperature,weight\n1,2\n")
     result = run("score", table_model, folder / "other.csv", "-o", folder / "other-scores.csv", code=2)
@@ -179,7 +191,7 @@ def test_a_code_that_compresses_nothing_is_warned_of_and_is_not_the_default(fold
     warned = run(
         "train", "wine", *options, "--latent-dim", 13, "--run-dir", folder / "w1", "--export-dir", folder / "w"
     )
-    assert "a code of 13 for samples of 13 elements compresses nothing" in warned.stderr
+    assert "a code of width 13 compresses nothing for samples of that size (13)" in warned.stderr
     default = run("train", "wine", *options, "--run-dir", folder / "w2", "--export-dir", folder / "w")
     assert "latent_dim 6;" in default.stdout
     assert "compresses nothing" not in default.stderr
@@ -302,10 +314,12 @@ def test_tensorboard_logs_hold_reconstructions(folder):
         (["train", "wine", "--model", "convolutional"], "(height, width, channels) or (time, channels)"),
         (["train", "digits", "--splits", 0.5, 0.5, 0.5], "sum to 1"),
         (["train", "digits", "--widths", "32,x"], "expected integers separated by commas"),
+        (["train", "digits", "--learning-rate", "nan"], "expected a finite number; received nan"),
+        (["evaluate", "{model}"], "an exported model, which tfae score takes"),
         (["train", "digits", "--loss", "rmse"], "'rmse' is not one of 'mse', 'mae', 'bce'"),
         (["train", "{run}"], "received"),
         (["train", "digits", "--run-dir", "{run}"], "run_dir: expected a new or empty directory; received {run}"),
-        (["evaluate", "{empty}"], "expected the directory of a finished run; received {empty}"),
+        (["evaluate", "{empty}"], "expected the directory of a finished run; received {empty} (which holds none)."),
         (["inspect", "{empty}"], "numbered versions of one; received {empty}"),
         (["score", "{model}", "wine", "-o", "{empty}/scores.csv"], "expected samples of shape (8, 8, 1)"),
         (

@@ -56,6 +56,7 @@ def test_a_table_is_streamed_in_batches_of_the_size_asked_for(tmp_path: Path) ->
     np.testing.assert_array_equal(np.concatenate(batches), values)
 
 
+@pytest.mark.filterwarnings("ignore:.*has no header")
 def test_numbers_without_a_header_get_names(tmp_path: Path) -> None:
     path = tmp_path / "plain.csv"
     path.write_text("1,2\n3,4\n5,7\n")
@@ -219,12 +220,13 @@ def test_a_real_series_is_read(real_data: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("0,1\n5,6\n7,9\n8,1\n", ("0", "1")),
+        ("0,1,2\n5,6,7\n7,9,8\n8,1,2\n", ("0", "1", "2")),
         ("5,6\n7,9\n8,1\n", ("column_0", "column_1")),
         ("a,6\n7,9\n8,1\n", ("a", "6")),
         ("1e3,-.5\n7,9\n8,1\n", ("column_0", "column_1")),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*has no header")
 def test_a_header_is_told_from_the_first_numbers(tmp_path: Path, text: str, names: tuple[str, ...]) -> None:
     path = tmp_path / "table.csv"
     path.write_text(text)
@@ -245,3 +247,18 @@ def test_a_column_without_a_name_is_taken_only_if_it_is_chosen(tmp_path: Path) -
     with pytest.raises(ValueError, match=r"a name for every column.*column 0.*index=False"):
         open_source(path)
     assert open_source(path, columns=["0", "1"]).parts["all"].read()[0].tolist() == [[5, 6], [7, 9], [8, 1]]
+
+
+@pytest.mark.parametrize("row", ["0", "0,1"])
+def test_a_first_row_that_may_be_a_header_or_a_sample_is_refused(tmp_path: Path, row: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join([row, row, row]))
+    with pytest.raises(ValueError, match=f"received '{row}' as the first row of .*, which may be either"):
+        open_source(path)
+
+
+def test_a_first_row_that_is_taken_as_a_sample_is_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "years.csv"
+    path.write_text("2019,2020\n0.1,0.2\n0.3,0.4\n")
+    with pytest.warns(UserWarning, match="has no header: its first row, '2019,2020', is taken as a sample"):
+        open_source(path)

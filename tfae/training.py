@@ -133,7 +133,8 @@ def train(
     if not np.isfinite(history["loss"]).all() or not np.isfinite(history["val_loss"]).all():
         raise ValueError(
             f"training: the loss stopped being finite in epoch {len(history['loss'])}. Lower the learning rate, clip "
-            "the gradients (clipnorm of the optimizer), or look for extreme values in the data."
+            f"the gradients (clipnorm of the optimizer), or look for extreme values in the data. What there is, is in "
+            f"{directory}."
         )
     write_staged(directory / "model.keras", autoencoder.save)
     measures = evaluate(autoencoder, data.test, data_range=data.preprocessing.value_range)
@@ -159,7 +160,12 @@ def load_run(run_dir: str | os.PathLike[str]) -> Run:
         measures = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))
         autoencoder = keras.models.load_model(directory / "model.keras")
     except (OSError, ValueError) as error:
-        reason = "an exported model, which tfae score takes" if (directory / "saved_model.pb").exists() else error
+        exported = any(directory.glob("saved_model.pb")) or any(directory.glob("*/saved_model.pb"))
+        reason: object = error
+        if exported:
+            reason = "an exported model, which tfae score takes"
+        elif isinstance(error, OSError):
+            reason = "which holds none"
         raise ValueError(
             f"run_dir: expected the directory of a finished run; received {directory} ({reason})."
         ) from error

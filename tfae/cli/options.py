@@ -106,8 +106,14 @@ def open_for_model(
     names = (data or {}).get("feature_names") or []
     # The columns of an array that were chosen by index are called column_<index>.
     named = Path(source).suffix.lower() in (".csv", ".parquet") or all(name.startswith("column_") for name in names)
-    if keywords["columns"] is None and named:
-        keywords["columns"] = names or None
+    chosen = keywords["columns"]
+    if names and chosen not in (None, ["varying"]) and sorted(chosen) != sorted(names):
+        raise ValueError(
+            f"columns: expected those that the model was trained on, {', '.join(names)}; received {', '.join(chosen)}. "
+            "Leave --columns out."
+        )
+    if names and (named or chosen):
+        keywords["columns"] = names  # In the order of the training, whatever that of the file or the option.
     try:
         opened = open_source(source, **keywords)
     except ValueError as error:

@@ -103,6 +103,8 @@ def train(
     **load: Any,
 ) -> None:
     """Train on SOURCE, evaluate, draw pictures, export, and score with what was exported."""
+    if not math.isfinite(learning_rate):
+        raise click.BadParameter(f"expected a finite number; received {learning_rate}.", param_hint="--learning-rate")
     import_tensorflow()
     import keras
     import numpy as np
@@ -121,9 +123,10 @@ def train(
     num_elements = math.prod(data.shape)
     latent_dim = latent_dim or max(1, min(16, num_elements // 2))
     if latent_dim >= num_elements and not code_l1 and not input_noise:
+        remedy = "a smaller --latent-dim" if num_elements > 1 else "more columns, or --input-noise"
         click.echo(
-            f"Warning: a code of {latent_dim} for samples of {num_elements} elements compresses nothing; the model can "
-            "learn to copy. Choose a smaller --latent-dim.",
+            f"Warning: a code of width {latent_dim} compresses nothing for samples of that size ({num_elements}); the "
+            f"model can learn to copy. Choose {remedy}.",
             err=True,
         )
     build = functools.partial(models.dense if architecture == "dense" else models.convolutional, data.shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -91,7 +92,13 @@ def _not_utf8(path: Path) -> ValueError:
 
 def _is_header(row: list[str], path: Path) -> bool:
     """Whether the first row of a file names its columns, and does not hold their first numbers."""
-    if row in ([str(index) for index in range(len(row))], ["", *(str(index) for index in range(len(row) - 1))]):
+    counted = row == [str(index) for index in range(len(row))]
+    if counted and len(row) < 3:
+        raise ValueError(
+            f"source: expected a header of names, or numbers only; received {','.join(row)!r} as the first row of "
+            f"{str(path)!r}, which may be either. Write names above."
+        )
+    if counted or row == ["", *(str(index) for index in range(len(row) - 1))]:
         return True  # What pandas writes for a frame without names, without and with its index.
     missing = [cell for cell in row if cell.strip().lower() in _MISSING]
     numbers = [cell for cell in row if _is_number(cell) and cell not in missing]
@@ -100,7 +107,14 @@ def _is_header(row: list[str], path: Path) -> bool:
             f"source: expected a header or complete numbers in the first row; received {','.join(row)!r} in "
             f"{str(path)!r}. Fill in the cells that are empty or hold no number, or write a header above."
         )
-    return not (numbers and len(numbers) == len(row))
+    if not numbers or len(numbers) < len(row):
+        return True
+    warnings.warn(
+        f"{str(path)!r} has no header: its first row, {','.join(row)!r}, is taken as a sample, and the columns are "
+        "called column_0, column_1, …",
+        stacklevel=2,
+    )
+    return False
 
 
 def _refuse_text(batches: Iterator[pa.RecordBatch], path: Path) -> None:

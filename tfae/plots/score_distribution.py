@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from tfae.plots.figures import DARK, new_axes
 from tfae.plots.labels import COLORS, are_names_of_samples, checked_labels, classes_of
@@ -54,6 +55,7 @@ def score_histogram(
     bins = np.histogram_bin_edges(scores, num_bins).tolist()
     if labels is None:
         ax.hist(scores, bins, color=COLORS[0])
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     else:
         for name, members, color, _ in classes_of(labels):
             share = np.full(members.sum(), 1 / members.sum())

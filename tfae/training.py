@@ -59,7 +59,7 @@ class Run:
         if arguments is None:
             raise ValueError(f"run_dir: expected a run on a file or a named data set; {self.directory} had arrays.")
         data = load(**arguments)
-        if data.describe()["digest"] != self.config["data"]["digest"]:
+        if data.digest != self.config["data"]["digest"]:
             raise ValueError(
                 f"run_dir: expected the data that {self.directory} was trained on; {arguments['source']!r} has changed "
                 "since. Name it as another source to measure the model on what it holds now."

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from tfae.cli.options import open_for_model, source_options
+from tfae.cli.options import open_for_model, run_dir_argument, source_options
 from tfae.cli.tensorflow import import_tensorflow
 
 
 @click.command()
-@click.argument("run_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@run_dir_argument
 @click.argument("source", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @source_options

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import click
 
+from tfae.cli.options import export_dir_option, run_dir_argument
 from tfae.cli.tensorflow import import_tensorflow
 
 
 @click.command()
-@click.argument("run_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "--export-dir", type=click.Path(path_type=Path), help="Directory of the versions.  [default: saved_models/NAME]"
-)
+@run_dir_argument
+@export_dir_option
 def export(run_dir: Path, *, export_dir: Path | None) -> None:
     """Export the model of RUN_DIR as a SavedModel, under the next free version number."""
     import_tensorflow()

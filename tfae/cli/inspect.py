@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
+from tfae.cli.options import saved_model_argument
 from tfae.cli.tensorflow import import_tensorflow
 
 
 @click.command()
-@click.argument("saved_model", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@saved_model_argument
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def inspect(saved_model: Path, *, as_json: bool) -> None:
     """Say what is in SAVED_MODEL, a version or a folder of versions, without running anything of it."""

@@ -66,6 +66,24 @@ _SPLITTING = (
 )
 
 
+saved_model_argument = click.argument("saved_model", type=click.Path(exists=True, file_okay=False, path_type=Path))
+run_dir_argument = click.argument("run_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
+export_dir_option = click.option(
+    "--export-dir", type=click.Path(path_type=Path), help="Directory of the versions.  [default: saved_models/NAME]"
+)
+
+
+def output_option(what: str) -> Callable:
+    """The file that a command writes, which is ``what``."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Path(dir_okay=False, path_type=Path),
+        required=True,
+        help=f"{what}; replaced if it exists.",
+    )
+
+
 def source_options(command: Callable) -> Callable:
     """Options that say how SOURCE is read: the arguments of `datasets.open_source`."""
     for option in reversed(_SOURCE):

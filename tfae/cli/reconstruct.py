@@ -7,22 +7,16 @@ from typing import Any
 
 import click
 
-from tfae.cli.options import open_for_model, source_options
+from tfae.cli.options import open_for_model, output_option, saved_model_argument, source_options
 from tfae.cli.tensorflow import import_tensorflow
 
 _FORMATS = (".png", ".pdf", ".svg")
 
 
 @click.command()
-@click.argument("saved_model", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@saved_model_argument
 @click.argument("source")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    required=True,
-    help="Picture to write, .png, .pdf or .svg; replaced if it exists.",
-)
+@output_option("Picture to write, .png, .pdf or .svg")
 @click.option("--num-samples", type=click.IntRange(1, 64), default=8, show_default=True, help="Samples to show.")
 @source_options
 def reconstruct(saved_model: Path, source: str, *, output: Path, num_samples: int, **options: Any) -> None:

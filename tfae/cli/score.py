@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tfae.cli.options import open_for_model, source_options
+from tfae.cli.options import open_for_model, output_option, saved_model_argument, source_options
 from tfae.cli.tensorflow import import_tensorflow
 
 #: Samples read, scored and written at a time.
@@ -15,15 +15,9 @@ CHUNK = 8192
 
 
 @click.command()
-@click.argument("saved_model", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@saved_model_argument
 @click.argument("source")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    required=True,
-    help="File to write, .csv or .parquet; replaced if it exists.",
-)
+@output_option("File to write, .csv or .parquet")
 @source_options
 def score(saved_model: Path, source: str, *, output: Path, **options: Any) -> None:
     """Score every sample of SOURCE with SAVED_MODEL; the higher, the more anomalous.

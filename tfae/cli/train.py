@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfae.cli.options import Integers, arguments, load_options
+from tfae.cli.options import Integers, arguments, export_dir_option, load_options
 from tfae.cli.tensorflow import import_tensorflow
 
 if TYPE_CHECKING:
@@ -79,9 +79,7 @@ if TYPE_CHECKING:
 @click.option(
     "--run-dir", type=click.Path(path_type=Path), help="New directory for the run.  [default: runs/NAME-TIME]"
 )
-@click.option(
-    "--export-dir", type=click.Path(path_type=Path), help="Directory of the versions.  [default: saved_models/NAME]"
-)
+@export_dir_option
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard logs, with reconstructions.")
 @load_options
 def train(

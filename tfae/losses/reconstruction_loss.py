@@ -99,26 +99,31 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         mask = mask_of(output) if mask is None else mask
         x, output = self._tensors(x, output)
         if mask is None:
-            return self._elementwise(x, output)
+            return self._differentiable(x, output)
         mask = _spread(ops.convert_to_tensor(mask, "bool"), x, "mask")
         # Blank both sides first: NaN · 0 is NaN, in the value as in the gradient.
         zero = ops.zeros((), x.dtype)
-        values = self._elementwise(ops.where(mask, x, zero), ops.where(mask, output, zero))
+        values = self._differentiable(ops.where(mask, x, zero), ops.where(mask, output, zero))
         return ops.where(mask, values, zero)
 
-    def _elementwise(self, x: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
+    def _differentiable(self, x: tf.Tensor, output: tf.Tensor, axes: tuple[int, ...] = ()) -> tf.Tensor:
+        """The elementwise loss, summed over ``axes``, with the derivative by hand.
+
+        One step for loss and sum spares an array for the gradient of the sum.
+        """
 
         @ops.custom_gradient
-        def elementwise(x: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        def differentiable(x: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, Callable]:
             value, derivative = self._value_and_derivative(x, output)
 
             def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                upstream = ops.expand_dims(upstream, axes) if axes else upstream
                 by_x, by_output = derivative()
                 return upstream * by_x, upstream * by_output
 
-            return value, gradient
+            return ops.sum(value, axis=axes) if axes else value, gradient
 
-        return elementwise(x, output)
+        return differentiable(x, output)
 
     def per_sample(self, x: Any, output: Any, *, mask: Any = None, weight: Any = None) -> tf.Tensor:
         """Loss of each sample: the sum, or the mean, of its elements' losses.
@@ -148,34 +153,22 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         x, output = self._tensors(x, output)
         axes = tuple(range(1, len(x.shape)))
         if mask is None and weight is None:
-            total = self._sum(x, output, axes)
+            total = self._differentiable(x, output, axes)
         else:
             values = self.elementwise(x, output, mask=mask)
             if weight is not None:
                 values = values * _spread(ops.convert_to_tensor(weight, values.dtype), x, "sample_weight")
             total = ops.sum(values, axis=axes)
+        return self._reduced(total, x, mask)
+
+    def _reduced(self, total: tf.Tensor, x: tf.Tensor, mask: Any = None) -> tf.Tensor:
+        """The sums over the elements of each sample of ``x`` as ``sample_reduction`` wants them."""
         if self.sample_reduction == "sum":
             return total
-        kept = ops.ones_like(x)
-        if mask is not None:
-            kept = kept * _spread(ops.convert_to_tensor(mask, x.dtype), x, "mask")
-        return ops.divide_no_nan(total, ops.sum(kept, axis=axes))
-
-    def _sum(self, x: tf.Tensor, output: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
-        """``sum(elementwise(x, output))``, without an array for the gradient of the sum."""
-
-        @ops.custom_gradient
-        def summed(x: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-            value, derivative = self._value_and_derivative(x, output)
-
-            def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                upstream = ops.expand_dims(upstream, axes)
-                by_x, by_output = derivative()
-                return upstream * by_x, upstream * by_output
-
-            return ops.sum(value, axis=axes), gradient
-
-        return summed(x, output)
+        if mask is None:
+            return ops.divide_no_nan(total, tf.cast(tf.reduce_prod(tf.shape(x)[1:]), x.dtype))
+        kept = ops.ones_like(x) * _spread(ops.convert_to_tensor(mask, x.dtype), x, "mask")
+        return ops.divide_no_nan(total, ops.sum(kept, axis=tuple(range(1, len(x.shape)))))
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         """Loss of each sample, ``(batch,)``; what Keras asks a loss for."""
@@ -221,14 +214,10 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         Zero, except for cross-entropy, whose floor is the entropy of ``x``.
         """
         x = ops.convert_to_tensor(x, self._compute_dtype)
-        return self._reduce_elements(self._elementwise_floor(x))
+        return self._reduced(ops.sum(self._elementwise_floor(x), axis=tuple(range(1, len(x.shape)))), x)
 
     def _elementwise_floor(self, x: tf.Tensor) -> tf.Tensor:
         return ops.zeros_like(x)
-
-    def _reduce_elements(self, values: tf.Tensor) -> tf.Tensor:
-        reduce = ops.sum if self.sample_reduction == "sum" else ops.mean
-        return reduce(values, axis=tuple(range(1, len(values.shape))))
 
     def best_constant(self, x: Any) -> tf.Tensor:
         """The one reconstruction that, given to all samples, has the least loss on ``x``.

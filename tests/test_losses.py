@@ -39,6 +39,20 @@ def oracle(kind, x, output):
             return x * np.logaddexp(0, -output) + (1 - x) * np.logaddexp(0, output)
 
 
+def slope(kind, x, output):
+    """Derivative of the elementwise loss by the output, by hand, in float64."""
+    x, output = np.asarray(x, "float64"), np.asarray(output, "float64")
+    match kind:
+        case "squared":
+            return 2 * (output - x)
+        case "absolute":
+            return np.sign(output - x)
+        case "probabilities":
+            return (1 - x) / (1 - output) - x / output
+        case "logits":
+            return 1 / (1 + np.exp(-output)) - x
+
+
 def samples(shape, kind, dtype="float32", seed=0):
     rng = np.random.default_rng(seed)
     x = rng.random(shape)
@@ -128,6 +142,93 @@ def test_a_sum_over_a_large_image_neither_overflows_nor_loses_digits(kind, dtype
     expected = oracle(kind, x, output).sum()
     assert expected > np.finfo("float16").max  # or the test would prove nothing
     np.testing.assert_allclose(loss(x, output), expected, rtol=1e-6)
+
+
+@each_loss
+@pytest.mark.parametrize("shape", [(2, 512, 512, 3), (3, 1023), (3, 7, 4), (3, 1)])
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
+def test_sums_keep_their_digits_whatever_the_number_of_elements(kind, shape, jit_compile):
+    # XLA adds in order unless it is kept from it, and is off by 2e-6 at 512×512×3.
+    x, output = samples(shape, kind)
+    expected = oracle(kind, x, output).reshape(shape[0], -1).sum(axis=1)
+    per_sample = tf.function(LOSSES[kind]().per_sample, jit_compile=jit_compile)
+    np.testing.assert_allclose(per_sample(x, output), expected, rtol=1e-6)
+
+
+@each_loss
+@pytest.mark.parametrize("spec", [[None, 4, 6], [None, None, None]])
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
+def test_unknown_dimensions_change_neither_value_nor_gradient(kind, spec, jit_compile):
+    x, output = samples((5, 4, 6), kind)
+    loss = LOSSES[kind](sample_reduction="mean")
+    spec = tf.TensorSpec(spec)
+
+    @tf.function(jit_compile=jit_compile, input_signature=[spec, spec])
+    def value_and_gradient(x, output):
+        with tf.GradientTape() as tape:
+            tape.watch(output)
+            value = tf.reduce_sum(loss.per_sample(x, output))
+        return value, tape.gradient(value, output)
+
+    value, by_output = value_and_gradient(x, output)
+    np.testing.assert_allclose(value, oracle(kind, x, output).mean(axis=(1, 2)).sum(), rtol=2e-6)
+    np.testing.assert_allclose(by_output, slope(kind, x, output) / 24, rtol=1e-5, atol=1e-7)
+
+
+@each_loss
+@pytest.mark.parametrize("shape", [(0, 4, 3), (3, 0)])
+def test_batches_and_samples_without_elements_have_loss_zero(kind, shape):
+    np.testing.assert_array_equal(LOSSES[kind]().per_sample(*samples(shape, kind)), np.zeros(shape[0]))
+
+
+@each_loss
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
+def test_narrow_outputs_are_widened_and_get_a_gradient_in_their_own_dtype(kind, dtype, jit_compile):
+    x, output = samples((2, 64, 64, 3), kind)
+    narrow = tf.cast(output, dtype)
+    output = tf.cast(narrow, "float64").numpy()
+    loss = LOSSES[kind]()
+
+    @tf.function(jit_compile=jit_compile)
+    def value_and_gradient(x, output):
+        with tf.GradientTape() as tape:
+            tape.watch(output)
+            value = tf.reduce_sum(loss.per_sample(x, output))
+        return value, tape.gradient(value, output)
+
+    value, by_output = value_and_gradient(x, narrow)
+    assert (value.dtype, by_output.dtype) == ("float32", dtype)
+    np.testing.assert_allclose(value, oracle(kind, x, output).sum(), rtol=2e-6)
+    # Rounded once, from float32.
+    rounding = {"float16": 2**-11, "bfloat16": 2**-8}[dtype]
+    np.testing.assert_allclose(tf.cast(by_output, "float64"), slope(kind, x, output), rtol=1.1 * rounding, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
+def test_probabilities_are_right_up_to_where_they_are_clipped(dtype, jit_compile):
+    # From the least normal number to the last one before 1.
+    tiny, last = np.finfo(dtype).tiny, 1 - np.finfo(dtype).epsneg
+    x, p = np.meshgrid([0.0, 0.3, 1.0], [tiny, 2 * tiny, 2**-20, 0.5, last], indexing="ij")
+    x, p = x.reshape(-1, 1).astype(dtype), p.reshape(-1, 1).astype(dtype)
+    loss = BinaryCrossentropy(dtype=dtype)
+
+    @tf.function(jit_compile=jit_compile)
+    def value_and_gradients(x, p):
+        with tf.GradientTape() as tape:
+            tape.watch((x, p))
+            value = loss.per_sample(x, p)
+        return value, *tape.gradient(value, (x, p))
+
+    value, by_x, by_p = value_and_gradients(tf.constant(x), tf.constant(p))
+    wide = np.longdouble(p)
+    rtol = 1e-5 if dtype == "float32" else 1e-12
+    np.testing.assert_allclose(by_p, (1 - x) / (1 - wide) - x / wide, rtol=rtol)
+    np.testing.assert_allclose(by_x, np.log1p(-wide) - np.log(wide), rtol=rtol, atol=rtol)
+    # 1 − p drops what p has below the distance of the numbers near 1: an absolute tolerance.
+    expected = -(x * np.log(wide) + (1 - x) * np.log1p(-wide))
+    np.testing.assert_allclose(value, expected[:, 0], rtol=rtol, atol=np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("x", [0.0, 0.3, 1.0])

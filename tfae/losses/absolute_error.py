@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfae.losses.reconstruction_loss import Derivative, ReconstructionLoss
+from tfae.losses.total import Total
 
 
 @final
@@ -32,12 +33,12 @@ class AbsoluteError(ReconstructionLoss):
         1.5
     """
 
-    def _value_and_derivative(self, x: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, Derivative]:
-        def derivative() -> tuple[tf.Tensor, tf.Tensor]:
-            by_output = ops.sign(output - x)
+    def _value_and_derivative(self, x: tf.Tensor, output: tf.Tensor, total: Total) -> tuple[tf.Tensor, Derivative]:
+        def derivative(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            by_output = upstream * ops.sign(output - x)
             return -by_output, by_output
 
-        return ops.abs(output - x), derivative
+        return total(ops.abs(output - x)), derivative
 
     def best_constant(self, x: Any) -> tf.Tensor:
         """The median over the samples; see :meth:`ReconstructionLoss.best_constant`."""

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfae.losses.reconstruction_loss import Derivative, ReconstructionLoss
+from tfae.losses.total import Total, sum_per_sample
 
 
 @final
@@ -58,27 +59,36 @@ class BinaryCrossentropy(ReconstructionLoss):
         self.from_logits = from_logits
         self.output_activation = "linear" if from_logits else "sigmoid"
 
-    def _value_and_derivative(self, x: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, Derivative]:
-        return self._on_logits(x, output) if self.from_logits else self._on_probabilities(x, output)
+    def _value_and_derivative(self, x: tf.Tensor, output: tf.Tensor, total: Total) -> tuple[tf.Tensor, Derivative]:
+        return self._on_logits(x, output, total) if self.from_logits else self._on_probabilities(x, output, total)
 
-    def _on_logits(self, x: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, Derivative]:
+    def _on_logits(self, x: tf.Tensor, logits: tf.Tensor, total: Total) -> tuple[tf.Tensor, Derivative]:
         # Of the stable forms this one keeps its digits for confident logits, where softplus(z) − z·x cancels.
         # Automatic differentiation gets it wrong at z = 0; the derivative below does not.
-        value = ops.relu(logits) - logits * x + ops.log1p(ops.exp(-ops.abs(logits)))
-        return value, lambda: (-logits, ops.sigmoid(logits) - x)
+        value = ops.relu(logits) - logits * x
+        with tf.control_dependencies([value]):  # By then there is one array less.
+            value += ops.log1p(ops.exp(-ops.abs(logits)))
+        return total(value), lambda upstream: (-upstream * logits, upstream * (ops.sigmoid(logits) - x))
 
-    def _on_probabilities(self, x: tf.Tensor, p: tf.Tensor) -> tuple[tf.Tensor, Derivative]:
+    def _on_probabilities(self, x: tf.Tensor, p: tf.Tensor, total: Total) -> tuple[tf.Tensor, Derivative]:
         tiny = np.finfo(self._compute_dtype).tiny
-        p, q = ops.maximum(p, tiny), ops.maximum(1 - p, tiny)
-        log_p, log_q = ops.log(p), ops.log(q)
+        q = ops.maximum(1 - p, tiny)
 
-        def derivative() -> tuple[tf.Tensor, tf.Tensor]:
-            return log_q - log_p, (1 - x) / q - x / p
+        def derivative(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            by_output = (1 - x) / q
+            with tf.control_dependencies([by_output]):
+                clipped = ops.maximum(p, tiny)
+            return upstream * (ops.log(q) - ops.log(clipped)), upstream * (by_output - x / clipped)
 
-        return -(x * log_p + (1 - x) * log_q), derivative
+        # One array after the other, and but one of them kept for the derivative: an operation overwrites an operand
+        # that nothing else needs. The order is for graphs, which would start on all of them at once.
+        value = total(tf.math.xlogy(x, ops.maximum(p, tiny)))
+        with tf.control_dependencies([value]):
+            value += total(tf.math.xlogy(1 - x, q))
+        return -value, derivative
 
-    def _elementwise_floor(self, x: tf.Tensor) -> tf.Tensor:
-        value, _ = self._on_probabilities(x, x)
+    def _floor(self, x: tf.Tensor) -> tf.Tensor:
+        value, _ = self._on_probabilities(x, x, sum_per_sample)
         return value
 
     def reconstruction(self, output: Any) -> tf.Tensor:

@@ -11,10 +11,13 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from tfae.losses.total import Total, each_element, sum_per_sample
+
 #: How far rounding may take a sample beyond the edge of a loss's domain, in model space.
 DOMAIN_TOLERANCE = 1e-5
 
-Derivative = Callable[[], tuple[tf.Tensor, tf.Tensor]]
+#: From the gradient by a loss to those by ``x`` and by ``output``.
+Derivative = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
 def mask_of(output: Any) -> tf.Tensor | None:
@@ -75,8 +78,8 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         self._reduce = _Reduction(name="reduce", reduction=reduction, dtype=self._compute_dtype)
 
     @abc.abstractmethod
-    def _value_and_derivative(self, x: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, Derivative]:
-        """The elementwise loss, and a function that returns its derivatives by ``x`` and by ``output``.
+    def _value_and_derivative(self, x: tf.Tensor, output: tf.Tensor, total: Total) -> tuple[tf.Tensor, Derivative]:
+        """The ``total`` of the elementwise loss, and a function that returns its derivatives by ``x`` and ``output``.
 
         The derivative is written by hand because it is exact where automatic differentiation of a clipped or
         piecewise form is not, and because it needs a third of the passes over memory.
@@ -99,29 +102,29 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         mask = mask_of(output) if mask is None else mask
         x, output = self._tensors(x, output)
         if mask is None:
-            return self._differentiable(x, output)
+            return self._differentiable(x, output, each_element)
         mask = _spread(ops.convert_to_tensor(mask, "bool"), x, "mask")
         # Blank both sides first: NaN · 0 is NaN, in the value as in the gradient.
         zero = ops.zeros((), x.dtype)
-        values = self._differentiable(ops.where(mask, x, zero), ops.where(mask, output, zero))
+        values = self._differentiable(ops.where(mask, x, zero), ops.where(mask, output, zero), each_element)
         return ops.where(mask, values, zero)
 
-    def _differentiable(self, x: tf.Tensor, output: tf.Tensor, axes: tuple[int, ...] = ()) -> tf.Tensor:
-        """The elementwise loss, summed over ``axes``, with the derivative by hand.
+    def _differentiable(self, x: tf.Tensor, output: tf.Tensor, total: Total) -> tf.Tensor:
+        """The ``total`` of the elementwise loss, with the derivative by hand.
 
         One step for loss and sum spares an array for the gradient of the sum.
         """
 
         @ops.custom_gradient
         def differentiable(x: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-            value, derivative = self._value_and_derivative(x, output)
+            value, derivative = self._value_and_derivative(x, output, total)
 
             def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                upstream = ops.expand_dims(upstream, axes) if axes else upstream
-                by_x, by_output = derivative()
-                return upstream * by_x, upstream * by_output
+                # Or a graph might start on the derivative while the terms of the loss still take memory.
+                with tf.control_dependencies([upstream]):
+                    return derivative(_with_rank(upstream, len(x.shape)))
 
-            return ops.sum(value, axis=axes) if axes else value, gradient
+            return value, gradient
 
         return differentiable(x, output)
 
@@ -151,24 +154,23 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         """
         mask = mask_of(output) if mask is None else mask
         x, output = self._tensors(x, output)
-        axes = tuple(range(1, len(x.shape)))
         if mask is None and weight is None:
-            total = self._differentiable(x, output, axes)
+            sums = self._differentiable(x, output, sum_per_sample)
         else:
             values = self.elementwise(x, output, mask=mask)
             if weight is not None:
                 values = values * _spread(ops.convert_to_tensor(weight, values.dtype), x, "sample_weight")
-            total = ops.sum(values, axis=axes)
-        return self._reduced(total, x, mask)
+            sums = sum_per_sample(values)
+        return self._reduced(sums, x, mask)
 
-    def _reduced(self, total: tf.Tensor, x: tf.Tensor, mask: Any = None) -> tf.Tensor:
-        """The sums over the elements of each sample of ``x`` as ``sample_reduction`` wants them."""
+    def _reduced(self, sums: tf.Tensor, x: tf.Tensor, mask: Any = None) -> tf.Tensor:
+        """``sums`` over the elements of each sample of ``x``, as ``sample_reduction`` wants them."""
         if self.sample_reduction == "sum":
-            return total
+            return sums
         if mask is None:
-            return ops.divide_no_nan(total, tf.cast(tf.reduce_prod(tf.shape(x)[1:]), x.dtype))
+            return ops.divide_no_nan(sums, tf.cast(tf.reduce_prod(tf.shape(x)[1:]), x.dtype))
         kept = ops.ones_like(x) * _spread(ops.convert_to_tensor(mask, x.dtype), x, "mask")
-        return ops.divide_no_nan(total, ops.sum(kept, axis=tuple(range(1, len(x.shape)))))
+        return ops.divide_no_nan(sums, sum_per_sample(kept))
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         """Loss of each sample, ``(batch,)``; what Keras asks a loss for."""
@@ -214,10 +216,10 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         Zero, except for cross-entropy, whose floor is the entropy of ``x``.
         """
         x = ops.convert_to_tensor(x, self._compute_dtype)
-        return self._reduced(ops.sum(self._elementwise_floor(x), axis=tuple(range(1, len(x.shape)))), x)
+        return self._reduced(self._floor(x), x)
 
-    def _elementwise_floor(self, x: tf.Tensor) -> tf.Tensor:
-        return ops.zeros_like(x)
+    def _floor(self, x: tf.Tensor) -> tf.Tensor:
+        return ops.zeros(ops.shape(x)[:1], x.dtype)
 
     def best_constant(self, x: Any) -> tf.Tensor:
         """The one reconstruction that, given to all samples, has the least loss on ``x``.
@@ -286,4 +288,9 @@ def _of_leading_shape(coefficients: tf.Tensor, x: tf.Tensor, name: str) -> tf.Te
 def _spread(coefficients: tf.Tensor, x: tf.Tensor, name: str) -> tf.Tensor:
     """``coefficients`` of the leading dimensions of ``x``, with axes of length 1 for the dimensions that follow."""
     coefficients = _of_leading_shape(coefficients, x, name)
-    return ops.expand_dims(coefficients, tuple(range(len(coefficients.shape), len(x.shape))))
+    return _with_rank(coefficients, len(x.shape))
+
+
+def _with_rank(tensor: tf.Tensor, rank: int) -> tf.Tensor:
+    """``tensor`` with axes of length 1 appended, up to that rank."""
+    return ops.expand_dims(tensor, tuple(range(len(tensor.shape), rank)))

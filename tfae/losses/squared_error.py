@@ -6,9 +6,9 @@ from typing import final
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 from tfae.losses.reconstruction_loss import Derivative, ReconstructionLoss
+from tfae.losses.total import Total
 
 
 @final
@@ -32,9 +32,9 @@ class SquaredError(ReconstructionLoss):
         2.25
     """
 
-    def _value_and_derivative(self, x: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, Derivative]:
-        def derivative() -> tuple[tf.Tensor, tf.Tensor]:
-            by_output = 2 * (output - x)
+    def _value_and_derivative(self, x: tf.Tensor, output: tf.Tensor, total: Total) -> tuple[tf.Tensor, Derivative]:
+        def derivative(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            by_output = 2 * upstream * (output - x)
             return -by_output, by_output
 
-        return ops.square(output - x), derivative
+        return total(tf.math.squared_difference(output, x)), derivative

@@ -17,10 +17,11 @@ ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "__main__": {"cli"},
     "losses": set(),
-    "preprocessing": set(),
+    "spread": set(),
+    "preprocessing": {"spread"},
     "staging": set(),
     "models": set(),
-    "datasets": {"preprocessing"},
+    "datasets": {"preprocessing", "spread"},
     "plots": {"losses"},
     "score_file": {"staging"},
     "provenance": {"losses"},
@@ -29,7 +30,18 @@ ALLOWED = {
     "export": {"datasets", "losses", "preprocessing", "provenance"},
     "report": {"datasets", "evaluation", "losses", "plots", "staging"},
     "training": {"datasets", "evaluation", "losses", "preprocessing", "provenance", "report", "staging"},
-    "cli": {"datasets", "evaluation", "export", "losses", "models", "plots", "score_file", "staging", "training"},
+    "cli": {
+        "datasets",
+        "evaluation",
+        "export",
+        "losses",
+        "models",
+        "plots",
+        "score_file",
+        "spread",
+        "staging",
+        "training",
+    },
 }
 
 
@@ -127,6 +139,7 @@ def test_the_wheel_names_licence_command_and_extras(distributions):
     assert "licenses/LICENSE" in contents
     assert "tfae = tfae.cli:main" in archive.read(contents["entry_points.txt"]).decode()
     assert {line for line in metadata.splitlines() if line.startswith("Provides-Extra")} == {
+        "Provides-Extra: bench",
         "Provides-Extra: notebook",
         "Provides-Extra: tensorboard",
         "Provides-Extra: test",

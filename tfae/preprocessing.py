@@ -16,6 +16,8 @@ import numpy.typing as npt
 import tensorflow as tf
 from keras import ops
 
+from tfae.spread import Samples, bounds, moments
+
 #: What the methods do, for error messages and the command line.
 METHODS = {
     "unit": "to [0, 1]",
@@ -119,7 +121,7 @@ class Preprocessing(keras.layers.Layer):
 
 def fit(
     method: str,
-    samples: np.ndarray,
+    samples: Samples,
     *,
     kind: str,
     value_range: tuple[float, float] | None = None,
@@ -132,7 +134,7 @@ def fit(
             subtracts the mean and divides by the standard deviation, ``"none"`` only casts to float32.
             The ranges of tables are per column, those of images, sequences and others of the whole data;
             ``"standard"`` is per column of a table and per channel (last axis) of everything else.
-        samples: Raw training samples, ``(num_samples, ...)``, numeric.
+        samples: Raw training samples, ``(num_samples, ...)``, numeric; in memory, or on disk and read in blocks.
         kind: ``"image"``, ``"sequence"``, ``"table"`` or ``"other"``.
         value_range: Smallest and largest value that the data can take, in data space, where that is known;
             the default for uint8 images is (0, 255), for booleans (0, 1), else what the samples span.
@@ -159,18 +161,23 @@ def fit(
     make = functools.partial(Preprocessing, method, sample_shape=samples.shape[1:], sample_dtype=samples.dtype.name)
     if method == "none":
         return make(value_range=value_range)
-    if method == "standard":
-        axis: int | tuple[int, ...] | None = tuple(range(samples.ndim - 1))
-        offset, scale = samples.mean(axis, dtype="float64"), samples.std(axis, dtype="float64")
-    else:
-        axis = 0 if kind == "table" else None
-        low, high = value_range or (samples.min(axis), samples.max(axis))
-        low, high = np.asarray(low, "float64"), np.asarray(high, "float64")
-        offset, scale = (low, high - low) if method == "unit" else ((low + high) / 2, (high - low) / 2)
     if method == "standard" or value_range is None:
-        # The deviation of a constant column may be a rounding error instead of 0.
-        constant = (samples.min(axis) == samples.max(axis)) | (scale < np.finfo("float32").tiny)
-        _refuse_constant(constant, len(samples), kind, feature_names)
+        axis = tuple(range(len(samples.shape) - 2)) if method == "standard" else () if kind == "table" else None
+        low, high = bounds(samples)
+        low, high = low.min(axis), high.max(axis)
+    else:
+        low, high = np.asarray(value_range)
+    constant = np.asarray(low == high)
+    low, high = np.asarray(low, "float64"), np.asarray(high, "float64")
+    match method:
+        case "standard":
+            offset, scale = moments(samples)
+        case "unit":
+            offset, scale = low, high - low
+        case _:
+            offset, scale = (low + high) / 2, (high - low) / 2
+    # The deviation of a constant column may be a rounding error instead of 0.
+    _refuse_constant(constant | (scale < np.finfo("float32").tiny), len(samples), kind, feature_names)
     return make(offset=offset, scale=scale, value_range={"unit": (0, 1), "symmetric": (-1, 1)}.get(method))
 
 
@@ -212,7 +219,7 @@ def cast_exactly(values: np.ndarray, dtype: npt.DTypeLike, *, name: str = "input
     return cast
 
 
-def constant_columns(table: np.ndarray) -> np.ndarray:
+def constant_columns(table: Samples) -> np.ndarray:
     """Whether columns have no spread that they could be divided by, be it the range or the deviation.
 
     Args:
@@ -226,7 +233,8 @@ def constant_columns(table: np.ndarray) -> np.ndarray:
         array([False,  True])
     """
     # The deviation, which is at most half the range, of a constant column may be a rounding error instead of 0.
-    return (table.min(0) == table.max(0)) | (table.std(0, dtype="float64") < np.finfo("float32").tiny)
+    low, high = bounds(table)
+    return (low == high) | (moments(table)[1] < np.finfo("float32").tiny)
 
 
 def default_method(kind: str, dtype: npt.DTypeLike) -> str:

@@ -12,14 +12,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfae.datasets import arrays, catalog, csv_files, images, tables
+from tfae.datasets import arrays, catalog, csv_files, images, npy_files, tables
 from tfae.datasets.arguments import SOURCES, VARYING, absolute, column_list, refuse_unfit, refuse_unnamed
 from tfae.datasets.columns import select
-from tfae.datasets.data import Data, prepare, stream
+from tfae.datasets.data import Data, stream
+from tfae.datasets.preparation import prepare
 from tfae.datasets.source import Part, Source
 from tfae.datasets.splits import Splits
+from tfae.datasets.stored import StoredSamples
 
-__all__ = ["Data", "Part", "Source", "Splits", "load", "open_source", "stream"]
+__all__ = ["Data", "Part", "Source", "Splits", "StoredSamples", "load", "open_source", "stream"]
 
 _FILE_SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
 
@@ -38,6 +40,7 @@ def load(
     feature: str | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     originals: str | os.PathLike[str] | None = None,
+    in_memory: bool | None = None,
 ) -> Data:
     """Load a data set, split it by the seed, and scale it for training.
 
@@ -46,6 +49,12 @@ def load(
     ``splits``. No split holds a sample that is, byte for byte, in another: repeated samples stay together, and training
     and validation lose those that are in the data set's own test split. What is drawn depends on the data and the seed
     only, on every machine.
+
+    Data that does not fit into memory is streamed: the samples of a .npy file from where they are, and those of all
+    else from a temporary file without a name, in the folder $TMPDIR or /var/tmp. Splits, scaling and digest are the
+    same as in memory; the order of training is another one. In memory, it is any permutation of all samples. Streamed,
+    chunks of 1 MB come in any order, and the samples of 128 MB of them are mixed at a time, while the next 128 MB are
+    read; each sample is in each epoch once. Both depend on the seed and the epoch only.
 
     Args:
         source: One of
@@ -70,6 +79,8 @@ def load(
         feature: Of a TFDS data set, the feature to reconstruct; by default its supervised input, else "image".
         data_dir: Where TFDS keeps prepared data sets; by default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
         originals: Folder with the files that TFDS would download, to prepare a data set without a network.
+        in_memory: Whether to hold the raw samples in memory, or to stream them. By default they are held if they take
+            at most a quarter of the memory that is available, and data from memory stays there.
 
     Returns:
         The ``Data``: pipelines of ``(x, x)``, the raw samples, the labels apart, and the fitted preprocessing.
@@ -86,8 +97,18 @@ def load(
         >>> [x.shape for x, _ in data.train.as_numpy_iterator()]
         [(32, 3), (32, 3), (16, 3)]
     """
-    refuse_unfit(seed=seed, batch_size=batch_size, splits=splits, value_range=value_range, preprocessing=preprocessing)
+    refuse_unfit(
+        seed=seed,
+        batch_size=batch_size,
+        splits=splits,
+        value_range=value_range,
+        preprocessing=preprocessing,
+        in_memory=in_memory,
+    )
     source = _located(source)
+    is_named = isinstance(source, str | Path)
+    if not is_named and in_memory is False:
+        raise ValueError("in_memory: expected None or True for data that is in memory already; received False.")
     asked = column_list(columns)
     is_varying = asked == [VARYING]
     opening: dict[str, Any] = {
@@ -104,9 +125,10 @@ def load(
         "preprocessing": preprocessing,
         "splits": tuple(map(float, splits)),
         "value_range": None if value_range is None else tuple(map(float, value_range)),
+        "in_memory": in_memory if is_named else True,
     }
     arguments = None
-    if isinstance(source, str | Path):
+    if is_named:
         arguments = {"source": str(source), **opening, **preparing, "columns": asked}
         arguments |= {name: list(value) for name, value in arguments.items() if isinstance(value, tuple)}
     opened = open_source(source, **opening)
@@ -181,9 +203,9 @@ def open_source(
         case ".parquet":
             return tables.from_parquet(source, columns=columns, label=label)
         case ".npy":
-            opened = arrays.from_npy(source)
+            opened = npy_files.from_npy(source)
         case ".npz":
-            opened = arrays.from_npz(source, key=key)
+            opened = npy_files.from_npz(source, key=key)
         case _:
             opened = images.from_folder(source)
     return opened if columns is None else select(opened, columns)

@@ -19,7 +19,9 @@ SOURCES = (
 VARYING = "varying"
 
 
-def refuse_unfit(*, seed: Any, batch_size: Any, splits: Any, value_range: Any, preprocessing: Any) -> None:
+def refuse_unfit(
+    *, seed: Any, batch_size: Any, splits: Any, value_range: Any, preprocessing: Any, in_memory: Any
+) -> None:
     """Raise ValueError that names the first of these arguments of ``load`` that is not what it should be."""
     if not _is_integer(seed) or not 0 <= seed < 2**32:
         raise ValueError(f"seed: expected an integer in [0, 2**32); received {seed!r}.")
@@ -37,6 +39,8 @@ def refuse_unfit(*, seed: Any, batch_size: Any, splits: Any, value_range: Any, p
             raise ValueError(f"value_range: expected (low, high) with low < high; received {value_range!r}.")
     if not isinstance(preprocessing, str):
         raise ValueError(f"preprocessing: expected the name of a method; received {preprocessing!r}.")
+    if in_memory is not None and not isinstance(in_memory, bool):
+        raise ValueError(f"in_memory: expected None, True or False; received {in_memory!r}.")
 
 
 def refuse_unnamed(**names: Any) -> None:

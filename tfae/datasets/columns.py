@@ -18,6 +18,7 @@ class ColumnsPart(Part):
 
     def __init__(self, part: Part, indices: Sequence[int], feature_names: tuple[str, ...]) -> None:
         self.num_samples = part.num_samples
+        self.max_samples = part.max_samples
         self.feature_names = feature_names
         self._part = part
         self._indices = list(indices)

@@ -74,7 +74,8 @@ def from_csv(path: Path, *, columns: Sequence[int | str] | None = None, label: s
                 f"source: expected a comma-separated table; received {str(path)!r}: {defects.reason(error)}."
             ) from None
 
-    return opened(path.stem, numbers, repr(str(path)), features, label, np.dtype(np.float64), None)
+    max_rows = path.stat().st_size // (2 * len(features)) + 1  # A number is at least a digit and what ends it.
+    return opened(path.stem, numbers, repr(str(path)), features, label, np.dtype(np.float64), None, max_rows)
 
 
 def _not_commas(path: Path, separator: str, text: str) -> ValueError:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from tfae.spread import Samples, blocks
+
 
 def refuse_dtype(dtype: np.dtype, *, name: str) -> None:
     """Raise ValueError unless ``dtype`` is bool, an integer, or a float of 16 to 64 bits."""
@@ -68,18 +70,18 @@ def refuse_unservable(samples: np.ndarray) -> None:
         )
 
 
-def refuse_constant(samples: np.ndarray) -> None:
+def refuse_constant(samples: Samples) -> None:
     """Raise ValueError where every value of several samples is the same: there is nothing to learn."""
-    value = samples.flat[0]
-    if len(samples) > 1 and (samples == value).all():
+    value = samples[:1].flat[0]
+    if len(samples) > 1 and all((block == value).all() for block in blocks(samples)):
         raise ValueError(
             f"source: expected data that varies; received {value} as every value of all {len(samples)} samples."
         )
 
 
-def refuse_outside(samples: np.ndarray, value_range: tuple[float, float]) -> None:
-    """Raise ValueError where a value lies outside the range that was declared for the data."""
-    low, high = samples.min(), samples.max()
+def refuse_outside(bounds: np.ndarray, value_range: tuple[float, float]) -> None:
+    """Raise ValueError where the least and greatest values lie outside the range that was declared for the data."""
+    low, high = bounds.min(), bounds.max()
     if low < value_range[0] or high > value_range[1]:
         raise ValueError(
             f"value_range: expected a range that holds all values, which are from {low} to {high}; "

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import abc
+import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from tfae.datasets import defects
+from tfae.datasets.row_file import written
+from tfae.datasets.stored import StoredSamples
 
-# Samples per block when a whole part is read. Large enough that Python costs little, and small beside the data.
+# Samples per block when a whole part is read, and bytes at most. Large enough that Python costs little.
 READ_SIZE = 4096
+_READ_BYTES = 2**23
 
 Batch = tuple[np.ndarray, np.ndarray | None]
 
@@ -21,11 +26,13 @@ class Part(abc.ABC):
 
     Attributes:
         num_samples: How many samples there are, or None where only reading tells.
+        max_samples: How many there can be at most, where only reading tells.
         sample_names: The file of each sample for a folder of images, else None.
         feature_names: The names of a table's columns, used to name the one with a defect, else None.
     """
 
     num_samples: int | None = None
+    max_samples: int | None = None
     sample_names: tuple[str, ...] | None = None
     feature_names: tuple[str, ...] | None = None
 
@@ -44,7 +51,8 @@ class Part(abc.ABC):
             Where some labels are missing, they are None in an array of objects.
 
         Raises:
-            ValueError: A sample holds NaN or an infinite value or an integer beyond 63 bits, or there is no sample.
+            ValueError: A sample holds NaN or an infinite value or an integer beyond 63 bits, or there is no sample, or
+                another number than was announced.
         """
         first = 0
         for samples, labels in self.blocks(batch_size):
@@ -53,14 +61,58 @@ class Part(abc.ABC):
             )
             defects.refuse_unservable(samples)
             first += len(samples)
+            if self.num_samples is not None and first > self.num_samples:
+                break
             yield samples, labels
         if first == 0:
             raise ValueError("source: expected at least one sample; received none. Is the file complete?")
+        if self.num_samples not in (None, first):
+            received = "more" if first > (self.num_samples or 0) else str(first)
+            raise ValueError(
+                f"source: expected {self.num_samples} samples, as many as are announced; received {received}. Is the "
+                "file complete?"
+            )
 
-    def read(self) -> Batch:
-        """Return all samples and all labels (or None), as ``batches`` gives them."""
-        samples, labels = zip(*self.batches(READ_SIZE), strict=True)
-        return _joined(samples), None if labels[0] is None else self.whole_labels(_joined(labels))
+    def read(self, size: int = READ_SIZE) -> Batch:
+        """Return all samples and all labels (or None), as ``batches`` of this size give them."""
+        if self.num_samples is None:
+            samples, labels = zip(*self.batches(size), strict=True)
+            return _joined(samples), None if labels[0] is None else self.whole_labels(_joined(labels))
+        whole: np.ndarray | None = None
+        label_blocks: list[np.ndarray] = []
+        start = 0
+        for block, block_labels in self.batches(size):
+            if whole is None:
+                whole = np.empty((self.num_samples, *block.shape[1:]), block.dtype)  # Joining would take it twice.
+            whole[start : start + len(block)] = block
+            start += len(block)
+            if block_labels is not None:
+                label_blocks.append(block_labels)
+        assert whole is not None
+        return whole, self.whole_labels(_joined(label_blocks)) if label_blocks else None
+
+    def store(self, size: int = READ_SIZE) -> tuple[StoredSamples, np.ndarray | None]:
+        """Write all samples to a temporary file, as ``batches`` of this size give them; return them and the labels.
+
+        Raises:
+            ValueError: Like those of ``batches``, or there is no space for the file.
+        """
+        label_blocks: list[np.ndarray] = []
+        batches = self.batches(size)
+        first, first_labels = next(batches)
+        num_samples = 0
+
+        def blocks() -> Iterator[np.ndarray]:
+            nonlocal num_samples
+            for samples, labels in itertools.chain([(first, first_labels)], batches):
+                if labels is not None:
+                    label_blocks.append(labels)
+                num_samples += len(samples)
+                yield samples
+
+        file = written(blocks(), first[0].nbytes, num_rows=self.num_samples)
+        labels = self.whole_labels(_joined(label_blocks)) if label_blocks else None
+        return StoredSamples(file, first.shape[1:], first.dtype, np.arange(num_samples)), labels
 
     def whole_labels(self, labels: np.ndarray) -> np.ndarray:
         """Return all labels, which ``batches`` gave bit by bit, in the dtype that only all of them tell."""
@@ -88,6 +140,21 @@ class Source:
     parts: Mapping[str, Part]
     feature_names: tuple[str, ...] | None = None
     value_range: tuple[float, float] | None = None
+
+    @property
+    def read_size(self) -> int:
+        """How many samples to read at once."""
+        return max(1, min(READ_SIZE, _READ_BYTES // self._sample_bytes))
+
+    @property
+    def max_bytes(self) -> int | None:
+        """How many bytes all raw samples take at most, or None where only reading tells."""
+        numbers = [part.num_samples or part.max_samples for part in self.parts.values()]
+        return None if None in numbers else sum(map(int, filter(None, numbers))) * self._sample_bytes
+
+    @property
+    def _sample_bytes(self) -> int:
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 def kind_of(shape: tuple[int, ...]) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfae.spread import Samples, blocks
+
 
 class Splits(NamedTuple):
-    """One array for each split.
+    """One array, or what is indexed like one, for each split.
 
     Attributes:
         train: What the preprocessing and the model are fitted on.
@@ -18,16 +20,16 @@ class Splits(NamedTuple):
         test: What nothing but the final evaluation looks at.
     """
 
-    train: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
+    train: Any
+    validation: Any
+    test: Any
 
 
-def identity(samples: np.ndarray) -> np.ndarray:
+def identity(samples: Samples) -> np.ndarray:
     """Number the distinct samples in the order in which they appear.
 
     Args:
-        samples: ``(n, *shape)``, any dtype.
+        samples: ``(n, *shape)``, any dtype, in memory or on disk.
 
     Returns:
         int64 ``(n,)``: equal for samples with the same bytes, and different for all others.
@@ -36,17 +38,7 @@ def identity(samples: np.ndarray) -> np.ndarray:
         >>> identity(np.array([[1, 2], [3, 4], [1, 2]]))
         array([0, 1, 0])
     """
-    # A digest of 16 bytes stands for the sample, so that a table of any width needs the same memory.
-    # Two of 10⁹ different samples share one with a probability of 10⁻²¹.
-    numbers: dict[bytes, int] = {}
-    return np.fromiter(
-        (
-            numbers.setdefault(hashlib.blake2b(sample.tobytes(), digest_size=16).digest(), len(numbers))
-            for sample in samples.reshape(len(samples), -1)
-        ),
-        dtype=np.int64,
-        count=len(samples),
-    )
+    return _numbered(_digests(samples))
 
 
 def split_indices(groups: np.ndarray, fractions: Sequence[float], *, seed: int) -> tuple[np.ndarray, ...]:
@@ -109,10 +101,36 @@ def disjoint(splits: Splits) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         >>> [indices.tolist() for indices in disjoint(Splits(train, validation, test))]
         [[0, 3], [0], [0, 1, 2]]
     """
-    groups = np.split(identity(np.concatenate(splits)), np.cumsum([len(samples) for samples in splits])[:-1])
-    train, validation, test = groups
+    groups = _numbered(np.concatenate([_digests(samples) for samples in splits]))
+    train, validation, test = np.split(groups, np.cumsum([len(samples) for samples in splits])[:-1])
     return (
         np.flatnonzero(~np.isin(train, np.concatenate([validation, test]))),
         np.flatnonzero(~np.isin(validation, test)),
         np.arange(len(test)),
     )
+
+
+def _digests(samples: Samples) -> np.ndarray:
+    """Return uint64 ``(n, 2)``, which stand for the samples, so that those of any size need the same memory."""
+    # Two of 10⁹ different samples share these 16 bytes with a probability of 10⁻²¹.
+    digests = np.empty((len(samples), 2), np.uint64)
+    start = 0
+    for block in blocks(samples):
+        rows = np.ascontiguousarray(block).reshape(len(block), -1).view(np.uint8)
+        joined = b"".join([hashlib.blake2b(row.data, digest_size=16).digest() for row in rows])
+        digests[start : start + len(block)] = np.frombuffer(joined, np.uint64).reshape(-1, 2)
+        start += len(block)
+    return digests
+
+
+def _numbered(digests: np.ndarray) -> np.ndarray:
+    """Number the distinct rows of ``(n, 2)`` in the order in which they appear: int64 ``(n,)``."""
+    order = np.lexsort(digests.T)  # Stable: the first of equal rows comes first.
+    is_new = np.ones(len(digests), bool)
+    is_new[1:] = (np.diff(digests[order], axis=0) != 0).any(axis=1)
+    firsts = order[is_new]
+    number = np.empty(len(firsts), np.int64)
+    number[np.argsort(firsts)] = np.arange(len(firsts))
+    numbers = np.empty(len(digests), np.int64)
+    numbers[order] = number[np.cumsum(is_new) - 1]
+    return numbers

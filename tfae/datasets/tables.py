@@ -29,6 +29,7 @@ class TablePart(Part):
         label: The column that is the label, or None.
         dtype: That all columns of x are converted to.
         num_samples: The number of rows where it is known.
+        max_samples: What it can be at most where it is not.
     """
 
     def __init__(
@@ -39,8 +40,10 @@ class TablePart(Part):
         label: str | None,
         dtype: np.dtype,
         num_samples: int | None,
+        max_samples: int | None = None,
     ) -> None:
         self.num_samples = num_samples
+        self.max_samples = max_samples
         self.feature_names = feature_names
         self._record_batches = record_batches
         self._where = where
@@ -107,8 +110,10 @@ def from_parquet(path: Path, *, columns: Sequence[int | str] | None = None, labe
     features = chosen(_names(schema), columns, label, repr(str(path)))
 
     def record_batches() -> Iterator[pa.RecordBatch]:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            yield from file.iter_batches(columns=[*features, *([] if label is None else [label])])
+        # Otherwise whole columns of a row group are in memory, and these can be as large as the file.
+        with pyarrow.parquet.ParquetFile(path, buffer_size=2**16, pre_buffer=False) as file:
+            columns = [*features, *([] if label is None else [label])]
+            yield from file.iter_batches(max(1, min(2**16, 2**20 // len(columns))), columns=columns)
 
     dtype = _common_dtype(schema, features, repr(str(path)))
     return opened(path.stem, record_batches, repr(str(path)), features, label, dtype, num_rows)
@@ -136,6 +141,7 @@ def opened(
     label: str | None,
     dtype: np.dtype,
     num_rows: int | None,
+    max_rows: int | None = None,
 ) -> Source:
     """Return the source of a table; the arguments are those of ``TablePart``."""
     return Source(
@@ -143,7 +149,7 @@ def opened(
         kind="table",
         shape=(len(features),),
         dtype=dtype.name,
-        parts={"all": TablePart(record_batches, where, features, label, dtype, num_rows)},
+        parts={"all": TablePart(record_batches, where, features, label, dtype, num_rows, max_rows)},
         feature_names=features,
         value_range=declared_range("table", dtype),
     )

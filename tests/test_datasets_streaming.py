@@ -1,0 +1,440 @@
+"""Data that is streamed: the same as in memory but for the order of training, and never as a whole in memory."""
+
+import gc
+import json
+import os
+import shutil
+import tempfile
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tfae import losses, models
+from tfae.datasets import Data, StoredSamples, load, memory, orders, stored
+
+RANDOM = np.random.RandomState(0)
+# Every third repeats another, so that there are groups to keep together.
+TABLE = RANDOM.randint(0, 99, (200, 3))[RANDOM.randint(0, 200, 300)].astype("float32")
+IMAGES = RANDOM.randint(0, 256, (60, 5, 7), dtype="uint8")
+
+
+def numbered(num_samples: int, dtype: str = "int32") -> np.ndarray:
+    """Samples that are all different: 0, 1, 2, …"""
+    return np.arange(num_samples, dtype=dtype).reshape(-1, 1)
+
+
+def values(dataset: tf.data.Dataset) -> list[float]:
+    return np.concatenate([x for x, _ in dataset.as_numpy_iterator()]).ravel().tolist()
+
+
+def saved(folder: Path, samples: np.ndarray) -> Path:
+    np.save(folder / "samples.npy", samples)
+    return folder / "samples.npy"
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of 64 bytes and windows of 256, so that a few samples make many of them."""
+    for module in (stored, orders):
+        monkeypatch.setattr(module, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(orders, "WINDOW_BYTES", 256)
+
+
+@pytest.fixture
+def numbers(tmp_path: Path, small_chunks: None) -> Data:
+    """1,000 numbers on disk, 800 of them to train on."""
+    path = saved(tmp_path, numbered(1000))
+    return load(path, in_memory=False, preprocessing="none", batch_size=30, seed=5)
+
+
+def npy(folder: Path) -> Path:
+    return saved(folder, TABLE)
+
+
+def npy_images(folder: Path) -> Path:
+    return saved(folder, IMAGES)
+
+
+def npy_by_column(folder: Path) -> Path:
+    return saved(folder, np.asfortranarray(TABLE))
+
+
+def npy_big_endian(folder: Path) -> Path:
+    return saved(folder, TABLE.astype(">f4"))
+
+
+def csv(folder: Path) -> Path:
+    np.savetxt(folder / "table.csv", TABLE, delimiter=",", header="a,b,c", comments="")
+    return folder / "table.csv"
+
+
+def parquet(folder: Path) -> Path:
+    columns = {name: TABLE[:, index] for index, name in enumerate("abc")}
+    pyarrow.parquet.write_table(pa.table(columns), folder / "table.parquet", row_group_size=70)
+    return folder / "table.parquet"
+
+
+def npz(folder: Path) -> Path:
+    np.savez_compressed(folder / "archive.npz", x=TABLE, y=np.arange(len(TABLE)))
+    return folder / "archive.npz"
+
+
+def npz_by_column(folder: Path) -> Path:
+    np.savez(folder / "archive.npz", x=np.asfortranarray(TABLE))
+    return folder / "archive.npz"
+
+
+def npz_with_test_split(folder: Path) -> Path:
+    train, test = numbered(200), numbered(210)[190:]
+    np.savez(folder / "own.npz", x_train=train, y_train=train[:, 0], x_test=test, y_test=test[:, 0])
+    return folder / "own.npz"
+
+
+def images(folder: Path) -> Path:
+    for index, image in enumerate(IMAGES):
+        path = folder / "images" / f"class{index % 2}" / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    return folder / "images"
+
+
+def digits(folder: Path) -> str:
+    return "digits"
+
+
+@pytest.mark.filterwarnings("ignore:left 10 samples of 'own' out")
+@pytest.mark.parametrize("preprocessing", ["default", "unit", "standard"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        npy,
+        npy_images,
+        npy_by_column,
+        npy_big_endian,
+        csv,
+        parquet,
+        npz,
+        npz_by_column,
+        npz_with_test_split,
+        images,
+        digits,
+    ],
+)
+def test_everything_but_the_order_of_training_is_as_in_memory(
+    make: Callable[[Path], Any], preprocessing: str, tmp_path: Path
+) -> None:
+    source = make(tmp_path)
+    held, streamed = (
+        load(source, in_memory=in_memory, preprocessing=preprocessing, seed=3) for in_memory in (True, False)
+    )
+    for ours, theirs, our_bounds, bounds in zip(streamed.raw, held.raw, streamed.bounds, held.bounds, strict=True):
+        assert isinstance(ours, StoredSamples)
+        assert isinstance(theirs, np.ndarray)
+        assert (ours.shape, ours.dtype, len(ours)) == (theirs.shape, theirs.dtype, len(theirs))
+        np.testing.assert_array_equal(ours[:], theirs)
+        np.testing.assert_array_equal(our_bounds, bounds)
+        np.testing.assert_array_equal(bounds, [theirs.min(axis=0), theirs.max(axis=0)])
+    assert (streamed.labels is None) == (held.labels is None)
+    for ours, theirs in zip(streamed.labels or (), held.labels or (), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert streamed.preprocessing.get_config() == held.preprocessing.get_config()
+    assert streamed.digest == held.digest
+    assert values(streamed.validation) == values(held.validation)
+    assert values(streamed.test) == values(held.test)
+    assert sorted(values(streamed.train)) == sorted(values(held.train))
+    for split in ("train", "validation", "test"):
+        assert getattr(streamed, split).element_spec == getattr(held, split).element_spec
+        assert getattr(streamed, split).cardinality() == getattr(held, split).cardinality()
+
+
+def test_each_sample_is_in_each_epoch_once_and_the_last_batch_is_smaller(numbers: Data) -> None:
+    expected = sorted(numbers.raw.train[:].ravel().tolist())
+    for _ in range(2):
+        batches = [x for x, _ in numbers.train.as_numpy_iterator()]
+        assert [len(x) for x in batches] == [30] * 26 + [20]
+        assert sorted(np.concatenate(batches).ravel().tolist()) == expected
+
+
+def test_the_order_of_training_is_that_of_seed_and_epoch(numbers: Data, tmp_path: Path) -> None:
+    keras.utils.set_random_seed(1)
+    first, second = values(numbers.train), values(numbers.train)
+    assert first != second
+    keras.utils.set_random_seed(2)
+    again = load(tmp_path / "samples.npy", in_memory=False, preprocessing="none", batch_size=7, seed=5)
+    assert [values(again.train), values(again.train)] == [first, second]  # whatever the size of the batches
+    other = load(tmp_path / "samples.npy", in_memory=False, preprocessing="none", batch_size=30, seed=6)
+    assert values(other.train)[:30] != first[:30]
+
+
+def test_the_order_of_training_is_frozen(small_chunks: None, tmp_path: Path) -> None:
+    # By hand: 4 rows of 16 bytes in a chunk; two windows of three chunks, for 6 chunks of 4 rows are 384 bytes.
+    data = load(saved(tmp_path, numbered(30).repeat(4, axis=1)), in_memory=False, preprocessing="none", seed=5)
+    rows = data.raw.train.rows
+    assert len(rows) == 24
+    random = np.random.RandomState([5, 0])
+    chunks = [rows[rows // 4 == number] for number in range(8)]
+    chunks = [chunk for chunk in chunks if len(chunk)]
+    drawn = [chunks[index] for index in random.permutation(len(chunks))]
+    ends = np.cumsum([len(chunk) for chunk in drawn])
+    expected: list[int] = []
+    for window in range(2):
+        mixed = np.concatenate([chunk for chunk, end in zip(drawn, ends, strict=True) if (end - 1) // 12 == window])
+        expected += mixed[random.permutation(len(mixed))].tolist()
+    assert np.array(values(data.train)).reshape(-1, 4)[:, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_training_can_begin_with_any_epoch(in_memory: bool, small_chunks: None, tmp_path: Path) -> None:
+    path = saved(tmp_path, numbered(1000))
+    data = load(path, in_memory=in_memory, preprocessing="none", batch_size=30, seed=5)
+    epochs = [values(data.train) for _ in range(5)]
+    later = data.train_from(3)
+    assert [values(later), values(later)] == epochs[3:]
+    assert later.cardinality() == data.train.cardinality() == 27
+    assert data.batch_size == 30
+    for epoch in (0, 3):
+        found = [data.raw.train[data.training_batch(epoch, batch)].ravel().tolist() for batch in range(27)]
+        assert list(map(len, found)) == [30] * 26 + [20]
+        assert [value for batch in found for value in batch] == epochs[epoch]
+
+
+def test_stored_samples_are_indexed_as_an_array_is(numbers: Data) -> None:
+    samples = numbers.raw.train
+    array = np.asarray(samples)
+    assert array.dtype == np.int32
+    mask = array[:, 0] % 3 == 0
+    for key in (0, -1, slice(None), slice(3, 700), slice(700, 3, -7), [5, 2, 2, 799], np.array([], int), mask):
+        np.testing.assert_array_equal(samples[key], array[key])
+    with pytest.raises(IndexError):
+        samples[800]
+
+
+def test_keras_trains_on_what_is_streamed(tmp_path: Path) -> None:
+    data = load(saved(tmp_path, IMAGES), in_memory=False, batch_size=16)
+    autoencoder = models.dense(data.shape, latent_dim=2, widths=(8,))
+    autoencoder.compile("adam", loss=losses.SquaredError())
+    history = autoencoder.fit(data.train, validation_data=data.validation, epochs=3, verbose=0, shuffle=False)
+    assert history.history["loss"][-1] < history.history["loss"][0]
+
+
+def test_what_was_decided_is_in_the_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path, TABLE)  # 3,600 bytes
+    for free, expected in ((4 * TABLE.nbytes, True), (4 * TABLE.nbytes - 1, False)):
+        monkeypatch.setattr(memory, "available", lambda free=free: free)
+        data = load(path)
+        assert data.arguments is not None
+        assert data.arguments["in_memory"] is expected
+        assert isinstance(data.raw.train, StoredSamples) != expected
+        monkeypatch.undo()
+        arguments = json.loads(json.dumps(data.arguments))
+        again = load(**arguments)
+        assert (again.digest, values(again.train)) == (data.digest, values(data.train))
+
+
+@pytest.mark.parametrize("make", [csv, parquet, npz, images, digits])
+def test_every_source_says_what_it_takes_at_most(
+    make: Callable[[Path], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make(tmp_path)
+    monkeypatch.setattr(memory, "available", lambda: 1000)
+    assert isinstance(load(source).raw.train, StoredSamples)
+    monkeypatch.setattr(memory, "available", lambda: 10**9)
+    assert isinstance(load(source).raw.train, np.ndarray)
+
+
+def test_the_limit_of_a_container_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"/proc/meminfo": "MemTotal: 9 kB\nMemAvailable:   2000 kB\n", "/sys/fs/cgroup/memory.max": "max\n"}
+    monkeypatch.setattr(memory, "_read", lambda path: files.get(path, ""))
+    assert memory.available() == 2000 * 1024
+    files["/sys/fs/cgroup/memory.max"] = "5000\n"
+    assert memory.available() == 5000
+
+
+def test_data_from_memory_is_not_streamed() -> None:
+    for source in (TABLE, pa.table({"a": TABLE[:, 0], "b": TABLE[:, 1]})):
+        with pytest.raises(ValueError, match=r"^in_memory: expected None or True for data that is in memory already"):
+            load(source, in_memory=False)
+        assert load(source, in_memory=True).arguments is None
+    with pytest.raises(ValueError, match=r"^in_memory: expected None, True or False; received 'no'\."):
+        load(TABLE, in_memory="no")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("make", [npy, csv, parquet, npz])
+def test_columns_that_vary_are_taken_as_in_memory(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    table = TABLE.copy()
+    table[:, 1] = 7
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"{__name__}.TABLE", table)
+        path = make(tmp_path)
+    held, streamed = (load(path, in_memory=in_memory, columns="varying") for in_memory in (True, False))
+    assert held.feature_names == streamed.feature_names
+    assert len(held.feature_names or ()) == 2
+    assert held.digest == streamed.digest
+    assert streamed.arguments is not None
+    assert load(**streamed.arguments).digest == held.digest
+
+
+def test_defects_are_refused_as_in_memory(tmp_path: Path) -> None:
+    for place, value, message in (((1, 2), np.nan, "received NaN in column 2, row 1"), (slice(None), 4, "as every")):
+        table = TABLE.copy()
+        table[place] = value
+        for path in (saved(tmp_path, table), tmp_path / "table.npz"):
+            np.savez(tmp_path / "table.npz", x=table)
+            with pytest.raises(ValueError, match=message):
+                load(path, in_memory=False)
+    with pytest.raises(ValueError, match=r"^value_range: expected a range that holds all values"):
+        load(saved(tmp_path, TABLE), in_memory=False, value_range=(0, 1))
+
+
+def gone(path: Path) -> None:
+    path.unlink()
+
+
+def replaced(path: Path) -> None:
+    other = path.with_name("other.npy")
+    shutil.copyfile(path, other)
+    other.replace(path)
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, 2000)
+
+
+def overwritten(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:-4] + b"\1\1\1\1")
+    os.utime(path, ns=(1, 1))  # whatever the resolution of the clock
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (gone, "is no longer there"),
+        (replaced, "has been replaced by another file"),
+        (cut, "has changed from 4128 to 2000 bytes"),
+        (overwritten, "has changed"),
+    ],
+)
+def test_a_file_that_changes_under_training_is_an_error_that_says_so(
+    change: Callable[[Path], None], what: str, numbers: Data, tmp_path: Path
+) -> None:
+    path = tmp_path / "samples.npy"
+    message = (
+        rf"^source: expected the file to stay as it was when it was opened; '{path}' {what}\. "
+        r"Load it again when nothing writes to it anymore\.$"
+    )
+    iterator = iter(numbers.train)
+    next(iterator)
+    assert [data.defect for data in (numbers, load(TABLE))] == [None, None]
+    change(path)
+    with pytest.raises(ValueError, match=message):
+        numbers.raw.test[0]
+    with pytest.raises(tf.errors.OpError, match="expected the file to stay"):
+        list(iterator)
+    with pytest.raises(ValueError, match=message):
+        raise numbers.defect or AssertionError
+
+
+def test_what_is_written_for_streaming_does_not_depend_on_the_source_anymore(tmp_path: Path) -> None:
+    data = load(parquet(tmp_path), in_memory=False)
+    (tmp_path / "table.parquet").unlink()
+    assert sum(len(x) for x, _ in data.train) == len(data.raw.train)
+
+
+def test_the_temporary_file_has_no_name_and_goes_with_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    data = load(parquet(tmp_path), in_memory=False)
+    assert not list((tmp_path / "temporary").iterdir())
+    file = data.raw.train._file._file
+    values(data.train)
+    del data
+    gc.collect()
+    assert file.closed
+
+
+def test_too_little_space_is_refused_with_the_folder_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    path = parquet(tmp_path)
+    message = rf"^source: expected space for samples that are streamed in '{tmp_path}'.*; received {{}}\. Set TMPDIR to"
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+        with pytest.raises(ValueError, match=message.format("0 MB free where 0 MB are needed")):
+            load(path, in_memory=False)
+    if Path("/dev/full").exists():
+        with monkeypatch.context() as patch:
+            patch.setattr(tempfile, "TemporaryFile", lambda dir: Path("/dev/full").open("wb"))  # noqa: SIM115
+            with pytest.raises(ValueError, match=message.format("No space left on device")):
+                load(csv(tmp_path), in_memory=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))
+    with pytest.raises(ValueError, match="received No such file or directory"):
+        load(path, in_memory=False)
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "npy_by_column"])
+def test_the_peak_does_not_grow_with_the_data(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orders, "WINDOW_BYTES", 2**22)
+    images = np.random.RandomState(0).randint(0, 256, (60_000, 784), dtype="uint8")  # 47 MB
+    path = tmp_path / ("images.npz" if kind == "npz" else "images.npy")
+    if kind == "npz":
+        np.savez(path, images)
+    else:
+        np.save(path, np.asfortranarray(images) if kind == "npy_by_column" else images)
+    del images
+    tracemalloc.start()
+    try:
+        data = load(path, in_memory=False, preprocessing="unit", value_range=(0, 255))
+        for _ in data.train:
+            pass
+        assert len(data.digest) == 32
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Two windows of 4 MB; blocks of 8 MB, once as read and once as they come; 60 bytes for each sample.
+    assert peak < 30e6
+
+
+def test_a_set_with_fewer_samples_than_announced_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tfae.datasets import open_source
+
+    for announced, received in ((301, "300"), (299, "more")):
+        source = open_source(parquet(tmp_path))
+        source.parts["all"].num_samples = announced
+        for read in (source.parts["all"].read, source.parts["all"].store):
+            with pytest.raises(ValueError, match=f"expected {announced} samples, .*; received {received}. Is the file"):
+                read()
+
+
+def test_a_npy_file_that_is_not_complete_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path, TABLE)
+    os.truncate(path, path.stat().st_size - 1)
+    with pytest.raises(ValueError, match=r"^source: expected a \.npy file of numbers; .*: it is not complete\.$"):
+        load(path)
+
+
+def test_a_batch_can_be_larger_than_a_window(small_chunks: None, tmp_path: Path) -> None:
+    data = load(saved(tmp_path, numbered(1000)), in_memory=False, preprocessing="none", batch_size=500)
+    assert [len(x) for x, _ in data.train] == [500, 300]
+
+
+def test_a_pipeline_keeps_its_samples_when_the_data_is_gone(tmp_path: Path) -> None:
+    path = saved(tmp_path, TABLE)
+    num_samples = len(load(path, in_memory=False).raw.train)
+    dataset = load(path, in_memory=False).train.map(lambda x, _: x).take(2)
+    gc.collect()
+    assert sum(len(x) for x in dataset) == num_samples
+    iterator = iter(load(path, in_memory=False, batch_size=10).train)
+    gc.collect()
+    assert sum(len(x) for x, _ in iterator) == num_samples

@@ -1,0 +1,220 @@
+"""Arrays in .npy files and .npz archives, which are read block by block."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from tfae.datasets import defects
+from tfae.datasets.arrays import SPLIT_NAMES, ArrayPart, matched, normalized_shape, opened
+from tfae.datasets.row_file import RowFile
+from tfae.datasets.source import READ_SIZE, Batch, Part, Source
+from tfae.datasets.stored import StoredSamples
+
+# The names under which .npz archives hold one array, or each split with its labels.
+_ALL_KEYS = (("x", "y"), ("X", "y"), ("samples", "labels"))
+_SPLIT_KEYS = (("x_{}", "y_{}"), ("X_{}", "y_{}"), ("{}", "{}_labels"))
+_NPY_MAGIC = b"\x93NUMPY"
+
+
+class NpyPart(Part):
+    """Samples of a .npy file whose bytes are those of the array in memory: streamed, they are read where they lie."""
+
+    def __init__(self, stored: StoredSamples) -> None:
+        self.num_samples = len(stored)
+        self._stored = stored
+
+    def blocks(self, size: int) -> Iterator[Batch]:
+        """Yield what is read at one place after the other."""
+        for start in range(0, len(self._stored), size):
+            yield self._stored[start : start + size], None
+
+    def store(self, size: int = READ_SIZE) -> tuple[StoredSamples, None]:
+        """Return the samples where they are."""
+        if self._stored.dtype.kind == "f" or self._stored.dtype == np.uint64:  # Others have no defects.
+            for _ in self.batches(size):
+                pass
+        return self._stored, None
+
+
+class ConvertedNpyPart(Part):
+    """Samples of a .npy file in column-major order, or in the byte order of another machine."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self.num_samples = shape[0]
+        self._path = path
+        self._shape = shape
+        self._dtype = dtype
+
+    def blocks(self, size: int) -> Iterator[Batch]:
+        """Yield copies of what is mapped."""
+        for start in range(0, self._shape[0], size):
+            with _reading(self._path, ".npy file"):
+                # Mapped anew for each block, because pages that were read stay in memory as long as the map.
+                mapped = np.load(self._path, mmap_mode="r", allow_pickle=False)
+                samples = np.array(mapped[start : start + size], self._dtype, order="C")
+            del mapped
+            yield samples.reshape(-1, *self._shape[1:]), None
+
+
+class MemberPart(Part):
+    """Samples of an array in an archive, decompressed as they are read."""
+
+    def __init__(
+        self, path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype, labels: np.ndarray | None
+    ) -> None:
+        self.num_samples = shape[0]
+        self._path = path
+        self._key = key
+        self._shape = shape[1:]
+        self._dtype = dtype
+        self._labels = labels
+
+    def blocks(self, size: int) -> Iterator[Batch]:
+        """Yield what is decompressed next."""
+        row_bytes = math.prod(self._shape) * self._dtype.itemsize
+        native = self._dtype.newbyteorder("=")
+        with (
+            _reading(self._path, ".npz archive"),
+            zipfile.ZipFile(self._path) as archive,
+            _member(archive, self._key) as member,
+        ):
+            _header(member, self._key)
+            for start in range(0, self.num_samples or 0, size):
+                count = min(size, (self.num_samples or 0) - start)
+                content = member.read(count * row_bytes)
+                if len(content) < count * row_bytes:
+                    raise ValueError(f"its member {self._key!r} is not complete")
+                samples = np.frombuffer(content, self._dtype).reshape(count, *self._shape)
+                labels = None if self._labels is None else self._labels[start : start + count]
+                yield samples.astype(native, copy=False), labels
+            member.read()  # to the end, where a checksum is compared
+
+
+def from_npy(path: Path) -> Source:
+    """Open a .npy file, of which only what is asked for is read."""
+    with _reading(path, ".npy file"), path.open("rb") as file:
+        shape, is_fortran, dtype = _header(file, None)
+        offset = file.tell()
+        if dtype.hasobject:
+            raise ValueError("it holds Python objects")
+        if file.seek(0, os.SEEK_END) < offset + math.prod(shape) * dtype.itemsize:
+            raise ValueError("it is not complete")
+    where = repr(str(path))
+    shape = normalized_shape(shape, dtype, where)
+    if is_fortran or not dtype.isnative:
+        part: Part = ConvertedNpyPart(path, shape, dtype.newbyteorder("="))
+    else:
+        row_bytes = math.prod(shape[1:]) * dtype.itemsize
+        rows = RowFile(path.open("rb"), offset=offset, row_bytes=row_bytes, path=path)
+        part = NpyPart(StoredSamples(rows, shape[1:], dtype, np.arange(shape[0])))
+    return opened(path.stem, {"all": (shape, dtype.newbyteorder("="), part)}, where)
+
+
+def from_npz(path: Path, *, key: str | None = None) -> Source:
+    """Open a .npz archive.
+
+    Args:
+        path: Of an archive with one array; or x and y; or X and y; or x_train, y_train, x_test, y_test.
+        key: The one array to take, whatever else there is.
+    """
+    where = repr(str(path))
+    with _reading(path, ".npz archive"):
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no .npz archive, or not complete")
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+    chosen = _chosen(names, path, key)
+    parts: dict[str, tuple[tuple[int, ...], np.dtype, Part]] = {}
+    for name, (x, y) in chosen.items():
+        with _reading(path, ".npz archive"), zipfile.ZipFile(path) as archive:
+            labels = None if y is None else _whole(archive, y)
+            with _member(archive, x) as member:
+                shape, is_fortran, dtype = _header(member, x)
+            if dtype.hasobject:
+                raise ValueError("it holds Python objects")
+            # The samples of an array in column-major order are all over it: there is no reading them one by one.
+            whole = _whole(archive, x) if is_fortran else None
+        called = where if name == "all" else f"{where} {name!r}"
+        shape = normalized_shape(shape, dtype, called)
+        labels = None if labels is None else matched(labels, shape[0], called)
+        native = dtype.newbyteorder("=")
+        part: Part
+        if whole is not None:
+            part = ArrayPart(np.ascontiguousarray(whole.reshape(shape), native), labels)
+        else:
+            part = MemberPart(path, x, shape, dtype, labels)
+        parts[name] = (shape, native, part)
+    return opened(path.stem, parts, where)
+
+
+@contextlib.contextmanager
+def _reading(path: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        reason = defects.reason(error)
+        raise ValueError(f"source: expected a {what} of numbers; received {str(path)!r}: {reason}.") from None
+
+
+def _member(archive: zipfile.ZipFile, key: str) -> IO[bytes]:
+    return archive.open(f"{key}.npy" if f"{key}.npy" in archive.namelist() else key)
+
+
+def _header(file: IO[bytes], key: str | None) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Read up to the first byte of an array; return its shape, whether it is column-major, and its dtype."""
+    try:
+        version = np.lib.format.read_magic(file)
+    except ValueError:
+        raise ValueError("it is no .npy file" if key is None else f"its member {key!r} is no array") from None
+    # Version 3 differs in how the names of fields are written, and samples have none.
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, is_fortran, dtype = read(file)
+    return shape, is_fortran and len(shape) > 1, dtype
+
+
+def _whole(archive: zipfile.ZipFile, key: str) -> np.ndarray:
+    with _member(archive, key) as member:
+        try:
+            return np.lib.format.read_array(member, allow_pickle=False)
+        except ValueError as error:
+            if "allow_pickle" not in str(error):
+                raise
+            # NumPy's advice would run what is in the file.
+            raise ValueError("it holds Python objects") from None
+
+
+def _chosen(keys: list[str], path: Path, key: str | None) -> Mapping[str, tuple[str, str | None]]:
+    """Return for each part the key of its samples, and that of its labels or None."""
+    if key is not None:
+        if key not in keys:
+            raise ValueError(
+                f"key: expected an array of {str(path)!r}; received {key!r}. {defects.close_matches(key, keys)}"
+            )
+        return {"all": (key, None)}
+    if len(keys) == 1:
+        return {"all": (keys[0], None)}
+    for x, y in _SPLIT_KEYS:
+        parts = {
+            part: (x.format(name), y.format(name) if y.format(name) in keys else None)
+            for part, names in SPLIT_NAMES.items()
+            for name in names
+            if x.format(name) in keys
+        }
+        if {"train", "test"} <= set(parts):
+            return parts
+    for x, y in _ALL_KEYS:
+        if x in keys and y in keys:
+            return {"all": (x, y)}
+    raise ValueError(
+        "source: expected one array, or x and y, or x_train and x_test (with y_train and y_test); "
+        f"received {', '.join(map(repr, keys)) or 'no array'} in {str(path)!r}. Name the one to take with key=."
+    )

@@ -1,0 +1,89 @@
+"""Samples that stay on disk, and are read when they are asked for."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any, final
+
+import numpy as np
+
+from tfae.datasets.row_file import RowFile
+from tfae.spread import BLOCK_BYTES
+
+
+@final
+class StoredSamples:
+    """Samples ``(n, *shape)`` in a file, which are read where they are indexed, as those of an array would be.
+
+    Args:
+        file: Holds the samples as rows.
+        shape: Of one sample.
+        dtype: Of the samples, in the byte order of the machine.
+        rows: int64 ``(n,)``, the row of each sample.
+
+    Attributes:
+        shape: ``(n, *shape)``.
+        dtype: Of the samples.
+        nbytes: Of all samples, on disk.
+        rows: The row of each sample.
+    """
+
+    def __init__(self, file: RowFile, shape: tuple[int, ...], dtype: np.dtype, rows: np.ndarray) -> None:
+        self.shape = (len(rows), *shape)
+        self.dtype = dtype
+        self.rows = rows
+        self._file = file
+        self._row_bytes = math.prod(shape) * dtype.itemsize
+        self.nbytes = len(rows) * self._row_bytes
+        self._rows_per_block = max(1, BLOCK_BYTES // self._row_bytes)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """Read a sample by its index, or an array of them by a slice, or by indices or booleans ``(n,)``."""
+        rows = self.rows[key]
+        samples = np.empty((rows.size, *self.shape[1:]), self.dtype)
+        self._read(rows.reshape(-1), samples)
+        return samples.reshape(rows.shape + self.shape[1:])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Read all samples, for which there has to be memory."""
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    @property
+    def defect(self) -> ValueError | None:
+        """What went wrong when samples were read last; None as long as nothing has."""
+        return self._file.defect
+
+    def taken(self, indices: np.ndarray) -> StoredSamples:
+        """Return those of these indices, without reading them."""
+        return StoredSamples(self._file, self.shape[1:], self.dtype, self.rows[indices])
+
+    def chunks(self) -> np.ndarray:
+        """Divide the samples into runs that lie within 1 MB of the file.
+
+        Returns:
+            int64 ``(num_chunks + 1,)``: chunk i is the samples from element i to element i + 1.
+        """
+        return self._chunks(self.rows)
+
+    def read_into(self, samples: np.ndarray, start: int) -> None:
+        """Fill an array ``(m, *shape)`` of the same dtype with the samples from ``start`` on."""
+        self._read(self.rows[start : start + len(samples)], samples)
+
+    def _chunks(self, rows: np.ndarray) -> np.ndarray:
+        return np.append(np.flatnonzero(np.diff(rows // self._rows_per_block, prepend=-1)), len(rows))
+
+    def _read(self, rows: np.ndarray, samples: np.ndarray) -> None:
+        out = samples.reshape(len(samples), math.prod(self.shape[1:])).view(np.uint8)
+        chunks = self._chunks(rows)
+        for start, stop in itertools.pairwise(chunks):
+            chosen = rows[start:stop]
+            first, last = int(chosen.min()), int(chosen.max())
+            # One read of the rows in between too costs less than a read of each: rows left out are few or near.
+            block = np.empty((last - first + 1, self._row_bytes), np.uint8)
+            self._file.read(first, block)
+            # Other modes than "clip" take the long way through a buffer, in case that an index is out of range.
+            np.take(block, chosen - first, axis=0, out=out[start:stop], mode="clip")

@@ -256,7 +256,7 @@ def test_the_options_of_train_reach_the_training(folder):
     run("train", "wine", *options, "--run-dir", folder / "options-run", "--export-dir", folder / "options")
     config = json.loads((folder / "options-run" / "config.json").read_text())
     assert (config["epochs"], config["patience"]) == (3, 1)
-    assert config["optimizer"]["learning_rate"] == pytest.approx(0.02)
+    assert config["optimizer"]["learning_rate"]["config"]["warmup_target"] == pytest.approx(0.02)
     assert (config["loss"]["class_name"], config["loss"]["sample_reduction"]) == ("AbsoluteError", "mean")
     assert config["data"]["seed"] == 7
     assert config["data"]["num_samples"] == {"train": 89, "validation": 45, "test": 44}
@@ -328,6 +328,14 @@ def test_tensorboard_logs_hold_reconstructions(folder):
         ),
         (["score", "{model}", "digits"], "Missing option '-o'"),
         (["score", "{run}", "digits", "-o", "{empty}/scores.csv"], "received the run directory {run}. Export it first"),
+        (["train"], "expected a SOURCE to train on, or --resume RUN_DIR"),
+        (["train", "digits", "--finish"], "expected --finish together with --resume RUN_DIR"),
+        (["train", "digits", "--resume", "{run}"], "expected --resume without '[SOURCE]'"),
+        (
+            ["train", "--resume", "{run}"],
+            "expected a run that is not finished; {run} is. Export it with tfae export {run}",
+        ),
+        (["train", "--resume", "{empty}"], "expected the directory of a training that was stopped; received {empty}"),
         (["evaluate", "{model}/1"], "an exported model, which tfae score takes"),
         (["evaluate", "{run}", "--columns", "a"], "expected --columns only with SOURCE"),
         (["score", "{model}", "digits", "-o", "{run}/model.keras/scores.csv"], "expected a file that can be written"),
@@ -369,6 +377,48 @@ def test_an_order_to_stop_leaves_nothing_half_written(trained, tmp_path):
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=False)
     assert result.returncode == 143
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """A training whose process was told to stop in its second epoch, and what it said."""
+    options = ["--epochs", "3", "--widths", "8", "--latent-dim", "2", "--run-dir", "run", "--export-dir", "exported"]
+    code = (
+        "import os, signal; from tfae.cli import main; from tfae import training; import keras; "
+        "keras.callbacks.EarlyStopping.on_epoch_begin = "
+        "lambda _, epoch, logs=None: epoch == 1 and os.kill(os.getpid(), signal.SIGINT); "
+        f"main(['train', 'digits', *{options}])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 130
+    return tmp_path, result
+
+
+def test_a_training_that_is_interrupted_says_how_to_go_on_and_does(stopped, monkeypatch):
+    folder, result = stopped
+    assert result.stderr.splitlines()[-1] == (
+        "training: stopped in epoch 2, after batch 12 of 12, and saved. Go on with tfae train --resume run, or add "
+        "--finish to keep the best epoch so far."
+    )
+    assert "Traceback" not in result.stderr
+    monkeypatch.chdir(folder)
+    assert 'go on with "tfae train --resume run"' in run("evaluate", "run", code=2).stderr
+    assert "expected --resume without '--epochs'" in run("train", "--resume", "run", "--epochs", 5, code=2).stderr
+    output = run("train", "--resume", "run").stdout
+    assert "scored    180 test samples" in output
+    assert (folder / "exported" / "1" / "saved_model.pb").is_file()
+    with (folder / "run" / "history.csv").open() as file:
+        assert len(file.readlines()) == 1 + 3
+    assert "expected a run that is not finished" in run("train", "--resume", "run", code=2).stderr
+
+
+def test_a_training_that_is_interrupted_can_be_finished_with_its_best_epoch(stopped, monkeypatch):
+    folder, _ = stopped
+    monkeypatch.chdir(folder)
+    run("train", "--resume", "run", "--finish")
+    with (folder / "run" / "history.csv").open() as file:
+        assert len(file.readlines()) == 1 + 1
+    assert (folder / "exported" / "1" / "saved_model.pb").is_file()
 
 
 def test_traceback_shows_where_an_error_comes_from():

@@ -74,38 +74,6 @@ def test_training_stops_early_and_keeps_the_weights_of_the_best_epoch(data, tmp_
     np.testing.assert_allclose(run.autoencoder.evaluate(data.validation, verbose=0), losses[best], rtol=1e-5)
 
 
-def interrupt_in(monkeypatch, epoch):
-    """Press Ctrl-C at the beginning of an epoch."""
-
-    def on_epoch_begin(self, current, logs=None):
-        if current == epoch:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(keras.callbacks.TerminateOnNaN, "on_epoch_begin", on_epoch_begin)
-
-
-def test_an_interrupted_training_keeps_the_best_weights_so_far(data, tmp_path, monkeypatch):
-    interrupt_in(monkeypatch, epoch=3)
-    run = training.train(compiled(), data, run_dir=tmp_path, epochs=50, verbose=0)
-    losses = [row["val_loss"] for row in history(tmp_path)]
-    assert len(losses) == 3
-    np.testing.assert_allclose(run.autoencoder.evaluate(data.validation, verbose=0), min(losses), rtol=1e-5)
-    assert "3 of at most 50 epochs" in (tmp_path / "report.md").read_text()
-    training.load_run(tmp_path)
-
-
-def test_a_training_that_is_interrupted_in_its_first_epoch_has_nothing_to_keep(data, tmp_path, monkeypatch):
-    interrupt_in(monkeypatch, epoch=0)
-    with pytest.raises(KeyboardInterrupt):
-        training.train(compiled(), data, run_dir=tmp_path, epochs=50, verbose=0)
-
-
-def test_a_loss_that_stops_being_finite_is_an_error_that_says_what_to_try(data, tmp_path):
-    with pytest.raises(ValueError, match=r"stopped being finite in epoch 1\. Lower the learning rate"):
-        training.train(compiled(learning_rate=1e30), data, run_dir=tmp_path, epochs=3, verbose=0)
-    assert not (tmp_path / "model.keras").exists()
-
-
 def test_a_directory_in_use_is_refused_and_left_as_it_is(data, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="expected a new or empty directory"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,8 @@ def staged(path: Path) -> Iterator[Path]:
     """A path beside ``path`` to write to, which becomes ``path`` when the block ends without an error.
 
     Args:
-        path: Where the file shall be; what is there already stays until then, and is replaced in one step.
+        path: Where the file shall be; what is there already stays until then, and is replaced in one step, which
+            neither a kill nor a loss of power can halve.
 
     Raises:
         ValueError: If there can be no such file.
@@ -29,7 +31,9 @@ def staged(path: Path) -> Iterator[Path]:
     with folder:
         partial = Path(folder.name, path.name)
         yield partial
+        _flush(partial)
         partial.replace(path)
+    _flush(path.parent)
 
 
 def write_staged(path: Path, content: str | Callable[[Path], object]) -> None:
@@ -39,3 +43,14 @@ def write_staged(path: Path, content: str | Callable[[Path], object]) -> None:
             partial.write_text(content, encoding="utf-8")
         else:
             content(partial)
+
+
+def _flush(path: Path) -> None:
+    """Have what was written to a file, or the names in a folder, reach the disk."""
+    if os.name == "nt" and path.is_dir():  # Windows opens no folders.
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

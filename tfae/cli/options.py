@@ -63,6 +63,11 @@ _SPLITTING = (
         metavar="LOW HIGH",
         help="Least and greatest value the raw data can take, where that is known.",
     ),
+    click.option(
+        "--in-memory/--streamed",
+        default=None,
+        help="Whether the data is held in memory or read from disk while training.  [default: as it fits]",
+    ),
 )
 
 

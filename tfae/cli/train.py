@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from tfae.cli.options import Integers, arguments, export_dir_option, load_options
 from tfae.cli.tensorflow import import_tensorflow
 
 if TYPE_CHECKING:
     from tfae.datasets import Data
+    from tfae.training import Run
 
 
 @click.command()
-@click.argument("source")
+@click.argument("source", required=False)
 @click.option(
     "--loss",
     "loss_name",
@@ -74,16 +76,73 @@ if TYPE_CHECKING:
     help="Epochs without a better validation loss after which to stop.",
 )
 @click.option(
-    "--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3, show_default=True, help="Of Adam."
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    default=5e-3,
+    show_default=True,
+    help="Peak of Adam's, which rises to it and falls to 0 at the end.",
 )
 @click.option(
     "--run-dir", type=click.Path(path_type=Path), help="New directory for the run.  [default: runs/NAME-TIME]"
 )
 @export_dir_option
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="RUN_DIR",
+    help="Go on with a training that was stopped, or killed; instead of SOURCE.",
+)
+@click.option("--finish", is_flag=True, help="With --resume: train no more, and keep the best epoch so far.")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard logs, with reconstructions.")
 @load_options
+@click.pass_context
 def train(
-    source: str,
+    ctx: click.Context,
+    source: str | None,
+    *,
+    resume: Path | None,
+    finish: bool,
+    export_dir: Path | None,
+    **options: Any,
+) -> None:
+    """Train on SOURCE, evaluate, draw pictures, export, and score with what was exported.
+
+    Ctrl-C stops it when the steps under way are done, and saves; with --resume RUN_DIR it goes on.
+    """
+    if resume is None:
+        if source is None:
+            raise click.UsageError("expected a SOURCE to train on, or --resume RUN_DIR to go on with a training.")
+        if finish:
+            raise click.UsageError("expected --finish together with --resume RUN_DIR.")
+    else:
+        _refuse_others(ctx, "resume", "finish", "export_dir")
+    import_tensorflow()
+    from tfae import training
+
+    # A bar redraws its line, which would fill a log file; there it is one line per epoch.
+    verbose = 1 if sys.stdout.isatty() else 2
+    try:
+        if resume is not None:
+            run = training.resume(resume, finish=finish, verbose=verbose)
+            _export(run, run.load_data(), export_dir or Path(run.config["notes"]["export_dir"]))
+        else:
+            _train(source, export_dir=export_dir, verbose=verbose, **options)
+    except training.Interrupted as interruption:
+        click.echo(f"\n{interruption}", err=True)
+        ctx.exit(128 + interruption.signal_number)
+
+
+def _refuse_others(ctx: click.Context, *names: str) -> None:
+    """Refuse all arguments but these: a training that goes on keeps those that it began with."""
+    for parameter in ctx.command.params:
+        is_given = ctx.get_parameter_source(parameter.name or "") == ParameterSource.COMMANDLINE
+        if is_given and parameter.name not in names:
+            name = parameter.get_error_hint(ctx)
+            raise click.UsageError(f"expected --resume without {name}: the training goes on as it began.")
+
+
+def _train(
+    source: str | None,
     *,
     loss_name: str,
     sample_reduction: str,
@@ -98,14 +157,12 @@ def train(
     run_dir: Path | None,
     export_dir: Path | None,
     tensorboard: bool,
+    verbose: int,
     **load: Any,
 ) -> None:
-    """Train on SOURCE, evaluate, draw pictures, export, and score with what was exported."""
     if not math.isfinite(learning_rate):
         raise click.BadParameter(f"expected a finite number; received {learning_rate}.", param_hint="--learning-rate")
-    import_tensorflow()
     import keras
-    import numpy as np
 
     from tfae import datasets, losses, models, training
     from tfae import export as exporting
@@ -136,7 +193,6 @@ def train(
         input_noise=input_noise,
         code_l1=code_l1,
     )
-    autoencoder.compile(optimizer=keras.optimizers.Adam(learning_rate), loss=loss)
     click.echo(
         f"{autoencoder.name}: {autoencoder.count_params():,} parameters, latent_dim {latent_dim}; "
         f"{type(loss).__name__}, {sample_reduction} over elements"
@@ -144,21 +200,34 @@ def train(
     run = training.train(
         autoencoder,
         data,
+        loss=loss,
+        learning_rate=learning_rate,
         run_dir=run_dir or _unused(Path("runs", f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}")),
         epochs=epochs,
         patience=patience,
         tensorboard=tensorboard,
-        # A bar redraws its line, which would fill a log file; there it is one line per epoch.
-        verbose=1 if sys.stdout.isatty() else 2,
+        verbose=verbose,
+        notes={"export_dir": str(export_dir.resolve())},
     )
+    _export(run, data, export_dir)
+
+
+def _export(run: Run, data: Data, export_dir: Path) -> None:
+    """Export a run, score with what was exported, and say where everything is."""
+    import numpy as np
+
+    from tfae import export as exporting
+    from tfae.spread import blocks
+
     path = exporting.save(
-        autoencoder,
+        run.autoencoder,
         export_dir,
         preprocessing=data.preprocessing,
         data=data,
         metrics=run.evaluation.as_dict(),
     )
-    scores = exporting.load(path).score(data.raw.test)
+    exported = exporting.load(path)
+    scores = np.concatenate([exported.score(block) for block in blocks(data.raw.test)])
     click.echo(f"\n{run.evaluation}\n")
     click.echo(f"report    {run.directory / 'report.md'}")
     click.echo(f"pictures  {run.directory / 'pictures'}")

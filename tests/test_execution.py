@@ -1,0 +1,213 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfae import datasets, losses, models, training
+from tfae.training.execution import Execution, NonFiniteLossError, execution_of, multiply_adds
+from tfae.training.optimizer import adam
+
+
+def images(n=150, shape=(8, 8, 1)):
+    return np.random.default_rng(0).integers(0, 256, (n, *shape)).astype("uint8")
+
+
+def loaded(n=150, batch_size=16):
+    return datasets.load(images(n), batch_size=batch_size)
+
+
+def build(architecture="dense", shape=(8, 8, 1), **arguments):
+    keras.utils.set_random_seed(0)
+    if architecture == "dense":
+        return models.dense(shape, latent_dim=4, widths=(16,), **arguments)
+    return models.convolutional(shape, latent_dim=4, filters=(4,), **arguments)
+
+
+def compiled(architecture="dense", loss=None, **arguments):
+    model = build(architecture, **arguments)
+    model.compile(adam(40), loss=loss or losses.SquaredError())
+    return model
+
+
+@pytest.mark.parametrize("architecture", ["dense", "convolutional"])
+@pytest.mark.parametrize("program", ["graph", "step", "loop", "keras"])
+def test_an_epoch_equals_plain_keras_on_the_same_batches_last_partial_one_included(architecture, program):
+    data = loaded()
+    assert len(data.raw.train) % 16, "the last batch has to be smaller"
+    plain = compiled(architecture)
+    expected = plain.fit(loaded().train, epochs=1, verbose=0, shuffle=False).history
+    fast = compiled(architecture)
+    Execution(fast, program, steps=3).install()
+    history = fast.fit(data.train, epochs=1, verbose=0, shuffle=False).history
+    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-5)
+    for weight, other in zip(fast.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, other, rtol=1e-4, atol=1e-6)
+    assert int(fast.optimizer.iterations) == 8
+
+
+@pytest.mark.parametrize("program", ["graph", "step", "loop"])
+def test_regularizers_metrics_and_sample_weights_count_as_in_keras(program):
+    x = images()[..., :] / np.float32(255)
+    weight = np.linspace(0, 2, len(x)).astype("float32")
+
+    def fitted(install):
+        model = build(code_l1=0.1)
+        model.compile(adam(40), loss=losses.SquaredError(), weighted_metrics=["mae"])
+        if install:
+            Execution(model, program, steps=4).install()
+        return model.fit(x, x, sample_weight=weight, batch_size=32, epochs=2, shuffle=False, verbose=0).history
+
+    fast, plain = fitted(True), fitted(False)
+    assert fast.keys() == plain.keys()
+    for name, values in plain.items():
+        np.testing.assert_allclose(fast[name], values, rtol=1e-4)
+
+
+def test_callbacks_validation_and_history_stay_those_of_keras():
+    data = loaded()
+    model = compiled()
+    Execution(model, "graph", steps=3).install()
+    seen = []
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append((batch, logs["loss"])))
+    history = model.fit(
+        data.train, validation_data=data.validation, epochs=2, verbose=0, shuffle=False, callbacks=[callback]
+    ).history
+    assert history.keys() == {"loss", "val_loss"}
+    assert len(history["val_loss"]) == 2
+    assert len(seen) == 2 * 3  # 8 batches in calls of 3
+    assert seen[2][1] == history["loss"][0]
+
+
+def test_stopping_in_the_middle_of_an_epoch_is_heard():
+    data = loaded()
+    model = compiled()
+    Execution(model, "graph", steps=2).install()
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = True
+
+    model.fit(data.train, epochs=5, verbose=0, shuffle=False, callbacks=[Stop()])
+    assert int(model.optimizer.iterations) == 2
+
+
+def test_skipped_batches_are_taken_and_not_trained_on():
+    batches = list(loaded().train)
+    model, other = compiled(), compiled()
+    execution = Execution(model, "graph", steps=2)
+    execution.install()
+    execution.num_skipped = 6
+    model.fit(loaded().train, epochs=1, verbose=0, shuffle=False)
+    for x, y in batches[6:]:
+        other.train_on_batch(x, y)
+    assert execution.num_skipped == 0
+    for weight, expected in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("program", ["graph", "step", "loop"])
+@pytest.mark.parametrize("poisoned", [0, 4, 8])
+def test_training_stops_at_the_batch_whose_loss_is_not_finite(program, poisoned):
+    x = images(150) / np.float32(255)
+    x[poisoned * 16] = np.nan
+    model = compiled()
+    Execution(model, program, steps=4).install()
+    with pytest.raises(NonFiniteLossError, match="expected a finite loss; received NaN") as error:
+        model.fit(x, x, batch_size=16, shuffle=False, verbose=0)
+    assert error.value.index == poisoned % 4
+    assert int(model.optimizer.iterations) == poisoned + 1
+
+
+def test_a_short_training_is_not_compiled_and_a_long_one_of_a_dense_model_is():
+    data, model = loaded(), compiled()
+    assert execution_of(model, data, epochs=3).program == "graph"
+    assert execution_of(model, data, epochs=10_000).program == "loop"
+    assert execution_of(compiled("convolutional"), data, epochs=100_000).program == "graph"
+
+
+def test_layers_that_xla_can_not_compile_are_left_to_tensorflow():
+    model = compiled()
+    model.layers[-1].layers[-1].supports_jit = False
+    assert execution_of(model, loaded(), epochs=100_000).program == "graph"
+
+
+def test_a_call_takes_no_more_batches_than_an_epoch_has_and_few_of_large_samples():
+    assert execution_of(compiled(), loaded(), epochs=1).steps == 8
+    large = datasets.load(images(40, (256, 256, 3)), batch_size=32)
+    model = models.dense((256, 256, 3), latent_dim=1, widths=())
+    model.compile("sgd", losses.SquaredError())
+    assert execution_of(model, large, epochs=1).steps == 1
+
+
+def test_eager_models_and_distribution_strategies_keep_the_train_function_of_keras():
+    data = loaded()
+    model = build()
+    model.compile("sgd", losses.SquaredError(), run_eagerly=True)
+    execution = execution_of(model, data, epochs=100_000)
+    assert (execution.program, execution.steps) == ("keras", 1)
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = compiled()
+    execution = execution_of(model, data, epochs=100_000)
+    assert execution.program == "keras"
+    execution.install()
+    assert np.isfinite(model.fit(data.train, epochs=1, verbose=0, shuffle=False).history["loss"]).all()
+
+
+def test_multiply_adds_of_dense_and_convolutional_layers_by_hand():
+    assert multiply_adds(build()) == 64 * 16 + 16 * 4 + 4 * 16 + 16 * 64
+    # 3x3 kernels: 1 to 4 channels at 4x4 places; a code of 4, and back to 4x4x4; 4 to 4 from 4x4 places; 4 to 1 at 8x8.
+    by_hand = 9 * 4 * 16 + 64 * 4 + 4 * 64 + 9 * 4 * 4 * 16 + 9 * 4 * 1 * 64
+    assert multiply_adds(build("convolutional")) == by_hand
+
+
+def test_compile_takes_the_learning_rate_up_and_down_to_zero():
+    data, model = loaded(), build()
+    training.compile(model, losses.SquaredError(), data, epochs=5, learning_rate=0.01)
+    rates = []
+    for step in range(8 * 5 + 1):
+        model.optimizer.iterations.assign(step)
+        rates.append(float(model.optimizer.learning_rate))
+    assert rates[0] == 0
+    assert max(rates) == pytest.approx(0.01) == rates[2]
+    assert np.all(np.diff(rates[2:]) < 0)
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+
+
+def test_the_loss_scale_of_float16_fits_a_sum_over_many_elements():
+    shape = (128, 128, 3)
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = build(shape=shape)
+        data = datasets.load(images(64, shape), batch_size=8)
+        training.compile(model, losses.SquaredError(), data, epochs=2)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert float(model.optimizer.dynamic_scale) == 2.0**-1  # 2¹⁵ / 2¹⁶, the next power of 2 above 49,152
+    before = model.get_weights()
+    history = model.fit(data.train, epochs=2, verbose=0, shuffle=False).history["loss"]
+    assert history[1] < history[0]
+    assert float(model.optimizer.dynamic_scale) >= 2.0**-3, "more than two steps were lost to overflows"
+    assert all(np.abs(a - b).max() > 0 for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_the_loss_scale_of_a_mean_stays_that_of_keras():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = build()
+        training.compile(model, losses.SquaredError(sample_reduction="mean"), loaded(), epochs=1)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.optimizer.build(model.trainable_variables)
+    assert float(model.optimizer.dynamic_scale) == 2.0**15
+
+
+def test_bfloat16_trains():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = build()
+        data = loaded()
+        training.compile(model, losses.BinaryCrossentropy(from_logits=True), data, epochs=3)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    history = model.fit(data.train, epochs=3, verbose=0, shuffle=False).history["loss"]
+    assert history[-1] < history[0]

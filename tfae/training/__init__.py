@@ -1,0 +1,208 @@
+"""One training run in a run directory: all that is needed to look at it, go on with it, repeat it and export it.
+
+runs/<name>/
+    config.json         what was trained on what, how, and with which versions
+    preprocessing.json  from data space to model space
+    history.csv         the losses of every epoch
+    checkpoints/*.npz   the two newest states to go on from, until the run is finished
+    model.keras         the model, compiled with the loss; once the run is finished, with the weights of the best epoch
+    pictures/*.png      reconstructions, training curves, embedding, scores
+    report.md           all of it on one page
+    evaluation.json     the measures on the test split; comes last, and makes the run a finished one
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfae import provenance
+from tfae.datasets import Data
+from tfae.losses import ReconstructionLoss, loss_of
+from tfae.staging import write_staged
+from tfae.training import optimizer
+from tfae.training import tensorboard as tensorboard_logs
+from tfae.training.checkpoint import assign, newest, variables_of
+from tfae.training.directory import check_room, claimed, clear_remains, locked
+from tfae.training.domain import check_domain
+from tfae.training.execution import Execution, execution_of
+from tfae.training.fitting import as_json, build, fit
+from tfae.training.fitting import finish as finish_run
+from tfae.training.run import Run, data_of, load_run
+from tfae.training.safekeeping import Interrupted
+
+__all__ = ["Interrupted", "Run", "check_domain", "compile", "load_run", "resume", "train"]
+
+
+def compile(
+    autoencoder: keras.Model,
+    loss: ReconstructionLoss,
+    data: Data,
+    *,
+    epochs: int,
+    learning_rate: float = optimizer.LEARNING_RATE,
+) -> None:
+    """Compile a model so that Keras's ``fit`` trains it as fast as the machine allows.
+
+    That is Adam with a learning rate that warms up to its peak and falls to zero at the end of the last epoch, and many
+    steps per call, compiled by XLA where the training is long enough to repay it.
+
+    Args:
+        autoencoder: Model to compile.
+        loss: What it shall minimise.
+        data: What it will be trained on.
+        epochs: How many will be trained; the learning rate is 0 after them.
+        learning_rate: Its peak.
+
+    Example:
+        >>> import tfae
+        >>> data = tfae.datasets.load("digits")
+        >>> autoencoder = tfae.models.dense(data.shape, latent_dim=16)
+        >>> compile(autoencoder, tfae.losses.SquaredError(), data, epochs=2)
+        >>> history = autoencoder.fit(data.train, epochs=2, verbose=0, shuffle=False)
+    """
+    num_steps = epochs * int(data.train.cardinality())
+    autoencoder.compile(optimizer=optimizer.adam(num_steps, learning_rate=learning_rate), loss=loss)
+    optimizer.scale_loss(autoencoder)
+    execution_of(autoencoder, data, epochs=epochs).install()
+
+
+def train(
+    autoencoder: keras.Model,
+    data: Data,
+    *,
+    run_dir: str | os.PathLike[str],
+    loss: ReconstructionLoss | None = None,
+    learning_rate: float = optimizer.LEARNING_RATE,
+    epochs: int = 30,
+    patience: int = 5,
+    tensorboard: bool = False,
+    verbose: str | int = "auto",
+    notes: dict[str, Any] | None = None,
+) -> Run:
+    """Train, evaluate, and leave everything in a run directory.
+
+    The training is Keras's own ``fit``, stopped when the validation loss has not improved for ``patience`` epochs; the
+    weights of the best epoch are kept. It can be killed at any instant: :func:`resume` then goes on from a checkpoint
+    that is some ten seconds old at most, and ends, on a CPU, with the very weights and losses of a training that was
+    not killed. Ctrl-C lets the steps under way end, and saves.
+
+    Args:
+        autoencoder: The model.
+        data: What to train on; training and validation split steer the training, the test split is only evaluated.
+        run_dir: A new or empty directory.
+        loss: What to minimise, with the optimizer and the learning rates of :func:`compile`. None for a model that is
+            compiled with a loss of :mod:`tfae.losses` already, whose optimizer is kept.
+        learning_rate: As in :func:`compile`, if ``loss`` is given.
+        epochs: Epochs at most.
+        patience: Epochs without improvement after which to stop.
+        tensorboard: Whether to write TensorBoard logs with reconstructions of every epoch, to ``run_dir/tensorboard``;
+            needs the extra ``tfae[tensorboard]``.
+        verbose: As in ``fit``.
+        notes: More for ``config.json``, JSON-able.
+
+    Returns:
+        The run, with its evaluation on the test split.
+
+    Raises:
+        ValueError: If the directory is in use, can not be written to or has no room; the model is not compiled with a
+            tfae loss; data lies outside the loss's domain; or the loss stops being finite.
+        Interrupted: Instead of KeyboardInterrupt, when the training was saved.
+    """
+    if loss is not None:
+        compile(autoencoder, loss, data, epochs=epochs, learning_rate=learning_rate)
+    check_domain(loss_of(autoencoder), data)
+    if tensorboard:
+        tensorboard_logs.check_installed()
+    directory = Path(run_dir)
+    optimizer.scale_loss(autoencoder)
+    build(autoencoder)
+    execution = execution_of(autoencoder, data, epochs=epochs)
+    with claimed(directory):
+        config = {
+            **_describe(autoencoder, data),
+            "epochs": epochs,
+            "patience": patience,
+            "execution": {"program": execution.program, "steps": execution.steps},
+            "tensorboard": tensorboard,
+            "notes": notes or {},
+        }
+        write_staged(directory / "config.json", as_json(config))
+        write_staged(directory / "preprocessing.json", as_json(data.preprocessing.get_config()))
+        check_room(directory, autoencoder)
+        write_staged(directory / "model.keras", autoencoder.save)
+        last = fit(autoencoder, data, directory, config, execution, start=None, verbose=verbose)
+        return finish_run(autoencoder, data, directory, config, last)
+
+
+def resume(
+    run_dir: str | os.PathLike[str], *, data: Data | None = None, finish: bool = False, verbose: str | int = "auto"
+) -> Run:
+    """Go on with a run that was killed or interrupted, from its newest checkpoint.
+
+    Args:
+        run_dir: What :func:`train` was given.
+        data: The data, where it came from memory; else it is loaded again.
+        finish: Whether to train no more, but to finish the run with the best epoch so far.
+        verbose: As in ``fit``.
+
+    Returns:
+        As :func:`train`.
+
+    Raises:
+        ValueError: If there is no such run, it is finished, another process is at it, or the data has changed.
+        Interrupted: As in :func:`train`.
+    """
+    directory = Path(run_dir)
+    if (directory / "evaluation.json").exists():
+        raise ValueError(
+            f"run_dir: expected a run that is not finished; {directory} is. Export it with tfae export {directory}."
+        )
+    with locked(directory):
+        try:
+            config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+            autoencoder = keras.models.load_model(directory / "model.keras")
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"run_dir: expected the directory of a training that was stopped; received {directory} ({error})."
+            ) from error
+        start = newest(directory / "checkpoints")
+        if data is None:
+            data = data_of(directory, config)
+        elif _identity(data) != {name: config["data"][name] for name in _identity(data)}:
+            raise ValueError(
+                f"data: expected what {directory} is trained on, in the same batches and order; received another "
+                f"{' and '.join(name for name, value in _identity(data).items() if value != config['data'][name])}."
+            )
+        clear_remains(directory)
+        build(autoencoder)
+        assign(variables_of(autoencoder), start.variables)
+        if finish and not start.best_weights:
+            raise ValueError(
+                f"run_dir: expected a run with a complete epoch to finish with; {directory} has none. Go on without it."
+            )
+        if not (finish or start.is_last):
+            execution = Execution(autoencoder, **config["execution"])
+            start = fit(autoencoder, data, directory, config, execution, start=start, verbose=verbose)
+        return finish_run(autoencoder, data, directory, config, start)
+
+
+def _describe(autoencoder: keras.Model, data: Data) -> dict[str, Any]:
+    optimizer_config = keras.optimizers.serialize(autoencoder.optimizer)
+    return {
+        "created": provenance.now(),
+        "data": data.describe(),
+        "model": provenance.model(autoencoder),
+        "loss": provenance.loss(autoencoder),
+        "optimizer": {"class_name": optimizer_config["class_name"], **optimizer_config["config"]},
+        "versions": provenance.versions(),
+    }
+
+
+def _identity(data: Data) -> dict[str, Any]:
+    """What of the data a training depends on."""
+    return {name: data.describe()[name] for name in ("digest", "preprocessing", "seed", "batch_size")}

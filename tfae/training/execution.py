@@ -1,0 +1,206 @@
+"""How the steps of a training are executed: several per call, compiled by XLA where that pays for itself.
+
+Keras runs one step per call. Much of a step of the models at hand is the overhead of many small kernels, which XLA
+fuses, and a dense model trains fastest where the loop over many steps is one XLA program. ``benchmarks/fit.py``
+measures it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from tfae.datasets import Data
+
+#: "keras": Keras's own train function, for eager execution and distribution strategies; "graph": TensorFlow's kernels;
+#: "step": every step is an XLA program; "loop": the loop over the steps is one.
+PROGRAMS = ("keras", "graph", "step", "loop")
+
+# Per call: so many steps that Python costs nothing, so few that Ctrl-C and checkpoints need not wait.
+_STEPS = 64
+_BYTES = 2**25
+_MULTIPLY_ADDS = 1.5e10
+# Rough figures of two cores, from which compilation pays; being wrong by 2 costs a second or two.
+_SECONDS_TO_COMPILE = 2.0
+_SECONDS_SAVED_PER_STEP = 5e-4
+_SECONDS_SAVED_PER_MULTIPLY_ADD = 5e-12
+
+
+class NonFiniteLossError(ValueError):
+    """The loss became NaN or infinite.
+
+    Args:
+        index: Which of the batches of the call it was, from 0.
+    """
+
+    def __init__(self, index: int) -> None:
+        super().__init__(
+            "training: expected a finite loss; received NaN or infinity. Lower the learning rate, clip the gradients "
+            "(clipnorm of the optimizer), or look for extreme values in the data."
+        )
+        self.index = index
+
+
+class Execution:
+    """What ``fit`` calls with its iterator over batches, again and again: the model's train function.
+
+    Every call takes up to ``steps`` batches, and runs the model's ``train_step`` on each of them, in order.
+
+    Args:
+        autoencoder: Compiled model.
+        program: One of ``PROGRAMS``.
+        steps: Batches per call.
+
+    Attributes:
+        num_skipped: How many batches to take from the iterator without training on them.
+    """
+
+    def __init__(self, autoencoder: keras.Model, program: str, steps: int) -> None:
+        self.program = program
+        self.steps = steps
+        self.num_skipped = 0
+        self._autoencoder = autoencoder
+        self._run: dict[str, Callable] = {}
+        self._by_keras: Callable | None = None
+
+    def install(self) -> None:
+        """Have ``fit`` train by this, until the model is compiled anew."""
+        self._autoencoder.steps_per_execution = self.steps
+        if self.program == "keras":
+            self._autoencoder.make_train_function(force=True)
+            self._by_keras = self._autoencoder.train_function
+        self._autoencoder.train_function = self
+
+    def __call__(self, iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
+        """Train on the next batches.
+
+        Returns:
+            The metrics of the epoch so far.
+
+        Raises:
+            NonFiniteLossError: Of the first batch for which it is so; nothing is trained after it.
+            StopIteration: There are no batches left.
+        """
+        if self._by_keras is not None and not self.num_skipped:
+            return self._by_keras(iterator)
+        batches = list(itertools.islice(iterator, self.steps))
+        if not batches:
+            raise StopIteration
+        if self.num_skipped:
+            self.num_skipped -= len(batches)
+            return self._autoencoder.get_metrics_result()
+        num_done = 0
+        for _, group in itertools.groupby(batches, _shapes):
+            done, finite = self._train(list(group))
+            num_done += done
+            if not finite:
+                raise NonFiniteLossError(num_done - 1)
+        return self._autoencoder.get_metrics_result()
+
+    def _train(self, batches: list[Any]) -> tuple[int, bool]:
+        """Train on batches of one shape; return on how many, and whether the loss of the last one is finite."""
+        if not self._run:
+            # Traced before all others, it also makes the variables of the optimizer and the metrics.
+            self._run["graph"] = _program(self._autoencoder, "graph", batches[0])
+            if self.program != "graph":
+                self._run[self.program] = _program(self._autoencoder, self.program, batches[0])
+        # XLA compiles anew for every shape. A single batch, the smaller last one of an epoch, is not worth that ...
+        program = self.program if len(batches) > 1 or self.steps == 1 else "graph"
+        count = len(batches)
+        if program == "loop":  # ... and a short group is filled up.
+            batches = batches + batches[-1:] * (self.steps - count)
+        done, finite = self._run[program](_stacked(batches), count)
+        return int(done), bool(finite)
+
+
+def execution_of(autoencoder: keras.Model, data: Data, *, epochs: int) -> Execution:
+    """Return what executes the training of a compiled model on so many epochs of the data fastest."""
+    num_batches = int(data.train.cardinality())
+    # Forward, and backward by inputs and by weights.
+    per_batch = data.batch_size * 3 * multiply_adds(autoencoder)
+    num_bytes = 4 * data.batch_size * math.prod(data.shape)
+    steps = int(min(_STEPS, num_batches, max(1, _BYTES // num_bytes), max(1, _MULTIPLY_ADDS // max(1, per_batch))))
+    steps = -(-num_batches // -(-num_batches // steps))  # as many in each call, as far as it comes out even
+    if autoencoder.run_eagerly or _is_distributed(autoencoder):
+        return Execution(autoencoder, "keras", 1 if autoencoder.run_eagerly else steps)
+    saved = epochs * num_batches * (_SECONDS_SAVED_PER_STEP + _SECONDS_SAVED_PER_MULTIPLY_ADD * per_batch)
+    if saved < _SECONDS_TO_COMPILE or not all(layer.supports_jit for layer in _layers(autoencoder)):
+        return Execution(autoencoder, "graph", steps)
+    if any(device.device_type != "CPU" for device in tf.config.list_logical_devices()):
+        return Execution(autoencoder, "step", steps)
+    # TensorFlow's own convolutions are twice as fast on a CPU as those of XLA.
+    is_dense = not any(isinstance(layer, _CONVOLUTIONS) for layer in _layers(autoencoder))
+    return Execution(autoencoder, "loop" if is_dense else "graph", steps)
+
+
+def multiply_adds(autoencoder: keras.Model) -> int:
+    """Return how many multiplications and additions the forward pass of one sample takes, but for its activations."""
+    total = 0
+    for layer in _layers(autoencoder):
+        kernel = getattr(layer, "kernel", None)
+        if kernel is not None:
+            # A convolution applies its kernel at every position of its output, a transposed one of its input.
+            of = layer.input if "Transpose" in type(layer).__name__ else layer.output
+            total += math.prod(kernel.shape) * math.prod(of.shape[1:-1])
+    return total
+
+
+_CONVOLUTIONS = (
+    layers.Conv1D,
+    layers.Conv2D,
+    layers.Conv3D,
+    layers.Conv1DTranspose,
+    layers.Conv2DTranspose,
+    layers.Conv3DTranspose,
+    layers.DepthwiseConv1D,
+    layers.DepthwiseConv2D,
+    layers.SeparableConv1D,
+    layers.SeparableConv2D,
+)
+
+
+def _is_distributed(autoencoder: keras.Model) -> bool:
+    with autoencoder.distribute_strategy.scope():
+        return tf.distribute.has_strategy()
+
+
+def _layers(autoencoder: keras.Model) -> Iterator[keras.layers.Layer]:
+    for layer in autoencoder.layers:
+        yield from _layers(layer) if isinstance(layer, keras.Model) else [layer]
+
+
+def _program(autoencoder: keras.Model, program: str, batch: Any) -> Callable:
+    """Return a function of stacked batches ``(steps, batch, ...)`` and of the number of those to train on.
+
+    It returns on how many it has trained, and whether the loss of the last one is finite.
+    """
+    step = tf.function(autoencoder.train_step, jit_compile=True) if program == "step" else autoencoder.train_step
+
+    def run(batches: Any, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def body(index: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            metrics = step(tf.nest.map_structure(lambda stacked: stacked[index], batches))
+            return index + 1, tf.math.is_finite(metrics["loss"])
+
+        return tf.while_loop(
+            lambda index, finite: tf.logical_and(index < count, finite), body, (tf.constant(0), tf.constant(True))
+        )
+
+    if program == "loop":
+        return tf.function(run, jit_compile=True)
+    # One graph for batches of every size.
+    specs = tf.nest.map_structure(lambda tensor: tf.TensorSpec((None, None, *tensor.shape[1:]), tensor.dtype), batch)
+    return tf.function(run, input_signature=(specs, tf.TensorSpec((), tf.int32))).get_concrete_function()
+
+
+def _shapes(batch: Any) -> list[tuple[int, ...]]:
+    return [tuple(tensor.shape) for tensor in tf.nest.flatten(batch)]
+
+
+def _stacked(batches: list[Any]) -> Any:
+    return tf.nest.map_structure(lambda *tensors: tf.stack(tensors), *batches)

@@ -1,0 +1,89 @@
+"""A finished training run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfae.datasets import Data, load
+from tfae.evaluation import Evaluation
+from tfae.preprocessing import Preprocessing
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A finished training run.
+
+    Attributes:
+        directory: The run directory.
+        autoencoder: The model, with the weights of the epoch of least validation loss.
+        preprocessing: The scaling that it was trained behind.
+        config: What ``config.json`` holds.
+        evaluation: The measures on the test split.
+    """
+
+    directory: Path
+    autoencoder: keras.Model
+    preprocessing: Preprocessing
+    config: dict[str, Any]
+    evaluation: Evaluation
+
+    def load_data(self) -> Data:
+        """Load the data that the run was trained on once more, split and scaled as it was then.
+
+        Raises:
+            ValueError: If it came from memory, or is no longer there.
+        """
+        return data_of(self.directory, self.config)
+
+
+def load_run(run_dir: str | os.PathLike[str]) -> Run:
+    """Load a finished run.
+
+    Args:
+        run_dir: What :func:`tfae.training.train` was given.
+
+    Raises:
+        ValueError: If there is no finished run.
+    """
+    directory = Path(run_dir)
+    try:
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        preprocessing = json.loads((directory / "preprocessing.json").read_text(encoding="utf-8"))
+        measures = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))
+        autoencoder = keras.models.load_model(directory / "model.keras")
+    except (OSError, ValueError) as error:
+        reason: object = error
+        if any(directory.glob("checkpoints/*")):
+            reason = f'which is not finished: go on with "tfae train --resume {directory}"'
+        elif any(directory.glob("saved_model.pb")) or any(directory.glob("*/saved_model.pb")):
+            reason = "an exported model, which tfae score takes"
+        elif isinstance(error, OSError):
+            reason = "which holds none"
+        raise ValueError(
+            f"run_dir: expected the directory of a finished run; received {directory} ({reason})."
+        ) from error
+    return Run(directory, autoencoder, Preprocessing.from_config(preprocessing), config, Evaluation(**measures))
+
+
+def data_of(directory: Path, config: dict[str, Any]) -> Data:
+    """Load the data that ``config``, that of the run in ``directory``, tells of.
+
+    Raises:
+        ValueError: If it came from memory, is no longer there, or has changed.
+    """
+    arguments = config["data"]["arguments"]
+    if arguments is None:
+        raise ValueError(f"run_dir: expected a run on a file or a named data set; {directory} had arrays.")
+    data = load(**arguments)
+    if data.digest != config["data"]["digest"]:
+        raise ValueError(
+            f"run_dir: expected the data that {directory} was trained on; {arguments['source']!r} has changed since. "
+            "Name it as another source to measure the model on what it holds now."
+        )
+    return data

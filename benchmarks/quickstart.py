@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import machine
+from benchmarks.machine import ROOT
 
-ROOT = Path(__file__).parents[1]
 LOSSES = ("mse", "mae", "bce")
 
 
@@ -64,7 +64,7 @@ def measure_job(steps: dict[str, dict[str, float]], epochs: int) -> None:
             data = datasets.load("digits", data_dir=folder)
         with step("build and compile"):
             autoencoder = models.dense(data.shape, latent_dim=16)
-            autoencoder.compile("adam", loss=losses.SquaredError())
+            training.compile(autoencoder, losses.SquaredError(), data, epochs=epochs)
         with step("train, evaluate, draw"):
             training.train(autoencoder, data, run_dir=Path(folder, "run"), epochs=epochs, verbose=0)
         with step("export"):
@@ -77,7 +77,7 @@ def measure_losses(name: str, epochs: int, **arguments: Any) -> dict[str, dict[s
     """Evaluation on the test split after some epochs with each loss, by name of the loss."""
     import keras
 
-    from tfae import datasets, evaluation, losses, models
+    from tfae import datasets, evaluation, losses, models, training
 
     results = {}
     for loss_name in LOSSES:
@@ -85,7 +85,7 @@ def measure_losses(name: str, epochs: int, **arguments: Any) -> dict[str, dict[s
         keras.utils.set_random_seed(0)
         loss = losses.get(loss_name, **({"from_logits": True} if loss_name == "bce" else {}))
         autoencoder = models.dense(data.shape, latent_dim=16, output_activation=loss.output_activation)
-        autoencoder.compile("adam", loss=loss)
+        training.compile(autoencoder, loss, data, epochs=epochs)
         start = time.perf_counter()
         autoencoder.fit(data.train, epochs=epochs, verbose=0, shuffle=False)
         seconds = time.perf_counter() - start

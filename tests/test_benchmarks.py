@@ -1,12 +1,31 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_quickstart_benchmark_runs():
-    command = [sys.executable, "-m", "benchmarks.quickstart", "--smoke"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "load back and score" in result.stdout
-    assert "bce" in result.stdout
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("quickstart", ["load back and score", "bce"]),
+        ("fit", ["matrix products", "stock Keras", "convolutional", "first step"]),
+        ("losses", ["XLA", "squared"]),
+        ("recovery", ["kill -9", "graph"]),
+        ("schedule", ["digits", "dense", "bce"]),
+        ("startup", ["import tfae", "tfae --help"]),
+        ("streaming", ["streamed"]),
+    ],
+)
+def test_a_benchmark_runs_and_writes_what_it_measured(name, expected):
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--smoke"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    for word in expected:
+        assert word in result.stdout
+    written = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+    assert written["smoke"] is True
+    assert written["machine"]["versions"]["keras"]

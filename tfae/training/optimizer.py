@@ -11,7 +11,9 @@ from tfae.losses import ReconstructionLoss
 #: Peak of the learning rate. Chosen with the rest of the recipe by ``benchmarks/schedule.py``, on validation data.
 LEARNING_RATE = 5e-3
 _BETA_2 = 0.99
+# Of all steps; where these are few, so many, and at most a fifth: the moments of Adam need them.
 _WARM_UP = 0.05
+_WARM_UP_STEPS = 100
 
 
 def adam(num_steps: int, *, learning_rate: float = LEARNING_RATE) -> keras.optimizers.Adam:
@@ -23,7 +25,7 @@ def adam(num_steps: int, *, learning_rate: float = LEARNING_RATE) -> keras.optim
 
     Example:
         >>> optimizer = adam(1000, learning_rate=0.01)
-        >>> half_way_down = optimizer.iterations.assign(525)
+        >>> half_way_down = optimizer.iterations.assign(550)
         >>> round(float(optimizer.learning_rate), 4)
         0.005
 
@@ -31,7 +33,7 @@ def adam(num_steps: int, *, learning_rate: float = LEARNING_RATE) -> keras.optim
         Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, 2017 (the cosine); Goyal et al.,
         Accurate, Large Minibatch SGD, 2017 (the warm-up).
     """
-    num_warm_up = max(1, round(_WARM_UP * num_steps))
+    num_warm_up = max(1, round(min(max(_WARM_UP * num_steps, _WARM_UP_STEPS), num_steps / 5)))
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, num_steps - num_warm_up), warmup_target=learning_rate, warmup_steps=num_warm_up
     )

@@ -153,6 +153,48 @@ def test_eager_models_and_distribution_strategies_keep_the_train_function_of_ker
     assert np.isfinite(model.fit(data.train, epochs=1, verbose=0, shuffle=False).history["loss"]).all()
 
 
+def test_single_batches_can_be_trained_on_after_compile():
+    model = build()
+    training.compile(model, losses.SquaredError(), loaded(), epochs=1)
+    x = images(16) / np.float32(255)
+    assert np.isfinite(model.train_on_batch(x, x))
+
+
+def test_a_train_step_of_ones_own_may_report_under_other_names():
+    class Own(keras.Model):
+        def train_step(self, data):
+            return {"reconstruction_loss": super().train_step(data)["loss"]}
+
+    inner = build()
+    model = Own(inner.inputs, inner.outputs)
+    model.compile("sgd", losses.SquaredError())
+    Execution(model, "loop", steps=3).install()
+    model.fit(loaded().train, epochs=1, verbose=0, shuffle=False)
+    assert int(model.optimizer.iterations) == 8
+
+
+def test_a_model_that_is_a_class_of_its_own_can_be_compiled_after_use():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.code, self.out = keras.layers.Dense(4), keras.layers.Dense(64)
+
+        def call(self, x):
+            return keras.ops.reshape(self.out(self.code(keras.ops.reshape(x, (-1, 64)))), (-1, 8, 8, 1))
+
+    data, model = loaded(), Own()
+    model(next(iter(data.validation))[0])
+    training.compile(model, losses.SquaredError(), data, epochs=1)
+    assert np.isfinite(model.fit(data.train, epochs=1, verbose=0, shuffle=False).history["loss"]).all()
+
+
+def test_training_runs_are_not_made_inside_of_a_distribution_strategy(tmp_path):
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = compiled()
+    with pytest.raises(ValueError, match="expected a model outside of a distribution strategy"):
+        training.train(model, loaded(), run_dir=tmp_path, verbose=0)
+
+
 def test_multiply_adds_of_dense_and_convolutional_layers_by_hand():
     assert multiply_adds(build()) == 64 * 16 + 16 * 4 + 4 * 16 + 16 * 64
     # 3x3 kernels: 1 to 4 channels at 4x4 places; a code of 4, and back to 4x4x4; 4 to 4 from 4x4 places; 4 to 1 at 8x8.

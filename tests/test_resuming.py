@@ -382,3 +382,79 @@ def test_a_file_that_changes_under_the_training_is_named_and_the_training_can_go
     (tmp_path / "rows.npy").write_bytes(content)
     os.utime(tmp_path / "rows.npy", ns=(times.st_atime_ns, times.st_mtime_ns))
     training.resume(tmp_path / "run", verbose=0)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "bfloat16"])
+def test_a_training_in_half_precision_that_crashed_ends_as_if_it_had_not(tmp_path, monkeypatch, policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        expected = begin(tmp_path / "undisturbed")
+        with monkeypatch.context() as patch:
+            crash_in(patch, 7)
+            with pytest.raises(CrashError):
+                begin(tmp_path / "run")
+            crash_in(patch, 7)
+            with pytest.raises(CrashError):
+                begin(tmp_path / "other")
+        assert_same(training.resume(tmp_path / "run", data=loaded(), verbose=0), expected)
+        training.resume(tmp_path / "other", data=loaded(), finish=True, verbose=0)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_a_model_that_was_evaluated_before_is_validated_on_all_batches(tmp_path):
+    def train(run_dir, evaluated):
+        keras.utils.set_random_seed(0)
+        model = models.dense((5,), latent_dim=2, widths=(8,))
+        model.compile("adam", losses.SquaredError())
+        data = datasets.load(table(400), batch_size=4, splits=(0.5, 0.25, 0.25))
+        if evaluated:
+            model.evaluate(data.validation, verbose=0)
+        training.train(model, data, run_dir=run_dir, epochs=2, verbose=0)
+        assert model.evaluate(data.validation, verbose=0) == pytest.approx(
+            min(float(row[2]) for row in history(run_dir)[1:]), rel=1e-5
+        )
+        return history(run_dir)
+
+    assert train(tmp_path / "a", evaluated=True) == train(tmp_path / "b", evaluated=False)
+
+
+def test_a_signal_at_the_very_end_leaves_only_the_evaluation_to_do(tmp_path, monkeypatch, undisturbed):
+    def on_train_end(self, logs=None):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.callbacks.History, "on_train_end", on_train_end)
+        with pytest.raises(training.Interrupted, match="after its last epoch, and saved"):
+            begin(tmp_path / "run")
+    assert_same(training.resume(tmp_path / "run", data=loaded(), verbose=0), undisturbed)
+
+
+def test_a_reader_that_is_gone_does_not_keep_ctrl_c_from_saving(tmp_path, monkeypatch, undisturbed):
+    original = execution.Execution.__call__
+    calls = iter(range(10**6))
+
+    class GoneReader:
+        def write(self, _):
+            raise BrokenPipeError
+
+    def interrupted(self, iterator):
+        if next(calls) == 4:
+            with monkeypatch.context() as patch:
+                patch.setattr(sys, "stderr", GoneReader())
+                os.kill(os.getpid(), signal.SIGINT)
+        return original(self, iterator)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(execution.Execution, "__call__", interrupted)
+        with pytest.raises(training.Interrupted):
+            begin(tmp_path / "run")
+    assert_same(training.resume(tmp_path / "run", data=loaded(), verbose=0), undisturbed)
+
+
+def test_after_making_room_the_same_command_works(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(directory.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
+        with pytest.raises(ValueError, match="Make room"):
+            begin(tmp_path / "run")
+    begin(tmp_path / "run", epochs=1)

@@ -124,7 +124,9 @@ def train(
     try:
         if resume is not None:
             run = training.resume(resume, finish=finish, verbose=verbose)
-            _export(run, run.load_data(), export_dir or Path(run.config["notes"]["export_dir"]))
+            data = run.load_data()
+            noted = run.config["notes"].get("export_dir")  # A run that began in Python has none.
+            _export(run, data, export_dir or Path(noted or _default_export_dir(data)))
         else:
             _train(source, export_dir=export_dir, verbose=verbose, **options)
     except training.Interrupted as interruption:
@@ -173,7 +175,7 @@ def _train(
     loss = losses.get(loss_name, sample_reduction=sample_reduction, **config)
     keras.utils.set_random_seed(load["seed"])
     name = data.name.replace("/", "-")
-    export_dir = export_dir or Path("saved_models", name)
+    export_dir = export_dir or _default_export_dir(data)
     exporting.check_writable(export_dir)
     num_elements = math.prod(data.shape)
     latent_dim = latent_dim or max(1, min(16, num_elements // 2))
@@ -233,6 +235,10 @@ def _export(run: Run, data: Data, export_dir: Path) -> None:
     click.echo(f"pictures  {run.directory / 'pictures'}")
     click.echo(f"exported  {path}")
     click.echo(f"scored    {len(scores):,} test samples with it: mean {np.mean(scores, dtype='float64'):.7g}")
+
+
+def _default_export_dir(data: Data) -> Path:
+    return Path("saved_models", data.name.replace("/", "-"))
 
 
 def _unused(directory: Path) -> Path:

@@ -29,7 +29,7 @@ from tfae.training import tensorboard as tensorboard_logs
 from tfae.training.checkpoint import assign, newest, variables_of
 from tfae.training.directory import check_room, claimed, clear_remains, locked
 from tfae.training.domain import check_domain
-from tfae.training.execution import Execution, execution_of
+from tfae.training.execution import Execution, execution_of, is_distributed
 from tfae.training.fitting import as_json, build, fit
 from tfae.training.fitting import finish as finish_run
 from tfae.training.run import Run, data_of, load_run
@@ -116,6 +116,11 @@ def train(
     if loss is not None:
         compile(autoencoder, loss, data, epochs=epochs, learning_rate=learning_rate)
     check_domain(loss_of(autoencoder), data)
+    if is_distributed(autoencoder):
+        raise ValueError(
+            "autoencoder: expected a model outside of a distribution strategy; received one inside. Train it with "
+            "tfae.training.compile and fit."
+        )
     if tensorboard:
         tensorboard_logs.check_installed()
     directory = Path(run_dir)
@@ -123,6 +128,7 @@ def train(
     build(autoencoder)
     execution = execution_of(autoencoder, data, epochs=epochs)
     with claimed(directory):
+        check_room(directory, autoencoder)
         config = {
             **_describe(autoencoder, data),
             "epochs": epochs,
@@ -133,7 +139,6 @@ def train(
         }
         write_staged(directory / "config.json", as_json(config))
         write_staged(directory / "preprocessing.json", as_json(data.preprocessing.get_config()))
-        check_room(directory, autoencoder)
         write_staged(directory / "model.keras", autoencoder.save)
         last = fit(autoencoder, data, directory, config, execution, start=None, verbose=verbose)
         return finish_run(autoencoder, data, directory, config, last)

@@ -16,6 +16,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfae.staging import write_staged
 
@@ -51,12 +52,15 @@ class Checkpoint:
         Raises:
             OSError: There is no room, or the folder can not be written to. The older ones are still there.
         """
-        state = {name: value for name, value in vars(self).items() if name not in ("variables", "best_weights")}
-        arrays: dict[str, Any] = {
-            **{f"variable_{index}": value for index, value in enumerate(self.variables)},
-            **{f"best_{index}": value for index, value in enumerate(self.best_weights)},
-            "state": np.frombuffer(json.dumps(state).encode(), np.uint8),
+        lists = {"variables": self.variables, "best_weights": self.best_weights}
+        state = {
+            **{name: value for name, value in vars(self).items() if name not in lists},
+            **{f"num_{name}": len(values) for name, values in lists.items()},
         }
+        arrays: dict[str, Any] = {
+            f"{name}_{index}": value for name, values in lists.items() for index, value in enumerate(values)
+        }
+        arrays["state"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
         write_staged(folder / f"{self.epoch:06}-{self.step:09}.npz", lambda path: np.savez(path, **arrays))
         for old in _newest_first(folder)[NUM_KEPT:]:
             old.unlink()
@@ -74,7 +78,15 @@ def newest(folder: Path) -> Checkpoint:
     for path in _newest_first(folder):
         try:
             return _read(path)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            EOFError,
+            NotImplementedError,
+            RuntimeError,
+            zipfile.BadZipFile,
+        ) as error:
             warnings.warn(f"passed over {path}, which is damaged ({error})", stacklevel=3)
     raise ValueError(
         f"run_dir: expected a checkpoint to go on from; {folder.parent} has none. Begin again with another run_dir."
@@ -104,8 +116,7 @@ def assign(variables: list[keras.Variable], values: list[np.ndarray]) -> None:
             f"one with {len(values)}, or of other shapes. Was it made by another version of Keras?"
         )
     for variable, value in zip(variables, values, strict=True):
-        # NumPy's files know no bfloat16 and return its bytes.
-        variable.assign(value.view(variable.value.dtype.as_numpy_dtype) if value.dtype.kind == "V" else value)
+        variable.assign(value)
 
 
 def _newest_first(folder: Path) -> list[Path]:
@@ -114,9 +125,15 @@ def _newest_first(folder: Path) -> list[Path]:
 
 def _read(path: Path) -> Checkpoint:
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-        names = file.files
+        state = json.loads(file["state"].tobytes())
+        num_variables, num_best_weights = state.pop("num_variables"), state.pop("num_best_weights")
         return Checkpoint(
-            **json.loads(file["state"].tobytes()),
-            variables=[file[f"variable_{index}"] for index in range(sum(n.startswith("variable_") for n in names))],
-            best_weights=[file[f"best_{index}"] for index in range(sum(n.startswith("best_") for n in names))],
+            **state,
+            variables=[_array(file[f"variables_{index}"]) for index in range(num_variables)],
+            best_weights=[_array(file[f"best_weights_{index}"]) for index in range(num_best_weights)],
         )
+
+
+def _array(value: np.ndarray) -> np.ndarray:
+    """``value`` in its dtype: NumPy's files know no bfloat16 and return its bytes."""
+    return value.view(tf.bfloat16.as_numpy_dtype) if value.dtype.kind == "V" else value

@@ -72,6 +72,8 @@ class Execution:
     def install(self) -> None:
         """Have ``fit`` train by this, until the model is compiled anew."""
         self._autoencoder.steps_per_execution = self.steps
+        # They were traced for another number of steps, if they were.
+        self._autoencoder.test_function = self._autoencoder.predict_function = None
         if self.program == "keras":
             self._autoencoder.make_train_function(force=True)
             self._by_keras = self._autoencoder.train_function
@@ -88,8 +90,11 @@ class Execution:
             StopIteration: There are no batches left.
         """
         if self._by_keras is not None and not self.num_skipped:
-            return self._by_keras(iterator)
-        batches = list(itertools.islice(iterator, self.steps))
+            metrics = self._by_keras(iterator)
+            if not _is_finite(metrics):
+                raise NonFiniteLossError(self.steps - 1)
+            return metrics
+        batches = [_without_none(batch) for batch in itertools.islice(iterator, self.steps)]
         if not batches:
             raise StopIteration
         if self.num_skipped:
@@ -127,7 +132,7 @@ def execution_of(autoencoder: keras.Model, data: Data, *, epochs: int) -> Execut
     num_bytes = 4 * data.batch_size * math.prod(data.shape)
     steps = int(min(_STEPS, num_batches, max(1, _BYTES // num_bytes), max(1, _MULTIPLY_ADDS // max(1, per_batch))))
     steps = -(-num_batches // -(-num_batches // steps))  # as many in each call, as far as it comes out even
-    if autoencoder.run_eagerly or _is_distributed(autoencoder):
+    if autoencoder.run_eagerly or is_distributed(autoencoder):
         return Execution(autoencoder, "keras", 1 if autoencoder.run_eagerly else steps)
     saved = epochs * num_batches * (_SECONDS_SAVED_PER_STEP + _SECONDS_SAVED_PER_MULTIPLY_ADD * per_batch)
     if saved < _SECONDS_TO_COMPILE or not all(layer.supports_jit for layer in _layers(autoencoder)):
@@ -146,8 +151,12 @@ def multiply_adds(autoencoder: keras.Model) -> int:
         kernel = getattr(layer, "kernel", None)
         if kernel is not None:
             # A convolution applies its kernel at every position of its output, a transposed one of its input.
-            of = layer.input if "Transpose" in type(layer).__name__ else layer.output
-            total += math.prod(kernel.shape) * math.prod(of.shape[1:-1])
+            try:
+                of = layer.input if "Transpose" in type(layer).__name__ else layer.output
+                positions = math.prod(size or 1 for size in of.shape[1:-1])
+            except AttributeError:  # Layers of a model that is a class of its own have no symbolic output.
+                positions = 1
+            total += math.prod(kernel.shape) * positions
     return total
 
 
@@ -165,7 +174,8 @@ _CONVOLUTIONS = (
 )
 
 
-def _is_distributed(autoencoder: keras.Model) -> bool:
+def is_distributed(autoencoder: keras.Model) -> bool:
+    """Return whether a model was made in the scope of a distribution strategy."""
     with autoencoder.distribute_strategy.scope():
         return tf.distribute.has_strategy()
 
@@ -185,7 +195,7 @@ def _program(autoencoder: keras.Model, program: str, batch: Any) -> Callable:
     def run(batches: Any, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         def body(index: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             metrics = step(tf.nest.map_structure(lambda stacked: stacked[index], batches))
-            return index + 1, tf.math.is_finite(metrics["loss"])
+            return index + 1, _is_finite(metrics)
 
         return tf.while_loop(
             lambda index, finite: tf.logical_and(index < count, finite), body, (tf.constant(0), tf.constant(True))
@@ -196,6 +206,19 @@ def _program(autoencoder: keras.Model, program: str, batch: Any) -> Callable:
     # One graph for batches of every size.
     specs = tf.nest.map_structure(lambda tensor: tf.TensorSpec((None, None, *tensor.shape[1:]), tensor.dtype), batch)
     return tf.function(run, input_signature=(specs, tf.TensorSpec((), tf.int32))).get_concrete_function()
+
+
+def _is_finite(metrics: dict[str, Any]) -> tf.Tensor:
+    # A train_step of one's own may report under other names.
+    watched = [metrics["loss"]] if "loss" in metrics else tf.nest.flatten(metrics)
+    return tf.reduce_all([tf.math.is_finite(tf.cast(value, tf.float32)) for value in watched])
+
+
+def _without_none(batch: Any) -> Any:
+    """``(x, y)`` of what Keras makes ``(x, y, None)`` of."""
+    while isinstance(batch, tuple) and batch[-1] is None:
+        batch = batch[:-1]
+    return batch
 
 
 def _shapes(batch: Any) -> list[tuple[int, ...]]:

@@ -20,7 +20,7 @@ from tfae.training import tensorboard
 from tfae.training.checkpoint import Checkpoint
 from tfae.training.execution import Execution, NonFiniteLossError
 from tfae.training.run import Run
-from tfae.training.safekeeping import Safekeeping, write_history
+from tfae.training.safekeeping import Interrupted, Safekeeping, write_history
 
 
 def fit(
@@ -41,6 +41,7 @@ def fit(
     if config["tensorboard"]:
         callbacks += tensorboard.callbacks(directory / "tensorboard", data)
     callbacks.append(keeping)
+    steps_before = autoencoder.steps_per_execution
     execution.install()
     try:
         with keeping.waiting_signals(), _plain_errors_of(data):
@@ -53,14 +54,17 @@ def fit(
                 verbose=verbose,
                 shuffle=False,  # data.train brings its own order.
             )
-    except NonFiniteLossError as error:
-        raise _named(error, keeping, data, directory) from error
-    except KeyboardInterrupt:
+    except BaseException as error:
         for callback in callbacks[2:-1]:  # They hold open files, which fit did not come to close.
             callback.on_train_end()
+        if isinstance(error, NonFiniteLossError):
+            raise _named(error, keeping, data, directory) from error
         raise
     finally:
-        autoencoder.train_function, autoencoder.steps_per_execution = None, 1
+        autoencoder.train_function = autoencoder.test_function = autoencoder.predict_function = None
+        autoencoder.steps_per_execution = steps_before
+    if keeping.signal_number is not None:  # It came at the very end.
+        raise Interrupted(directory, "after its last epoch", keeping.signal_number)
     assert keeping.last is not None
     return keeping.last
 
@@ -108,7 +112,8 @@ def _named(error: NonFiniteLossError, keeping: Safekeeping, data: Data, director
 
 def build(autoencoder: keras.Model) -> None:
     """Make all variables of a compiled model, those of the optimizer and the metrics too, as ``fit`` would."""
-    autoencoder.optimizer.build(autoencoder.trainable_variables)
+    if not autoencoder.optimizer.built:  # That of mixed_float16 would make its variables anew.
+        autoencoder.optimizer.build(autoencoder.trainable_variables)
     x = tf.zeros((1, *autoencoder.input_shape[1:]))
     autoencoder.test_step((x, x))
     autoencoder.reset_metrics()

@@ -54,8 +54,9 @@ def scale_loss(autoencoder: keras.Model) -> None:
         return
     if loss.sample_reduction == "mean":
         return
-    optimizer.build(autoencoder.trainable_variables)
-    if int(optimizer.iterations) == 0:
+    if not optimizer.built:  # It would make its variables anew.
+        optimizer.build(autoencoder.trainable_variables)
+    if int(optimizer.inner_optimizer.iterations) == 0:
         num_elements = math.prod(autoencoder.output_shape[1:])
         # A power of 2 loses no digits.
         optimizer.dynamic_scale.assign(2.0 ** (15 - math.ceil(math.log2(num_elements))))

@@ -79,7 +79,10 @@ def data_of(directory: Path, config: dict[str, Any]) -> Data:
     """
     arguments = config["data"]["arguments"]
     if arguments is None:
-        raise ValueError(f"run_dir: expected a run on a file or a named data set; {directory} had arrays.")
+        raise ValueError(
+            f"run_dir: expected a run on a file or a named data set; {directory} had arrays. Pass them in Python: "
+            f"tfae.training.resume({str(directory)!r}, data=...) goes on with a training."
+        )
     data = load(**arguments)
     if data.digest != config["data"]["digest"]:
         raise ValueError(

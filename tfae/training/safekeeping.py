@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfae.staging import write_staged
 from tfae.training.checkpoint import Checkpoint, assign, values_of, variables_of
 from tfae.training.execution import Execution
 
-# The most work that a kill costs; and writing takes at most a twentieth of the time.
+# The most work that a kill costs, unless writing took more than a twentieth of that.
 _SECONDS_BETWEEN = 10.0
 _SECONDS_BETWEEN_EPOCHS = 1.0
 _SHARE_OF_WRITING = 0.05
@@ -72,13 +73,15 @@ class Safekeeping(keras.callbacks.Callback):
         self._history = history
         self._early_stopping = early_stopping
         self._start = start
-        self._signal_number: int | None = None
+        self.signal_number: int | None = None
         self._written = -math.inf  # when, by the monotonic clock
         self._seconds_to_write = 0.0
 
     @property
     def when(self) -> str:
         """Where the training is, in words."""
+        if not self.step:
+            return f"after epoch {self.epoch}" if self.epoch else "before its first epoch"
         return f"in epoch {self.epoch + 1}, after batch {self.step} of {self.params['steps']}"
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -106,8 +109,10 @@ class Safekeeping(keras.callbacks.Callback):
         is_done_already = self._execution.num_skipped > 0
         self.step = min(self.step + self._execution.steps, self.params["steps"])
         if is_done_already:
+            if self.signal_number is not None:  # Nothing has changed since the checkpoint.
+                raise Interrupted(self._directory, self.when, self.signal_number)
             return
-        if self._signal_number is not None:
+        if self.signal_number is not None:
             self._stop()
         if self._is_time(_SECONDS_BETWEEN):
             self._save()
@@ -124,7 +129,7 @@ class Safekeeping(keras.callbacks.Callback):
         is_last = self.model.stop_training or self.epoch == self.params["epochs"]
         if is_last or self._is_time(_SECONDS_BETWEEN_EPOCHS):
             self._save(is_last=is_last)
-        if self._signal_number is not None and not is_last:
+        if self.signal_number is not None and not is_last:
             self._stop()
 
     @contextlib.contextmanager
@@ -133,13 +138,18 @@ class Safekeeping(keras.callbacks.Callback):
         if threading.current_thread() is not threading.main_thread():  # Only that one receives signals.
             yield
             return
-        previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        previous = {
+            number: handler
+            for number in (signal.SIGINT, signal.SIGTERM)
+            if (handler := signal.getsignal(number)) is not None  # None is one that was not installed by Python.
+        }
 
         def on_signal(number: int, frame: Any) -> None:
-            self._signal_number = number
+            self.signal_number = number
             for each, handler in previous.items():
                 signal.signal(each, handler)
-            print("\nStopping after the steps under way; once more to stop at once.", file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError, RuntimeError, ValueError):  # Whoever read it may be gone, as tee is.
+                print("\nStopping after the steps under way; once more to stop at once.", file=sys.stderr, flush=True)
 
         for number in previous:
             signal.signal(number, on_signal)
@@ -153,9 +163,10 @@ class Safekeeping(keras.callbacks.Callback):
         return time.monotonic() - self._written > max(seconds, self._seconds_to_write / _SHARE_OF_WRITING)
 
     def _stop(self) -> None:
-        self._save()
-        assert self._signal_number is not None
-        raise Interrupted(self._directory, self.when, self._signal_number)
+        if self.last is None or (self.last.epoch, self.last.step) != (self.epoch, self.step):
+            self._save()
+        assert self.signal_number is not None
+        raise Interrupted(self._directory, self.when, self.signal_number)
 
     def _save(self, *, is_last: bool = False) -> None:
         began = time.monotonic()
@@ -168,6 +179,8 @@ class Safekeeping(keras.callbacks.Callback):
             variables=values_of(variables_of(self.model)),
             best_weights=self._early_stopping.best_weights or [],
         )
+        if not is_last and not all(np.isfinite(values.astype("float64")).all() for values in checkpoint.variables):
+            return  # The loss of the next batch will tell; the older checkpoints are the good ones.
         try:
             write_history(self._directory / "history.csv", self._history.history)
             checkpoint.write(self._directory / "checkpoints")

@@ -54,7 +54,7 @@ def compile(
     Args:
         autoencoder: Model to compile.
         loss: What it shall minimise.
-        data: What it will be trained on.
+        data: What it will be trained on; the number of its batches sets the schedule.
         epochs: How many will be trained; the learning rate is 0 after them.
         learning_rate: Its peak.
 
@@ -87,12 +87,13 @@ def train(
     """Train, evaluate, and leave everything in a run directory.
 
     The training is Keras's own ``fit``, stopped when the validation loss has not improved for ``patience`` epochs; the
-    weights of the best epoch are kept. It can be killed at any instant: :func:`resume` then goes on from a checkpoint
-    that is some ten seconds old at most, and ends, on a CPU, with the very weights and losses of a training that was
-    not killed. Ctrl-C lets the steps under way end, and saves.
+    weights of the best epoch are kept. It can be killed at any instant: :func:`resume` then goes on from a checkpoint,
+    and ends, on a CPU, with the very weights and losses of a training that was not killed. Checkpoints are written at
+    the ends of epochs and every ten seconds, or less often where writing one takes longer than half a second. Ctrl-C
+    lets the steps under way end, and saves.
 
     Args:
-        autoencoder: The model.
+        autoencoder: The model, functional or sequential, and outside of distribution strategies.
         data: What to train on; training and validation split steer the training, the test split is only evaluated.
         run_dir: A new or empty directory.
         loss: What to minimise, with the optimizer and the learning rates of :func:`compile`. None for a model that is

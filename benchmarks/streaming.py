@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import machine
+from benchmarks.machine import ROOT
 
-ROOT = Path(__file__).parents[1]
 SHAPE = (28, 28, 1)
 BATCH_SIZE = 128
 

@@ -85,6 +85,13 @@ def crash_in(monkeypatch, call):
     monkeypatch.setattr(execution.Execution, "__call__", crashing)
 
 
+def crashed(run_dir, monkeypatch, call=7, data=None):
+    with monkeypatch.context() as patch:
+        crash_in(patch, call)
+        with pytest.raises(CrashError):
+            begin(run_dir, data)
+
+
 def assert_same(run, expected):
     for value, other in zip(run.autoencoder.get_weights(), expected.autoencoder.get_weights(), strict=True):
         np.testing.assert_array_equal(value, other)
@@ -147,19 +154,13 @@ def test_a_crash_after_the_last_epoch_leaves_only_the_evaluation_to_do(tmp_path,
 
 def test_a_named_data_set_is_loaded_again(tmp_path, monkeypatch):
     np.save(tmp_path / "rows.npy", table())
-    with monkeypatch.context() as patch:
-        crash_in(patch, 4)
-        with pytest.raises(CrashError):
-            begin(tmp_path / "run", datasets.load(tmp_path / "rows.npy", batch_size=16))
+    crashed(tmp_path / "run", monkeypatch, call=4, data=datasets.load(tmp_path / "rows.npy", batch_size=16))
     assert_same(training.resume(tmp_path / "run", verbose=0), begin(tmp_path / "other"))
 
 
 def test_data_that_changed_since_is_refused(tmp_path, monkeypatch):
     np.save(tmp_path / "rows.npy", table())
-    with monkeypatch.context() as patch:
-        crash_in(patch, 4)
-        with pytest.raises(CrashError):
-            begin(tmp_path / "run", datasets.load(tmp_path / "rows.npy", batch_size=16))
+    crashed(tmp_path / "run", monkeypatch, call=4, data=datasets.load(tmp_path / "rows.npy", batch_size=16))
     np.save(tmp_path / "rows.npy", table() * 2)
     with pytest.raises(ValueError, match=r"rows\.npy' has changed since"):
         training.resume(tmp_path / "run", verbose=0)
@@ -168,13 +169,6 @@ def test_data_that_changed_since_is_refused(tmp_path, monkeypatch):
     (tmp_path / "rows.npy").unlink()
     with pytest.raises(ValueError, match=r"rows\.npy"):
         training.resume(tmp_path / "run", verbose=0)
-
-
-def crashed(run_dir, monkeypatch, call=7):
-    with monkeypatch.context() as patch:
-        crash_in(patch, call)
-        with pytest.raises(CrashError):
-            begin(run_dir)
 
 
 def test_the_two_newest_checkpoints_are_kept_and_no_half_written_file(tmp_path, monkeypatch):
@@ -356,10 +350,7 @@ def test_a_streamed_training_that_crashed_ends_as_if_it_had_not(tmp_path, monkey
     def data():
         return datasets.load(tmp_path / "rows.npy", batch_size=16, in_memory=in_memory)
 
-    with monkeypatch.context() as patch:
-        crash_in(patch, 7)
-        with pytest.raises(CrashError):
-            begin(tmp_path / "run", data())
+    crashed(tmp_path / "run", monkeypatch, data=data())
     assert_same(training.resume(tmp_path / "run", verbose=0), begin(tmp_path / "undisturbed", data()))
 
 

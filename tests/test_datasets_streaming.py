@@ -19,8 +19,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfae import losses, models
-from tfae.datasets import Data, StoredSamples, load, memory, orders, stored
+from tfae import losses, models, spread
+from tfae.datasets import Data, StoredSamples, load, memory, orders
 
 RANDOM = np.random.RandomState(0)
 # Every third repeats another, so that there are groups to keep together.
@@ -45,8 +45,7 @@ def saved(folder: Path, samples: np.ndarray) -> Path:
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 64 bytes and windows of 256, so that a few samples make many of them."""
-    for module in (stored, orders):
-        monkeypatch.setattr(module, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(spread, "BLOCK_BYTES", 64)
     monkeypatch.setattr(orders, "WINDOW_BYTES", 256)
 
 
@@ -189,7 +188,7 @@ def test_the_order_of_training_is_frozen(small_chunks: None, tmp_path: Path) -> 
     expected: list[int] = []
     for window in range(2):
         mixed = np.concatenate([chunk for chunk, end in zip(drawn, ends, strict=True) if (end - 1) // 12 == window])
-        expected += mixed[random.permutation(len(mixed))].tolist()
+        expected += mixed[np.random.RandomState([5, 0, window]).permutation(len(mixed))].tolist()
     assert np.array(values(data.train)).reshape(-1, 4)[:, 0].tolist() == expected
 
 
@@ -438,3 +437,25 @@ def test_a_pipeline_keeps_its_samples_when_the_data_is_gone(tmp_path: Path) -> N
     iterator = iter(load(path, in_memory=False, batch_size=10).train)
     gc.collect()
     assert sum(len(x) for x, _ in iterator) == num_samples
+
+
+def test_iterations_that_overlap_or_are_given_up_do_not_disturb_each_other(small_chunks: None, tmp_path: Path) -> None:
+    path = saved(tmp_path, numbered(100))
+    data, again = (load(path, in_memory=False, preprocessing="none", batch_size=7) for _ in range(2))
+    expected = [np.concatenate([x for x, _ in again.train]) for _ in range(3)]
+    given_up = iter(data.train)
+    next(given_up)
+    pairs = list(zip(data.train, data.train, strict=True))
+    for side in (0, 1):
+        np.testing.assert_array_equal(np.concatenate([pair[side][0] for pair in pairs]), expected[1 + side])
+    rest = np.concatenate([x for x, _ in given_up])
+    np.testing.assert_array_equal(rest, expected[0][7:])
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_nothing_is_fed_by_a_generator_which_would_slow_the_process_down(in_memory: bool, tmp_path: Path) -> None:
+    data = load(saved(tmp_path, TABLE), in_memory=in_memory)
+    for dataset in (data.train, data.validation, data.test):
+        graph = dataset._as_serialized_graph().numpy()
+        assert b"PrefetchDataset" in graph
+        assert b"GeneratorDataset" not in graph

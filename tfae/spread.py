@@ -28,6 +28,11 @@ class Samples(Protocol):
     def __getitem__(self, key: Any, /) -> Any: ...
 
 
+def rows_per_block(samples: Samples) -> int:
+    """Return how many samples a block of about 1 MB holds."""
+    return max(1, BLOCK_BYTES // (math.prod(samples.shape[1:]) * samples.dtype.itemsize))
+
+
 def blocks(samples: Samples) -> Iterator[np.ndarray]:
     """Yield samples in stored order, in arrays of about 1 MB: the same ones wherever the samples are.
 
@@ -35,7 +40,7 @@ def blocks(samples: Samples) -> Iterator[np.ndarray]:
         >>> [len(block) for block in blocks(np.zeros((5, 2**18), "uint16"))]
         [2, 2, 1]
     """
-    size = max(1, BLOCK_BYTES // (math.prod(samples.shape[1:]) * samples.dtype.itemsize))
+    size = rows_per_block(samples)
     for start in range(0, len(samples), size):
         yield samples[start : start + size]
 

@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 
 from tfae.datasets.row_file import RowFile
-from tfae.spread import BLOCK_BYTES
+from tfae.spread import rows_per_block
 
 
 @final
@@ -36,7 +36,7 @@ class StoredSamples:
         self._file = file
         self._row_bytes = math.prod(shape) * dtype.itemsize
         self.nbytes = len(rows) * self._row_bytes
-        self._rows_per_block = max(1, BLOCK_BYTES // self._row_bytes)
+        self._rows_per_block = rows_per_block(self)
 
     def __len__(self) -> int:
         return len(self.rows)

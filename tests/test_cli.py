@@ -256,7 +256,7 @@ def test_the_options_of_train_reach_the_training(folder):
     run("train", "wine", *options, "--run-dir", folder / "options-run", "--export-dir", folder / "options")
     config = json.loads((folder / "options-run" / "config.json").read_text())
     assert (config["epochs"], config["patience"]) == (3, 1)
-    assert config["optimizer"]["learning_rate"]["config"]["warmup_target"] == pytest.approx(0.02)
+    assert config["optimizer"]["learning_rate"]["config"]["peak"] == pytest.approx(0.02)
     assert (config["loss"]["class_name"], config["loss"]["sample_reduction"]) == ("AbsoluteError", "mean")
     assert config["data"]["seed"] == 7
     assert config["data"]["num_samples"] == {"train": 89, "validation": 45, "test": 44}

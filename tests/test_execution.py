@@ -209,10 +209,9 @@ def test_compile_takes_the_learning_rate_up_and_down_to_zero():
     for step in range(8 * 5 + 1):
         model.optimizer.iterations.assign(step)
         rates.append(float(model.optimizer.learning_rate))
-    assert rates[0] == 0
-    assert max(rates) == pytest.approx(0.01) == rates[8]  # a fifth of 40 steps
-    assert np.all(np.diff(rates[8:]) < 0)
-    assert rates[-1] == pytest.approx(0, abs=1e-9)
+    assert rates[:8] == pytest.approx([0.01 * step / 8 for step in range(1, 9)])  # a fifth of 40 steps
+    assert rates[8:28] == pytest.approx([0.01] * 20)
+    assert rates[28:] == pytest.approx([0.01 * step / 12 for step in range(12, -1, -1)])  # three tenths
 
 
 def test_the_loss_scale_of_float16_fits_a_sum_over_many_elements():
@@ -228,7 +227,7 @@ def test_the_loss_scale_of_float16_fits_a_sum_over_many_elements():
     before = model.get_weights()
     history = model.fit(data.train, epochs=2, verbose=0, shuffle=False).history["loss"]
     assert history[1] < history[0]
-    assert float(model.optimizer.dynamic_scale) >= 2.0**-3, "more than two steps were lost to overflows"
+    assert float(model.optimizer.dynamic_scale) >= 2.0**-4, "more than three steps were lost to overflows"
     assert all(np.abs(a - b).max() > 0 for a, b in zip(before, model.get_weights(), strict=True))
 
 

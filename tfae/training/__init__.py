@@ -48,7 +48,7 @@ def compile(
 ) -> None:
     """Compile a model so that Keras's ``fit`` trains it as fast as the machine allows.
 
-    That is Adam with a learning rate that warms up to its peak and falls to zero at the end of the last epoch, and many
+    That is Adam with a learning rate that warms up, stays at its peak and falls to zero by the last step, and many
     steps per call, compiled by XLA where the training is long enough to repay it.
 
     Args:

@@ -397,12 +397,12 @@ def stopped(tmp_path):
 def test_a_training_that_is_interrupted_says_how_to_go_on_and_does(stopped, monkeypatch):
     folder, result = stopped
     assert result.stderr.splitlines()[-1] == (
-        "training: stopped in epoch 2, after batch 12 of 12, and saved. Go on with tfae train --resume run, or add "
-        "--finish to keep the best epoch so far."
+        "training: stopped in epoch 2, after batch 12 of 12, and saved. Go on with tfae train --resume run, or keep "
+        "the best epoch so far with tfae train --resume run --finish."
     )
     assert "Traceback" not in result.stderr
     monkeypatch.chdir(folder)
-    assert 'go on with "tfae train --resume run"' in run("evaluate", "run", code=2).stderr
+    assert "go on with tfae train --resume run)" in run("evaluate", "run", code=2).stderr
     assert "expected --resume without '--epochs'" in run("train", "--resume", "run", "--epochs", 5, code=2).stderr
     output = run("train", "--resume", "run").stdout
     assert "scored    180 test samples" in output

@@ -193,6 +193,60 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path,
     assert_same(run, undisturbed)
 
 
+def test_a_training_that_crashed_before_its_first_step_ends_as_if_it_had_not(tmp_path, monkeypatch, undisturbed):
+    def crashing(*_):
+        raise CrashError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(safekeeping.Safekeeping, "on_train_begin", crashing)
+        with pytest.raises(CrashError):
+            begin(tmp_path / "run")
+    assert_same(training.resume(tmp_path / "run", data=loaded(), verbose=0), undisturbed)
+
+
+def test_what_crashed_before_there_was_a_run_can_begin_again_in_its_directory(tmp_path, monkeypatch, undisturbed):
+    def crashing(*_):
+        raise CrashError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.Model, "save", crashing)
+        with pytest.raises(CrashError):
+            begin(tmp_path / "run")
+    (tmp_path / "run" / ".staging-abc").mkdir()
+    with pytest.raises(ValueError, match="expected the directory of a training that was stopped"):
+        training.resume(tmp_path / "run", data=loaded())
+    assert_same(begin(tmp_path / "run"), undisturbed)
+    assert not (tmp_path / "run" / ".staging-abc").exists()
+
+
+def test_a_disk_that_is_full_at_the_end_keeps_the_training(tmp_path, monkeypatch, undisturbed):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tfae.report.write_page", full)
+        message = (
+            "^run_dir: expected to write the finished run to .*; received .*No space left.* Nothing of the training"
+        )
+        with pytest.raises(ValueError, match=message):
+            begin(tmp_path / "run")
+    assert_same(training.resume(tmp_path / "run", data=loaded(), verbose=0), undisturbed)
+
+
+def test_what_to_type_is_python_where_the_command_line_has_no_data(tmp_path, monkeypatch):
+    crashed(tmp_path / "arrays", monkeypatch)
+    with pytest.raises(ValueError, match=r"go on with tfae\.training\.resume\('.*arrays', data=data\)\)\.$"):
+        training.load_run(tmp_path / "arrays")
+    crashed(
+        tmp_path / "named",
+        monkeypatch,
+        call=1,
+        data=datasets.load("diabetes", columns=["age", "sex", "bmi", "bp", "s1"]),
+    )
+    with pytest.raises(ValueError, match=r"go on with tfae train --resume .*named\)\.$"):
+        training.load_run(tmp_path / "named")
+
+
 def test_where_all_checkpoints_are_damaged_the_run_can_not_go_on(tmp_path, monkeypatch):
     crashed(tmp_path, monkeypatch)
     for path in (tmp_path / "checkpoints").iterdir():
@@ -238,12 +292,6 @@ def test_a_finished_run_is_not_gone_on_with(undisturbed):
         training.resume(undisturbed.directory)
 
 
-def test_a_run_that_is_not_finished_says_how_to_go_on(tmp_path, monkeypatch):
-    crashed(tmp_path, monkeypatch)
-    with pytest.raises(ValueError, match="tfae train --resume"):
-        training.load_run(tmp_path)
-
-
 def test_a_directory_without_a_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match="expected the directory of a training that was stopped"):
         training.resume(tmp_path)
@@ -264,9 +312,7 @@ def test_a_signal_lets_the_steps_under_way_end_and_saves(tmp_path, monkeypatch, 
     with monkeypatch.context() as patch:
         patch.setattr(execution.Execution, "__call__", interrupted)
         handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-        with pytest.raises(
-            training.Interrupted, match=r"in epoch 2, after batch 8 of 10, and saved.*--resume"
-        ) as error:
+        with pytest.raises(training.Interrupted, match=r"in epoch 2, after batch 8 of 10, and saved.*resume") as error:
             begin(tmp_path / "run")
     assert error.value.signal_number == number
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers

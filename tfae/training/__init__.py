@@ -26,8 +26,8 @@ from tfae.losses import ReconstructionLoss, loss_of
 from tfae.staging import write_staged
 from tfae.training import optimizer
 from tfae.training import tensorboard as tensorboard_logs
-from tfae.training.checkpoint import assign, newest, variables_of
-from tfae.training.directory import check_room, claimed, clear_remains, locked
+from tfae.training.checkpoint import Checkpoint, assign, newest, values_of, variables_of
+from tfae.training.directory import MODEL, check_room, claimed, clear_remains, locked
 from tfae.training.domain import check_domain
 from tfae.training.execution import Execution, execution_of, is_distributed
 from tfae.training.fitting import as_json, build, fit
@@ -129,6 +129,7 @@ def train(
     build(autoencoder)
     execution = execution_of(autoencoder, data, epochs=epochs)
     with claimed(directory):
+        clear_remains(directory)
         check_room(directory, autoencoder)
         config = {
             **_describe(autoencoder, data),
@@ -138,10 +139,17 @@ def train(
             "tensorboard": tensorboard,
             "notes": notes or {},
         }
-        write_staged(directory / "config.json", as_json(config))
-        write_staged(directory / "preprocessing.json", as_json(data.preprocessing.get_config()))
-        write_staged(directory / "model.keras", autoencoder.save)
-        last = fit(autoencoder, data, directory, config, execution, start=None, verbose=verbose)
+        start = Checkpoint(0, 0, False, {}, {}, values_of(variables_of(autoencoder)), [])
+        try:
+            start.write(directory / "checkpoints")
+            write_staged(directory / "preprocessing.json", as_json(data.preprocessing.get_config()))
+            write_staged(directory / "config.json", as_json(config))
+            write_staged(directory / MODEL, autoencoder.save)  # Last: from here on there is a run to go on with.
+        except OSError as error:
+            raise ValueError(
+                f"run_dir: expected to write a run to {directory}; received {error}. Make room, and run the same again."
+            ) from error
+        last = fit(autoencoder, data, directory, config, execution, start=start, verbose=verbose)
         return finish_run(autoencoder, data, directory, config, last)
 
 
@@ -171,8 +179,8 @@ def resume(
     with locked(directory):
         try:
             config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-            autoencoder = keras.models.load_model(directory / "model.keras")
-        except (OSError, ValueError) as error:
+            autoencoder = keras.models.load_model(directory / MODEL)
+        except (OSError, ValueError, KeyError, TypeError) as error:  # The latter two are of other versions of Keras.
             raise ValueError(
                 f"run_dir: expected the directory of a training that was stopped; received {directory} ({error})."
             ) from error

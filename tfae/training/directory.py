@@ -6,11 +6,15 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import filelock
 import keras
 
+#: The file without which there is no run to go on with: it is the last one that is written before a training.
+MODEL = "model.keras"
 _LOCK = ".lock"
+_BEFORE_THE_MODEL = {_LOCK, "checkpoints", "preprocessing.json", "config.json"}
 # In sizes of the model: three checkpoints with weights, best weights and two moments of Adam, and the model with those.
 _SIZES_OF_THE_MODEL = 3 * 4 + 3
 _BYTES_OF_PICTURES = 10**7
@@ -76,6 +80,13 @@ def check_room(directory: Path, autoencoder: keras.Model) -> None:
         )
 
 
+def how_to_resume(directory: Path, config: dict[str, Any], *, finish: bool = False) -> str:
+    """Return what a user types to go on with a run, or to finish it with the best epoch so far."""
+    if config["data"]["arguments"] is None:  # The command line does not have the arrays.
+        return f"tfae.training.resume({str(directory)!r}, data=data{', finish=True' if finish else ''})"
+    return f"tfae train --resume {directory}{' --finish' if finish else ''}"
+
+
 def clear_remains(directory: Path) -> None:
     """Delete the files that a process was writing when it was killed."""
     for remains in directory.rglob(".staging-*"):
@@ -83,5 +94,6 @@ def clear_remains(directory: Path) -> None:
 
 
 def _refuse_used(directory: Path) -> None:
-    if any(path.name != _LOCK for path in directory.iterdir()):
+    names = {path.name for path in directory.iterdir() if not path.name.startswith(".staging-")}
+    if not names <= _BEFORE_THE_MODEL:  # Those are of a process that was killed before its training began.
         raise ValueError(f"run_dir: expected a new or empty directory; received {directory}, which is in use.")

@@ -18,6 +18,7 @@ from tfae.evaluation import evaluate
 from tfae.staging import write_staged
 from tfae.training import tensorboard
 from tfae.training.checkpoint import Checkpoint
+from tfae.training.directory import how_to_resume
 from tfae.training.execution import Execution, NonFiniteLossError
 from tfae.training.run import Run
 from tfae.training.safekeeping import Interrupted, Safekeeping, write_history
@@ -30,13 +31,13 @@ def fit(
     config: dict[str, Any],
     execution: Execution,
     *,
-    start: Checkpoint | None,
+    start: Checkpoint,
     verbose: str | int,
 ) -> Checkpoint:
     """Train from ``start`` to the end, and return the last checkpoint."""
     history = keras.callbacks.History()
     early_stopping = keras.callbacks.EarlyStopping("val_loss", patience=config["patience"], restore_best_weights=True)
-    keeping = Safekeeping(directory, execution, history, early_stopping, start)
+    keeping = Safekeeping(directory, config, execution, history, early_stopping, start)
     callbacks = [history, early_stopping]
     if config["tensorboard"]:
         callbacks += tensorboard.callbacks(directory / "tensorboard", data)
@@ -46,9 +47,9 @@ def fit(
     try:
         with keeping.waiting_signals(), _plain_errors_of(data):
             autoencoder.fit(
-                data.train_from(start.epoch if start else 0),
+                data.train_from(start.epoch),
                 validation_data=data.validation,
-                initial_epoch=start.epoch if start else 0,
+                initial_epoch=start.epoch,
                 epochs=config["epochs"],
                 callbacks=callbacks,
                 verbose=verbose,
@@ -58,19 +59,32 @@ def fit(
         for callback in callbacks[2:-1]:  # They hold open files, which fit did not come to close.
             callback.on_train_end()
         if isinstance(error, NonFiniteLossError):
-            raise _named(error, keeping, data, directory) from error
+            raise _named(error, keeping, data, directory, config) from error
         raise
     finally:
         autoencoder.train_function = autoencoder.test_function = autoencoder.predict_function = None
         autoencoder.steps_per_execution = steps_before
     if keeping.signal_number is not None:  # It came at the very end.
-        raise Interrupted(directory, "after its last epoch", keeping.signal_number)
-    assert keeping.last is not None
+        raise Interrupted(directory, config, "after its last epoch", keeping.signal_number)
     return keeping.last
 
 
 def finish(autoencoder: keras.Model, data: Data, directory: Path, config: dict[str, Any], last: Checkpoint) -> Run:
-    """Keep the best epoch, evaluate and draw it, and declare the run finished."""
+    """Keep the best epoch, evaluate and draw it, and declare the run finished.
+
+    Raises:
+        ValueError: There is no room for what a finished run holds; the checkpoints stay.
+    """
+    try:
+        return _finished(autoencoder, data, directory, config, last)
+    except OSError as error:
+        raise ValueError(
+            f"run_dir: expected to write the finished run to {directory}; received {error}. Nothing of the training is "
+            f"lost: make room, and go on with {how_to_resume(directory, config)}."
+        ) from error
+
+
+def _finished(autoencoder: keras.Model, data: Data, directory: Path, config: dict[str, Any], last: Checkpoint) -> Run:
     autoencoder.set_weights(last.best_weights)
     write_history(directory / "history.csv", last.history)
     write_staged(directory / "model.keras", autoencoder.save)
@@ -94,13 +108,14 @@ def _plain_errors_of(data: Data) -> Iterator[None]:
         raise data.defect from error
 
 
-def _named(error: NonFiniteLossError, keeping: Safekeeping, data: Data, directory: Path) -> ValueError:
+def _named(
+    error: NonFiniteLossError, keeping: Safekeeping, data: Data, directory: Path, config: dict[str, Any]
+) -> ValueError:
     """The error with the place in the training at which it came up."""
     last = keeping.last
-    assert last is not None
     batch = keeping.step + error.index
     samples = data.training_batch(keeping.epoch, batch)
-    remedy = f"; tfae train --resume {directory} --finish keeps the best epoch" if last.best_weights else ""
+    remedy = f"; {how_to_resume(directory, config, finish=True)} keeps the best epoch" if last.best_weights else ""
     return ValueError(
         f"training: expected a finite loss; received NaN or infinity in epoch {keeping.epoch + 1}, batch {batch + 1}, "
         f"of the training samples {', '.join(map(str, samples[:8]))}{', …' if len(samples) > 8 else ''}. Lower the "

@@ -19,7 +19,7 @@ _BETA_2 = 0.99
 @final
 @keras.saving.register_keras_serializable(package="tfae")
 class Trapezoid(keras.optimizers.schedules.LearningRateSchedule):
-    """Learning rates that rise to a peak in a fifth of the steps, stay there, and fall to zero in the last three tenths.
+    """Learning rates that rise to a peak in a fifth of the steps, stay there, and fall to zero in the last 30 %.
 
     A cosine of the same peak spends much of a training on learning rates at which little happens: where steps are
     few, the loss is up to a third higher.

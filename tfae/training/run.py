@@ -13,6 +13,7 @@ import keras
 from tfae.datasets import Data, load
 from tfae.evaluation import Evaluation
 from tfae.preprocessing import Preprocessing
+from tfae.training.directory import how_to_resume
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +53,7 @@ def load_run(run_dir: str | os.PathLike[str]) -> Run:
         ValueError: If there is no finished run.
     """
     directory = Path(run_dir)
+    config: dict[str, Any] = {}
     try:
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
         preprocessing = json.loads((directory / "preprocessing.json").read_text(encoding="utf-8"))
@@ -59,8 +61,8 @@ def load_run(run_dir: str | os.PathLike[str]) -> Run:
         autoencoder = keras.models.load_model(directory / "model.keras")
     except (OSError, ValueError) as error:
         reason: object = error
-        if any(directory.glob("checkpoints/*")):
-            reason = f'which is not finished: go on with "tfae train --resume {directory}"'
+        if config and any(directory.glob("checkpoints/*")):
+            reason = f"which is not finished: go on with {how_to_resume(directory, config)}"
         elif any(directory.glob("saved_model.pb")) or any(directory.glob("*/saved_model.pb")):
             reason = "an exported model, which tfae score takes"
         elif isinstance(error, OSError):

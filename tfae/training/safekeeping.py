@@ -19,6 +19,7 @@ import numpy as np
 
 from tfae.staging import write_staged
 from tfae.training.checkpoint import Checkpoint, assign, values_of, variables_of
+from tfae.training.directory import how_to_resume
 from tfae.training.execution import Execution
 
 # The most work that a kill costs, unless writing took more than a twentieth of that.
@@ -33,14 +34,15 @@ class Interrupted(KeyboardInterrupt):
 
     Args:
         directory: The run directory.
+        config: Of the run.
         when: Where the training was.
         signal_number: Of the signal.
     """
 
-    def __init__(self, directory: Path, when: str, signal_number: int) -> None:
+    def __init__(self, directory: Path, config: dict[str, Any], when: str, signal_number: int) -> None:
         super().__init__(
-            f"training: stopped {when}, and saved. Go on with tfae train --resume {directory}, or add --finish to "
-            "keep the best epoch so far."
+            f"training: stopped {when}, and saved. Go on with {how_to_resume(directory, config)}, or keep the best "
+            f"epoch so far with {how_to_resume(directory, config, finish=True)}."
         )
         self.signal_number = signal_number
 
@@ -50,29 +52,32 @@ class Safekeeping(keras.callbacks.Callback):
 
     Args:
         directory: The run directory.
+        config: Of the run.
         execution: The train function.
         history: The callback that records the losses.
         early_stopping: The callback that keeps the best weights.
-        start: Where to go on from, None at the beginning.
+        start: Where to go on from.
     """
 
     def __init__(
         self,
         directory: Path,
+        config: dict[str, Any],
         execution: Execution,
         history: keras.callbacks.History,
         early_stopping: keras.callbacks.EarlyStopping,
-        start: Checkpoint | None,
+        start: Checkpoint,
     ) -> None:
         super().__init__()
         self.epoch = 0
         self.step = 0
-        self.last: Checkpoint | None = start
+        self.last = start
         self._directory = directory
+        self._config = config
         self._execution = execution
         self._history = history
         self._early_stopping = early_stopping
-        self._start = start
+        self._start: Checkpoint | None = start
         self.signal_number: int | None = None
         self._written = -math.inf  # when, by the monotonic clock
         self._seconds_to_write = 0.0
@@ -85,14 +90,11 @@ class Safekeeping(keras.callbacks.Callback):
         return f"in epoch {self.epoch + 1}, after batch {self.step} of {self.params['steps']}"
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Give the other callbacks, which begin anew, their state back; or show at once that there is room."""
-        if self._start is None:
-            self._save()
-            return
-        self._history.history = {name: list(values) for name, values in self._start.history.items()}
-        self._history.epoch = list(range(self._start.epoch))
-        vars(self._early_stopping).update(self._start.early_stopping)
-        self._early_stopping.best_weights = self._start.best_weights or None
+        """Give the other callbacks, which begin anew, their state back."""
+        self._history.history = {name: list(values) for name, values in self.last.history.items()}
+        self._history.epoch = list(range(self.last.epoch))
+        vars(self._early_stopping).update(self.last.early_stopping)
+        self._early_stopping.best_weights = self.last.best_weights or None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Restore the variables, once ``fit`` has reset the metrics."""
@@ -110,7 +112,7 @@ class Safekeeping(keras.callbacks.Callback):
         self.step = min(self.step + self._execution.steps, self.params["steps"])
         if is_done_already:
             if self.signal_number is not None:  # Nothing has changed since the checkpoint.
-                raise Interrupted(self._directory, self.when, self.signal_number)
+                raise Interrupted(self._directory, self._config, self.when, self.signal_number)
             return
         if self.signal_number is not None:
             self._stop()
@@ -163,10 +165,10 @@ class Safekeeping(keras.callbacks.Callback):
         return time.monotonic() - self._written > max(seconds, self._seconds_to_write / _SHARE_OF_WRITING)
 
     def _stop(self) -> None:
-        if self.last is None or (self.last.epoch, self.last.step) != (self.epoch, self.step):
+        if (self.last.epoch, self.last.step) != (self.epoch, self.step):
             self._save()
         assert self.signal_number is not None
-        raise Interrupted(self._directory, self.when, self.signal_number)
+        raise Interrupted(self._directory, self._config, self.when, self.signal_number)
 
     def _save(self, *, is_last: bool = False) -> None:
         began = time.monotonic()
@@ -185,10 +187,9 @@ class Safekeeping(keras.callbacks.Callback):
             write_history(self._directory / "history.csv", self._history.history)
             checkpoint.write(self._directory / "checkpoints")
         except (OSError, ValueError) as error:
-            kept = "The last checkpoint is kept: make room, and go on with" if self.last else "Make room, and run"
             raise ValueError(
-                f"run_dir: expected to write a checkpoint to {self._directory}; received {error}. {kept} "
-                f"tfae train {'--resume ' + str(self._directory) if self.last else 'again'}."
+                f"run_dir: expected to write a checkpoint to {self._directory}; received {error}. The last "
+                f"checkpoint is kept: make room, and go on with {how_to_resume(self._directory, self._config)}."
             ) from error
         self.last = checkpoint
         self._written = time.monotonic()

@@ -73,11 +73,7 @@ def compare(run_dir: Path, other: Path) -> None:
 def kill_and_resume(run_dir: Path, program: str, seconds: float, generator: random.Random, at_most: int) -> int:
     """Train to the end, with at most so many kills on the way, and return how many there were."""
     for num_kills in itertools.count():
-        checkpoints = run_dir / "checkpoints"
-        has_begun = checkpoints.is_dir() and any(checkpoints.glob("*.npz"))
-        if not has_begun and run_dir.exists():
-            for path in sorted(run_dir.rglob("*"), reverse=True):
-                path.rmdir() if path.is_dir() else path.unlink()
+        has_begun = (run_dir / "model.keras").exists()
         process = fork(functools.partial(go_on, run_dir) if has_begun else functools.partial(begin, run_dir, program))
         if num_kills < at_most:
             time.sleep(generator.uniform(0, seconds))

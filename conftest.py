@@ -26,7 +26,7 @@ def _leave_folder(namespace: dict[str, Any]) -> None:
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), SkipParser()],
-    patterns=["README.md", "saved_models/README.md"],
+    patterns=["README.md", "saved_models/README.md", "docs/*.md"],
     setup=_enter_folder,
     teardown=_leave_folder,
 ).pytest()

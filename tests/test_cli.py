@@ -54,13 +54,16 @@ def test_the_run_directory_holds_configuration_history_model_pictures_and_report
         "model.keras",
         "pictures",
         "preprocessing.json",
-        "report.md",
+        "report.html",
     ]
     assert sorted(path.name for path in (run_dir / "pictures").iterdir()) == [
+        "best.png",
         "embedding.png",
         "reconstructions.png",
         "score_histogram.png",
+        "spectra.png",
         "training_curves.png",
+        "worst.png",
     ]
 
 
@@ -201,7 +204,7 @@ def test_a_handful_of_samples_is_enough(folder):
     np.save(folder / "few.npy", np.random.default_rng(0).random((10, 3)))
     options = ["--epochs", 1, "--run-dir", folder / "few-run", "--export-dir", folder / "few"]
     run("train", folder / "few.npy", *options)
-    assert "embedding" not in (folder / "few-run" / "report.md").read_text()
+    assert "Embedding" not in (folder / "few-run" / "report.html").read_text()
 
 
 def test_two_runs_of_the_same_second_get_directories_of_their_own(tmp_path, monkeypatch):
@@ -251,6 +254,8 @@ def test_the_options_of_train_reach_the_training(folder):
         0.5,
         "--loss",
         "mae",
+        "--ignore",
+        "reduction",
     ]
     options += ["--splits", 0.5, 0.25, 0.25, "--widths", "9,8", "--input-noise", 0.25]
     run("train", "wine", *options, "--run-dir", folder / "options-run", "--export-dir", folder / "options")
@@ -432,7 +437,7 @@ def test_help_names_every_command_and_imports_no_tensorflow():
         "print([m for m in ('tensorflow', 'keras', 'numpy', 'matplotlib') if m in sys.modules])"
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    for command in ("train", "evaluate", "score", "reconstruct", "export", "inspect"):
+    for command in ("advise", "train", "evaluate", "score", "reconstruct", "export", "inspect"):
         assert f"\n  {command} " in output
     assert output.endswith("[]\n")
 

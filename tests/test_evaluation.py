@@ -9,7 +9,7 @@ import tensorflow as tf
 from scipy.ndimage import gaussian_filter
 
 from tfae import models
-from tfae.evaluation import Evaluation, evaluate, scores
+from tfae.evaluation import Evaluation, Finding, evaluate, scores
 from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
 
 
@@ -325,15 +325,42 @@ def test_table_names_every_measure_with_its_unit_and_aligns_the_points() -> None
         data_range=1.0,
         num_samples=36000,
         num_elements=64,
+        floor=1000.0,
+        excess=234.5678,
+        constant_loss=2000.0,
+        constant_skill=0.7654,
+        linear_loss=None,
+        train_loss=1200.5,
+        crossentropy=0.25178,
+        bits=0.36324,
+        sharpness=None,
+        latent_dim=8,
+        num_active_units=7,
+        effective_dimension=4.25,
+        triviality=0.125,
+        findings=(Finding("dead_code", 1.0, "1 of the 8 units of the code hardly vary."),),
+        reasons={"linear_loss": "too few samples"},
     )
     assert str(result).splitlines() == [
         "binary_crossentropy on 36,000 samples of 64 elements",
-        "loss per sample   1,234.6      nats, the elements' sum",
-        "loss per element      0.25178  nats",
-        "MSE                   1.2e-07",
-        "MAE                   0.06",
-        "PSNR                 20.01     dB, data range 1",
-        "SSIM                n/a",
+        "loss per sample      1,234.6      nats, the elements' sum",
+        "  floor              1,000        the least of any reconstruction",
+        "  excess               234.57     loss − floor",
+        "  constant baseline  2,000        skill 76.5 %",
+        "  linear baseline      n/a        too few samples",
+        "  training split     1,200.5      the model's loss there",
+        "loss per element         0.25178  nats",
+        "MSE                      1.2e-07",
+        "MAE                      0.06",
+        "cross-entropy            0.25178  nats per element; 0.36324 bits",
+        "PSNR                    20.01     dB, data range 1",
+        "SSIM                   n/a",
+        "sharpness              n/a",
+        "active units             7        of 8",
+        "effective dimension      4.25",
+        "triviality               0.125    rank correlation with the distance from the mean",
+        "",
+        "! dead code: 1 of the 8 units of the code hardly vary.",
     ]
 
 
@@ -341,7 +368,21 @@ def test_as_dict_holds_every_field_as_plain_json() -> None:
     result = evaluate(model(lambda x: x / 2, (8, 8, 1), SquaredError()), batches(uniform(3, 8, 8, 1)))
     loaded = json.loads(json.dumps(result.as_dict(), allow_nan=False))
     assert loaded["ssim"] == result.ssim
-    assert Evaluation(**loaded) == result
+    assert loaded["findings"] == []
+    assert Evaluation.from_dict(loaded) == result
+
+
+def test_findings_and_reasons_come_back_from_json() -> None:
+    x = uniform(12, 3)
+    result = evaluate(model(lambda x: 0 * x - 1, (3,), SquaredError()), batches(x), train=batches(x))
+    assert {finding.name for finding in result.findings} >= {"no_better_than_constant"}
+    assert "encoder" in result.reasons["linear_loss"]
+    assert Evaluation.from_dict(json.loads(json.dumps(result.as_dict(), allow_nan=False))) == result
+
+
+def test_a_dictionary_of_something_else_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"values: expected what Evaluation.as_dict\(\) returns.*received loss"):
+        Evaluation.from_dict({"loss": 1.0})
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------

@@ -22,21 +22,27 @@ ALLOWED = {
     "staging": set(),
     "models": set(),
     "datasets": {"preprocessing", "spread"},
+    "advice": {"datasets", "spread"},
     "plots": {"losses"},
     "score_file": {"staging"},
     "provenance": {"losses"},
+    "checks": {"datasets", "losses"},
     "measurement": {"losses"},
-    "evaluation": {"losses", "measurement"},
-    "export": {"datasets", "losses", "preprocessing", "provenance"},
-    "report": {"datasets", "evaluation", "losses", "plots", "staging"},
-    "training": {"datasets", "evaluation", "losses", "preprocessing", "provenance", "report", "staging"},
+    "evaluation": {"checks", "losses", "measurement"},
+    "export": {"checks", "datasets", "losses", "preprocessing", "provenance"},
+    "report": {"advice", "datasets", "evaluation", "losses", "plots", "staging"},
+    "training": {"checks", "datasets", "evaluation", "losses", "preprocessing", "provenance", "report", "staging"},
+    "comparison": {"checks", "datasets", "losses", "models", "provenance", "spread", "staging", "training"},
     "cli": {
+        "advice",
+        "comparison",
         "datasets",
         "evaluation",
         "export",
         "losses",
         "models",
         "plots",
+        "report",
         "score_file",
         "spread",
         "staging",
@@ -127,6 +133,7 @@ def test_the_wheel_carries_every_module_and_nothing_else(distributions):
     wheel, _ = distributions
     expected = {path.relative_to(ROOT).as_posix() for paths in modules().values() for path in paths}
     expected |= {"tfae/__init__.py", "tfae/py.typed"}
+    expected |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "tfae/report/templates").iterdir()}
     found = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert found == expected
 

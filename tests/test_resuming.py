@@ -224,7 +224,7 @@ def test_a_disk_that_is_full_at_the_end_keeps_the_training(tmp_path, monkeypatch
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("tfae.report.write_page", full)
+        patch.setattr("tfae.report.write_run_page", full)
         message = (
             "^run_dir: expected to write the finished run to .*; received .*No space left.* Nothing of the training"
         )
@@ -278,7 +278,7 @@ def test_finishing_keeps_the_best_epoch_so_far(tmp_path, monkeypatch):
     assert len(history(tmp_path)) == 1 + 2
     best = min(float(row[-2]) for row in history(tmp_path)[1:])
     assert run.autoencoder.evaluate(loaded().validation, verbose=0)[0] == pytest.approx(best, rel=1e-5)
-    assert "2 of at most 4 epochs" in (tmp_path / "report.md").read_text()
+    assert "2 of at most 4 epochs" in (tmp_path / "report.html").read_text()
 
 
 def test_finishing_needs_a_complete_epoch(tmp_path, monkeypatch):

@@ -94,13 +94,15 @@ def test_cross_entropy_is_refused_where_a_split_leaves_zero_to_one(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_cross_entropy_is_refused_where_only_the_test_split_leaves_zero_to_one():
-    rows = np.random.default_rng(0).random((100, 3))
-    data = datasets.load(
-        {"train": rows[:50], "validation": rows[50:60] * 0.5 + 0.2, "test": rows[60:] + 0.5}, preprocessing="unit"
+def test_a_check_that_is_silenced_is_noted_for_those_that_come_after_the_training(data, tmp_path):
+    model = models.dense((5,), latent_dim=2, widths=(), output_activation="tanh")
+    with pytest.raises(ValueError, match=r"ends in tanh, .*ignore=\[\"range\"\]"):
+        training.train(model, data, loss=SquaredError(), run_dir=tmp_path / "run", epochs=1, verbose=0)
+    assert not (tmp_path / "run").exists()
+    run = training.train(
+        model, data, loss=SquaredError(), run_dir=tmp_path / "run", epochs=1, verbose=0, ignore=["range"]
     )
-    with pytest.raises(ValueError, match="the test split spans"):
-        training.check_domain(BinaryCrossentropy(from_logits=True), data)
+    assert run.config["ignore"] == ["range"]
 
 
 def test_models_without_a_tfae_loss_are_refused(data, tmp_path):

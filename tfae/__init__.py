@@ -3,6 +3,8 @@
 The modules, in the order in which data flows through them:
 
     datasets ─▶ preprocessing ─▶ models + losses ─▶ training ─▶ evaluation, plots ─▶ export
+                                   ▲
+                                 advice
 
 Each is imported when it is first used, so that ``import tfae`` and ``tfae --help`` cost milliseconds.
 """
@@ -15,6 +17,9 @@ import lazy_loader
 import wrapt
 
 if TYPE_CHECKING:
+    from tfae import advice as advice
+    from tfae import checks as checks
+    from tfae import comparison as comparison
     from tfae import datasets as datasets
     from tfae import evaluation as evaluation
     from tfae import export as export
@@ -29,6 +34,9 @@ __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules={
+        "checks",
+        "advice",
+        "comparison",
         "datasets",
         "evaluation",
         "export",

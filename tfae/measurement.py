@@ -20,13 +20,18 @@ def measured(
     dataset: tf.data.Dataset,
     measures: dict[str, Measure],
     yardsticks: dict[str, Measure],
+    *,
+    encoder: keras.Model | None = None,
+    name: str = "dataset",
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Values of each batch by name, ``(batch,)`` each, with the samples' extremes ``"low"`` and ``"high"``.
+    """Values of each batch by name, ``(batch,)`` each, with extremes "low" and "high" of each sample.
 
-    ``measures`` are of the model's output, as losses are; ``yardsticks`` are of the reconstruction.
+    ``measures`` are of the model's output, as losses are; ``yardsticks`` are of the reconstruction, whose extremes are
+    "output_low" and "output_high". With an ``encoder``, "code" is what it emits, ``(batch, units)``. ``name`` is what
+    errors call the data set.
     """
     loss = autoencoder.loss
-    shape = sample_shape(autoencoder, dataset)
+    shape = sample_shape(autoencoder, dataset, name=name)
     signature = [tf.TensorSpec((None, *shape), spec.dtype) for spec in dataset.element_spec]
 
     # One trace for all batch sizes; without AutoGraph, which would wrap exceptions in its own words.
@@ -38,10 +43,13 @@ def measured(
         axes = tuple(range(1, len(shape) + 1))
         values = {name: of(x, output, mask=mask) for name, of in measures.items()}
         values |= {name: of(x, reconstruction, mask=mask) for name, of in yardsticks.items()}
-        for name, tensor in {"": x, "output_": reconstruction}.items():
-            values[f"{name}low"] = tf.reduce_min(tensor, axes)
-            values[f"{name}high"] = tf.reduce_max(tensor, axes)
-            values[f"{name}finite"] = tf.reduce_all(tf.math.is_finite(tensor), axes)
+        for prefix, tensor in {"": x, "output_": reconstruction}.items():
+            values[f"{prefix}low"] = tf.reduce_min(tensor, axes)
+            values[f"{prefix}high"] = tf.reduce_max(tensor, axes)
+            values[f"{prefix}finite"] = tf.reduce_all(tf.math.is_finite(tensor), axes)
+        if encoder is not None:
+            code = encoder(inputs, training=False)
+            values["code"] = tf.reshape(code, (-1, math.prod(code.shape[1:])))
         return values
 
     # The concrete function, because tf.function would warn that each evaluation makes a new one.
@@ -50,19 +58,26 @@ def measured(
     for inputs, x in dataset:
         if not len(x):
             continue
-        values = {name: value.numpy() for name, value in run(inputs, x).items()}
-        _check(values, loss, start)
+        values = {key: value.numpy() for key, value in run(inputs, x).items()}
+        _check(values, loss, start, name)
+        for key in measures:
+            if not np.isfinite(values[key]).all():
+                raise ValueError(
+                    f"{name}: expected losses that fit into {values[key].dtype}; received {key} "
+                    f"{values[key].max()} for sample {start + np.isfinite(values[key]).argmin()}. Scale the data: "
+                    'preprocessing="standard" or "unit".'
+                )
         start += len(values["low"])
         yield values
     if start == 0:
-        raise ValueError("dataset: expected at least one sample; received an empty data set.")
+        raise ValueError(f"{name}: expected at least one sample; received an empty data set.")
 
 
-def _check(values: dict[str, np.ndarray], loss: ReconstructionLoss, start: int) -> None:
+def _check(values: dict[str, np.ndarray], loss: ReconstructionLoss, start: int, dataset_name: str) -> None:
     """Raise unless the batch that begins with sample ``start`` is finite and in the domain of the loss."""
     bottom, top = loss.domain or (-math.inf, math.inf)
     for prefix, name, if_not_finite, if_outside in (
-        ("", "dataset", "Drop it or fill it in.", 'Use preprocessing="unit", or SquaredError or AbsoluteError.'),
+        ("", dataset_name, "Drop it or fill it in.", 'Use preprocessing="unit", or SquaredError or AbsoluteError.'),
         (
             "output_",
             "autoencoder",
@@ -83,11 +98,11 @@ def _check(values: dict[str, np.ndarray], loss: ReconstructionLoss, start: int) 
             )
 
 
-def sample_shape(autoencoder: keras.Model, dataset: tf.data.Dataset) -> tuple[int, ...]:
-    """Shape of one sample of a data set that is checked to hold batches ``(x, x)``."""
+def sample_shape(autoencoder: keras.Model, dataset: tf.data.Dataset, *, name: str = "dataset") -> tuple[int, ...]:
+    """Shape of one sample of a data set that is checked to hold batches ``(x, x)``; errors call it ``name``."""
     if not isinstance(dataset, tf.data.Dataset):
         raise ValueError(
-            f"dataset: expected a tf.data.Dataset; received {type(dataset).__name__}. Make one of an array x with "
+            f"{name}: expected a tf.data.Dataset; received {type(dataset).__name__}. Make one of an array x with "
             "tf.data.Dataset.from_tensor_slices((x, x)).batch(128)."
         )
     spec = dataset.element_spec
@@ -98,16 +113,16 @@ def sample_shape(autoencoder: keras.Model, dataset: tf.data.Dataset) -> tuple[in
         and spec[0].shape.is_compatible_with(spec[1].shape)
     ):
         raise ValueError(
-            f"dataset: expected batches (x, x) of floats in model space; received {spec}. Samples are their own "
+            f"{name}: expected batches (x, x) of floats in model space; received {spec}. Samples are their own "
             "targets: dataset.map(lambda x, *rest: (x, x))."
         )
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise ValueError("dataset: expected a finite one; received one that repeats forever. Use take().")
+        raise ValueError(f"{name}: expected a finite one; received one that repeats forever. Use take().")
     shape = spec[0].shape.merge_with(spec[1].shape)
     expected = tf.TensorShape(getattr(autoencoder, "input_shape", None))
     if not shape.is_compatible_with(expected) or not shape.merge_with(expected)[1:].is_fully_defined():
         raise ValueError(
-            f"dataset: expected batches of a known shape like {expected}, which the model takes; received {shape}. "
+            f"{name}: expected batches of a known shape like {expected}, which the model takes; received {shape}. "
             "Is it batched?"
         )
     return tuple(shape.merge_with(expected)[1:].as_list())

@@ -14,6 +14,8 @@ from typing import Any
 import click
 
 from tfae import __version__
+from tfae.cli.advise import advise
+from tfae.cli.compare import compare
 from tfae.cli.evaluate import evaluate
 from tfae.cli.export import export
 from tfae.cli.inspect import inspect
@@ -71,5 +73,5 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     click.echo(f"Warning: {message}", err=True)
 
 
-for command in (train, evaluate, score, reconstruct, export, inspect):
+for command in (advise, train, compare, evaluate, score, reconstruct, export, inspect):
     main.add_command(command)

@@ -18,7 +18,10 @@ from tfae.cli.tensorflow import import_tensorflow
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @source_options
 def evaluate(run_dir: Path, source: str | None, *, as_json: bool, **options: Any) -> None:
-    """Measure the model of RUN_DIR on the test split it was trained beside, or on all of SOURCE."""
+    """Measure the model of RUN_DIR on the test split it was trained beside, or on all of SOURCE.
+
+    The baselines come from the training split, and are left out where that can no longer be loaded.
+    """
     given = [name for name, value in options.items() if value is not None]
     if source is None and given:
         raise click.UsageError(f"expected --{given[0].replace('_', '-')} only with SOURCE.")
@@ -27,9 +30,21 @@ def evaluate(run_dir: Path, source: str | None, *, as_json: bool, **options: Any
 
     run = training.load_run(run_dir)
     if source is None:
-        dataset = run.load_data().test
+        data = run.load_data()
+        dataset, train = data.test, data.train_from(0)
     else:
         opened = open_for_model(source, options, run.config["data"], run.preprocessing.sample_shape)
         dataset = datasets.stream(opened, run.preprocessing)
-    measures = evaluation.evaluate(run.autoencoder, dataset, data_range=run.preprocessing.value_range)
+        try:
+            train = run.load_data().train_from(0)
+        except ValueError as error:
+            click.echo(f"No baselines without the training split: {error}", err=True)
+            train = None
+    measures = evaluation.evaluate(
+        run.autoencoder,
+        dataset,
+        train=train,
+        data_range=run.preprocessing.value_range,
+        ignore=run.config["ignore"],
+    )
     click.echo(json.dumps(measures.as_dict(), indent=2) if as_json else str(measures))

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import click
 
-from tfae.cli.options import export_dir_option, run_dir_argument
+from tfae.cli.options import export_dir_option, ignore_option, run_dir_argument
 from tfae.cli.tensorflow import import_tensorflow
 
 
 @click.command()
 @run_dir_argument
 @export_dir_option
-def export(run_dir: Path, *, export_dir: Path | None) -> None:
+@ignore_option
+def export(run_dir: Path, *, export_dir: Path | None, ignore: tuple[str, ...]) -> None:
     """Export the model of RUN_DIR as a SavedModel, under the next free version number."""
     import_tensorflow()
     from tfae import export as exporting
@@ -26,5 +27,6 @@ def export(run_dir: Path, *, export_dir: Path | None) -> None:
         preprocessing=run.preprocessing,
         data=run.config["data"],
         metrics=run.evaluation.as_dict(),
+        ignore=[*run.config["ignore"], *ignore],
     )
     click.echo(path)

@@ -73,6 +73,13 @@ _SPLITTING = (
 
 saved_model_argument = click.argument("saved_model", type=click.Path(exists=True, file_okay=False, path_type=Path))
 run_dir_argument = click.argument("run_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
+ignore_option = click.option(
+    "--ignore",
+    multiple=True,
+    metavar="CHECK",
+    help="Check of data, loss and model to leave out, by the name that its message tells; may be repeated.",
+)
+
 export_dir_option = click.option(
     "--export-dir", type=click.Path(path_type=Path), help="Directory of the versions.  [default: saved_models/NAME]"
 )

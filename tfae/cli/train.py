@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from tfae.cli.options import Integers, arguments, export_dir_option, load_options
+from tfae.cli.options import Integers, arguments, export_dir_option, ignore_option, load_options
 from tfae.cli.tensorflow import import_tensorflow
 
 if TYPE_CHECKING:
+    from tfae.advice import Advice
     from tfae.datasets import Data
     from tfae.training import Run
 
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
     "--loss",
     "loss_name",
     type=click.Choice(["mse", "mae", "bce"]),
-    default="mse",
-    show_default=True,
-    help="Squared error; absolute error, for data with outliers; binary cross-entropy, for data in [0, 1].",
+    help="Squared error; absolute error, for data with outliers; binary cross-entropy, for data in [0, 1].  "
+    "[default: as tfae advise says]",
 )
 @click.option(
     "--sample-reduction",
@@ -93,6 +93,7 @@ if TYPE_CHECKING:
     help="Go on with a training that was stopped, or killed; instead of SOURCE.",
 )
 @click.option("--finish", is_flag=True, help="With --resume: train no more, and keep the best epoch so far.")
+@ignore_option
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard logs, with reconstructions.")
 @load_options
 @click.pass_context
@@ -146,7 +147,7 @@ def _refuse_others(ctx: click.Context, *names: str) -> None:
 def _train(
     source: str | None,
     *,
-    loss_name: str,
+    loss_name: str | None,
     sample_reduction: str,
     architecture: str,
     latent_dim: int | None,
@@ -158,6 +159,7 @@ def _train(
     learning_rate: float,
     run_dir: Path | None,
     export_dir: Path | None,
+    ignore: tuple[str, ...],
     tensorboard: bool,
     verbose: int,
     **load: Any,
@@ -168,9 +170,21 @@ def _train(
 
     from tfae import datasets, losses, models, training
     from tfae import export as exporting
+    from tfae.advice import advise
 
     data = datasets.load(source, **arguments(load))
+    advised = None
+    if loss_name is None:
+        advised = advise(data)
+        if advised.loss != advised.loaded_loss and load["preprocessing"] == "default":
+            del data  # Lest there is memory for both.
+            load["preprocessing"] = advised.preprocessing
+            data = datasets.load(source, **arguments(load))
+            advised = advise(data)
+        loss_name = advised.loaded_loss
     click.echo(_summary(data))
+    if advised is not None:
+        click.echo(_advice(advised))
     config = {"from_logits": True} if loss_name == "bce" else {}
     loss = losses.get(loss_name, sample_reduction=sample_reduction, **config)
     keras.utils.set_random_seed(load["seed"])
@@ -208,8 +222,9 @@ def _train(
         epochs=epochs,
         patience=patience,
         tensorboard=tensorboard,
+        ignore=ignore,
         verbose=verbose,
-        notes={"export_dir": str(export_dir.resolve())},
+        notes={"export_dir": str(export_dir.resolve()), "advice": None if advised is None else advised.as_dict()},
     )
     _export(run, data, export_dir)
 
@@ -227,11 +242,12 @@ def _export(run: Run, data: Data, export_dir: Path) -> None:
         preprocessing=data.preprocessing,
         data=data,
         metrics=run.evaluation.as_dict(),
+        ignore=run.config["ignore"],
     )
     exported = exporting.load(path)
     scores = np.concatenate([exported.score(block) for block in blocks(data.raw.test)])
     click.echo(f"\n{run.evaluation}\n")
-    click.echo(f"report    {run.directory / 'report.md'}")
+    click.echo(f"report    {run.directory / 'report.html'}")
     click.echo(f"pictures  {run.directory / 'pictures'}")
     click.echo(f"exported  {path}")
     click.echo(f"scored    {len(scores):,} test samples with it: mean {np.mean(scores, dtype='float64'):.7g}")
@@ -245,6 +261,24 @@ def _unused(directory: Path) -> Path:
     """``directory``, with a number behind it if another run of the same second has taken it."""
     numbered = (directory.with_name(f"{directory.name}-{number}") for number in itertools.count(2))
     return next(candidate for candidate in itertools.chain([directory], numbered) if not candidate.exists())
+
+
+def _advice(advised: Advice) -> str:
+    """One line on the loss that was chosen for the user, and how to choose another."""
+    from tfae.advice import LOSS_NAMES
+
+    said = f"loss: {LOSS_NAMES[advised.loaded_loss]}"
+    loaded = advised.loaded_preprocessing
+    if advised.loaded_loss != advised.loss:
+        return (
+            f"{said}, as preprocessing {loaded} allows; {LOSS_NAMES[advised.loss]} is advised because "
+            f"{advised.reasons[0]}, and needs --preprocessing {advised.preprocessing}"
+        )
+    others = [other.loss for other in advised.alternatives if other.loss != "bce" or other.preprocessing == loaded]
+    said += f", advised because {advised.reasons[0]}; --loss {'|'.join(others)} chooses another"
+    if advised.preprocessing != loaded:
+        said += f"\npreprocessing: {loaded}, and {advised.preprocessing} is advised because {advised.reasons[1]}"
+    return said
 
 
 def _summary(data: Data) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import keras
 import tensorflow as tf
 
 from tfae import provenance
+from tfae.checks import check
 from tfae.export.inspection import Inspection, inspect_files
 from tfae.export.publication import check_writable, publish, versions
 from tfae.export.saved_autoencoder import SavedAutoencoder
@@ -40,6 +41,7 @@ def save(
     preprocessing: Preprocessing | None = None,
     data: Data | Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
+    ignore: Collection[str] = (),
 ) -> Path:
     """Export an autoencoder as a SavedModel, under the next free version number.
 
@@ -50,6 +52,7 @@ def save(
             without either the model takes data as it is, in float32.
         data: What the model was trained on, or its ``describe()``; name, splits and seed go into the description.
         metrics: What the evaluation found, plain numbers by name, for the description.
+        ignore: Names of checks of :func:`tfae.checks.check` to leave out. Those of the data take ``data`` itself.
 
     Returns:
         Path of the version, ``directory/<version>``. Its signatures are ``serving_default``, ``encode``, ``decode``,
@@ -57,13 +60,15 @@ def save(
 
     Raises:
         ValueError: If the model is not compiled with a tfae loss, lacks the sub-models, or does not fit the
-            preprocessing, or if the directory can not be written to. Nothing is published then.
+            preprocessing; if data, loss and model do not fit together; or if the directory can not be written to.
+            Nothing is published then.
     """
     if preprocessing is None:
         preprocessing = getattr(data, "preprocessing", None)
     if preprocessing is None:
         preprocessing = Preprocessing("none", sample_shape=autoencoder.input_shape[1:], sample_dtype="float32")
     _check_exportable(autoencoder, preprocessing)
+    check(None if isinstance(data, Mapping) else data, loss_of(autoencoder), autoencoder, ignore=ignore)
     description = json.dumps(_describe(autoencoder, preprocessing, data, metrics), indent=2, allow_nan=False) + "\n"
     module = tf.Module(name="autoencoder")
     # A module that tracks the bare variables stores each once and is what TensorFlow Serving finds them in. Keras's
@@ -148,7 +153,6 @@ def read_description(version: Path) -> dict[str, Any]:
 
 
 def _check_exportable(autoencoder: keras.Model, preprocessing: Preprocessing) -> None:
-    loss_of(autoencoder)
     if not isinstance(preprocessing, Preprocessing):
         raise ValueError(
             f"preprocessing: expected a fitted tfae.preprocessing.Preprocessing, such as data.preprocessing; received "

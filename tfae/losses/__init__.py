@@ -17,6 +17,7 @@ import keras
 
 from tfae.losses.absolute_error import AbsoluteError
 from tfae.losses.binary_crossentropy import BinaryCrossentropy
+from tfae.losses.conversion import Conversion, convert
 from tfae.losses.reconstruction_loss import DOMAIN_TOLERANCE, ReconstructionLoss, mask_of
 from tfae.losses.squared_error import SquaredError
 
@@ -24,11 +25,14 @@ __all__ = [
     "DOMAIN_TOLERANCE",
     "AbsoluteError",
     "BinaryCrossentropy",
+    "Conversion",
     "ReconstructionLoss",
     "SquaredError",
+    "convert",
     "get",
     "loss_of",
     "mask_of",
+    "refusal_of",
 ]
 
 
@@ -70,9 +74,34 @@ def loss_of(autoencoder: keras.Model) -> ReconstructionLoss:
     """
     loss = getattr(autoencoder, "loss", None)
     if not isinstance(loss, ReconstructionLoss):
-        raise ValueError(
-            f"autoencoder: expected a model compiled with a loss of tfae.losses; received loss={loss!r}. Keras's own "
-            "losses average over the elements of a sample: call autoencoder.compile(optimizer, "
-            "loss=tfae.losses.SquaredError()), or AbsoluteError or BinaryCrossentropy."
-        )
+        raise ValueError(f"autoencoder: {refusal_of(loss)}")
     return loss
+
+
+def refusal_of(loss: Any) -> str | None:
+    """Why a loss will not do, and which one does; None if it is a loss of this package.
+
+    Args:
+        loss: What a model is compiled with: an object, a function, a name, or None.
+
+    Example:
+        >>> print(refusal_of("mse"))
+        expected a model compiled with a loss of tfae.losses; received loss='mse'. Keras's own losses average over the \
+elements of a sample: call autoencoder.compile(optimizer, loss=tfae.losses.SquaredError()).
+    """
+    if isinstance(loss, ReconstructionLoss):
+        return None
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+    from_logits = "from_logits=True" if getattr(loss, "from_logits", False) else ""
+    counterpart = {
+        "mse": "SquaredError()",
+        "meansquarederror": "SquaredError()",
+        "mae": "AbsoluteError()",
+        "meanabsoluteerror": "AbsoluteError()",
+        "bce": f"BinaryCrossentropy({from_logits})",
+        "binarycrossentropy": f"BinaryCrossentropy({from_logits})",
+    }.get(name.replace("_", "").lower(), "SquaredError(), or AbsoluteError or BinaryCrossentropy")
+    return (
+        f"expected a model compiled with a loss of tfae.losses; received loss={loss!r}. Keras's own losses average "
+        f"over the elements of a sample: call autoencoder.compile(optimizer, loss=tfae.losses.{counterpart})."
+    )

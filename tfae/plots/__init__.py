@@ -9,12 +9,17 @@ from tfae.plots.labels import COLORS
 from tfae.plots.points import embedding
 from tfae.plots.reconstruction_grid import reconstruction_figure, reconstructions
 from tfae.plots.score_distribution import score_histogram
+from tfae.plots.side_by_side import side_by_side
+from tfae.plots.spectra import radial_power, spectra
 
 __all__ = [
     "COLORS",
     "embedding",
+    "radial_power",
     "reconstruction_figure",
     "reconstructions",
     "score_histogram",
+    "side_by_side",
+    "spectra",
     "training_curves",
 ]

@@ -66,6 +66,6 @@ def training_curves(
         ax.plot(epochs[best], curve[best], "o", color=color)
         ax.set_title(f"best epoch {epochs[best]}, {name} {curve[best]:.4g}", fontsize="medium")
     ax.set(xlabel="epoch", ylabel="loss")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.spines[["top", "right"]].set_visible(False)
     return ax

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,9 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tfae.plots.figures import BRIGHT, DARK, SMALL
+from tfae.plots.labels import COLORS, MARKERS
 
 _NAMED = 20  # feature names that find room below a panel
 _CUT = 18  # characters of a name
+_GREY = COLORS[3]  # which is hard to tell from the originals' dark grey
 
 
 def panel_axes(
@@ -64,10 +68,7 @@ def draw_points(
 ) -> None:
     """Draw a table ``(n, features)``: in data space, features need a scale each."""
     if space == "data":
-        low = x.min(0)
-        # Of a feature that does not vary, errors are relative to its magnitude.
-        span = np.ptp(x, 0)
-        span = np.where(span > 0, span, np.where(low != 0, np.abs(low), 1))
+        low, span = _scale_of_features(x)
         x, reconstruction = (x - low) / span, (reconstruction - low) / span
         ylabel = "each feature\non its own scale"
     else:
@@ -83,6 +84,42 @@ def draw_points(
         if spec is None or spec.is_first_col():
             ax.set_ylabel(ylabel, fontsize=SMALL)
     _finish(axes, titles, "feature", feature_names)
+
+
+def draw_variants(
+    x: np.ndarray, variants: Mapping[str, np.ndarray], axes: np.ndarray, *, feature_names: Sequence[str] | None
+) -> None:
+    """Draw samples in data space, and with them what each variant makes of them, in a colour each."""
+    curves = {"original": x, **variants}
+    if x.ndim == 2:  # Features need a scale each.
+        low, span = _scale_of_features(x)
+        curves = {name: ((values - low) / span)[..., None] for name, values in curves.items()}
+    elif x.ndim == 3:  # Channels one below the other, as in draw_lines.
+        curves = {name: values - np.arange(x.shape[2]) * np.ptp(x) for name, values in curves.items()}
+    else:
+        curves = {name: values.reshape(len(x), -1, 1) for name, values in curves.items()}
+    colors, markers = (DARK, *(color for color in COLORS if color != _GREY)), itertools.cycle(MARKERS)
+    low, high = (find(list(map(find, curves.values()))) for find in (np.min, np.max))
+    drawn = []
+    for index, ((name, values), color, marker) in enumerate(zip(curves.items(), itertools.cycle(colors), markers)):
+        style: dict[str, Any] = {"color": color, "linewidth": 1 if index else 1.4}
+        if x.ndim == 2:
+            style = {"color": color, "linestyle": "", "marker": marker, "markerfacecolor": "none" if index else color}
+        for ax, sample in zip(axes, values, strict=True):
+            lines = ax.plot(sample, **style)
+            if x.ndim == 2 and index:
+                _limit(ax, sample[:, 0], low=low, high=high, color=color)
+        drawn.append((lines[0], name.replace("_", " ")))
+    for ax in axes:
+        if x.ndim == 2:
+            ax.set_yticks([0, 1], ["lowest", "highest"])
+            ax.grid(axis="y", color="#dddddd", linewidth=0.6)
+        elif x.ndim == 3 and x.shape[2] > 1:
+            ax.set_yticks([])
+    xlabel = {2: "feature", 3: "time step"}.get(x.ndim, "element")
+    _finish(axes, [f"test sample {index + 1}" for index in range(len(x))], xlabel, feature_names)
+    axes[0].get_legend().remove()
+    axes[0].figure.legend(*zip(*drawn, strict=True), loc="outside upper right", ncols=3, frameon=False, fontsize=SMALL)
 
 
 def draw_feature(
@@ -101,6 +138,13 @@ def draw_feature(
     _finish(np.array([ax]), [title], "sample")
 
 
+def _scale_of_features(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is 0 and how much is 1 for each feature of a table."""
+    low, span = x.min(0), np.ptp(x, 0)
+    # Of a feature that does not vary, errors are relative to its magnitude.
+    return low, np.where(span > 0, span, np.where(low != 0, np.abs(low), 1))
+
+
 def _points(ax: Axes, original: np.ndarray, reconstructed: np.ndarray) -> None:
     places = np.arange(len(original))
     size = 5 if len(places) <= 40 else 3
@@ -109,7 +153,7 @@ def _points(ax: Axes, original: np.ndarray, reconstructed: np.ndarray) -> None:
     ax.plot(places, reconstructed, "o", color=BRIGHT, markersize=size + 1.5, markerfacecolor="none")
 
 
-def _limit(ax: Axes, reconstructed: np.ndarray, *, low: float, high: float) -> None:
+def _limit(ax: Axes, reconstructed: np.ndarray, *, low: float, high: float, color: str = BRIGHT) -> None:
     """One range of values for all panels, at most twice that of the originals, 0 to 1.
 
     Reconstructions further off, which would flatten all the rest, become arrows at the edge.
@@ -121,7 +165,7 @@ def _limit(ax: Axes, reconstructed: np.ndarray, *, low: float, high: float) -> N
         places = np.flatnonzero(beyond)
         if len(places):
             edges, across = np.full(len(places), edge), ax.get_xaxis_transform()
-            ax.plot(places, edges, marker, color=BRIGHT, markersize=5, transform=across, clip_on=False)
+            ax.plot(places, edges, marker, color=color, markersize=5, transform=across, clip_on=False)
 
 
 def _finish(axes: np.ndarray, titles: list[str], xlabel: str, names: Sequence[str] | None = None) -> None:

@@ -7,7 +7,7 @@ runs/<name>/
     checkpoints/*.npz   the two newest states to go on from, until the run is finished
     model.keras         the model, compiled with the loss; once the run is finished, with the weights of the best epoch
     pictures/*.png      reconstructions, training curves, embedding, scores
-    report.md           all of it on one page
+    report.html         all of it on one page
     evaluation.json     the measures on the test split; comes last, and makes the run a finished one
 """
 
@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from tfae import provenance
+from tfae.checks import check
 from tfae.datasets import Data
 from tfae.losses import ReconstructionLoss, loss_of
 from tfae.staging import write_staged
@@ -28,14 +30,13 @@ from tfae.training import optimizer
 from tfae.training import tensorboard as tensorboard_logs
 from tfae.training.checkpoint import Checkpoint, assign, newest, values_of, variables_of
 from tfae.training.directory import MODEL, check_room, claimed, clear_remains, locked
-from tfae.training.domain import check_domain
 from tfae.training.execution import Execution, execution_of, is_distributed
 from tfae.training.fitting import as_json, build, fit
 from tfae.training.fitting import finish as finish_run
 from tfae.training.run import Run, data_of, load_run
 from tfae.training.safekeeping import Interrupted
 
-__all__ = ["Interrupted", "Run", "check_domain", "compile", "load_run", "resume", "train"]
+__all__ = ["Interrupted", "Run", "compile", "load_run", "resume", "train"]
 
 
 def compile(
@@ -83,6 +84,7 @@ def train(
     tensorboard: bool = False,
     verbose: str | int = "auto",
     notes: dict[str, Any] | None = None,
+    ignore: Collection[str] = (),
 ) -> Run:
     """Train, evaluate, and leave everything in a run directory.
 
@@ -105,18 +107,19 @@ def train(
             needs the extra ``tfae[tensorboard]``.
         verbose: As in ``fit``.
         notes: More for ``config.json``, JSON-able.
+        ignore: Names of checks of :func:`tfae.checks.check` to leave out.
 
     Returns:
         The run, with its evaluation on the test split.
 
     Raises:
         ValueError: If the directory is in use, can not be written to or has no room; the model is not compiled with a
-            tfae loss; data lies outside the loss's domain; or the loss stops being finite.
+            tfae loss; data, loss and model do not fit together; or the loss stops being finite.
         Interrupted: Instead of KeyboardInterrupt, when the training was saved.
     """
     if loss is not None:
         compile(autoencoder, loss, data, epochs=epochs, learning_rate=learning_rate)
-    check_domain(loss_of(autoencoder), data)
+    check(data, loss_of(autoencoder), autoencoder, ignore=ignore)
     if is_distributed(autoencoder):
         raise ValueError(
             "autoencoder: expected a model outside of a distribution strategy; received one inside. Train it with "
@@ -138,6 +141,7 @@ def train(
             "execution": {"program": execution.program, "steps": execution.steps},
             "tensorboard": tensorboard,
             "notes": notes or {},
+            "ignore": [ignore] if isinstance(ignore, str) else sorted(ignore),
         }
         start = Checkpoint(0, 0, False, {}, {}, values_of(variables_of(autoencoder)), [])
         try:

@@ -89,9 +89,15 @@ def _finished(autoencoder: keras.Model, data: Data, directory: Path, config: dic
     write_history(directory / "history.csv", last.history)
     write_staged(directory / "model.keras", autoencoder.save)
     with _plain_errors_of(data):
-        measures = evaluate(autoencoder, data.test, data_range=data.preprocessing.value_range)
+        measures = evaluate(
+            autoencoder,
+            data.test,
+            train=data.train_from(0),
+            data_range=data.preprocessing.value_range,
+            ignore=config["ignore"],
+        )
         report.draw_pictures(autoencoder, data, last.history, directory / "pictures")
-    report.write_page(directory / "report.md", config, last.history, measures, directory / "pictures")
+    report.write_run_page(directory / "report.html", config, last.history, measures, directory / "pictures")
     write_staged(directory / "evaluation.json", as_json(measures.as_dict()))
     shutil.rmtree(directory / "checkpoints")
     return Run(directory, autoencoder, data.preprocessing, config, measures)

@@ -70,7 +70,7 @@ def load_run(run_dir: str | os.PathLike[str]) -> Run:
         raise ValueError(
             f"run_dir: expected the directory of a finished run; received {directory} ({reason})."
         ) from error
-    return Run(directory, autoencoder, Preprocessing.from_config(preprocessing), config, Evaluation(**measures))
+    return Run(directory, autoencoder, Preprocessing.from_config(preprocessing), config, Evaluation.from_dict(measures))
 
 
 def data_of(directory: Path, config: dict[str, Any]) -> Data:

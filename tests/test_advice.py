@@ -1,0 +1,290 @@
+"""Advice: statistics against NumPy and scipy, and rules on data of which one knows what fits."""
+
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+import scipy.stats
+from click.testing import CliRunner
+
+import tfae
+from tfae.advice import advise
+from tfae.advice.rules import HEAVY_TAILS
+from tfae.cli import main
+
+
+def advised(samples, **options):
+    return advise(tfae.datasets.load(samples, **options))
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_shares_and_entropy_are_those_of_the_scaled_training_split():
+    data = tfae.datasets.load("digits")
+    x = data.raw.train.reshape(len(data.raw.train), -1) / 16.0
+    s = advise(data).statistics
+    assert (s.num_samples, s.num_elements, s.num_features, s.low, s.high) == (1438, 64, 1, 0, 16)
+    assert s.share_zero == pytest.approx((x == 0).mean())
+    assert s.share_one == pytest.approx((x == 1).mean())
+    assert s.share_inside == pytest.approx(((x > 0) & (x < 1)).mean())
+    entropy = scipy.stats.entropy(np.stack([x, 1 - x]), axis=0).sum(axis=1).mean()
+    assert s.entropy == pytest.approx(entropy, rel=1e-12)
+    assert s.share_missing == 0
+
+
+def test_the_floor_of_the_alternative_is_that_of_the_loss():
+    data = tfae.datasets.load("digits")
+    (bce,) = (choice for choice in advise(data).alternatives if choice.loss == "bce")
+    loss = tfae.losses.BinaryCrossentropy()
+    floors = loss.floor(data.preprocessing(data.raw.train)).numpy()
+    assert bce.floor == pytest.approx(floors.mean(dtype="float64"), rel=1e-6)
+    assert bce.preprocessing == "unit"
+
+
+def test_tails_and_scales_are_those_of_each_column(rng):
+    data = tfae.datasets.load(rng.standard_t(3, (3000, 4)) * [1, 10, 100, 1000] + 7)
+    x, s = data.raw.train, advise(data).statistics
+    deviation = x - np.median(x, axis=0)
+    mad = [[np.median(-c[c < 0]), np.median(c[c > 0])] for c in deviation.T]
+    outlying = np.array([(c < -5 * low) | (c > 5 * high) for c, (low, high) in zip(deviation.T, mad, strict=True)]).T
+    assert s.share_outlying == pytest.approx(outlying.mean())
+    energy = (deviation**2 * outlying).sum(axis=0) / (deviation**2).sum(axis=0)
+    assert s.outlying_energy == pytest.approx(energy.mean())
+    q = np.percentile(x, [2.5, 25, 75, 97.5], axis=0)
+    assert s.kurtosis == pytest.approx(np.median((q[3] - q[0]) / (q[2] - q[1])))
+    assert s.deviations == pytest.approx((x.std(axis=0).min(), x.std(axis=0).max()), rel=1e-9)
+    assert s.model_deviations == pytest.approx((1, 1))
+
+
+def test_the_limit_of_heavy_tails_is_that_from_which_on_the_median_beats_the_mean():
+    t = scipy.stats.t(4)
+    far = 5 * t.ppf(0.75)
+    energy = 2 * t.expect(lambda x: x**2, lb=far) / t.var()
+    assert pytest.approx(energy, abs=5e-4) == HEAVY_TAILS
+    efficiency = {df: 4 * scipy.stats.t(df).pdf(0) ** 2 * scipy.stats.t(df).var() for df in (4, 5)}
+    assert efficiency[4] > 1 > efficiency[5]
+
+
+def noise(name, rng, shape=(4000, 6)):
+    normal = rng.normal(size=shape)
+    return {
+        "normal": normal,
+        "uniform": rng.uniform(-3, 3, shape),
+        "t8": rng.standard_t(8, shape),
+        "skewed": rng.chisquare(4, shape),
+        "t2": rng.standard_t(2, shape),
+        "lognormal": rng.lognormal(size=shape),
+        "salted": np.where(rng.random(shape) < 0.02, 10 * normal, normal),
+        "counts": rng.poisson(4, shape),
+    }[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "loss"),
+    [
+        ("normal", "mse"),
+        ("uniform", "mse"),
+        ("t8", "mse"),
+        ("skewed", "mse"),
+        ("t2", "mae"),
+        ("lognormal", "mae"),
+        ("salted", "mae"),
+        ("counts", "mse"),
+    ],
+)
+@pytest.mark.parametrize("preprocessing", ["standard", "none"])
+def test_heavy_tails_and_outliers_call_for_absolute_error_and_nothing_else_does(rng, name, loss, preprocessing):
+    advice = advised(noise(name, rng), preprocessing=preprocessing)
+    assert (advice.loss, advice.loaded_loss, advice.floor) == (loss, loss, 0)
+    assert advice.output_activation == "linear"
+    other = {"mse": "mae", "mae": "mse"}[loss]
+    assert [choice.loss for choice in advice.alternatives] == [other]
+
+
+def test_the_reason_has_the_figures_that_decided_and_their_source(rng):
+    advice = advised(noise("salted", rng))
+    s = advice.statistics
+    assert f"{100 * s.share_outlying:.3g} % of the values" in advice.reasons[0]
+    assert f"hold {100 * s.outlying_energy:.3g} % of the squared deviations" in advice.reasons[0]
+    assert "Huber 1981" in advice.reasons[0]
+
+
+def test_outliers_among_values_in_the_unit_interval_are_still_outliers(rng):
+    salted = noise("salted", rng)
+    scaled = (salted - salted.min()) / (salted.max() - salted.min())
+    advice = advised(scaled)
+    assert advice.loss == "mae"
+    assert [choice.loss for choice in advice.alternatives] == ["mse", "bce"]
+
+
+def test_counts_are_told_to_take_square_roots(rng):
+    advice = advised(noise("counts", rng))
+    assert "square roots" in advice.reasons[0]
+    assert "Anscombe" in advice.reasons[0]
+    assert advice.statistics.share_counts == 1
+    assert advised(noise("counts", rng) - 20).statistics.share_counts == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "preprocessing", "as_loaded"),
+    [
+        ((0.0, 1.0), {}, "none", "mse"),
+        ((0.0, 1.0), {"preprocessing": "none"}, "none", "bce"),
+        ((0.0, 1.0), {"preprocessing": "unit"}, "unit", "bce"),
+        ((-1.0, 1.0), {"preprocessing": "symmetric"}, "unit", "mse"),
+        ((False, True), {}, "unit", "bce"),
+    ],
+)
+def test_two_values_call_for_cross_entropy(rng, values, options, preprocessing, as_loaded):
+    advice = advised(np.where(rng.random((200, 9)) < 0.3, values[1], values[0]), **options)
+    assert (advice.loss, advice.preprocessing, advice.loaded_loss) == ("bce", preprocessing, as_loaded)
+    assert advice.floor == 0
+    assert "from_logits" in str(advice)
+
+
+def test_black_and_white_images_call_for_cross_entropy(rng):
+    images = np.where(rng.random((100, 6, 6)) < 0.2, 255, 0).astype("uint8")
+    advice = advised(images)
+    assert (advice.loss, advice.preprocessing, advice.statistics.share_inside) == ("bce", "unit", 0)
+    images[:, 0, 0] = 128
+    assert advised(images).loss == "mse"
+
+
+def test_two_values_that_no_scaling_takes_to_the_unit_interval_are_remarked_on(rng):
+    x = np.where(rng.random((200, 5)) < 0.3, 4.0, 2.0)
+    x[:, 2] = 7
+    advice = advised(x, preprocessing="none")
+    assert advice.loss == "mse"
+    assert any("no preprocessing takes all splits to [0, 1]" in reason for reason in advice.reasons)
+    assert any("20 % of the features are constant" in reason for reason in advice.reasons)
+
+
+def test_unlike_scales_call_for_standard(rng):
+    x = rng.normal(size=(500, 4)) * [1, 10, 100, 1000]
+    advice = advised(x, preprocessing="none")
+    assert (advice.preprocessing, advice.loaded_preprocessing) == ("standard", "none")
+    assert "LeCun" in advice.reasons[1]
+    assert "standard, not none" in str(advice)
+    alike = advised(rng.normal(size=(500, 4)), preprocessing="none")
+    assert alike.preprocessing == "none"
+    assert advised(x).preprocessing == "standard"
+    images = rng.integers(0, 256, (50, 6, 6)).astype("uint8")
+    assert advised(images, preprocessing="none").preprocessing == "unit"
+
+
+def test_a_column_that_is_constant_but_for_few_is_named(rng):
+    x = rng.normal(size=(1000, 3))
+    x[:, 1] = 5
+    x[::200, 1] = 6  # Of five, one is in the training split at least.
+    advice = advised(x)
+    assert advice.loss == "mse"
+    assert advice.statistics.nearly_constant == ("1",)
+    assert any(reason.startswith("constant but for at most 1 % of the samples: 1 (") for reason in advice.reasons)
+    assert advice.statistics.share_sparse == pytest.approx(1 / 3)
+
+
+def test_mostly_zero_columns_have_no_tails_and_get_squared_error(rng):
+    x = rng.exponential(size=(1000, 5)) * (rng.random((1000, 5)) < 0.2) * 9
+    advice = advised(x)
+    s = advice.statistics
+    assert (advice.loss, s.share_sparse, s.kurtosis, s.share_outlying) == ("mse", 1, None, None)
+    assert "n/a" in str(advice)
+    assert "100 % of the features take one value in over half of the samples" in advice.reasons[0]
+
+
+@pytest.mark.parametrize("name", ["breast_cancer", "wine", "diabetes", "digits"])
+def test_the_bundled_data_sets_get_squared_error_as_they_are_loaded(name):
+    advice = advised(name)
+    assert (advice.loss, advice.preprocessing) == ("mse", advice.loaded_preprocessing)
+
+
+def test_only_the_training_split_counts(rng):
+    normal = rng.normal(size=(1000, 3))
+    assert advised((normal, rng.standard_t(1, (500, 3)))).statistics == advised((normal, normal[:9] + 1)).statistics
+
+
+def test_data_on_disk_gets_the_same_advice_in_memory_that_does_not_grow(rng, tmp_path):
+    np.save(tmp_path / "x.npy", rng.standard_t(3, (40_000, 64)).astype("float32"))
+    held = advised(tmp_path / "x.npy", in_memory=True)
+    streamed = tfae.datasets.load(tmp_path / "x.npy", in_memory=False)
+    tracemalloc.start()
+    advice = advise(streamed)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert advice.statistics == held.statistics
+    assert peak < 24 * 2**20  # As float64 the training split alone has 16 MB, and its quantiles take a copy.
+
+
+def test_few_samples_and_one_column_are_enough():
+    advice = advised(np.arange(5.0).reshape(-1, 1))
+    assert advice.statistics.num_samples == 3
+    assert advice.loss in ("mse", "mae")
+
+
+def test_advice_is_plain_values_and_a_page(rng):
+    advice = advised(noise("salted", rng))
+    plain = json.loads(json.dumps(advice.as_dict(), allow_nan=False))
+    assert plain["loss"] == "mae"
+    assert plain["statistics"]["num_samples"] == 3200
+    assert plain["alternatives"][0]["floor"] == 0
+    assert str(advice).splitlines()[:2] == [
+        "array, 3,200 training samples",
+        "loss                mae, absolute error",
+    ]
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_the_command_prints_the_page_or_json():
+    assert run("advise", "wine").stdout == f"{advised('wine')}\n"
+    printed = json.loads(run("advise", "wine", "--json", "--preprocessing", "none").stdout)
+    assert (printed["preprocessing"], printed["loaded_preprocessing"]) == ("standard", "none")
+
+
+def test_missing_values_are_refused_with_their_place(tmp_path):
+    (tmp_path / "holes.csv").write_text("a,b\n1,2\n3,\n5,6\n")
+    assert "empty cell in column 'b', row 1" in run("advise", tmp_path / "holes.csv", code=2).stderr
+
+
+@pytest.fixture
+def train(rng, tmp_path, monkeypatch):
+    """Trains for an epoch on bits, and returns what was printed and the configuration of the run."""
+    np.save(tmp_path / "bits.npy", (rng.random((100, 8)) < 0.3).astype("float32"))
+    monkeypatch.chdir(tmp_path)
+
+    def trained(*options):
+        name = f"run-{len(options)}"
+        output = run("train", "bits.npy", "--epochs", 1, "--widths", 4, "--run-dir", name, *options).stdout
+        return output, json.loads((tmp_path / name / "config.json").read_text())
+
+    return trained
+
+
+def test_train_follows_the_advice_and_says_why(train):
+    output, config = train()
+    (line,) = (line for line in output.splitlines() if line.startswith("loss: "))
+    assert line.startswith("loss: binary cross-entropy, advised because every value is one of two, ")
+    assert line.endswith("; --loss mse chooses another")
+    assert (config["loss"]["class_name"], config["loss"]["from_logits"]) == ("BinaryCrossentropy", True)
+    assert config["data"]["preprocessing"] == "none"
+    assert config["data"]["arguments"]["preprocessing"] == "none"
+    assert config["notes"]["advice"]["loss"] == "bce"
+
+
+def test_train_keeps_to_the_preprocessing_and_the_loss_that_the_user_names(train):
+    output, config = train("--preprocessing", "standard")
+    assert "loss: squared error, as preprocessing standard allows; binary cross-entropy is advised" in output
+    assert "needs --preprocessing none" in output
+    assert config["loss"]["class_name"] == "SquaredError"
+    output, config = train("--loss", "mae", "--seed", 1)
+    assert "loss: squared" not in output
+    assert "advised" not in output
+    assert (config["loss"]["class_name"], config["notes"]["advice"]) == ("AbsoluteError", None)

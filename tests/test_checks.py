@@ -1,0 +1,357 @@
+import functools
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from scipy import optimize
+
+from tfae import checks, datasets, export, models
+from tfae.checks.output import output_of
+from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
+
+SHAPE = (6,)
+LOSSES: dict[str, Callable[..., ReconstructionLoss]] = {
+    "squared": SquaredError,
+    "absolute": AbsoluteError,
+    "probabilities": BinaryCrossentropy,
+    "logits": functools.partial(BinaryCrossentropy, from_logits=True),
+}
+probabilities, logits = LOSSES["probabilities"](), LOSSES["logits"]()
+
+
+def rows(low, high, n=40):
+    values = np.random.default_rng(0).uniform(low, high, (n, *SHAPE))
+    values[:2], values[2:4] = low, high
+    return values
+
+
+@pytest.fixture(scope="module")
+def standard():
+    return datasets.load(rows(-3, 5), preprocessing="standard")
+
+
+@pytest.fixture(scope="module")
+def unit():
+    return datasets.load(rows(0, 1), preprocessing="unit", value_range=(0, 1))
+
+
+def ending(*last, shape=SHAPE):
+    return keras.Sequential([keras.Input(shape), *last])
+
+
+def dense(activation="linear", **arguments):
+    return models.dense(SHAPE, latent_dim=2, widths=(4,), output_activation=activation, **arguments)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Sampling(layers.Layer):
+    """The code of a variational autoencoder, with its KL divergence as a loss."""
+
+    def __init__(self, beta, **arguments):
+        super().__init__(**arguments)
+        self.beta = beta
+        self.seed_generator = keras.random.SeedGenerator(0)
+
+    def call(self, mean):
+        self.add_loss(self.beta * ops.mean(ops.sum(mean**2, axis=1) / 2))
+        return mean + keras.random.normal(ops.shape(mean), seed=self.seed_generator)
+
+
+def variational(**loss):
+    inputs = keras.Input(SHAPE)
+    model = keras.Model(inputs, layers.Dense(6)(Sampling(1.0)(layers.Dense(2)(inputs))))
+    model.compile("sgd", loss=SquaredError(**loss))
+    return model
+
+
+@pytest.mark.parametrize("build", [models.dense, models.convolutional])
+@pytest.mark.parametrize("kind", LOSSES)
+@pytest.mark.parametrize("options", [{}, {"code_l1": 0.1}, {"input_noise": 0.1}])
+def test_what_tfae_builds_for_a_loss_passes(build, kind, options):
+    loss = LOSSES[kind]()
+    images = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 1)).astype("uint8")
+    data = datasets.load(images)
+    model = build(data.shape, latent_dim=2, output_activation=loss.output_activation, **options)
+    checks.check(data, loss, model)
+    checks.check(None, loss, model)
+
+
+@pytest.mark.parametrize("kind", ["squared", "absolute"])
+def test_a_mean_over_elements_without_a_penalty_passes(kind, standard):
+    checks.check(standard, LOSSES[kind](sample_reduction="mean"), dense(input_noise=0.1))
+
+
+def test_a_sigmoid_reaches_unit_data_and_a_tanh_symmetric_data(unit):
+    checks.check(unit, SquaredError(), dense("sigmoid"))
+    checks.check(unit, SquaredError(), dense("relu"))
+    checks.check(datasets.load(rows(-3, 5), preprocessing="symmetric"), SquaredError(), dense("tanh"))
+
+
+def test_a_test_split_outside_of_what_the_training_split_is_scaled_to_is_no_mistake_of_the_model():
+    splits = {"train": rows(0, 1), "validation": rows(0.1, 0.9), "test": rows(-0.1, 1.1)}
+    checks.check(datasets.load(splits, preprocessing="unit"), SquaredError(), dense("sigmoid"))
+
+
+# Each case: name of the check, data, loss, model, what the message says.
+FAILING = {
+    "domain": (
+        "standard",
+        logits,
+        dense(),
+        r"BinaryCrossentropy is defined on \[0\.0, 1\.0\]; the train split spans \[-",
+    ),
+    "range": ("standard", SquaredError(), dense("tanh"), r"spans \[-.*ends in tanh, which keeps them in \[-1, 1\]"),
+    "activation": ("unit", probabilities, dense(), r"ends in linear, whose output spans \(-inf, inf\)"),
+    "logits": (
+        "unit",
+        logits,
+        dense("sigmoid"),
+        r"ends in sigmoid, which read so keeps reconstructions in \[0\.5, 0\.7311\]",
+    ),
+    "loss": ("unit", "mse", dense(), r"received loss='mse'.*loss=tfae\.losses\.SquaredError\(\)\)"),
+    "reduction": (
+        "unit",
+        SquaredError(sample_reduction="mean"),
+        dense(code_l1=0.3),
+        r"weighs 6 times as much.* divide the weight by 6 \(l1=0\.3 in layer 'code_penalty' becomes 0\.05\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", checks.NAMES)
+def test_each_mistake_is_refused_alone_and_can_be_silenced_by_its_name(name, request):
+    data, loss, model, message = FAILING[name]
+    data = request.getfixturevalue(data)
+    with pytest.raises(ValueError, match=message) as refusal:
+        checks.check(data, loss, model)
+    assert f'silence this with ignore=["{name}"], or --ignore {name}.' in str(refusal.value)
+    assert str(refusal.value).count("silence") == 1
+    checks.check(data, loss, model, ignore=[name])
+    checks.check(data, loss, model, ignore=name)
+    with pytest.raises(ValueError, match=message):
+        checks.check(data, loss, model, ignore=set(checks.NAMES) - {name})
+
+
+@pytest.mark.parametrize("name", ["activation", "logits", "loss", "reduction"])
+def test_loss_and_model_can_be_checked_without_data(name):
+    _, loss, model, message = FAILING[name]
+    with pytest.raises(ValueError, match=message):
+        checks.check(None, loss, model)
+
+
+@pytest.mark.parametrize("name", ["domain", "range"])
+def test_what_needs_data_is_left_out_without(name):
+    _, loss, model, _ = FAILING[name]
+    checks.check(None, loss, model)
+
+
+def test_all_mistakes_are_listed_at_once(standard):
+    with pytest.raises(ValueError, match="defined on") as refusal:
+        checks.check(standard, BinaryCrossentropy(sample_reduction="mean"), dense("linear", code_l1=1.0))
+    lines = str(refusal.value).splitlines()
+    assert [line.rpartition("--ignore ")[2] for line in lines] == ["domain.", "activation.", "reduction."]
+
+
+@pytest.mark.parametrize("ignore", ["ranges", ["range", "ranges"]])
+def test_an_unknown_name_is_an_error_that_lists_the_names(ignore):
+    with pytest.raises(
+        ValueError, match=r"which are loss, domain, range, activation, logits, reduction; received 'ranges'\."
+    ):
+        checks.check(None, SquaredError(), dense(), ignore=ignore)
+
+
+def test_cross_entropy_is_refused_where_only_the_test_split_leaves_zero_to_one():
+    values = np.random.default_rng(0).random((100, *SHAPE))
+    splits = {"train": values[:50], "validation": values[50:60] * 0.5 + 0.2, "test": values[60:] + 0.5}
+    data = datasets.load(splits, preprocessing="unit")
+    with pytest.raises(ValueError, match=r"the test split spans .*declare a value_range"):
+        checks.check(data, logits, dense())
+
+
+def test_outside_of_its_domain_a_sigmoid_is_not_blamed_for_what_cross_entropy_can_not_take(standard):
+    with pytest.raises(ValueError, match="defined on") as refusal:
+        checks.check(standard, probabilities, dense("sigmoid"))
+    assert "ends in" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("loss", "counterpart"),
+    [
+        (keras.losses.MeanSquaredError(), r"SquaredError\(\)\)"),
+        (keras.losses.mean_absolute_error, r"AbsoluteError\(\)\)"),
+        ("MAE", r"AbsoluteError\(\)\)"),
+        ("binary_crossentropy", r"BinaryCrossentropy\(\)\)"),
+        (keras.losses.BinaryCrossentropy(from_logits=True), r"BinaryCrossentropy\(from_logits=True\)\)"),
+        (keras.losses.Huber(), "SquaredError\\(\\), or AbsoluteError or BinaryCrossentropy"),
+        (["mse"], r"SquaredError\(\), or"),
+        (lambda x, y: 0.0, r"SquaredError\(\), or"),
+        (None, r"received loss=None"),
+    ],
+)
+def test_losses_of_others_are_refused_with_their_counterpart(loss, counterpart):
+    with pytest.raises(ValueError, match=rf"(?s)^loss: expected a model compiled with a loss of tfae.*{counterpart}"):
+        checks.check(None, loss, dense())
+
+
+@pytest.mark.parametrize("loss", [logits, SquaredError()])
+def test_reconstructions_that_a_rectifier_keeps_above_the_data_are_refused(loss, unit, standard):
+    # Under logits a rectifier reaches [1/2, 1) only.
+    message = r"which keeps them in \[0\.5, 1\]" if loss is logits else r"ends in relu, which keeps them in \[0, inf\)"
+    with pytest.raises(ValueError, match=message):
+        checks.check(unit if loss is logits else standard, loss, dense("relu"))
+
+
+def test_the_remedy_names_the_preprocessing_that_fits_the_activation(standard, unit):
+    with pytest.raises(ValueError, match=r'activation="linear", or use preprocessing="symmetric"\.'):
+        checks.check(standard, SquaredError(), dense("tanh"))
+    with pytest.raises(ValueError, match=r'ends in sigmoid, .* or use preprocessing="unit"\.'):
+        checks.check(standard, SquaredError(), dense("sigmoid"))
+    with pytest.raises(ValueError, match=r'ends in elu, .* End it in activation="linear"\. To'):
+        checks.check(standard, SquaredError(), dense("elu"))
+
+
+@pytest.mark.parametrize(
+    "penalised",
+    [
+        lambda: ending(layers.Dense(2, activity_regularizer=keras.regularizers.L1(0.3)), layers.Dense(6)),
+        lambda: ending(layers.Dense(2), layers.ActivityRegularization(l2=0.3), layers.Dense(6)),
+        lambda: keras.Sequential([keras.Input(SHAPE), dense(code_l1=0.3)]),
+    ],
+)
+def test_a_penalty_on_the_code_is_found_wherever_it_is(penalised):
+    with pytest.raises(ValueError, match=r"beside the penalty.*l[12]=0\.3 in layer '.*' becomes 0\.05\)"):
+        checks.check(None, SquaredError(sample_reduction="mean"), penalised())
+    checks.check(None, SquaredError(), penalised())
+
+
+def test_a_kl_divergence_that_a_layer_adds_is_found_and_no_random_state_is_moved():
+    model = variational(sample_reduction="mean")
+    state = np.array(model.layers[2].seed_generator.state.value)
+    with pytest.raises(ValueError, match=r"divide the weight by 6, unless you chose it for the mean\."):
+        checks.check(None, model.loss, model)
+    np.testing.assert_array_equal(model.layers[2].seed_generator.state.value, state)
+    assert model.losses == []
+    x = np.zeros((4, *SHAPE), "float32")
+    assert np.isfinite(model.fit(x, x, verbose=0).history["loss"]).all()
+
+
+def test_penalties_on_weights_are_not_penalties_on_the_code():
+    model = ending(layers.Dense(6, kernel_regularizer="l2", bias_regularizer="l1"))
+    checks.check(None, SquaredError(sample_reduction="mean"), model)
+
+
+class Scaled(layers.Dense):
+    def call(self, inputs):
+        return 3 * super().call(inputs)
+
+
+class Own(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.last = layers.Dense(6, "sigmoid")
+
+    def call(self, inputs):
+        return self.last(inputs)
+
+
+class Trained(keras.Model):
+    """A functional model with a training step of its own."""
+
+    def train_step(self, data):
+        return super().train_step(data)
+
+
+def functional(last, cls=keras.Model):
+    inputs = keras.Input(SHAPE)
+    return cls(inputs, last(layers.Dense(6)(inputs)))
+
+
+def nested(last):
+    """A functional model that ends in a sequential one, that ends in a functional one."""
+    inputs = keras.Input(SHAPE)
+    return keras.Model(inputs, keras.Sequential([layers.Dense(6), functional(last)])(inputs))
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "low", "high"),
+    [
+        (dense("sigmoid"), "sigmoid", 0, 1),
+        (models.convolutional((8, 8, 1), latent_dim=2, output_activation="tanh"), "tanh", -1, 1),
+        (ending(layers.Dense(6, "sigmoid")), "sigmoid", 0, 1),
+        (ending(layers.Dense(6, "sigmoid"), layers.Activation("linear")), "sigmoid", 0, 1),
+        (ending(layers.Dense(6, "tanh"), layers.Reshape((3, 2)), layers.Dropout(0.5)), "tanh", -1, 1),
+        (ending(layers.Dense(6, "sigmoid"), layers.Rescaling(255)), "sigmoid and Rescaling", 0, 255),
+        (ending(layers.Dense(6, "tanh"), layers.Rescaling(-0.5, 0.5)), "tanh and Rescaling", 0, 1),
+        (ending(layers.Dense(6), layers.ReLU(max_value=6)), "ReLU", 0, 6),
+        (ending(layers.Dense(6), layers.LeakyReLU()), "LeakyReLU", -np.inf, np.inf),
+        (ending(layers.Dense(6, layers.ReLU())), "ReLU", 0, np.inf),
+        (ending(layers.Dense(6, "softplus")), "softplus", 0, np.inf),
+        (ending(layers.Dense(6, "softmax")), "softmax", 0, 1),
+        (ending(layers.Dense(6, "hard_sigmoid")), "hard_sigmoid", 0, 1),
+        (ending(layers.Dense(6)), "linear", -np.inf, np.inf),
+        (ending(layers.LSTM(2, return_sequences=True), shape=(3, 2)), "tanh", -1, 1),
+        (ending(layers.TimeDistributed(layers.Dense(2, "sigmoid")), shape=(3, 2)), "sigmoid", 0, 1),
+        (ending(layers.TimeDistributed(ending(layers.Dense(2, "tanh"), shape=(2,))), shape=(3, 2)), "tanh", -1, 1),
+        (functional(ops.sigmoid), "sigmoid", 0, 1),
+        (functional(lambda x: ops.reshape(ops.tanh(x), (-1, 3, 2))), "tanh", -1, 1),
+        (functional(layers.Activation("sigmoid"), Trained), "sigmoid", 0, 1),
+        (nested(layers.Activation("sigmoid")), "sigmoid", 0, 1),
+        (nested(layers.Reshape((3, 2))), "linear", -np.inf, np.inf),
+        (functional(ending(layers.Rescaling(2.0))), "linear and Rescaling", -np.inf, np.inf),
+        (ending(dense("tanh"), ending(layers.Reshape((3, 2)))), "tanh", -1, 1),
+    ],
+)
+def test_the_activation_that_bounds_a_model_is_found(model, name, low, high):
+    output = output_of(model)
+    assert output is not None
+    assert output.name == name
+    np.testing.assert_allclose([output.low, output.high], [low, high])
+
+
+def test_the_least_value_of_an_activation_is_found_where_it_dips():
+    dip = optimize.minimize_scalar(lambda z: z / (1 + np.exp(-z)), bounds=(-5, 0), method="bounded").fun
+    output = output_of(ending(layers.Dense(6, "silu")))
+    assert output is not None
+    np.testing.assert_allclose(output.low, dip, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Own(),
+        ending(layers.Rescaling(0.0)),
+        ending(layers.Dense(6, "tanh"), layers.Rescaling(0.0)),
+        ending(layers.Dense(6), layers.BatchNormalization()),
+        ending(layers.Dense(6, "sigmoid"), layers.Lambda(lambda x: 2 * x)),
+        ending(Scaled(6, "sigmoid")),
+        ending(layers.Dense(6, layers.PReLU())),
+        ending(layers.Dense(6, "glu")),
+        ending(layers.Dense(6, "sparsemax")),
+        functional(lambda x: ops.sigmoid(x) + ops.tanh(x)),
+        functional(lambda x: layers.Add()([x, layers.Activation("sigmoid")(x)])),
+        keras.Sequential([layers.Dense(6, "sigmoid")]),
+    ],
+)
+@pytest.mark.parametrize("kind", LOSSES)
+def test_a_model_that_does_not_tell_its_range_is_taken_to_be_right(model, kind, unit):
+    assert output_of(model) is None
+    checks.check(unit, LOSSES[kind](), model)
+    checks.check(None, LOSSES[kind](sample_reduction="mean"), model)
+
+
+def test_a_tanh_that_is_moved_to_zero_to_one_is_as_good_as_a_sigmoid(unit):
+    checks.check(unit, probabilities, ending(layers.Dense(6, "tanh"), layers.Rescaling(0.5, 0.5)))
+    with pytest.raises(ValueError, match="ends in tanh, whose output spans"):
+        checks.check(unit, probabilities, ending(layers.Dense(6, "tanh")))
+
+
+def test_export_refuses_what_does_not_fit_and_can_be_told_not_to(standard, tmp_path):
+    model = dense("tanh")
+    model.compile("adam", loss=SquaredError())
+    with pytest.raises(ValueError, match="ends in tanh"):
+        export.save(model, tmp_path / "model", data=standard)
+    assert not (tmp_path / "model").exists()
+    assert export.save(model, tmp_path / "model", data=standard, ignore=["range"]).name == "1"
+    assert export.save(model, tmp_path / "model", data=standard.describe(), preprocessing=standard.preprocessing)

@@ -1,0 +1,627 @@
+import dataclasses
+import functools
+import itertools
+import json
+import math
+import operator
+import os
+import shutil
+import signal
+
+import keras
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from tfae import comparison, datasets, losses, models, training
+from tfae.cli import main
+from tfae.comparison import Corruption, Spread, Yardstick, corrupted, winner
+from tfae.comparison.probes import accuracies, probe
+from tfae.training import execution
+
+EPOCHS = 2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_pictures():
+    """They take most of the time and are none of the matter here."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("tfae.report.draw_pictures", lambda *_: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def blobs(tmp_path_factory):
+    """A .csv file: 120 samples of three classes in four columns, in [0, 1]."""
+    path = tmp_path_factory.mktemp("data") / "blobs.csv"
+    random = np.random.RandomState(0)
+    classes = np.arange(120) % 3
+    values = np.clip(np.array([0.2, 0.5, 0.8])[classes, None] + random.normal(0, 0.05, (120, 4)), 0, 1)
+    rows = ["a,b,c,d,class"] + [
+        ",".join(map(repr, row)) + f",{'xyz'[label]}" for row, label in zip(values.tolist(), classes, strict=True)
+    ]
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(blobs):
+    return load(blobs)
+
+
+def load(path, **arguments):
+    return datasets.load(
+        path, **{"label": "class", "batch_size": 16, "preprocessing": "unit", "value_range": (0, 1), **arguments}
+    )
+
+
+def build(output_activation="linear", **arguments):
+    return models.dense((4,), **{"latent_dim": 2, "widths": (8,), **arguments}, output_activation=output_activation)
+
+
+def compare(data, run_dir, names=("mse", "mae"), **arguments):
+    options = {"seeds": 2, "epochs": EPOCHS, "build": build, "verbose": False, "corruptions": ["outliers=0.1"]}
+    return comparison.compare(data, names, run_dir=run_dir, **{**options, **arguments})
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    """What every training of the comparison began with and was fed, by the order of the trainings."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def found(data, recorded, tmp_path_factory):
+    """A comparison of two losses, two seeds, clean and corrupted: eight trainings."""
+    original = execution.Execution.__call__
+    seen = []
+
+    def recording(self, iterator):
+        if self not in seen:
+            seen.append(self)
+            recorded.append((self._autoencoder.loss.name, self._autoencoder.get_weights(), []))
+        batches = list(itertools.islice(iterator, self.steps))
+        recorded[seen.index(self)][2].extend(np.array(batch[0]) for batch in batches)
+        return original(self, iter(batches))
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(execution.Execution, "__call__", recording)
+        return compare(data, tmp_path_factory.mktemp("found") / "run")
+
+
+class CrashError(Exception):
+    """What stands for the end of the process."""
+
+
+def at_call(monkeypatch, call, action):
+    """Act at a call of the train function, counted from 0: there is one in an epoch."""
+    original = execution.Execution.__call__
+    calls = iter(range(10**6))
+
+    def acting(self, iterator):
+        if next(calls) == call:
+            action()
+        return original(self, iterator)
+
+    monkeypatch.setattr(execution.Execution, "__call__", acting)
+
+
+def crash():
+    raise CrashError
+
+
+def test_all_losses_of_a_seed_begin_with_the_same_weights_and_see_the_same_batches(found, recorded, data):
+    assert [name for name, _, _ in recorded] == ["squared_error", "absolute_error"] * 4
+    num_batches = math.ceil(len(data.raw.train) / 16)
+    for (_, weights, batches), (_, other_weights, other_batches) in zip(recorded[::2], recorded[1::2], strict=True):
+        assert len(batches) == len(other_batches) >= EPOCHS * num_batches
+        for value, other in zip(weights, other_weights, strict=True):
+            np.testing.assert_array_equal(value, other)
+        for batch, other in zip(batches, other_batches, strict=True):
+            np.testing.assert_array_equal(batch, other)
+
+
+def test_seeds_differ_in_the_weights_and_corruption_in_the_batches(recorded, found):
+    clean, damaged, other_seed, other_damage = recorded[::2]
+    assert not np.array_equal(clean[1][0], other_seed[1][0])
+    np.testing.assert_array_equal(clean[1][0], damaged[1][0])
+    np.testing.assert_array_equal(clean[2], other_seed[2])
+    assert not np.array_equal(clean[2][0], damaged[2][0])
+    assert not np.array_equal(np.concatenate(damaged[2]), np.concatenate(other_damage[2]))
+
+
+def test_the_first_run_is_that_of_a_training_with_the_seed_of_the_data(found, data, tmp_path):
+    keras.utils.set_random_seed(data.seed)
+    run = training.train(
+        build(), data, loss=losses.SquaredError(), run_dir=tmp_path / "run", epochs=EPOCHS, patience=9, verbose=0
+    )
+    first = training.load_run(found.rows[0].runs[0])
+    for value, other in zip(first.autoencoder.get_weights(), run.autoencoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, other)
+    assert first.load_data().digest == data.digest
+
+
+def test_a_row_holds_what_the_evaluations_and_probes_of_its_runs_say(found):
+    assert [(row.corruption, row.loss) for row in found.rows] == [
+        ("clean", "squared_error"),
+        ("clean", "absolute_error"),
+        ("outliers=0.1", "squared_error"),
+        ("outliers=0.1", "absolute_error"),
+    ]
+    for row in found.rows:
+        assert [path.name for path in row.runs] == ["seed_0", "seed_1"]
+        measured = [json.loads((path / "evaluation.json").read_text()) for path in row.runs]
+        probed = [json.loads((path / "probes.json").read_text()) for path in row.runs]
+        assert row.spreads["mse"].values == tuple(each["mse"] for each in measured)
+        assert row.spreads["mse"].mean == pytest.approx(np.mean([each["mse"] for each in measured]))
+        assert row.spreads["mse"].deviation == pytest.approx(np.std([each["mse"] for each in measured], ddof=1))
+        assert row.spreads["linear_probe"].values == tuple(each["linear_probe"] for each in probed)
+        assert row.spreads["ssim"] is None  # of a table
+
+
+def test_a_run_trains_on_corrupted_data_and_is_measured_on_the_clean_test_split(found, data):
+    row = found.rows[2]
+    run = training.load_run(row.runs[0])
+    assert run.config["data"]["digest"] == corrupted(data, Corruption("outliers", 0.1), seed=0).digest != data.digest
+    x, _ = next(iter(data.test))
+    reconstruction = run.autoencoder(x, training=False).numpy().astype("float64")
+    assert row.spreads["mse"].values[0] == pytest.approx(np.mean((x.numpy() - reconstruction) ** 2), rel=1e-5)
+
+
+def test_all_losses_train_for_as_many_epochs_whatever_the_validation_says(found):
+    for row in found.rows:
+        for path in row.runs:
+            assert len((path / "history.csv").read_text().splitlines()) == 1 + EPOCHS
+
+
+def test_a_comparison_is_read_back_wherever_it_is(found, tmp_path):
+    again = comparison.load_comparison(found.directory)
+    assert again == found
+    shutil.copytree(found.directory, tmp_path / "moved")
+    moved = comparison.load_comparison(tmp_path / "moved")
+    assert moved.as_dict() == found.as_dict()
+    assert moved.rows[0].runs[0] == tmp_path / "moved" / "clean" / "squared_error" / "seed_0"
+    training.load_run(moved.rows[0].runs[0])
+
+
+def test_a_directory_without_a_finished_comparison_is_not_read(tmp_path):
+    with pytest.raises(ValueError, match="expected the directory of a finished comparison"):
+        comparison.load_comparison(tmp_path)
+
+
+def partial(found, folder, *missing):
+    """A copy of a comparison that has these runs still to do."""
+    shutil.copytree(found.directory, folder / "run")
+    (folder / "run" / "comparison.json").unlink()
+    for run in missing:
+        shutil.rmtree(folder / "run" / run)
+    return folder / "run"
+
+
+@pytest.mark.parametrize(
+    ("run", "call"),
+    [("clean/squared_error/seed_0", 0), ("clean/absolute_error/seed_1", 1), ("outliers=0.1/absolute_error/seed_1", 1)],
+)
+def test_a_comparison_that_crashed_ends_as_if_it_had_not(found, data, tmp_path, monkeypatch, run, call):
+    run_dir = partial(found, tmp_path, run)
+    with monkeypatch.context() as patch:
+        at_call(patch, call, crash)
+        with pytest.raises(CrashError):
+            compare(data, run_dir)
+    again = compare(data, run_dir)
+    assert again.as_dict() == found.as_dict()
+    assert str(again) == str(found)
+    assert not list(run_dir.rglob("checkpoints"))
+
+
+def test_a_comparison_that_crashed_before_a_run_or_before_its_probes_goes_on(found, data, tmp_path, monkeypatch):
+    first, following = "clean/squared_error/seed_0", "clean/absolute_error/seed_0"
+    run_dir = partial(found, tmp_path, first, following)
+    with monkeypatch.context() as patch:
+        patch.setattr(comparison, "probe", lambda *_: crash())
+        with pytest.raises(CrashError):
+            compare(data, run_dir)
+    assert (run_dir / first / "evaluation.json").exists()
+    (run_dir / following / "checkpoints").mkdir(parents=True)  # Killed when there was not yet a model beside it.
+    (run_dir / following / "checkpoints" / "000000-000000000.npz").write_bytes(b"half")
+    assert compare(data, run_dir).as_dict() == found.as_dict()
+
+
+def test_a_finished_comparison_trains_nothing_again(found, data, monkeypatch):
+    at_call(monkeypatch, 0, crash)
+    assert compare(data, found.directory) == found
+
+
+def test_a_signal_stops_after_the_steps_under_way_and_says_how_to_go_on(found, data, tmp_path, monkeypatch):
+    run_dir = partial(found, tmp_path, "clean/absolute_error/seed_0")
+    with monkeypatch.context() as patch:
+        at_call(patch, 0, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(comparison.Interrupted, match=r"stopped in absolute_error, clean data, seed 0.* again") as e:
+            compare(data, run_dir)
+    assert e.value.signal_number == signal.SIGTERM
+    assert not (run_dir / "comparison.json").exists()
+    assert compare(data, run_dir).as_dict() == found.as_dict()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "differing"),
+    [
+        ({"names": ["mse"]}, "losses"),
+        ({"seeds": 3}, "seeds"),
+        ({"corruptions": []}, "corruptions"),
+        ({"epochs": 3}, "epochs"),
+        ({"learning_rate": 0.1}, "learning_rate"),
+        ({"build": functools.partial(build, activation="tanh")}, "model"),
+    ],
+)
+def test_a_directory_of_another_comparison_is_refused(found, data, arguments, differing):
+    with pytest.raises(ValueError, match=rf"holds one with other {differing}\. Choose another"):
+        compare(data, found.directory, **arguments)
+
+
+def test_a_directory_of_a_comparison_on_other_data_is_refused(found, blobs, tmp_path):
+    with pytest.raises(ValueError, match="with other data and data's seed and seeds"):
+        compare(load(blobs, seed=1), found.directory)
+    (tmp_path / "thesis.pdf").touch()
+    with pytest.raises(ValueError, match=r"which holds thesis\.pdf"):
+        compare(load(blobs), tmp_path)
+
+
+def test_the_table_has_a_block_for_each_kind_of_training_data(found):
+    text = str(found)
+    assert (
+        "2 losses on 12 test samples of blobs, latent_dim 2, 2 epochs; mean ± standard deviation over 2 seeds" in text
+    )
+    assert text.index("trained on clean data") < text.index("trained on outliers=0.1 data")
+    assert text.count("\nMSE ") == text.count("\nlinear probe ") == 2
+    assert str(found.rows[0].spreads["mae"]) in text
+    assert "SSIM" in text.splitlines()[-1].partition("n/a for all: ")[2]
+
+
+def test_the_winners_are_marked_in_table_and_dictionary(found):
+    spreads = [{"mse": Spread((1.0, 1.2)), "mae": Spread((3.0, 3.1))}, {"mse": Spread((2.0, 2.2)), "mae": None}]
+    none = dict.fromkeys(found.rows[0].spreads)
+    rows = [dataclasses.replace(row, spreads={**none, **own}) for row, own in zip(found.rows, spreads, strict=False)]
+    table = dataclasses.replace(found, rows=tuple(rows))
+    assert table.as_dict()["winners"] == {"clean": {"mse": "squared_error"}}
+    lines = str(table).splitlines()
+    assert lines[3].split() == ["squared_error", "absolute_error"]
+    assert lines[4].split() == ["MSE", "1.10", "±", "0.14", "*", "2.10", "±", "0.14"]
+    assert lines[5].split() == ["MAE", "3.050", "±", "0.071", "n/a"]
+
+
+# By hand: of (1, 3) the mean is 2 and the deviation √2; two of them combine to 2.
+@pytest.mark.parametrize(
+    ("goal", "others", "expected"),
+    [
+        ("low", (3.0, 5.0), None),  # 2 apart, which does not exceed 2
+        ("low", (3.1, 5.1), "a"),
+        ("high", (3.1, 5.1), "b"),
+        ("high", (2.9, 4.9), None),
+        ("low", (-1.1, 0.9), "b"),
+        (None, (31.0, 51.0), None),
+        ("low", None, None),
+        ("one", (7.0, 9.0), "a"),
+        ("one", (1.0, 1.0), None),  # a is 0 and 2 away from 1, so 1 on average, with √2 between them
+    ],
+)
+def test_the_winner_is_ahead_by_more_than_the_deviations_combined(goal, others, expected):
+    spreads = {"a": Spread((1.0, 3.0)), "b": None if others is None else Spread(others)}
+    assert winner(Yardstick("x", "x", goal), spreads) == expected
+
+
+def test_there_is_no_winner_without_a_spread_or_a_rival():
+    mse = Yardstick("mse", "MSE", "low")
+    assert winner(mse, {"a": Spread((1.0,)), "b": Spread((9.0,))}) is None
+    assert winner(mse, {"a": Spread((1.0, 1.0))}) is None
+    assert winner(mse, {"a": Spread((1.0, 1.0)), "b": Spread((1.0, 1.0))}) is None
+    # Against the next, not the last.
+    assert winner(mse, {"c": Spread((9.0, 9.1)), "a": Spread((1.0, 1.1)), "b": Spread((1.1, 1.2))}) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [((0.0, 0.0), "0 ± 0"), ((1234.0, 1300.0), "1,267 ± 47"), ((1.0, 1.0 + 1e-5), "1.0000 ± 7e-06"), ((2.5,), "2.5")],
+)
+def test_a_spread_shows_two_digits_of_its_deviation(values, text):
+    assert str(Spread(values)) == text
+
+
+@pytest.fixture(scope="module")
+def images():
+    random = np.random.RandomState(0)
+    return datasets.load(random.randint(100, 150, size=(200, 16, 16, 3)).astype("uint8"))
+
+
+def test_salt_and_pepper_hits_its_share_of_the_elements_with_both_ends_of_the_declared_range(images):
+    raw, damaged = images.raw.train, corrupted(images, Corruption("salt_and_pepper", 0.05), seed=0).raw.train
+    assert damaged.dtype == raw.dtype == np.uint8
+    changed = damaged != raw
+    assert set(np.unique(damaged[changed])) == {0, 255}
+    deviation = math.sqrt(0.05 * 0.95 / raw.size)
+    assert abs(changed.mean() - 0.05) < 4 * deviation
+    assert abs((damaged == 255).mean() - 0.025) < 4 * deviation
+    # Not whole pixels, rows or samples.
+    assert abs((changed[..., 0] & changed[..., 1]).mean() - 0.05**2) < 4 * math.sqrt(0.05**2 / changed[..., 0].size)
+
+
+def test_salt_and_pepper_takes_the_ends_of_each_column_where_no_range_is_declared():
+    table = datasets.load(np.random.RandomState(0).normal((0, 100), (1, 20), size=(500, 2)).astype("float32"))
+    raw, damaged = table.raw.train, corrupted(table, Corruption("salt_and_pepper", 0.3), seed=0).raw.train
+    for column in (0, 1):
+        changed = damaged[:, column] != raw[:, column]
+        assert set(damaged[changed, column]) == {raw[:, column].min(), raw[:, column].max()}
+    assert damaged.dtype == np.float32
+
+
+def test_outliers_replace_their_share_of_the_samples_ten_deviations_away():
+    table = datasets.load(np.random.RandomState(0).normal((0, 100), (1, 20), size=(500, 2)))
+    raw, damaged = table.raw.train, corrupted(table, Corruption("outliers", 0.02), seed=0).raw.train
+    changed = (damaged != raw).any(axis=1)
+    assert changed.sum() == 8  # of 400
+    distances = (damaged[changed] - raw.mean(axis=0)) / raw.std(axis=0)
+    np.testing.assert_allclose(np.abs(distances), 10)
+    assert set(np.sign(distances).ravel()) == {-1, 1}
+    assert len(np.unique(np.sign(distances), axis=0)) > 2  # Each element draws its own sign.
+
+
+def test_outliers_stay_in_the_declared_range_and_the_dtype(images):
+    damaged = corrupted(images, Corruption("outliers", 0.1), seed=0).raw.train
+    changed = (damaged != images.raw.train).all(axis=(1, 2, 3))
+    assert changed.sum() == 16
+    low, high = np.unique(damaged[changed])[[0, -1]]
+    # By hand: the mean of 100 to 149 is 124.5, the deviation √((50² − 1)/12) = 14.43, and 124.5 + 144.3 > 255.
+    assert (low, high) == (0, 255)
+    assert damaged.dtype == np.uint8
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "int64", "float16", "float64"])
+@pytest.mark.parametrize("name", ["salt_and_pepper", "outliers"])
+def test_every_dtype_stays_as_it_is_and_finite(dtype, name):
+    top = 1 if dtype == "bool" else 60000 if dtype == "float16" else 100
+    x = (np.random.RandomState(0).randint(0, 2, size=(100, 6)) * top).astype(dtype)
+    if dtype == "int64":
+        x[0] = np.iinfo("int64").max // 2
+    table = datasets.load(x)
+    damaged = corrupted(table, Corruption(name, 0.2), seed=0)
+    assert damaged.raw.train.dtype == dtype
+    assert np.isfinite(damaged.raw.train.astype("float64")).all()
+    assert (damaged.raw.train != table.raw.train).any()
+
+
+@pytest.mark.parametrize("name", ["salt_and_pepper", "outliers"])
+def test_the_same_seed_corrupts_the_same_and_nothing_but_the_training_split(images, name):
+    damaged, again, other = (corrupted(images, Corruption(name, 0.1), seed=seed) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(damaged.raw.train, again.raw.train)
+    assert not np.array_equal(damaged.raw.train, other.raw.train)
+    assert all(map(operator.is_, damaged.raw[1:], images.raw[1:]))
+    assert damaged.preprocessing is images.preprocessing
+    assert damaged.digest == again.digest != images.digest
+    np.testing.assert_array_equal(damaged.bounds.train, [damaged.raw.train.min(0), damaged.raw.train.max(0)])
+
+
+def test_corrupted_samples_come_in_the_order_of_the_clean_ones_and_are_their_own_targets(images):
+    damaged = corrupted(images, Corruption("salt_and_pepper", 0.1), seed=0)
+    x, y = next(iter(damaged.train))
+    np.testing.assert_array_equal(x, y)
+    indices = images.training_batch(0, 0)
+    np.testing.assert_allclose(x, damaged.raw.train[indices] / 255, rtol=1e-6)
+
+
+def test_streamed_data_is_not_corrupted(blobs):
+    with pytest.raises(ValueError, match="in_memory=True"):
+        corrupted(load(blobs, in_memory=False), Corruption("outliers", 0.1), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("pepper=0.1", "expected one of salt_and_pepper, outliers; received 'pepper'"),
+        ("outliers", "expected NAME=SHARE, such as outliers=0.05; received 'outliers'"),
+        ("outliers=some", "expected NAME=SHARE"),
+        ("outliers=0", r"share between 0 and 1; received 0\.0"),
+        ("outliers=1", "share between 0 and 1"),
+        ("outliers=nan", "share between 0 and 1; received nan"),
+    ],
+)
+def test_a_corruption_that_does_not_exist_is_refused(text, match):
+    with pytest.raises(ValueError, match=match):
+        Corruption.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"names": ["huber"]}, "received 'huber'"),
+        ({"names": ["mse", "squared_error"]}, "expected each loss once; received 'squared_error'"),
+        ({"names": []}, r"losses: expected a list .* received \[\]"),
+        ({"names": "mse"}, "losses: expected a list"),
+        ({"names": [losses.SquaredError(name="../x")]}, r"received '\.\./x'"),
+        ({"seeds": 0}, "seeds: expected an integer of at least 1; received 0"),
+        ({"seeds": 1.5}, r"seeds: expected an integer of at least 1; received 1\.5"),
+        ({"epochs": 0}, "epochs: expected an integer of at least 1"),
+        ({"learning_rate": math.nan}, "learning_rate: expected a positive number"),
+        ({"corruptions": ["outliers=0.1", Corruption("outliers", 0.1)]}, r"received outliers=0\.1 more than once"),
+        ({"corruptions": "outliers=0.1"}, "corruptions: expected a list"),
+        (
+            {"build": lambda output_activation: models.dense((5,), latent_dim=2)},
+            r"received Functional for samples of shape \(5,\)",
+        ),
+        ({"build": lambda output_activation: None}, "received NoneType"),
+        (
+            {"build": lambda output_activation: keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])},
+            'a layer "encoder"',
+        ),
+        ({"build": lambda output_activation: counted(build)}, "the same layers and initial weights"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused_before_the_training(data, tmp_path, arguments, match):
+    with pytest.raises(ValueError, match=match):
+        compare(data, tmp_path / "run", **arguments)
+    assert not (tmp_path / "run").exists()
+
+
+COUNTER = itertools.count(1)
+
+
+def counted(build):
+    """Another model with every call."""
+    return build(widths=(next(COUNTER),))
+
+
+def begun(monkeypatch, *arguments, **options):
+    """The plan of a comparison that crashes in its first training."""
+    at_call(monkeypatch, 0, crash)
+    with pytest.raises(CrashError):
+        compare(*arguments, **options)
+    return json.loads((arguments[1] / "plan.json").read_text())
+
+
+def test_a_loss_that_is_not_defined_on_the_data_is_refused_or_left_out(blobs, tmp_path, monkeypatch):
+    standard = load(blobs, preprocessing="standard")
+    with pytest.raises(ValueError, match=r"BinaryCrossentropy is defined on .* That is binary_crossentropy on blobs"):
+        compare(standard, tmp_path / "run", ["mse", "bce"])
+    train = np.random.RandomState(0).rand(50, 4)
+    inner = train[:20] * 0.5 + train.mean(0) * 0.5
+    undeclared = datasets.load((train, inner[:10], inner[10:]), preprocessing="unit")
+    with pytest.raises(ValueError, match=r"the train split spans .* is binary_crossentropy on array\+outliers=0\.1"):
+        compare(undeclared, tmp_path / "run", ["mse", "bce"])
+    assert list(begun(monkeypatch, standard, tmp_path / "run", None)["losses"]) == ["squared_error", "absolute_error"]
+
+
+def test_all_losses_are_compared_where_all_are_defined(data, tmp_path):
+    found = compare(data, tmp_path, None, seeds=1, epochs=1, corruptions=[])
+    assert [row.loss for row in found.rows] == ["squared_error", "absolute_error", "binary_crossentropy"]
+    assert found.plan["losses"]["binary_crossentropy"]["from_logits"] is True
+    assert found.rows[2].spreads["crossentropy"] is not None
+    assert found.rows[0].spreads["mse"].deviation is None
+    assert "one seed, so no spread" in str(found)
+    assert not set("*±") & set(str(found))
+
+
+def test_the_default_model_is_that_of_tfae_train(data, tmp_path, monkeypatch):
+    plan = begun(monkeypatch, data, tmp_path, ["mse"], build=None)
+    expected = models.dense((4,), latent_dim=2)  # half of four columns
+    assert plan["model"]["parameters"] == expected.count_params()
+
+
+def test_losses_of_one_class_are_told_apart_by_their_names(data, tmp_path, monkeypatch):
+    both = [losses.SquaredError(), losses.SquaredError(sample_reduction="mean", name="per_element")]
+    assert list(begun(monkeypatch, data, tmp_path, both)["losses"]) == ["squared_error", "per_element"]
+
+
+def test_a_training_split_smaller_than_the_code_is_compared(tmp_path):
+    tiny = datasets.load(np.random.RandomState(0).rand(8, 40), splits=(0.5, 0.25, 0.25))
+    found = comparison.compare(tiny, ["mse"], run_dir=tmp_path, seeds=1, epochs=1, verbose=False)
+    assert found.plan["model"]["latent_dim"] > len(tiny.raw.train)
+    (row,) = found.rows
+    assert row.spreads["mse"] is not None
+    assert row.spreads["linear_skill"] is row.spreads["linear_probe"] is None
+
+
+def test_the_probes_are_those_of_scikit_learn_on_standardised_codes(data):
+    keras.utils.set_random_seed(0)
+    model = build()
+    encoder = keras.Model(model.inputs, model.get_layer("encoder")(model.inputs[0]))
+    train, test = (encoder.predict(x, verbose=0) for x in map(data.preprocessing, (data.raw.train, data.raw.test)))
+    expected = [
+        make_pipeline(StandardScaler(), classifier).fit(train, data.labels.train).score(test, data.labels.test)
+        for classifier in (LogisticRegression(max_iter=2000), KNeighborsClassifier(5))
+    ]
+    found = probe(model, data)
+    assert [found.linear_probe, found.neighbor_accuracy] == pytest.approx(expected)
+    assert found.linear_probe > 0.4
+
+
+def test_the_probes_tell_a_linear_code_from_one_that_only_keeps_neighbours():
+    random = np.random.RandomState(0)
+    corners = random.randint(0, 2, size=(400, 2))
+    codes = (corners * 2 - 1) * [1, 1000] + random.normal(0, [0.1, 100], (400, 2))
+    linear = accuracies(codes[:300], corners[:300, 0], codes[300:], corners[300:, 0])
+    assert (linear.linear_probe, linear.neighbor_accuracy) == (1, 1)
+    exclusive_or = corners[:, 0] ^ corners[:, 1]
+    found = accuracies(codes[:300], exclusive_or[:300], codes[300:], exclusive_or[300:])
+    assert found.neighbor_accuracy == 1
+    assert 0.3 < found.linear_probe < 0.8
+
+
+def with_labels(data, train, test):
+    return dataclasses.replace(data, labels=datasets.Splits(train, data.labels.validation, test))
+
+
+def test_there_are_no_probes_without_classes(data):
+    model = build()
+    none = comparison.Probes(None, None)
+    train, test = data.labels.train, data.labels.test
+    assert probe(model, dataclasses.replace(data, labels=None)) == none
+    assert probe(model, with_labels(data, np.full_like(train, train[0]), test)) == none
+    assert probe(model, with_labels(data, np.arange(len(train)) / 7, np.arange(len(test)) / 7)) == none
+    missing = np.full(len(test), None, object)
+    assert probe(model, with_labels(data, train, missing)) == none
+
+
+def test_samples_without_a_label_are_left_out_of_the_probes(data):
+    model = build()
+    there = np.arange(len(data.labels.train)) % 4 > 0
+    labels = data.labels.train.astype(object)
+    labels[~there] = None
+    found = probe(model, with_labels(data, labels, data.labels.test))
+    codes = comparison.probes.codes(model, data.feed.in_stored_order())[there]
+    test = comparison.probes.codes(model, data.test)
+    assert found == accuracies(codes, np.asarray(labels[there], str), test, data.labels.test)
+
+
+def test_labels_that_are_fractions_are_classes_where_they_repeat(data):
+    classes = {"x": 0.5, "y": 1.5, "z": 2.5}
+    as_numbers = [np.array([classes[label] for label in labels]) for labels in (data.labels.train, data.labels.test)]
+    model = build()
+    assert probe(model, with_labels(data, *as_numbers)) == probe(model, data)
+
+
+def invoke(*arguments, code=0):
+    result = CliRunner().invoke(main, list(map(str, arguments)))
+    if result.exit_code != code:
+        raise AssertionError(f"exit code {result.exit_code}\n{result.output}") from result.exception
+    return result
+
+
+def options(blobs, run_dir, *more):
+    return [
+        *("compare", blobs, "--label", "class", "--preprocessing", "unit", "--value-range", 0, 1, "--run-dir", run_dir),
+        *("--loss", "bce", "--seeds", 1, "--epochs", 1, "--latent-dim", 2, "--widths", 8, *more),
+    ]
+
+
+def test_the_command_compares_and_prints_the_table(blobs, tmp_path):
+    arguments = options(blobs, tmp_path / "run", "--corrupt", "salt_and_pepper=0.05", "--corrupt", "outliers=0.1")
+    result = invoke(*arguments)
+    assert "1 loss on 12 test samples of blobs" in result.stdout
+    assert [line for line in result.stdout.splitlines() if line.startswith("trained on")] == [
+        "trained on clean data",
+        "trained on salt_and_pepper=0.05 data",
+        "trained on outliers=0.1 data",
+    ]
+    assert f"runs      {tmp_path / 'run'}" in result.stdout
+    assert "binary_crossentropy, outliers=0.1 data, seed 0: MSE " in result.stderr
+    printed = json.loads(invoke(*arguments, "--json").stdout)
+    assert printed == json.loads((tmp_path / "run" / "comparison.json").read_text())
+    assert printed == comparison.load_comparison(tmp_path / "run").as_dict()
+
+
+def test_a_mistake_on_the_command_line_is_one_line(blobs, tmp_path):
+    result = invoke(*options(blobs, tmp_path / "run", "--corrupt", "pepper=0.1"), code=2)
+    assert result.stderr == "Error: corruptions: expected one of salt_and_pepper, outliers; received 'pepper'.\n"
+
+
+def test_the_command_stopped_by_a_signal_says_so_and_goes_on_when_it_is_repeated(blobs, tmp_path, monkeypatch):
+    arguments = options(blobs, tmp_path / "run", "--loss", "mse")
+    with monkeypatch.context() as patch:
+        at_call(patch, 1, lambda: os.kill(os.getpid(), signal.SIGINT))
+        result = invoke(*arguments, code=130)
+    assert "comparison: stopped in squared_error, clean data, seed 0, and saved." in result.stderr
+    invoke(*arguments)
+    assert (tmp_path / "run" / "comparison.json").exists()

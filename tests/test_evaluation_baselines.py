@@ -1,0 +1,341 @@
+"""Floor, constant and linear baseline, against NumPy, SciPy and scikit-learn."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+import scipy.optimize
+import tensorflow as tf
+from sklearn.decomposition import PCA
+
+from tfae import models
+from tfae.evaluation import evaluate
+from tfae.evaluation.medians import median
+from tfae.evaluation.moments import Moments
+from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
+
+
+def batches(x, batch_size=16):
+    x = np.asarray(x, "float32")
+    return tf.data.Dataset.from_tensor_slices((x, x)).batch(batch_size)
+
+
+def autoencoder(reconstruct, shape, loss, latent_dim=2):
+    """A model that reconstructs by a function, beside an encoder that emits the first elements."""
+    inputs = keras.Input(shape)
+    flat = keras.layers.Flatten()(inputs)
+    code = keras.layers.Lambda(lambda z: z[:, :latent_dim], output_shape=(latent_dim,))(flat)
+    encoder = keras.Model(inputs, code, name="encoder")
+    output = keras.layers.Lambda(lambda pair: reconstruct(pair[0]), output_shape=shape)([inputs, encoder(inputs)])
+    model = keras.Model(inputs, output)
+    model.compile(loss=loss)
+    return model
+
+
+def halves(shape, loss, latent_dim=2):
+    return autoencoder(lambda x: x / 2 + 0.1, shape, loss, latent_dim)
+
+
+def linear_data(n=200, width=10, seed=0):
+    """Rows of decaying variance in random directions, with a mean."""
+    rng = np.random.default_rng(seed)
+    directions = np.linalg.qr(np.random.default_rng(99).normal(size=(width, width)))[0]
+    return (rng.normal(size=(n, width)) * 2.0 ** -np.arange(width)) @ directions + 3
+
+
+def uniform(*shape, seed=0):
+    return np.random.default_rng(seed).random(shape).astype("float32")
+
+
+FORMULAS = {
+    SquaredError: lambda x, y: (x - y) ** 2,
+    AbsoluteError: lambda x, y: np.abs(x - y),
+    BinaryCrossentropy: lambda x, y: -x * np.log(y) - (1 - x) * np.log1p(-y),
+}
+
+
+# --- floor ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sample_reduction", ["sum", "mean"])
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_the_floor_of_cross_entropy_is_the_entropy(from_logits, sample_reduction):
+    x = uniform(20, 6)
+    x[:5] = x[:5].round()
+    loss = BinaryCrossentropy(from_logits=from_logits, sample_reduction=sample_reduction)
+    result = evaluate(halves((6,), loss), batches(x))
+    p = x[5:].astype("float64")
+    entropy = -(p * np.log(p) + (1 - p) * np.log(1 - p))  # that of 0 and of 1 is 0
+    expected = entropy.sum() / (20 if sample_reduction == "sum" else 120)
+    assert result.floor == pytest.approx(expected, rel=1e-6)
+    assert result.excess == pytest.approx(result.loss - expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [SquaredError, AbsoluteError])
+def test_the_floor_of_the_errors_is_zero(loss):
+    result = evaluate(halves((6,), loss()), batches(uniform(20, 6)))
+    assert (result.floor, result.excess) == (0, result.loss)
+
+
+def test_the_floor_leaves_out_what_a_mask_leaves_out():
+    inputs = keras.Input((3, 2))
+    keeps_mask = keras.layers.Activation(lambda x: x / 2)
+    model = keras.Model(inputs, keeps_mask(keras.layers.Masking(0.0)(inputs)))
+    model.compile(loss=BinaryCrossentropy())
+    x = np.full((4, 3, 2), 0.5)
+    x[:, 2] = 0
+    result = evaluate(model, batches(x), train=batches(x), ignore=["activation"])
+    assert result.floor == pytest.approx(4 * math.log(2), rel=1e-6)
+    assert result.constant_loss is None
+    assert result.reasons["constant_loss"] == "the model masks elements"
+
+
+# --- constant ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", FORMULAS)
+def test_the_constant_is_what_scipy_finds_to_minimise_the_loss_on_the_training_split(loss):
+    train, x = uniform(41, 3), uniform(10, 3, seed=1) ** 2
+    constant = [
+        scipy.optimize.minimize_scalar(
+            lambda c, column=column: FORMULAS[loss](column.astype("float64"), c).sum(),
+            bounds=(0, 1),
+            method="bounded",
+            options={"xatol": 1e-9},
+        ).x
+        for column in train.T
+    ]
+    expected = FORMULAS[loss](x.astype("float64"), np.array(constant)).sum(1).mean()
+    result = evaluate(halves((3,), loss()), batches(x), train=batches(train))
+    assert result.constant_loss == pytest.approx(expected, rel=1e-5)
+    assert result.constant_skill == pytest.approx(1 - result.excess / (expected - result.floor), rel=1e-4)
+
+
+@pytest.mark.parametrize("loss", [*FORMULAS])
+def test_the_constant_is_the_best_constant_of_the_loss(loss):
+    train, x = uniform(24, 4), uniform(10, 4, seed=1)
+    best = np.asarray(loss().best_constant(train))
+    expected = FORMULAS[loss](x.astype("float64"), best.astype("float64")).sum(1).mean()
+    assert evaluate(halves((4,), loss()), batches(x), train=batches(train)).constant_loss == pytest.approx(expected)
+
+
+def test_under_logits_the_baselines_are_read_as_probabilities():
+    train, x = uniform(40, 5), uniform(12, 5, seed=1)
+    on_logits, plain = (
+        evaluate(halves((5,), BinaryCrossentropy(from_logits=flag)), batches(x), train=batches(train))
+        for flag in (True, False)
+    )
+    assert on_logits.constant_loss == pytest.approx(plain.constant_loss, rel=1e-6)
+    assert on_logits.linear_loss == pytest.approx(plain.linear_loss, rel=1e-6)
+
+
+def test_a_model_that_outputs_the_training_mean_has_no_skill_and_a_trivial_score():
+    train, x = linear_data(), linear_data(50, seed=1)
+    mean = train.mean(0).astype("float32")
+    model = autoencoder(lambda z: 0 * z + mean, (10,), SquaredError())
+    result = evaluate(model, batches(x), train=batches(train))
+    assert result.constant_skill == pytest.approx(0, abs=1e-6)
+    assert result.triviality == pytest.approx(1)
+    assert {finding.name for finding in result.findings} >= {"no_better_than_constant", "trivial_score"}
+    assert "no better than one constant" in str(result)
+
+
+def test_constant_samples_have_no_skill_and_the_table_says_why():
+    x = np.full((12, 4), 0.3)
+    result = evaluate(halves((4,), SquaredError()), batches(x), train=batches(x))
+    assert (result.constant_loss, result.constant_skill, result.linear_skill) == (0, None, None)
+    assert "constant baseline 0 skill n/a, the constant is exact on these samples" in " ".join(str(result).split())
+
+
+def test_constant_columns_do_no_harm():
+    x = linear_data()
+    x[:, 3] = 7
+    result = evaluate(halves((10,), SquaredError()), batches(x), train=batches(x))
+    assert result.constant_loss == pytest.approx(x.var(0).sum(), rel=1e-5)
+    assert math.isfinite(result.linear_skill)
+
+
+def test_without_a_training_split_there_are_no_baselines_and_the_table_says_why():
+    result = evaluate(halves((4,), SquaredError()), batches(uniform(9, 4)))
+    names = ("constant_loss", "constant_skill", "linear_loss", "linear_skill", "train_loss", "triviality")
+    assert [getattr(result, name) for name in names] == [None] * 6
+    assert "no training split was given" in str(result)
+
+
+def test_train_loss_is_the_models_loss_on_the_training_split():
+    train = uniform(30, 4)
+    result = evaluate(halves((4,), AbsoluteError()), batches(uniform(9, 4, seed=1)), train=batches(train))
+    assert result.train_loss == pytest.approx(np.abs(train / 2 - 0.1).sum(1).mean(), rel=1e-6)
+
+
+# --- median -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 2, 41, 100])
+def test_the_median_in_passes_is_that_of_numpy(n):
+    x = np.random.default_rng(0).standard_t(2, (n, 7)).astype("float32")
+    x[:, 0] = 5
+    x[:, 1] = x[:, 1].round()
+    moments = Moments(7, with_scatter=False)
+    moments.add(x)
+    passes = median(batches(x), moments, max_bytes=0)
+    lower = np.sort(x, 0)[(n - 1) // 2]
+    np.testing.assert_allclose(passes, lower, atol=np.ptp(x, 0).max() * 2.0**-23)
+    np.testing.assert_array_equal(median(batches(x), moments), np.median(x.astype("float64"), 0))
+
+
+# --- PCA --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", [SquaredError, AbsoluteError])
+def test_the_linear_baseline_is_scikit_learns_pca(loss):
+    train, x = linear_data(), linear_data(50, seed=1)
+    pca = PCA(3).fit(train)
+    y = np.clip(pca.inverse_transform(pca.transform(x)), train.min(), train.max())
+    result = evaluate(halves((10,), loss(), latent_dim=3), batches(x), train=batches(train))
+    assert result.linear_loss == pytest.approx(FORMULAS[loss](x, y).sum(1).mean(), rel=1e-4)
+    assert result.linear_skill == pytest.approx(1 - result.excess / result.linear_loss, rel=1e-6)
+
+
+def test_wide_data_has_a_linear_baseline_too():
+    rng = np.random.default_rng(0)
+    train, x = (rng.normal(size=(n, 4)) * [8, 4, 2, 1] for n in (60, 20))
+    to_wide = np.random.default_rng(1).normal(size=(4, 5000)) / 50
+    train, x = (z @ to_wide + 0.1 * rng.normal(size=(len(z), 5000)) / 70 for z in (train, x))
+    pca = PCA(3).fit(train)
+    y = np.clip(pca.inverse_transform(pca.transform(x)), train.min(), train.max())
+    result = evaluate(halves((5000,), SquaredError(), latent_dim=3), batches(x), train=batches(train, 7))
+    assert result.linear_loss == pytest.approx(((x - y) ** 2).sum(1).mean(), rel=1e-3)
+
+
+def test_the_linear_baseline_is_clipped_into_the_data_range():
+    train = (uniform(80, 6) > 0.7).astype("float32")
+    pca = PCA(2).fit(train)
+    y = pca.inverse_transform(pca.transform(train))
+    assert y.min() < 0
+    result = evaluate(halves((6,), SquaredError()), batches(train), train=batches(train), data_range=(0, 1))
+    assert result.linear_loss == pytest.approx(((train - y.clip(0, 1)) ** 2).sum(1).mean(), rel=1e-5)
+
+
+def test_under_cross_entropy_the_linear_baseline_keeps_the_distance_from_0_and_1_that_suits_the_training_split():
+    train = (uniform(80, 6) > 0.7).astype("float32")
+    pca = PCA(2).fit(train)
+    y = pca.inverse_transform(pca.transform(train))
+    entropies = [
+        FORMULAS[BinaryCrossentropy](train, y.clip(margin, 1 - margin)).sum(1).mean()
+        for margin in (1e-4, 1e-3, 1e-2, 1e-1)
+    ]
+    result = evaluate(halves((6,), BinaryCrossentropy()), batches(train), train=batches(train))
+    assert result.linear_loss == pytest.approx(min(entropies), rel=1e-4)
+
+
+def test_a_linear_autoencoder_trained_to_convergence_reaches_pca_within_one_percent():
+    train = linear_data(width=6) - 3
+    keras.utils.set_random_seed(0)
+    model = models.dense((6,), latent_dim=2, widths=())
+    model.compile(keras.optimizers.Adam(0.03), loss=SquaredError())
+    dataset = batches(train, 200).cache().repeat(600)
+    model.fit(dataset, epochs=1, shuffle=False, verbose=0)
+    result = evaluate(model, batches(train), train=batches(train), data_range=(-100, 100))
+    assert result.linear_skill == pytest.approx(0, abs=0.01)
+    assert "worse_than_linear" not in {finding.name for finding in result.findings}
+
+
+def test_an_autoencoder_that_is_pca_equals_the_linear_baseline():
+    train, x = linear_data(), linear_data(50, seed=1)
+    model = models.dense((10,), latent_dim=3, widths=())
+    model.compile(loss=SquaredError())
+    pca = PCA(3).fit(train)
+    encode, decode = pca.components_.T, pca.components_
+    model.set_weights([encode, -pca.mean_ @ encode, decode, pca.mean_])
+    result = evaluate(model, batches(x), train=batches(train), data_range=(-100, 100))
+    assert result.linear_skill == pytest.approx(0, abs=1e-3)
+    assert 0.9 < result.constant_skill < 1
+
+
+@pytest.mark.parametrize(
+    ("latent_dim", "num_train", "reason"),
+    [
+        (4, 3, "the training split has 3 samples, fewer than 4 components"),
+        (6, 50, "6 components of 6 elements reconstruct everything"),
+    ],
+)
+def test_where_pca_says_nothing_it_is_left_out_and_the_table_says_why(latent_dim, num_train, reason):
+    model = halves((6,), SquaredError(), latent_dim)
+    result = evaluate(model, batches(uniform(9, 6)), train=batches(uniform(num_train, 6, seed=1)))
+    assert (result.linear_loss, result.linear_skill) == (None, None)
+    assert result.reasons["linear_loss"] == reason
+    assert reason in str(result)
+    assert result.constant_loss > 0
+
+
+def test_a_model_without_an_encoder_has_no_linear_baseline():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Rescaling(0.5)])
+    model.compile(loss=SquaredError())
+    result = evaluate(model, batches(uniform(9, 4)), train=batches(uniform(9, 4)))
+    assert (result.linear_loss, result.latent_dim, result.num_active_units) == (None, None, None)
+    assert result.constant_skill is not None
+
+
+def test_a_single_sample_is_measured_without_nan():
+    x = uniform(1, 8, 8, 1)
+    result = evaluate(halves((8, 8, 1), BinaryCrossentropy()), batches(x), train=batches(x))
+    values = [v for v in result.as_dict().values() if isinstance(v, float)]
+    assert all(map(math.isfinite, values))
+    assert (result.triviality, result.effective_dimension, result.linear_loss) == (None, None, None)
+
+
+# --- passes and errors ------------------------------------------------------------------------------------------------
+
+
+def test_the_model_runs_once_over_the_samples_and_once_over_the_training_split():
+    class Counting(keras.layers.Layer):
+        def build(self, input_shape):
+            self.num_samples = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+        def call(self, x):
+            self.num_samples.assign_add(tf.cast(tf.shape(x)[0], "float32"))
+            return x / 2
+
+    model = keras.Sequential([keras.Input((3,)), layer := Counting()])
+    model.compile(loss=SquaredError())
+    layer.num_samples.assign(0)
+    evaluate(model, batches(uniform(30, 3)), train=batches(uniform(100, 3)))
+    assert float(layer.num_samples.numpy()) in (130, 131)  # one of them to see whether it masks
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        (uniform(3, 2), "train: expected a tf.data.Dataset; received ndarray"),
+        (batches(uniform(3, 5)), "train: expected batches of a known shape"),
+        (batches(uniform(3, 2)).take(0), "train: expected at least one sample"),
+        (batches(np.full((3, 2), np.nan)), "train: expected finite values"),
+        (batches(uniform(3, 2)).repeat(), "train: expected a finite one"),
+    ],
+)
+def test_a_training_split_of_another_form_is_refused(train, message):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Rescaling(0.5)])
+    model.compile(loss=SquaredError())
+    with pytest.raises(ValueError, match=message):
+        evaluate(model, batches(uniform(3, 2)), train=train)
+
+
+def test_losses_that_overflow_are_an_error_and_no_infinity():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Rescaling(0.5)])
+    model.compile(loss=SquaredError())
+    with pytest.raises(ValueError, match="expected losses that fit into float32; received loss inf for sample 1"):
+        evaluate(model, batches([[1, 1], [1e30, 1]]))
+
+
+def test_a_loss_of_ones_own_has_its_floor_and_baselines():
+    class Quartic(ReconstructionLoss):
+        def _value_and_derivative(self, x, output, total):
+            error = output - x
+            return total(error**4), lambda upstream: (-4 * upstream * error**3, 4 * upstream * error**3)
+
+    x = uniform(9, 3).astype("float64")
+    result = evaluate(halves((3,), Quartic()), batches(x), train=batches(x))
+    assert result.constant_loss == pytest.approx(((x - x.mean(0)) ** 4).sum(1).mean(), rel=1e-5)
+    assert result.crossentropy is not None

@@ -1,0 +1,280 @@
+"""Sharpness, code and triviality against NumPy and SciPy, and what an evaluation warns of."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+from scipy.ndimage import gaussian_filter
+
+from tfae import models
+from tfae.evaluation import evaluate
+from tfae.losses import BinaryCrossentropy, ReconstructionLoss, SquaredError
+
+
+def batches(x, batch_size=16):
+    x = np.asarray(x, "float32")
+    return tf.data.Dataset.from_tensor_slices((x, x)).batch(batch_size)
+
+
+def with_encoder(reconstruct, encode, shape, loss=None):
+    """A model of a function, beside an encoder of another function, which the reconstruction does not need."""
+    inputs = keras.Input(shape)
+    code = keras.layers.Lambda(encode, output_shape=encode(np.zeros((1, *shape), "float32")).shape[1:])(inputs)
+    encoder = keras.Model(inputs, code, name="encoder")
+    output = keras.layers.Lambda(lambda pair: reconstruct(pair[0]), output_shape=shape)([inputs, encoder(inputs)])
+    model = keras.Model(inputs, output)
+    model.compile(loss=loss or SquaredError())
+    return model
+
+
+def plain(reconstruct, shape, loss=None):
+    inputs = keras.Input(shape)
+    model = keras.Model(inputs, keras.layers.Lambda(reconstruct, output_shape=shape)(inputs))
+    model.compile(loss=loss or SquaredError())
+    return model
+
+
+def uniform(*shape, seed=0):
+    return np.random.default_rng(seed).random(shape).astype("float32")
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def names(evaluation):
+    return {finding.name for finding in evaluation.findings}
+
+
+def figure(evaluation, name):
+    (found,) = [finding for finding in evaluation.findings if finding.name == name]
+    assert found.message in str(evaluation).replace("\n  ", " ")
+    return found.figure
+
+
+# --- sharpness --------------------------------------------------------------------------------------------------------
+
+
+def energy_of_the_upper_half(images):
+    """Spectral energy at radii above a quarter of a cycle per pixel, by the whole transform in float64."""
+    spectrum = np.fft.fft2(images.astype("float64"), axes=(1, 2))
+    radius = np.hypot(*np.meshgrid(*(np.fft.fftfreq(side) for side in images.shape[1:3]), indexing="ij"))
+    return (np.abs(spectrum) ** 2)[:, radius > 0.25].sum()
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 1), (9, 12, 3), (12, 9, 1)])
+def test_sharpness_of_a_gaussian_blur_is_that_of_numpy(shape):
+    x = uniform(6, *shape)
+    blurred = gaussian_filter(x, (0, 0.7, 0.7, 0), mode="wrap")
+    model = plain(
+        lambda z: tf.numpy_function(lambda b: gaussian_filter(b, (0, 0.7, 0.7, 0), mode="wrap"), [z], "float32"), shape
+    )
+    result = evaluate(model, batches(x))
+    assert result.sharpness == pytest.approx(energy_of_the_upper_half(blurred) / energy_of_the_upper_half(x), rel=1e-4)
+    assert 0 < result.sharpness < 0.5
+
+
+@pytest.mark.parametrize("factor", [0, 0.5, 1, 2])
+def test_sharpness_grows_with_the_square_of_the_contrast(factor):
+    result = evaluate(plain(lambda z: factor * z + 0.1, (8, 8, 1)), batches(uniform(5, 8, 8, 1)))
+    assert result.sharpness == pytest.approx(factor**2, abs=1e-6)
+
+
+def test_a_wave_counts_from_half_of_the_nyquist_frequency_on():
+    def wave(frequency):
+        return np.cos(2 * np.pi * frequency * np.arange(16))[None, None, :, None] * np.ones((1, 16, 1, 1)) + 1
+
+    x = wave(4 / 16) + wave(5 / 16)  # the first is at a quarter of a cycle per pixel, and the second above it
+    for kept, expected in ((wave(4 / 16), 0), (wave(5 / 16), 1)):
+        model = plain(lambda z, kept=kept: 0 * z + kept.astype("float32"), (16, 16, 1))
+        assert evaluate(model, batches(x)).sharpness == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("x", "reason"),
+    [
+        (uniform(4, 8), "samples are not images"),
+        (uniform(4, 8, 8), "samples are not images"),
+        (np.full((4, 8, 8, 1), 0.3), "the images are flat"),
+    ],
+)
+def test_there_is_no_sharpness_without_detail_in_images(x, reason):
+    result = evaluate(plain(lambda z: z / 2, x.shape[1:]), batches(x))
+    assert result.sharpness is None
+    assert result.reasons["sharpness"] == reason
+
+
+# --- code -------------------------------------------------------------------------------------------------------------
+
+
+def test_effective_dimension_is_the_participation_ratio_of_the_spectrum():
+    x = normal(100, 6) * [8, 4, 2, 1, 1, 1] + 1000
+    mixing = np.linalg.qr(normal(6, 6, seed=1))[0].astype("float32")
+    result = evaluate(with_encoder(lambda z: z, lambda z: z @ mixing, (6,)), batches(x))
+    spectrum = np.linalg.eigvalsh(np.cov((np.float32(x) @ mixing).T.astype("float64")))
+    assert result.effective_dimension == pytest.approx(spectrum.sum() ** 2 / (spectrum**2).sum(), rel=1e-4)
+    assert result.latent_dim == 6
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 100])
+def test_codes_that_vary_alike_or_in_one_direction_have_the_dimension_one_expects(batch_size):
+    signs = np.array(np.meshgrid(*[[-1, 1]] * 4)).reshape(4, -1).T  # all corners of a cube: variance 1, uncorrelated
+    alike = evaluate(with_encoder(lambda z: z, lambda z: z[:, :3], (4,)), batches(signs, batch_size))
+    assert alike.effective_dimension == pytest.approx(3)
+    one = evaluate(with_encoder(lambda z: z, lambda z: z[:, :1] * [[1.0, 2.0, -3.0]], (4,)), batches(signs, batch_size))
+    assert one.effective_dimension == pytest.approx(1)
+    assert (one.num_active_units, one.latent_dim) == (3, 3)
+
+
+def test_units_that_hardly_vary_are_dead():
+    weights = np.float32([1, 1, 0.05, 0])  # variances 1, 1, 0.0025, 0: a hundredth of their mean is 0.005
+    model = with_encoder(lambda z: z, lambda z: z * weights + 5, (4,))
+    result = evaluate(model, batches(normal(200, 4)))
+    assert (result.num_active_units, result.latent_dim) == (2, 4)
+    assert figure(result, "dead_code") == 2
+    assert "2 of the 4 units of the code hardly vary" in str(result)
+
+
+def test_a_collapsed_code_has_no_active_unit_and_no_dimension():
+    model = with_encoder(lambda z: z, lambda z: 0 * z[:, :2] + 0.1, (4,))
+    result = evaluate(model, batches(normal(50, 4), 7))
+    assert (result.num_active_units, result.effective_dimension) == (0, None)
+    assert result.reasons["effective_dimension"] == "the code is the same for all samples"
+    assert figure(result, "dead_code") == 2
+
+
+def test_a_code_of_maps_counts_all_its_units():
+    model = models.convolutional((8, 8, 1), latent_dim=3, filters=(4,))
+    model.compile(loss=SquaredError())
+    assert evaluate(model, batches(uniform(9, 8, 8, 1))).latent_dim == 3
+    maps = with_encoder(lambda z: z, lambda z: z[:, ::2, ::2], (8, 8, 1))
+    assert evaluate(maps, batches(uniform(9, 8, 8, 1))).latent_dim == 16
+
+
+def test_an_encoder_of_several_outputs_has_no_code_to_measure():
+    inputs = keras.Input((4,))
+    encoder = keras.Model(inputs, [keras.layers.Dense(2)(inputs), keras.layers.Dense(2)(inputs)], name="encoder")
+    mean, spread = encoder(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(4)(keras.layers.Add()([mean, spread])))
+    model.compile(loss=SquaredError())
+    result = evaluate(model, batches(uniform(9, 4)))
+    assert (result.latent_dim, result.num_active_units) == (None, None)
+    assert "several outputs" in result.reasons["num_active_units"]
+
+
+def test_a_code_that_is_not_finite_is_no_number_in_the_table():
+    model = with_encoder(lambda z: z, lambda z: tf.where(z > 0, np.inf, z) if tf.is_tensor(z) else z, (4,))
+    result = evaluate(model, batches(normal(50, 4)))
+    assert (result.num_active_units, result.effective_dimension) == (None, None)
+    assert result.reasons["num_active_units"] == "the code is not finite"
+
+
+# --- yardsticks -------------------------------------------------------------------------------------------------------
+
+
+def test_cross_entropy_is_measured_under_every_loss_in_nats_and_bits():
+    x = uniform(20, 5)
+    y = 0.8 * x.astype("float64") + 0.1
+    expected = -(x * np.log(y) + (1 - x) * np.log1p(-y)).mean()
+    for loss in (SquaredError(), BinaryCrossentropy()):
+        result = evaluate(plain(lambda z: 0.8 * z + 0.1, (5,), loss), batches(x))
+        assert result.crossentropy == pytest.approx(expected, rel=1e-5)
+        assert result.bits == pytest.approx(expected / np.log(2), rel=1e-5)
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(2, 0), (1, 0.5)])
+def test_cross_entropy_is_left_out_where_data_or_reconstructions_leave_0_and_1(scale, offset):
+    result = evaluate(plain(lambda z: z / scale + offset, (5,)), batches(scale * uniform(20, 5)))
+    assert (result.crossentropy, result.bits) == (None, None)
+    assert "a sample or a reconstruction is not in [0, 1]" in str(result)
+
+
+def test_cross_entropy_of_confident_logits_keeps_its_digits():
+    model = plain(lambda z: 0 * z + 40, (3,), BinaryCrossentropy(from_logits=True))
+    assert evaluate(model, batches(np.zeros((4, 3)))).crossentropy == pytest.approx(40)
+
+
+def test_triviality_is_the_rank_correlation_with_the_distance_from_the_training_mean():
+    train, x = uniform(50, 4), uniform(40, 4, seed=1)
+    result = evaluate(plain(lambda z: z * z, (4,)), batches(x), train=batches(train))
+    distance = ((x - train.mean(0)) ** 2).sum(1)
+    expected = scipy.stats.spearmanr(((x - x * x) ** 2).sum(1), distance).statistic
+    assert result.triviality == pytest.approx(expected, abs=1e-3)
+    assert "trivial_score" not in names(result)
+
+
+def test_equal_scores_have_no_triviality():
+    result = evaluate(plain(lambda z: z, (4,)), batches(uniform(40, 4)), train=batches(uniform(40, 4)))
+    assert result.triviality is None
+    assert "do not differ" in result.reasons["triviality"]
+
+
+# --- findings ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_autoencoder_that_loses_to_pca_hears_so():
+    x = normal(200, 6) * [9, 4, 1, 1, 1, 1]
+    keeps_the_wrong_ones = with_encoder(lambda z: z * np.float32([0.9, 0, 0, 0, 0, 0]), lambda z: z[:, :2], (6,))
+    result = evaluate(keeps_the_wrong_ones, batches(x), train=batches(x))
+    assert figure(result, "worse_than_linear") == result.linear_skill < -1
+    assert "no_better_than_constant" not in names(result)
+
+
+def test_where_pca_is_exact_a_model_that_is_not_hears_so():
+    x = (normal(200, 2) @ normal(2, 6, seed=1)) + 10
+    result = evaluate(with_encoder(lambda z: 0.9 * z + 1, lambda z: z[:, :2], (6,)), batches(x), train=batches(x))
+    assert result.linear_skill is None
+    assert result.reasons["linear_skill"] == "PCA is exact on these samples"
+    assert figure(result, "worse_than_linear") == result.excess
+    exact = evaluate(with_encoder(lambda z: z, lambda z: z[:, :2], (6,)), batches(x), train=batches(x))
+    assert "worse_than_linear" not in names(exact)
+
+
+class Negative(ReconstructionLoss):
+    """A loss with a bug: it is below the floor that it claims."""
+
+    def _value_and_derivative(self, x, output, total):
+        return total((output - x) ** 2 - 1), lambda upstream: (upstream * 0, upstream * 0)
+
+
+def test_a_loss_below_its_floor_is_a_bug_that_is_found():
+    result = evaluate(plain(lambda z: z, (4,), Negative()), batches(uniform(40, 4)))
+    assert figure(result, "loss_below_floor") == pytest.approx(-4)
+
+
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_rounding_does_not_take_a_perfect_model_below_its_floor(from_logits):
+    def exact(z):
+        return tf.math.log(z) - tf.math.log1p(-z) if from_logits else z
+
+    x = uniform(40, 500) * 0.98 + 0.01
+    result = evaluate(plain(exact, (500,), BinaryCrossentropy(from_logits=from_logits)), batches(x))
+    assert result.excess == pytest.approx(0, abs=1e-3)
+    assert result.findings == ()
+
+
+def test_samples_on_which_the_model_is_much_worse_than_on_its_training_split_are_found():
+    train, x = normal(100, 4), 2 * normal(60, 4, seed=1)
+    result = evaluate(plain(lambda z: z / 2, (4,)), batches(x), train=batches(train))
+    assert figure(result, "train_test_gap") == pytest.approx((x**2).mean() / (train**2).mean(), rel=1e-4)
+    assert "by heart" in str(result)
+    easier = evaluate(plain(lambda z: z / 2, (4,)), batches(train / 9), train=batches(train))
+    assert figure(easier, "train_test_gap") == pytest.approx(1 / 81, rel=1e-4)
+    assert "easier" in str(easier)
+
+
+def test_splits_of_the_same_kind_are_not_far_apart():
+    for x in (normal(60, 4, seed=1), 9 * normal(1, 4)):  # and of a single sample one can not tell
+        result = evaluate(plain(lambda z: z / 2, (4,)), batches(x), train=batches(normal(100, 4)))
+        assert "train_test_gap" not in names(result)
+
+
+def test_a_good_model_is_not_warned_of():
+    x = normal(200, 6)
+    model = with_encoder(lambda z: 0.9 * z + 0.02 * tf.sin(50 * z), lambda z: z[:, :3], (6,))
+    result = evaluate(model, batches(x), train=batches(normal(300, 6, seed=1)))
+    assert names(result) <= {"trivial_score"}
+    assert json.dumps(result.as_dict(), allow_nan=False)

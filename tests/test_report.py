@@ -1,0 +1,402 @@
+import base64
+import dataclasses
+import functools
+import html.parser
+import io
+import itertools
+import json
+import math
+import re
+import shutil
+import subprocess
+
+import keras
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from tfae import comparison, datasets, losses, models, report, training
+from tfae.advice import advise
+from tfae.evaluation import Finding, scores
+from tfae.report.picture import Picture, drawn
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+VOID = {"meta", "link", "img", "br", "hr", "input", "col", "wbr"}
+
+
+class Page(html.parser.HTMLParser):
+    """A page, read strictly: every element is closed, in order."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.text = path.read_text(encoding="utf-8")
+        self.declaration, self.elements, self.open, self.tables, self.headings = "", [], [], [], []
+        self.feed(self.text)
+        self.close()
+        assert not self.open
+
+    def handle_decl(self, decl):
+        assert not self.elements
+        self.declaration = decl
+
+    def handle_starttag(self, tag, attrs):
+        assert len(dict(attrs)) == len(attrs)
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        elif re.fullmatch("h[1-6]", tag):
+            self.headings.append((int(tag[1]), ""))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "td" in self.open or "th" in self.open:
+            self.tables[-1][-1][-1] += data
+        if self.open and re.fullmatch("h[1-6]", self.open[-1]):
+            level, text = self.headings[-1]
+            self.headings[-1] = (level, text + data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def images(self):
+        return self.all("img")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Small pictures of digits, with labels."""
+    path = tmp_path_factory.mktemp("data") / "digits.npz"
+    digits = load_digits()
+    np.savez(path, x=digits.images[:200, ..., None].astype("uint8"), y=digits.target[:200])
+    return datasets.load(path, preprocessing="unit", value_range=(0, 16), batch_size=32)
+
+
+def build(shape, **arguments):
+    return models.dense(shape, latent_dim=3, widths=(8,), **arguments)
+
+
+def train(data, run_dir, **arguments):
+    keras.utils.set_random_seed(0)
+    options = {"epochs": 2, "loss": losses.SquaredError(), "verbose": 0, **arguments}
+    return training.train(build(data.shape), data, run_dir=run_dir, **options)
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    notes = {"advice": advise(data).as_dict()}
+    return train(data, tmp_path_factory.mktemp("runs") / "run", notes=notes)
+
+
+@pytest.fixture(scope="module")
+def page(run):
+    return Page(run.directory / "report.html")
+
+
+@pytest.fixture(scope="module")
+def compared(data, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfae.report.draw_pictures", lambda *_: None)  # of each run, which take most of the time
+        found = comparison.compare(
+            data,
+            ["mse", "bce"],
+            run_dir=tmp_path_factory.mktemp("runs") / "compared",
+            seeds=2,
+            epochs=1,
+            build=functools.partial(build, data.shape),
+            verbose=False,
+        )
+    # For the page, the same runs once more are as good as those of a second kind of training data.
+    again = [dataclasses.replace(row, corruption="salt_and_pepper=0.2") for row in found.rows]
+    return dataclasses.replace(found, rows=(*found.rows, *again))
+
+
+@pytest.fixture(scope="module")
+def comparison_page(compared, data):
+    report.write_comparison_page(compared, data, compared.directory / "report.html")
+    return Page(compared.directory / "report.html")
+
+
+def pages(request):
+    return [request.getfixturevalue(name) for name in ("page", "comparison_page")]
+
+
+def number(text):
+    """The number that a cell shows."""
+    return float(re.sub(r"[\u2007\u2008,]", "", text).replace("−", "-"))
+
+
+def rewritten(run, path, **changes):
+    """The page of a run of which something is otherwise, without pictures."""
+    config = {**run.config, **changes.pop("config", {})}
+    evaluation = dataclasses.replace(run.evaluation, **changes)
+    report.write_run_page(path, config, {"loss": [2.0], "val_loss": [1.0]}, evaluation, path.parent / "none")
+    return Page(path)
+
+
+def test_pages_are_html5_with_language_title_and_headings_in_order(request):
+    for page in pages(request):
+        assert page.declaration == "DOCTYPE html"
+        assert page.text.startswith("<!DOCTYPE html>")
+        assert page.all("html") == [{"lang": "en"}]
+        assert page.all("meta")[0] == {"charset": "utf-8"}
+        assert len(re.findall("<title>[^<]+digits</title>", page.text)) == 1
+        levels = [level for level, _ in page.headings]
+        assert levels[0] == 1
+        assert levels.count(1) == 1
+        assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+        assert all(text.strip() for _, text in page.headings)
+
+
+def test_pages_need_no_other_file_no_network_and_no_script(request):
+    for page in pages(request):
+        assert not page.all("script")
+        addresses = [
+            attributes[name] for _, attributes in page.elements for name in ("src", "href") if name in attributes
+        ]
+        assert len(addresses) > 5
+        assert all(address.startswith("data:") for address in addresses)
+        names = {name for _, attributes in page.elements for name in attributes}
+        assert not {name for name in names if name.startswith("on")} | names & {"srcset", "style", "background"}
+        (style,) = re.findall("<style>(.*?)</style>", page.text, re.S)
+        assert "url(" not in style
+        assert "@import" not in style
+        assert "@media print" in style
+        assert "prefers-color-scheme: dark" in style
+
+
+def test_every_picture_has_words_for_it_and_holds_itself(request):
+    for page in pages(request):
+        alternatives = [image["alt"] for image in page.images]
+        assert len(page.images) >= 7
+        assert all(len(alt) > 40 and alt.endswith(".") for alt in alternatives)
+        for image in page.images:
+            kind, _, content = image["src"].partition(";base64,")
+            assert kind in ("data:image/png", "data:image/jpeg")
+            with Image.open(io.BytesIO(base64.b64decode(content, validate=True))) as opened:
+                opened.load()
+                assert opened.width / opened.height == pytest.approx(
+                    int(image["width"]) / int(image["height"]), rel=0.01
+                )
+                assert np.asarray(opened.convert("L")).std() > 5
+        assert len(page.all("figcaption")) == len(page.images)
+
+
+def test_pages_are_small(run, page, compared, comparison_page):
+    for each in (run, compared):
+        assert (each.directory / "report.html").stat().st_size < 3 * 10**6
+
+
+def test_the_table_of_a_run_holds_the_numbers_of_its_evaluation(run, page):
+    (table,) = page.tables
+    cells = {row[0]: row[1:] for row in table if len(row) == 3}
+    names = {
+        "Loss": "loss",
+        "Floor": "floor",
+        "Excess": "excess",
+        "Constant baseline": "constant_loss",
+        "Linear baseline": "linear_loss",
+        "Training split": "train_loss",
+        "Loss per element": "loss_per_element",
+        "MSE": "mse",
+        "MAE": "mae",
+        "PSNR": "psnr",
+        "SSIM": "ssim",
+        "Sharpness": "sharpness",
+        "Active units": "num_active_units",
+        "Effective dimension": "effective_dimension",
+        "Triviality": "triviality",
+    }
+    for title, name in names.items():
+        assert number(cells[title][0]) == pytest.approx(getattr(run.evaluation, name), rel=1e-4), title
+    assert f"skill {100 * run.evaluation.constant_skill:.1f}\xa0%".replace("-", "−") in cells["Constant baseline"][1]
+    assert f"skill {100 * run.evaluation.linear_skill:.1f}\xa0%".replace("-", "−") in cells["Linear baseline"][1]
+
+
+def test_what_was_not_measured_is_not_there_with_the_reason(run, tmp_path):
+    page = rewritten(run, tmp_path / "page.html", ssim=None, psnr=math.inf, reasons={"ssim": "samples are no images"})
+    cells = {row[0]: row[1:] for row in page.tables[0] if len(row) == 3}
+    assert cells["SSIM"][0].strip() == "n/a"
+    assert cells["SSIM"][1] == "samples are no images"
+    assert cells["PSNR"][0].strip() == "∞"
+
+
+def test_findings_are_shown_and_their_absence_is_said(run, tmp_path):
+    finding = Finding("dead_code", 2.0, "2 of the 3 units hardly vary.")
+    assert "<strong>Dead code.</strong> 2 of the 3" in rewritten(run, tmp_path / "a.html", findings=(finding,)).text
+    assert "gave a warning" in rewritten(run, tmp_path / "b.html", findings=()).text
+
+
+def test_text_is_text_even_if_it_looks_like_html(run, tmp_path):
+    bad = "<script>alert('1')</script> & \""
+    page = rewritten(
+        run,
+        tmp_path / "page.html",
+        findings=(Finding(bad, None, bad),),
+        config={"data": {**run.config["data"], "name": bad}},
+    )
+    assert not page.all("script")
+    assert page.headings[0][1] == f"Dense autoencoder on {bad}"
+
+
+def test_advice_is_shown_with_its_reasons_where_there_is_some(run, page, data, tmp_path):
+    assert (2, "Advice") in page.headings
+    for reason in advise(data).reasons:
+        assert html.escape(reason, quote=False) in page.text.replace("&#34;", '"').replace("&#39;", "'")
+    without = rewritten(run, tmp_path / "page.html", config={"notes": {}})
+    assert (2, "Advice") not in without.headings
+
+
+def test_pictures_are_files_too_that_carry_their_description(run, page):
+    described = {}
+    for path in (run.directory / "pictures").iterdir():
+        with Image.open(path) as image:
+            image.load()
+            described[path.stem] = image.info["Description"]
+    assert set(described) == {
+        "best",
+        "embedding",
+        "reconstructions",
+        "score_histogram",
+        "spectra",
+        "training_curves",
+        "worst",
+    }
+    assert sorted(described.values()) == sorted(image["alt"] for image in page.images)
+
+
+def test_the_worst_and_the_best_are_those_of_the_highest_and_the_lowest_loss(run, data, page):
+    ordered = np.sort(scores(run.autoencoder, data.test))
+    worst, best = (
+        next(image["alt"] for image in page.images if f"of the {how} loss" in image["alt"])
+        for how in ("highest", "lowest")
+    )
+    for alt, extremes in ((worst, ordered[-8:]), (best, ordered[:8])):
+        low, high = map(float, re.search(r"Losses from ([\d.]+) to ([\d.]+)\.$", alt).groups())
+        assert (low, high) == (pytest.approx(extremes[0], rel=1e-3), pytest.approx(extremes[-1], rel=1e-3))
+
+
+@pytest.mark.parametrize("num_samples", [4, 12])
+def test_tables_of_few_samples_have_pages_without_what_they_can_not_have(num_samples, tmp_path):
+    data = datasets.load(np.random.default_rng(0).random((num_samples, 3)))
+    run = train(data, tmp_path / "run", epochs=1)
+    page = Page(run.directory / "report.html")
+    titles = [text for _, text in page.headings]
+    assert "Spectrum" not in titles
+    assert ("Embedding" in titles) == (len(data.raw.test) > 1)
+    assert ("Worst and best reconstructions" in titles) == (len(data.raw.test) > 1)
+    assert all(image["alt"] for image in page.images)
+
+
+def test_nothing_is_left_behind_in_pyplot(page, comparison_page):
+    assert plt.get_fignums() == []
+
+
+def test_pictures_that_are_too_large_become_smaller():
+    figure = Figure((6, 4))
+    figure.figimage(np.random.default_rng(0).integers(0, 256, (600, 900, 3), "uint8"))
+    picture = drawn("noise", "Noise.", figure)
+    compact = picture.compact(150_000)
+    assert len(picture.content) > 10**6
+    assert len(compact.content) <= 150_000
+    assert compact.mime == "image/jpeg"
+    assert (compact.width, compact.height, compact.alt) == (picture.width, picture.height, "Noise.")
+    assert compact.uri.startswith("data:image/jpeg;base64,")
+    assert picture.compact(10**7) is picture
+    assert isinstance(picture, Picture)
+
+
+def test_the_tables_of_a_comparison_hold_its_numbers_and_mark_the_best(compared, comparison_page):
+    kinds = ["clean", "salt_and_pepper=0.2"]
+    assert len(comparison_page.tables) == 2 * len(kinds)
+    for kind, shared, own in zip(kinds, comparison_page.tables[::2], comparison_page.tables[1::2], strict=True):
+        rows = [row for row in compared.rows if row.corruption == kind]
+        assert shared[0] == ["Measure", "squared error", "binary crossentropy"]
+        assert own[0] == ["Measure", "squared error", "binary crossentropy, nats"]
+        cells = {row[0]: row[1:] for row in [*shared, *own]}
+        for title, name in {"MSE": "mse", "PSNR, dB": "psnr", "Linear probe, accuracy": "linear_probe"}.items():
+            assert cells[title] == [str(row.spreads[name]) for row in rows]
+        for title, name in {"Loss": "loss", "Floor": "floor", "Linear baseline (PCA)": "linear_loss"}.items():
+            for cell, row in zip(cells[title], rows, strict=True):
+                values = [json.loads((path / "evaluation.json").read_text())[name] for path in row.runs]
+                assert number(cell) == pytest.approx(np.mean(values), rel=1e-4)
+    marked = re.findall('<strong class="best">([^<]+)</strong>', comparison_page.text)
+    expected = [
+        str(row.spreads[name]).replace("-", "−")
+        for kind in kinds
+        for name in ("mse", "mae", "crossentropy", "psnr", "ssim", "sharpness", "linear_probe", "neighbor_accuracy")
+        for row in compared.rows
+        if row.corruption == kind and compared.winners[kind].get(name) == row.loss
+    ]
+    assert marked == expected
+
+
+def test_a_comparison_shows_the_same_samples_under_each_loss_for_each_kind_of_training_data(comparison_page):
+    side_by_side = [image["alt"] for image in comparison_page.images if "by the model of each loss" in image["alt"]]
+    assert len(side_by_side) == 2
+    assert all("under squared error" in alt and "under binary crossentropy" in alt for alt in side_by_side)
+    titles = [text for _, text in comparison_page.headings]
+    assert "Pictures: trained on clean data" in titles
+    assert "Pictures: trained on data with salt_and_pepper=0.2" in titles
+    assert sum("of the highest loss" in image["alt"] for image in comparison_page.images) == 2
+
+
+def test_a_comparison_is_not_shown_on_other_data(compared, tmp_path):
+    other = datasets.load("wine")
+    with pytest.raises(ValueError, match=r"data: expected what the comparison was made on, digits .*; received wine"):
+        report.write_comparison_page(compared, other, tmp_path / "page.html")
+
+
+# --- as a browser shows them ------------------------------------------------------------------------------------------
+
+
+def shown(path, folder, *, dark=False):
+    """What headless Chromium paints, and the lines of its console."""
+    picture = folder / "shown.png"
+    command = [
+        *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr"),
+        *(f"--user-data-dir={folder / 'profile'}", "--window-size=1000,3000", f"--screenshot={picture}"),
+        f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+        path.as_uri(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    with Image.open(picture) as image:
+        pixels = np.asarray(image.convert("L"))
+    return pixels, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on PATH that could open the pages")
+def test_a_browser_shows_the_pages_in_light_and_dark_without_an_error(run, page, compared, comparison_page, tmp_path):
+    for each in (run, compared):
+        light, messages = shown(each.directory / "report.html", tmp_path)
+        assert messages == []
+        dark, messages = shown(each.directory / "report.html", tmp_path, dark=True)
+        assert messages == []
+        for pixels in (light, dark):
+            assert pixels.std() > 20
+            assert len(np.unique(pixels)) > 50
+        assert np.median(light[:300]) > 240
+        assert np.median(dark[:300]) < 50
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on PATH that could open the pages")
+def test_a_browser_would_tell_of_an_error(tmp_path):
+    (tmp_path / "page.html").write_text("<!DOCTYPE html><title>t</title><script>undefined_name()</script>")
+    pixels, messages = shown(tmp_path / "page.html", tmp_path)
+    assert pixels.std() == 0
+    assert "undefined_name is not defined" in messages[0]

@@ -1,0 +1,144 @@
+"""Which reconstruction loss and which preprocessing fit a data set, and why.
+
+The nature of the data decides: the likelihood of what is 0 or 1 is the cross-entropy, and what has outliers should not
+be squared. :func:`advise` looks at the training split and says what it found.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from tfae.advice import rules
+from tfae.advice.rules import LOSS_NAMES, Choice
+from tfae.advice.statistics import Statistics, measure
+from tfae.datasets import Data
+
+__all__ = ["LOSS_NAMES", "Advice", "Choice", "Statistics", "advise"]
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What :func:`advise` recommends; ``print`` shows it as a page."""
+
+    #: Name of the data set.
+    data_name: str
+    #: The loss, ``"mse"``, ``"mae"`` or ``"bce"``, as ``tfae.losses.get`` takes it.
+    loss: str
+    #: Of the model, ``"linear"`` for all three: cross-entropy takes logits, with ``from_logits=True``.
+    output_activation: str
+    #: The preprocessing that goes with the loss, as ``tfae.datasets.load`` takes it.
+    preprocessing: str
+    #: The preprocessing that the data was loaded with.
+    loaded_preprocessing: str
+    #: The loss for the data as it was loaded. Another one than ``loss`` only where that is cross-entropy, which needs
+    #: data in [0, 1], and ``loaded_preprocessing`` takes it elsewhere.
+    loaded_loss: str
+    #: The smallest loss per sample that any reconstruction can reach under ``loss``: 0, or nats for cross-entropy.
+    floor: float
+    #: One sentence each, with its figure and its source; the first one is what decided for the loss.
+    reasons: tuple[str, ...]
+    #: Other losses that the data allows, and when to prefer them.
+    alternatives: tuple[Choice, ...]
+    #: What was measured.
+    statistics: Statistics
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values by field name, fit for JSON."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        activation = self.output_activation + (", of logits (from_logits=True)" if self.loss == "bce" else "")
+        in_use = "" if self.preprocessing == self.loaded_preprocessing else f", not {self.loaded_preprocessing}"
+        lines = [
+            f"{'loss':20}{self.loss}, {LOSS_NAMES[self.loss]}",
+            f"{'preprocessing':20}{self.preprocessing}{in_use}",
+            f"{'output activation':20}{activation}",
+            f"{'floor':20}{_floor(self.loss, self.floor)}",
+            "",
+            "why",
+            *(f"  {reason}" for reason in self.reasons),
+            "",
+            "or",
+            *(
+                f"  {choice.loss}, with preprocessing {choice.preprocessing}; floor "
+                f"{_floor(choice.loss, choice.floor)}: {choice.when}"
+                for choice in self.alternatives
+            ),
+            "",
+            *_table(self.statistics),
+        ]
+        return "\n".join([f"{self.data_name}, {self.statistics.num_samples:,} training samples", *lines])
+
+
+def advise(data: Data) -> Advice:
+    """Say which loss, output activation and preprocessing fit a data set, with reasons.
+
+    The first rule of ``tfae.advice.rules`` that applies decides for the loss:
+
+    - every feature takes two values: cross-entropy;
+    - outliers, or tails heavier than those of Student's t with 4 degrees of freedom: absolute error;
+    - all else, such as images, values in [0, 1], counts and measurements: squared error.
+
+    Args:
+        data: What ``tfae.datasets.load`` returned. Its training split is looked at, in data space, and is read twice
+            in blocks where it is on disk; of the other splits, whether they are in [0, 1] too.
+
+    Returns:
+        The :class:`Advice`. Quantiles in it are those of every k-th sample, about a million values.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfae.datasets import load
+        >>> data = load(np.random.default_rng(0).random((100, 40)) < 0.3)
+        >>> advice = advise(data)
+        >>> advice.loss, advice.preprocessing, advice.output_activation, advice.floor
+        ('bce', 'unit', 'linear', 0.0)
+        >>> advice.reasons[0]
+        'every value is one of two, 30.2 % of them 1: cross-entropy is their log-likelihood (Bishop 2006, §4.3.2)'
+    """
+    statistics, loaded = measure(data), data.preprocessing.method
+    loss, reason = rules.loss(statistics)
+    preprocessing, scaling_reason = rules.preprocessing(statistics, loss, loaded)
+    return Advice(
+        data_name=data.name,
+        loss=loss,
+        output_activation="linear",
+        preprocessing=preprocessing,
+        loaded_preprocessing=loaded,
+        loaded_loss="mse" if loss == "bce" and loaded != preprocessing else loss,
+        floor=statistics.entropy or 0.0 if loss == "bce" else 0.0,
+        reasons=(reason, scaling_reason, *rules.remarks(statistics)),
+        alternatives=rules.alternatives(statistics, loss, preprocessing),
+        statistics=statistics,
+    )
+
+
+def _table(s: Statistics) -> list[str]:
+    """The statistics, a line each."""
+    known = "" if s.value_range is None else f", of {s.value_range[0]:.6g} to {s.value_range[1]:.6g} possible"
+    entropy = None if s.entropy is None else f'{s.entropy:.4g} nats per sample, with preprocessing "{s.unit_scale}"'
+    deviations = None if s.deviations is None else f"{s.deviations[0]:.4g} to {s.deviations[1]:.4g}"
+    rows = {
+        "range": f"{s.low:.6g} to {s.high:.6g}{known}",
+        "exactly 0, 1": f"{s.share_zero:.2%}, {s.share_one:.2%} of values",
+        "inside (0, 1)": f"{s.share_inside:.2%} of values",
+        "entropy": entropy,
+        "missing": f"{s.share_missing:.2%} of values",
+        "robust kurtosis": None if s.kurtosis is None else f"{s.kurtosis:.3g} (normal: 2.91)",
+        "beyond 5 MAD": None if s.share_outlying is None else f"{s.share_outlying:.2%} of values (normal: 0.07%)",
+        "their energy": None
+        if s.outlying_energy is None
+        else f"{s.outlying_energy:.2%} of Σ(x − median)² (normal: 1%)",
+        "two values": f"{s.share_binary:.2%} of features",
+        "whole numbers ≥ 0": f"{s.share_counts:.2%} of features",
+        "mostly one value": f"{s.share_sparse:.2%} of features",
+        "constant": f"{s.share_constant:.2%} of features, which are {s.num_features:,}",
+        "deviations": deviations,
+    }
+    return [f"{name:20}{'n/a' if row is None else row}" for name, row in rows.items()]
+
+
+def _floor(loss: str, floor: float) -> str:
+    return f"{floor:.4g} nats per sample" if loss == "bce" else f"{floor:.4g}"

@@ -1,0 +1,154 @@
+"""The rules of the advice: from statistics to a loss, a preprocessing, and a sentence with the figure that decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tfae.advice.statistics import Statistics
+
+#: What the losses are called.
+LOSS_NAMES = {"mse": "squared error", "mae": "absolute error", "bce": "binary cross-entropy"}
+
+#: `Statistics.outlying_energy` of Student's t with 4 degrees of freedom. From tails as heavy as these on the median
+#: estimates a centre more precisely than the mean: its relative efficiency 4 f(0)² σ² is 1.125, and 0.96 with 5.
+HEAVY_TAILS = 0.319
+#: Standard deviations of features in model space that optimizers and initial weights cope with.
+USUAL_SCALES = (0.1, 10.0)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Another loss that the data allows."""
+
+    #: ``"mse"``, ``"mae"`` or ``"bce"``.
+    loss: str
+    #: The preprocessing that goes with it.
+    preprocessing: str
+    #: Smallest loss per sample that any reconstruction can reach: 0, or nats for cross-entropy.
+    floor: float
+    #: When to prefer it.
+    when: str
+
+
+def loss(s: Statistics) -> tuple[str, str]:
+    """The loss and the reason for it: the first rule that applies.
+
+    Reference:
+        - Bishop, Pattern Recognition and Machine Learning, 2006, sections 1.2.5 and 4.3.2: squared error and
+          cross-entropy are negative log-likelihoods, of a normal and of a Bernoulli distribution.
+        - Loaiza-Ganem, Cunningham, The continuous Bernoulli: fixing a pervasive error in variational autoencoders,
+          2019: cross-entropy is no likelihood of data between 0 and 1.
+        - Huber, Robust Statistics, 1981, section 1.1: few outliers suffice for absolute deviations to beat squares.
+        - Anscombe, The transformation of Poisson, binomial and negative-binomial data, 1948.
+    """
+    # Two values are a Bernoulli variable, whose negative log-likelihood is the cross-entropy (Bishop 2006).
+    if s.share_binary == 1 and s.unit_scale is not None:
+        share = s.share_one if s.share_zero + s.share_one == 1 else None
+        ones = "" if share is None else f", {_percent(share)} of them 1"
+        return "bce", f"every value is one of two{ones}: cross-entropy is their log-likelihood (Bishop 2006, §4.3.2)"
+    # Pixels are bounded, so there are no outliers to guard against, and the mean is what one wants to see.
+    if s.kind == "image" and s.entropy is not None:
+        return "mse", (
+            f"pixels are bounded and {_percent(s.share_inside)} of them lie strictly between the ends of their range, "
+            "where cross-entropy is no likelihood (Loaiza-Ganem & Cunningham 2019)"
+        )
+    # Outliers hold so much of the squares that the median is the better centre (Huber 1981).
+    if s.outlying_energy is not None and s.outlying_energy > HEAVY_TAILS:
+        return "mae", (
+            f"{_percent(s.share_outlying)} of the values lie beyond 5 median absolute deviations and hold "
+            f"{_percent(s.outlying_energy)} of the squared deviations, more than the {_percent(HEAVY_TAILS)} from "
+            "which on the median is the better centre (Huber 1981)"
+        )
+    # A count's variance grows with its mean; a square root evens it out, and has to be taken before (Anscombe 1948).
+    if s.share_counts == 1 and s.kind != "image":
+        return "mse", (
+            f"all values are counts, whole numbers from {s.low:.4g} to {s.high:.4g}, for which there is no loss of "
+            "their own: give their square roots instead, whose noise does not grow with the mean (Anscombe 1948)"
+        )
+    # Between 0 and 1, yet not 0 or 1: squared error has its minimum at 0, cross-entropy at the entropy.
+    if s.entropy is not None and s.share_inside > 0:
+        return "mse", (
+            f"{_percent(s.share_inside)} of the values lie strictly between 0 and 1, where cross-entropy is no "
+            "likelihood (Loaiza-Ganem & Cunningham 2019)"
+        )
+    # Real values with light tails: the log-likelihood of normal noise (Bishop 2006).
+    if s.outlying_energy is not None:
+        return "mse", (
+            f"the tails are light: {_percent(s.share_outlying)} of the values lie beyond 5 median absolute deviations "
+            f"and hold {_percent(s.outlying_energy)} of the squared deviations; squared error is the log-likelihood of "
+            "normal noise, where that is 1 % (Bishop 2006, §1.2.5)"
+        )
+    # The best constant under absolute error is the median, which here is the value of most samples.
+    return "mse", (
+        f"{_percent(s.share_sparse)} of the features take one value in over half of the samples, and absolute error is "
+        "content with that value, their median (Huber 1981)"
+    )
+
+
+def preprocessing(s: Statistics, loss: str, loaded: str) -> tuple[str, str]:
+    """The preprocessing that goes with a loss, the one in use where that fits, and the reason for it.
+
+    Reference:
+        LeCun, Bottou, Orr, Müller, Efficient BackProp, 1998, section 4.3: inputs of mean 0 and like variances.
+    """
+    if loss == "bce" and s.unit_scale is not None:
+        return (
+            s.unit_scale,
+            f'cross-entropy is defined on [0, 1], which is where preprocessing "{s.unit_scale}" takes it',
+        )
+    usual = "unit" if s.kind == "image" else "standard"
+    if s.model_deviations is None:
+        return loaded, "no feature varies in the training split"
+    least, greatest = s.model_deviations
+    spread = f'with preprocessing "{loaded}" features have standard deviations from {least:.3g} to {greatest:.3g}'
+    if len({f"{deviation:.3g}" for deviation in s.model_deviations}) == 1:
+        spread = f'with preprocessing "{loaded}" features have a standard deviation of {least:.3g}'
+    # The sum over elements weighs features by their squares, and Adam's steps are of one size (LeCun et al. 1998).
+    if USUAL_SCALES[0] <= least and greatest <= USUAL_SCALES[1]:
+        return loaded, f"{spread}, alike and near 1 as optimizers expect (LeCun et al. 1998)"
+    if loaded == usual:
+        return loaded, f'{spread}; "{usual}" keeps them in [0, 1], where they can be shown'
+    return usual, f'{spread}, and should have like ones near 1: use "{usual}" (LeCun et al. 1998)'
+
+
+def remarks(s: Statistics) -> list[str]:
+    """What else a user should know, one sentence for each rule that applies."""
+    found = []
+    if s.nearly_constant:
+        listed = ", ".join(s.nearly_constant[:5]) + (", …" if len(s.nearly_constant) > 5 else "")
+        found.append(
+            f"constant but for at most 1 % of the samples: {listed} ({len(s.nearly_constant)} of {s.num_features} "
+            "features); scaled, those few samples weigh much: leave such features out unless they matter"
+        )
+    if s.share_constant:
+        found.append(f"{_percent(s.share_constant)} of the features are constant and teach nothing")
+    if s.share_binary == 1 and s.unit_scale is None:
+        found.append(
+            "every value is one of two, but no preprocessing takes all splits to [0, 1], which cross-entropy needs: "
+            "leave constant features out, or declare a value_range"
+        )
+    if 0 < s.share_binary < 1:
+        found.append(f"{_percent(s.share_binary)} of the features take two values only, the others do not")
+    return found
+
+
+def alternatives(s: Statistics, loss: str, preprocessing: str) -> tuple[Choice, ...]:
+    """The other losses that the data allows."""
+    when = {
+        "mse": {
+            "mae": "where single large errors matter most",
+            "bce": "where a probability's squared error, the Brier score, is wanted",
+        }.get(loss, ""),
+        "mae": "where outliers are to weigh less; it aims at the median, and so loses what is rare",
+        "bce": "where values are read as probabilities; compare its excess over the floor, for it never reaches 0",
+    }
+    found = [Choice(name, preprocessing, 0.0, when[name]) for name in ("mse", "mae") if name != loss]
+    if loss == "bce":
+        return tuple(found[:1])  # Under absolute error the best reconstruction of two values is the commoner one.
+    if s.entropy is not None and s.unit_scale is not None:
+        found.append(Choice("bce", s.unit_scale, s.entropy, when["bce"]))
+    return tuple(found)
+
+
+def _percent(share: float | None) -> str:
+    return f"{100 * (share or 0):.3g} %"

@@ -1,0 +1,141 @@
+"""What a model can put out, as far as its last layers tell."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+#: Layers and operations of Keras that leave every value that they pass on as it is, outside of training.
+_PASSING = {
+    "ActivityRegularization",
+    "AlphaDropout",
+    "Cast",
+    "Cropping1D",
+    "Cropping2D",
+    "Cropping3D",
+    "Dropout",
+    "ExpandDims",
+    "Flatten",
+    "GaussianDropout",
+    "GaussianNoise",
+    "Identity",
+    "Permute",
+    "RepeatVector",
+    "Reshape",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "Squeeze",
+    "Transpose",
+}
+#: Layers that are functions and learn nothing.
+_ACTIVATIONS = (layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Softmax)
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """What the elements of a model's output can be.
+
+    Attributes:
+        name: Of the activation that bounds them, and of what comes behind it.
+        low: The least value, or what it comes arbitrarily close to; −inf where there is none.
+        high: The greatest, likewise.
+    """
+
+    name: str
+    low: float
+    high: float
+
+
+def output_of(model: keras.Model) -> Output | None:
+    """What a model can put out; None where its last layers do not tell.
+
+    Args:
+        model: Functional, sequential, or of such models one inside the other.
+
+    Example:
+        >>> output_of(keras.Sequential([keras.Input((3,)), layers.Dense(6, "tanh"), layers.Reshape((3, 2))]))
+        Output(name='tanh', low=-1.0, high=1.0)
+    """
+    return _output_of_model(model, ())
+
+
+#: The inputs of the models that a model is inside of, the innermost last.
+_Outside = tuple[keras.KerasTensor, ...]
+
+
+def _output_of_model(model: keras.Model, outside: _Outside) -> Output | None:
+    outputs = getattr(model, "outputs", None) or []  # A subclassed model has none.
+    return _output(outputs[0], outside) if len(outputs) == 1 and _is_of_keras(model) else None
+
+
+def _output(tensor: keras.KerasTensor, outside: _Outside) -> Output | None:
+    operation, node, _ = tensor._keras_history
+    inputs = operation._inbound_nodes[node].input_tensors
+    if isinstance(operation, layers.InputLayer):
+        return _output(outside[-1], outside[:-1]) if outside else None
+    if isinstance(operation, layers.TimeDistributed):
+        operation = operation.layer
+    if len(inputs) != 1 or not _is_of_keras(operation):
+        return None
+    if isinstance(operation, keras.Model):
+        return _output_of_model(operation, (*outside, *inputs))
+    if type(operation).__name__ in _PASSING or _is_linear_activation(operation):
+        return _output(inputs[0], outside)
+    if isinstance(operation, layers.Rescaling):
+        return _rescaled(_output(inputs[0], outside), operation)
+    activation = _activation_of(operation)
+    return None if activation is None else _output_of_activation(activation)
+
+
+def _is_of_keras(operation: Any) -> bool:
+    """Whether it computes what Keras says, and not what a subclass may do with its activation."""
+    return type(operation).call.__module__.startswith("keras.")
+
+
+def _is_linear_activation(operation: Any) -> bool:
+    return isinstance(operation, layers.Activation) and operation.activation is keras.activations.linear
+
+
+def _activation_of(operation: Any) -> Callable[[Any], Any] | None:
+    """The function that a layer or an operation ends in; a new layer where that is one."""
+    activation = operation
+    if not isinstance(operation, layers.Layer):  # keras.ops.sigmoid and others like it.
+        activation = getattr(keras.activations, type(operation).__name__.lower(), None)
+    elif not isinstance(operation, _ACTIVATIONS):
+        activation = getattr(operation, "activation", None)
+    if isinstance(activation, _ACTIVATIONS):
+        return type(activation).from_config(activation.get_config())
+    # Other layers may learn what they do.
+    return activation if callable(activation) and not isinstance(activation, layers.Layer) else None
+
+
+def _output_of_activation(activation: Callable[[Any], Any]) -> Output | None:
+    """The range of an activation, found by trying, for which there need be no table of all that Keras has."""
+    near, far = (np.array([[-end, *np.linspace(-20, 20, 4001), end]], "float32") for end in (1e6, 1e12))
+    try:
+        near, far = (keras.ops.convert_to_numpy(activation(values)) for values in (near, far))
+    except Exception:  # A function of one's own may want other shapes, and raise whatever it likes.
+        return None
+    if np.isnan(near).any() or np.isnan(far).any():
+        return None
+    # What still moves so far out has no bound.
+    low = float(far.min()) + 0.0 if far.min() >= near.min() - 1e-5 else -math.inf
+    high = float(far.max()) + 0.0 if far.max() <= near.max() + 1e-5 else math.inf
+    if low >= high:  # That was an overflow.
+        return None
+    return Output(getattr(activation, "__name__", type(activation).__name__), low, high)
+
+
+def _rescaled(output: Output | None, rescaling: layers.Rescaling) -> Output | None:
+    scale, offset = (np.asarray(value, "float64") for value in (rescaling.scale, rescaling.offset))
+    if output is None or not scale.all():
+        return None
+    ends = [bound * scale + offset for bound in (output.low, output.high)]
+    return Output(f"{output.name} and Rescaling", float(np.min(ends)), float(np.max(ends)))

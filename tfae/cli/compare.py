@@ -1,0 +1,137 @@
+"""``tfae compare``."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfae.cli.options import Integers, arguments, ignore_option, load_options
+from tfae.cli.tensorflow import import_tensorflow
+
+
+@click.command()
+@click.argument("source")
+@click.option(
+    "--loss",
+    "losses",
+    type=click.Choice(["mse", "mae", "bce"]),
+    multiple=True,
+    help="A loss to compare; may be repeated.  [default: all that are defined on the data]",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Trainings of each loss, from other initial weights each; the first from those of --seed.",
+)
+@click.option(
+    "--corrupt",
+    "corruptions",
+    multiple=True,
+    metavar="NAME=SHARE",
+    help="Train on damaged data too: salt_and_pepper=0.05 of the elements, or outliers=0.02 of the samples; may be "
+    "repeated.",
+)
+@click.option(
+    "--sample-reduction",
+    type=click.Choice(["sum", "mean"]),
+    default="sum",
+    show_default=True,
+    help="How the elements of a sample become one number.",
+)
+@click.option(
+    "--model",
+    "architecture",
+    type=click.Choice(["dense", "convolutional"]),
+    default="dense",
+    show_default=True,
+    help="Convolutional models take images and sequences.",
+)
+@click.option(
+    "--latent-dim",
+    type=click.IntRange(1),
+    help="Width of the code.  [default: 16, or half the elements of a sample where these are fewer than 32]",
+)
+@click.option(
+    "--widths",
+    type=Integers(),
+    metavar="N,N,…",
+    help="Units, or filters, of the encoder's layers.  [default: 256,128 dense; 32,64 convolutional]",
+)
+@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True, help="Epochs of each training.")
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    default=5e-3,
+    show_default=True,
+    help="Peak of Adam's, which rises to it and falls to 0 at the end.",
+)
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path),
+    help="New directory for the runs, or that of this comparison.  [default: runs/NAME-comparison]",
+)
+@ignore_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@load_options
+@click.pass_context
+def compare(
+    ctx: click.Context,
+    source: str,
+    *,
+    losses: tuple[str, ...],
+    seeds: int,
+    corruptions: tuple[str, ...],
+    sample_reduction: str,
+    architecture: str,
+    latent_dim: int | None,
+    widths: tuple[int, ...] | None,
+    epochs: int,
+    learning_rate: float,
+    run_dir: Path | None,
+    ignore: tuple[str, ...],
+    as_json: bool,
+    **load: Any,
+) -> None:
+    """Train the same model on SOURCE under several losses, and put what came out side by side.
+
+    Within a seed, all losses begin with the same weights, and see the same batches for as many epochs. Ctrl-C stops
+    it, and saves; the same command again goes on.
+    """
+    import_tensorflow()
+    from tfae import comparison, datasets, models, report
+
+    chosen = [comparison.Corruption.parse(text) for text in corruptions]  # A mistake shows before the data is read.
+    data = datasets.load(source, **arguments(load))
+    latent_dim = latent_dim or max(1, min(16, math.prod(data.shape) // 2))
+    is_dense = architecture == "dense"
+    build = functools.partial(models.dense if is_dense else models.convolutional, data.shape, latent_dim=latent_dim)
+    if widths is not None:
+        build = functools.partial(build, **{"widths" if is_dense else "filters": widths})
+    try:
+        found = comparison.compare(
+            data,
+            losses or None,
+            run_dir=run_dir or Path("runs", f"{data.name.replace('/', '-')}-comparison"),
+            seeds=seeds,
+            epochs=epochs,
+            build=build,
+            corruptions=chosen,
+            learning_rate=learning_rate,
+            sample_reduction=sample_reduction,
+            ignore=ignore,
+        )
+    except comparison.Interrupted as interruption:
+        click.echo(f"\n{interruption}", err=True)
+        ctx.exit(128 + interruption.signal_number)
+    report.write_comparison_page(found, data, found.directory / "report.html")
+    if as_json:
+        click.echo(json.dumps(found.as_dict(), indent=2))
+    else:
+        click.echo(f"{found}\n\nreport    {found.directory / 'report.html'}\nruns      {found.directory}")

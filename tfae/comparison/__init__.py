@@ -1,0 +1,253 @@
+"""Losses side by side: the same model, trained from the same weights on the same batches, under each of them.
+
+runs/<name>/
+    plan.json           what is compared on what
+    <training data>/<loss>/seed_<n>/
+        …               a run directory of tfae.training
+        probes.json     what its code knows of the labels
+    comparison.json     the table; comes last
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import math
+import operator
+import os
+import shutil
+import signal
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from tfae import models, training
+from tfae.comparison import progress
+from tfae.comparison.corruption import CORRUPTIONS, Corruption, corrupted
+from tfae.comparison.plan import (
+    Build,
+    begun,
+    built,
+    chosen_corruptions,
+    chosen_losses,
+    description_of,
+    fitting,
+    plan_of,
+    seeded,
+    variants_of,
+)
+from tfae.comparison.probes import Probes, probe
+from tfae.comparison.result import CLEAN, FILE, Comparison, Row, load_comparison
+from tfae.comparison.yardsticks import YARDSTICKS, Spread, Yardstick, winner
+from tfae.datasets import Data
+from tfae.losses import ReconstructionLoss
+from tfae.staging import write_staged
+from tfae.training.directory import MODEL, locked
+from tfae.training.optimizer import LEARNING_RATE
+
+__all__ = [
+    "CORRUPTIONS",
+    "YARDSTICKS",
+    "Comparison",
+    "Corruption",
+    "Interrupted",
+    "Probes",
+    "Row",
+    "Spread",
+    "Yardstick",
+    "compare",
+    "corrupted",
+    "load_comparison",
+    "probe",
+    "winner",
+]
+
+
+class Interrupted(KeyboardInterrupt):
+    """The comparison was stopped by a signal; what was trained is saved.
+
+    Args:
+        directory: Of the comparison.
+        title: Of the run that was under way.
+        signal_number: Of the signal.
+    """
+
+    def __init__(self, directory: Path, title: str, signal_number: int) -> None:
+        super().__init__(
+            f"comparison: stopped in {title}, and saved. The same call or command again goes on in {directory}."
+        )
+        self.signal_number = signal_number
+
+
+def compare(
+    data: Data,
+    losses: Sequence[str | ReconstructionLoss] | None = None,
+    *,
+    run_dir: str | os.PathLike[str],
+    seeds: int = 3,
+    epochs: int = 30,
+    build: Build | None = None,
+    corruptions: Sequence[str | Corruption] = (),
+    learning_rate: float = LEARNING_RATE,
+    sample_reduction: str = "sum",
+    ignore: Collection[str] = (),
+    verbose: bool = True,
+    notes: dict[str, Any] | None = None,
+) -> Comparison:
+    """Train the same autoencoder under each loss, and put what came out side by side.
+
+    Within a seed, all losses begin with the same weights and see the same batches in the same order, for the same
+    number of epochs: there is no early stopping, only the weights of the epoch of least validation loss are kept. Each
+    training is one of :func:`tfae.training.train`, in a directory of its own. Seeds differ in the initial weights, in
+    everything else that a model draws, and in what a corruption hits; the splits and the order of the batches are
+    always those of ``data``.
+
+    With ``corruptions``, all of it is repeated on training data that each of them has damaged, samples and targets
+    alike; see :func:`corrupted`. Everything is measured on the clean test split, and scaled as the clean training split
+    is. The skills alone are relative to baselines that were fitted on what the model was trained on.
+
+    A comparison can be stopped, or killed, at any instant. The same call again skips the runs that are finished, goes
+    on with the one that was under way, and ends, on a CPU, with the table of a comparison that was not stopped.
+
+    Args:
+        data: What to train on.
+        losses: Losses of :mod:`tfae.losses`, or their names: "mse", "mae", "bce" (on logits). None for all of these
+            that are defined on the data. Their own ``name`` is what they are called in the table.
+        run_dir: A new or empty directory, or that of the same comparison.
+        seeds: How many trainings of each loss: with seeds ``data.seed``, ``data.seed + 1``, …
+        epochs: Epochs of each training.
+        build: Called as ``build(output_activation=...)``, returns the model, the same but for that; None for
+            :func:`tfae.models.dense` with a code of 16, or half the elements of a sample where these are fewer than 32.
+            It draws from Keras's global seed, which is set before.
+        corruptions: Such as ``["salt_and_pepper=0.05", "outliers=0.02"]``: the names in ``CORRUPTIONS``, with the share
+            of the elements or samples that they change. Training on the clean data always comes first.
+        learning_rate: As in :func:`tfae.training.compile`.
+        sample_reduction: Of the losses that are given by name.
+        ignore: Names of checks of :func:`tfae.checks.check` to leave out.
+        verbose: Whether to show the progress on stderr.
+        notes: More for ``plan.json``, JSON-able.
+
+    Returns:
+        The table, which :func:`load_comparison` reads back. What the code learned of the labels is as :func:`probe`
+        finds it; for who is marked as best see :func:`winner`.
+
+    Raises:
+        ValueError: If an argument does not fit; a loss is not defined on the data, corrupted or not; the models do not
+            fit, or differ; the directory holds another comparison, or another process is at it; or as
+            :func:`tfae.training.train`.
+        Interrupted: Instead of KeyboardInterrupt.
+
+    Example:
+        >>> import tempfile, numpy as np, tfae
+        >>> data = tfae.datasets.load(np.random.RandomState(0).rand(100, 6))
+        >>> build = functools.partial(models.dense, data.shape, latent_dim=2, widths=(8,))
+        >>> with tempfile.TemporaryDirectory() as run_dir:
+        ...     found = compare(data, ["mse", "mae"], run_dir=run_dir, seeds=1, epochs=1, build=build, verbose=False)
+        >>> [(row.corruption, row.loss) for row in found.rows]
+        [('clean', 'squared_error'), ('clean', 'absolute_error')]
+    """
+    seeds, epochs = _positive("seeds", seeds), _positive("epochs", epochs)
+    if not 0 < learning_rate < math.inf:
+        raise ValueError(f"learning_rate: expected a positive number; received {learning_rate!r}.")
+    all_seeds = [(data.seed + index) % 2**32 for index in range(seeds)]
+    chosen = chosen_corruptions(corruptions)
+    by_name = chosen_losses(losses, sample_reduction)
+    if build is None:
+        latent_dim = max(1, min(16, math.prod(data.shape) // 2))
+        build = functools.partial(models.dense, data.shape, latent_dim=latent_dim)
+    built_for = built(build, by_name, all_seeds[0], data.shape)
+    # What corruptions reach depends on the seed by luck only, and each training checks its own.
+    variants = (variant for _, variant in variants_of(data, chosen, all_seeds[0]))
+    by_name = fitting(by_name, built_for, variants, drop=losses is None, ignore=ignore)
+    plan = plan_of(
+        data,
+        by_name,
+        all_seeds,
+        chosen,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        model=description_of(next(iter(built_for.values()))),
+        notes=notes or {},
+    )
+    del built_for
+
+    def train(loss: ReconstructionLoss, seed: int, data: Data, directory: Path) -> training.Run:
+        return training.train(
+            seeded(build, loss, seed),
+            data,
+            loss=loss,
+            learning_rate=learning_rate,
+            run_dir=directory,
+            epochs=epochs,
+            patience=epochs,  # It never runs out: all losses get as many steps.
+            verbose=0,
+            ignore=ignore,
+        )
+
+    directory = Path(run_dir)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"run_dir: expected a directory to write to; received {directory} ({error}).") from error
+    with locked(directory):
+        plan = begun(directory, plan)
+        measures: dict[tuple[str, str], list[tuple[Path, dict[str, Any]]]] = {}
+        num_runs = (1 + len(chosen)) * seeds * len(by_name)
+        with progress.shown(num_runs, epochs, verbose=verbose) as runs:
+            for seed in all_seeds:
+                for corruption, variant in variants_of(data, chosen, seed):
+                    on = str(corruption or CLEAN)
+                    for name, loss in by_name.items():
+                        run_directory = directory / on / name / f"seed_{seed}"
+                        title = f"{name}, {on} data, seed {seed}"
+                        runs.begin(title, run_directory)
+                        try:
+                            found = _measured(run_directory, train, variant, data, loss, seed)
+                        except KeyboardInterrupt as interruption:
+                            number = getattr(interruption, "signal_number", signal.SIGINT)
+                            raise Interrupted(directory, title, number) from interruption
+                        measures.setdefault((on, name), []).append((run_directory, found))
+                        runs.end(f"{title}: MSE {found['mse']:.4g}, MAE {found['mae']:.4g}")
+        order = [(on, name) for on in [CLEAN, *map(str, chosen)] for name in by_name]
+        comparison = Comparison(directory, plan, tuple(_row(*key, measures[key]) for key in order))
+        write_staged(directory / FILE, json.dumps(comparison.as_dict(), indent=2) + "\n")
+    return comparison
+
+
+def _measured(
+    directory: Path, train: Callable[..., training.Run], data: Data, clean: Data, loss: ReconstructionLoss, seed: int
+) -> dict[str, Any]:
+    """Train one run as far as it is not yet, and return what its evaluation and its probes say."""
+    probes = directory / "probes.json"
+    if not probes.exists():
+        if (directory / "evaluation.json").exists():
+            run = training.load_run(directory)
+        elif (directory / MODEL).exists():
+            run = training.resume(directory, data=data, verbose=0)
+        else:
+            with contextlib.suppress(FileNotFoundError):  # Killed before there was a run to go on with.
+                shutil.rmtree(directory)
+            run = train(loss, seed, data, directory)
+        write_staged(probes, json.dumps(dataclasses.asdict(probe(run.autoencoder, clean))) + "\n")
+    evaluation = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))
+    return {**evaluation, **json.loads(probes.read_text(encoding="utf-8"))}
+
+
+def _row(corruption: str, loss: str, runs: list[tuple[Path, dict[str, Any]]]) -> Row:
+    spreads: dict[str, Spread | None] = {}
+    for yardstick in YARDSTICKS:
+        values = [measures[yardstick.name] for _, measures in runs]
+        spreads[yardstick.name] = None if None in values else Spread(tuple(values))
+    return Row(corruption, loss, tuple(directory for directory, _ in runs), spreads)
+
+
+def _positive(name: str, value: Any) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1 or isinstance(value, bool):
+        raise ValueError(f"{name}: expected an integer of at least 1; received {value!r}.")
+    return number

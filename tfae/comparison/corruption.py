@@ -1,0 +1,198 @@
+"""Damage to the samples that a model is trained on: what it does to a model depends on the loss.
+
+salt_and_pepper=0.05   5 % of all elements are at one end of the data's range
+outliers=0.02          2 % of the samples are far from all others in every element
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfae.datasets import Data, StoredSamples
+from tfae.spread import bounds, moments, rows_per_block
+
+#: How many standard deviations of its column or channel an element of an outlier is away from the mean.
+OUTLIER_DEVIATIONS = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Corruption:
+    """A corruption of training samples, by name.
+
+    Attributes:
+        name: A key of ``CORRUPTIONS``.
+        share: Of the elements or samples that it changes, in (0, 1).
+
+    Raises:
+        ValueError: If there is no such corruption, or the share is out of its range.
+
+    Example:
+        >>> Corruption.parse("outliers=0.02")
+        Corruption(name='outliers', share=0.02)
+        >>> str(Corruption("salt_and_pepper", 0.05))
+        'salt_and_pepper=0.05'
+    """
+
+    name: str
+    share: float
+
+    def __post_init__(self) -> None:
+        if self.name not in CORRUPTIONS:
+            raise ValueError(f"corruptions: expected one of {', '.join(CORRUPTIONS)}; received {self.name!r}.")
+        if not isinstance(self.share, (int, float)) or not 0 < self.share < 1:
+            raise ValueError(
+                f"corruptions: expected {self.name} with a share between 0 and 1; received {self.share!r}. Write "
+                f"{self.name}=0.05 for 5 %."
+            )
+
+    def __str__(self) -> str:
+        """``name=share``."""
+        return f"{self.name}={float(self.share)!r}"
+
+    @classmethod
+    def parse(cls, text: str) -> Corruption:
+        """Read ``name=share``."""
+        name, _, share = text.partition("=")
+        try:
+            number = float(share)
+        except ValueError:
+            name = name.strip()
+            example = name if name in CORRUPTIONS else "salt_and_pepper"
+            raise ValueError(
+                f"corruptions: expected NAME=SHARE, such as {example}=0.05; received {text!r}. The names are "
+                f"{', '.join(CORRUPTIONS)}."
+            ) from None
+        return cls(name.strip(), number)
+
+
+def salt_and_pepper(samples: np.ndarray, share: float, data: Data, random: np.random.RandomState) -> None:
+    """Set elements to the low or the high end of the data's range, each end as often as the other.
+
+    Every element is hit with probability ``share``, independently of all others. The range is the one that the data
+    declares, ``data.value_range``; where it declares none, it is what the clean training split spans: per column of a
+    table, as a whole for everything else.
+
+    Args:
+        samples: ``(n, *shape)`` in data space, changed in place.
+        share: Of the elements.
+        data: The clean data.
+        random: Where the draw comes from.
+    """
+    low, high = (end.astype(samples.dtype) for end in _ends(data))
+    size = rows_per_block(samples)
+    for start in range(0, len(samples), size):  # The draw takes 8 bytes for every element.
+        block = samples[start : start + size]
+        drawn = random.random_sample(block.shape)
+        np.copyto(block, low, where=drawn < share / 2)
+        np.copyto(block, high, where=(drawn >= share / 2) & (drawn < share))
+
+
+def outliers(samples: np.ndarray, share: float, data: Data, random: np.random.RandomState) -> None:
+    """Replace samples by ones that are far away from the mean of the data in every element.
+
+    Each element is at mean ± 10 standard deviations of its column or channel in the clean training split, the sign
+    drawn by itself, and kept within ``data.value_range`` where the data declares one: an outlier among images is one
+    whose pixels are black or white at random.
+
+    Args:
+        samples: ``(n, *shape)`` in data space, changed in place.
+        share: Of the samples; round(share · n) of them, and at least one, are replaced.
+        data: The clean data.
+        random: Where the draw comes from.
+    """
+    chosen = random.permutation(len(samples))[: max(1, round(share * len(samples)))]
+    mean, deviation = moments(data.raw.train)
+    for index in chosen:
+        sign = random.randint(0, 2, size=samples.shape[1:]) * 2 - 1
+        samples[index] = _representable(mean + sign * OUTLIER_DEVIATIONS * deviation, samples.dtype, data.value_range)
+
+
+#: What each name does to samples; one more entry is one more corruption.
+CORRUPTIONS: dict[str, Callable[[np.ndarray, float, Data, np.random.RandomState], None]] = {
+    "salt_and_pepper": salt_and_pepper,
+    "outliers": outliers,
+}
+
+
+def corrupted(data: Data, corruption: Corruption, *, seed: int) -> Data:
+    """Return data whose training split is corrupted, and nothing else.
+
+    A corrupted sample is its own target too, ``(x, x)`` as ever: this is not a denoising autoencoder, which is told
+    the truth, but a training on data that is wrong. Absolute error earns its name there, as it follows the median.
+
+    Validation and test split stay clean, and so does the preprocessing: it is the one that was fitted on the clean
+    training split. Outliers would otherwise shrink everything else in model space, by which the measures would no
+    longer compare with those of a training on clean data, and one could not tell what the loss did from what the
+    scaling did. For the same reason labels, seed and the order of the samples stay.
+
+    Args:
+        data: In memory.
+        corruption: What to do to it.
+        seed: Of the draw, in [0, 2³²). With the data it determines the result, in the data's own dtype.
+
+    Returns:
+        Data like ``data``, without the arguments to load it again.
+
+    Raises:
+        ValueError: If the data is streamed from disk.
+
+    Example:
+        >>> import tfae
+        >>> data = tfae.datasets.load(np.arange(100.0).reshape(50, 2))
+        >>> damaged = corrupted(data, Corruption("outliers", 0.1), seed=0)
+        >>> int((damaged.raw.train != data.raw.train).all(axis=1).sum()), len(data.raw.train)
+        (4, 40)
+    """
+    if isinstance(data.raw.train, StoredSamples):
+        raise ValueError(
+            "corruptions: expected data in memory; received data that is streamed from disk. Load it with "
+            "in_memory=True, or --in-memory."
+        )
+    samples = np.array(data.raw.train)
+    # RandomState's stream is frozen for good by NumPy's policy (NEP 19). Each corruption has its own.
+    random = np.random.RandomState([seed, zlib.crc32(corruption.name.encode())])
+    CORRUPTIONS[corruption.name](samples, corruption.share, data, random)
+    with tf.device("CPU"):
+        tensor = tf.constant(samples)
+    train = np.asarray(tensor)  # A read-only view: the data is in memory once.
+    feed = dataclasses.replace(data.feed, samples=tensor)
+    return dataclasses.replace(
+        data,
+        name=f"{data.name}+{corruption}",
+        train=feed.shuffled(data.seed, epoch=0),
+        raw=data.raw._replace(train=train),
+        bounds=data.bounds._replace(train=bounds(train)),
+        arguments=None,
+        feed=feed,
+    )
+
+
+def _ends(data: Data) -> tuple[Any, Any]:
+    """The low and the high end of the data's range, in data space: one for all elements, or one for each column."""
+    if data.value_range is not None:
+        low, high = (_representable(np.float64(end), data.raw.train.dtype, None) for end in data.value_range)
+        return low, high
+    low, high = data.bounds.train
+    return (low, high) if data.kind == "table" else (low.min(), high.max())
+
+
+def _representable(values: Any, dtype: np.dtype, value_range: tuple[float, float] | None) -> Any:
+    """Float64 values in another dtype: the nearest that it has, within the range of the data."""
+    if value_range is not None:
+        values = np.clip(values, *value_range)
+    if dtype.kind == "b":
+        return np.asarray(values >= 0.5)
+    if dtype.kind == "f":
+        limits: Any = np.finfo(dtype)
+        return np.clip(values, limits.min, limits.max).astype(dtype)
+    limits = np.iinfo(dtype)
+    highest = float(limits.max)
+    if int(highest) > limits.max:  # float64 has no 2⁶³ − 1.
+        highest = float(np.nextafter(highest, 0))
+    return np.clip(np.rint(values), limits.min, highest).astype(dtype)

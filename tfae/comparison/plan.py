@@ -1,0 +1,259 @@
+"""What a comparison is about to run, checked before the first training, and recognised when it goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfae import losses as losses_by_name
+from tfae import provenance
+from tfae.checks import NAMES, check
+from tfae.comparison.corruption import Corruption, corrupted
+from tfae.datasets import Data
+from tfae.losses import ReconstructionLoss
+from tfae.staging import write_staged
+
+#: Builds a model that ends with ``output_activation``.
+Build = Callable[..., keras.Model]
+
+FILE = "plan.json"
+_ALL = ("mse", "mae", "bce")
+# What makes it another comparison, by the argument that one would look at.
+_IDENTITY = {
+    "data": ("data", "digest"),
+    "data's preprocessing": ("data", "preprocessing"),
+    "data's seed": ("data", "seed"),
+    "data's batch_size": ("data", "batch_size"),
+    "losses": ("losses",),
+    "seeds": ("seeds",),
+    "corruptions": ("corruptions",),
+    "epochs": ("epochs",),
+    "learning_rate": ("learning_rate",),
+    "model": ("model",),
+}
+
+
+def chosen_losses(
+    losses: Sequence[str | ReconstructionLoss] | None, sample_reduction: str
+) -> dict[str, ReconstructionLoss]:
+    """Return the losses by name; all there are where none are named.
+
+    Raises:
+        ValueError: There is one twice, or one is not a loss.
+    """
+    if isinstance(losses, (str, ReconstructionLoss)) or (losses is not None and not losses):
+        raise ValueError(f'losses: expected a list such as ["mse", "mae"]; received {losses!r}.')
+    by_name: dict[str, ReconstructionLoss] = {}
+    for identifier in _ALL if losses is None else losses:
+        loss = _loss(identifier, sample_reduction)
+        if loss.name in by_name:
+            raise ValueError(
+                f"losses: expected each loss once; received {loss.name!r} more than once. Give losses that differ in "
+                "their arguments a name= each."
+            )
+        # It is the name of a folder.
+        if not re.fullmatch(r"\w[\w.+=-]*", loss.name):
+            raise ValueError(
+                f"losses: expected names of letters, digits, and . _ + = -; received {loss.name!r}. Give it another "
+                "name=."
+            )
+        by_name[loss.name] = loss
+    return by_name
+
+
+def chosen_corruptions(corruptions: Sequence[str | Corruption]) -> list[Corruption]:
+    """Return the corruptions.
+
+    Raises:
+        ValueError: There is no such one, or one twice.
+    """
+    if isinstance(corruptions, (str, Corruption)):
+        raise ValueError(f'corruptions: expected a list such as ["outliers=0.02"]; received {corruptions!r}.')
+    chosen = [each if isinstance(each, Corruption) else Corruption.parse(str(each)) for each in corruptions]
+    twice = [each for index, each in enumerate(chosen) if each in chosen[:index]]
+    if twice:
+        raise ValueError(f"corruptions: expected each once; received {twice[0]} more than once.")
+    return chosen
+
+
+def variants_of(data: Data, corruptions: Sequence[Corruption], seed: int) -> Iterator[tuple[Corruption | None, Data]]:
+    """The clean data, and each corruption of it as this seed draws it."""
+    yield None, data
+    for corruption in corruptions:
+        yield corruption, corrupted(data, corruption, seed=seed)
+
+
+def seeded(build: Build, loss: ReconstructionLoss, seed: int) -> keras.Model:
+    """Build the model for a loss: with the same initial weights for every loss, as they come from the seed alone."""
+    keras.utils.set_random_seed(seed)
+    return build(output_activation=loss.output_activation)
+
+
+def built(
+    build: Build, losses: dict[str, ReconstructionLoss], seed: int, shape: tuple[int, ...]
+) -> dict[str, keras.Model]:
+    """Build the model of every loss.
+
+    Raises:
+        ValueError: They are not the same but for the output's activation, have no encoder, or are for samples of
+            another shape.
+    """
+    built_for = {}
+    for name, loss in losses.items():
+        model = built_for[name] = seeded(build, loss, seed)
+        received = getattr(model, "input_shape", None)
+        if not isinstance(model, keras.Model) or received is None or tuple(received[1:]) != shape:
+            raise ValueError(
+                f"build: expected a function that returns a model for samples of shape {shape}, called as "
+                f"build(output_activation=...); received {type(model).__name__}"
+                f"{'' if received is None else f' for samples of shape {tuple(received[1:])}'}."
+            )
+        layers = [layer.name for layer in model.layers]
+        if "encoder" not in layers:
+            raise ValueError(
+                f'build: expected a model with a layer "encoder", whose output is the code; received layers '
+                f"{', '.join(layers)}. Build it as tfae.models does."
+            )
+    first, *others = (model.get_weights() for model in built_for.values())
+    for weights in others:
+        shapes = [[value.shape for value in values] for values in (first, weights)]
+        if shapes[0] != shapes[1] or not all(map(np.array_equal, first, weights)):
+            raise ValueError(
+                "build: expected the same layers and initial weights under every loss; received others. Only "
+                "output_activation may depend on the loss, and the weights on Keras's global seed."
+            )
+    return built_for
+
+
+def fitting(
+    losses: dict[str, ReconstructionLoss],
+    built_for: dict[str, keras.Model],
+    variants: Iterable[Data],
+    *,
+    drop: bool,
+    ignore: Collection[str],
+) -> dict[str, ReconstructionLoss]:
+    """Return the losses, after a check of each with its model on every variant of the data.
+
+    Args:
+        losses: By name.
+        built_for: The models.
+        variants: Of the data.
+        drop: Whether to leave out losses that are not defined on all of it, rather than to raise.
+        ignore: Names of checks of :func:`tfae.checks.check` to leave out.
+
+    Raises:
+        ValueError: A check fails.
+    """
+    kept = dict(losses)
+    for data in variants:
+        for name, loss in losses.items():
+            if drop and not _is_defined(loss, data, built_for[name]):
+                kept.pop(name, None)
+            elif name in kept:
+                try:
+                    check(data, loss, built_for[name], ignore=ignore)
+                except ValueError as error:
+                    raise ValueError(f"{error} That is {name} on {data.name}.") from error
+    return kept
+
+
+def description_of(model: keras.Model) -> dict[str, Any]:
+    """What tells a model from others, JSON-able."""
+    return {**provenance.model(model), "layers": _digest_of_layers(model)}
+
+
+def plan_of(
+    data: Data,
+    losses: dict[str, ReconstructionLoss],
+    seeds: Sequence[int],
+    corruptions: Sequence[Corruption],
+    *,
+    epochs: int,
+    learning_rate: float,
+    model: dict[str, Any],
+    notes: dict[str, Any],
+) -> dict[str, Any]:
+    """Return all of it, JSON-able."""
+    return {
+        "created": provenance.now(),
+        "data": data.describe(),
+        "losses": {name: {"class_name": type(loss).__name__, **loss.get_config()} for name, loss in losses.items()},
+        "seeds": list(seeds),
+        "corruptions": list(map(str, corruptions)),
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "model": model,
+        "versions": provenance.versions(),
+        "notes": notes,
+    }
+
+
+def begun(directory: Path, plan: dict[str, Any]) -> dict[str, Any]:
+    """Write the plan to the directory, or return the one that is there if it is the same comparison.
+
+    Raises:
+        ValueError: The directory holds another comparison, or something else.
+    """
+    path = directory / FILE
+    if path.exists():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+            differing = [name for name, keys in _IDENTITY.items() if _at(before, keys) != _at(plan, keys)]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"run_dir: expected the plan of a comparison in {path}; received {error!r}.") from error
+        if differing:
+            raise ValueError(
+                f"run_dir: expected a new directory, or one that holds this comparison; {directory} holds one with "
+                f"other {' and '.join(differing)}. Choose another, or pass the arguments that it began with."
+            )
+        return before
+    others = [each.name for each in directory.iterdir() if not each.name.startswith((".lock", ".staging-"))]
+    if others:
+        raise ValueError(
+            f"run_dir: expected a new directory, or one that holds a comparison; received {directory}, which holds "
+            f"{others[0]}. Choose another."
+        )
+    write_staged(path, json.dumps(plan, indent=2) + "\n")
+    return plan
+
+
+def _is_defined(loss: ReconstructionLoss, data: Data, model: keras.Model) -> bool:
+    try:
+        check(data, loss, model, ignore=set(NAMES) - {"domain"})
+    except ValueError:
+        return False
+    return True
+
+
+def _loss(identifier: Any, sample_reduction: str) -> ReconstructionLoss:
+    if isinstance(identifier, ReconstructionLoss):
+        return identifier
+    config = {"from_logits": True} if identifier in ("bce", "binary_crossentropy") else {}
+    return losses_by_name.get(identifier, sample_reduction=sample_reduction, **config)
+
+
+def _digest_of_layers(model: keras.Model) -> str:
+    """Of kind and arguments of every layer. Names are counted up by Keras with every model, and say nothing."""
+    digest = hashlib.blake2b(digest_size=16)
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            digest.update(_digest_of_layers(layer).encode())
+        else:
+            config = {name: value for name, value in layer.get_config().items() if name != "name"}
+            digest.update(json.dumps([type(layer).__name__, config], sort_keys=True, default=str).encode())
+    return digest.hexdigest()
+
+
+def _at(plan: dict[str, Any], keys: tuple[str, ...]) -> Any:
+    value: Any = plan
+    for key in keys:
+        value = value[key]
+    return {name: each for name, each in value.items() if name != "name"} if keys == ("model",) else value

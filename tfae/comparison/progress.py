@@ -1,0 +1,74 @@
+"""How far the runs of a comparison are, on a terminal, or a line for each of them elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
+
+
+class EpochColumn(ProgressColumn):
+    """The epoch that the run under way is in, from the lines of its history."""
+
+    def render(self, task: Task) -> Text:
+        """``epoch 3/30``."""
+        history, epochs = task.fields.get("history"), task.fields["epochs"]
+        if history is None or task.finished:
+            return Text()
+        try:
+            num_done = len(history.read_text(encoding="utf-8").splitlines()) - 1
+        except OSError:  # There is none before the first checkpoint.
+            num_done = 0
+        return Text(f"epoch {min(max(num_done, 0) + 1, epochs)}/{epochs}")
+
+
+class Runs:
+    """Shows the runs of a comparison one after the other.
+
+    Args:
+        progress: Rich's.
+        task: Whose steps are the runs.
+    """
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def begin(self, title: str, directory: Path) -> None:
+        """Show what runs."""
+        self._progress.update(self._task, description=title, history=directory / "history.csv")
+
+    def end(self, line: str) -> None:
+        """Count a run, and leave a line behind."""
+        self._progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._progress.advance(self._task)
+
+
+@contextlib.contextmanager
+def shown(num_runs: int, epochs: int, *, verbose: bool) -> Iterator[Runs]:
+    """Show the progress of so many runs on stderr, as long as the block lasts."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        EpochColumn(),
+        TimeElapsedColumn(),
+    )
+    console = Console(stderr=True, quiet=not verbose)
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield Runs(progress, progress.add_task("", total=num_runs, epochs=epochs))

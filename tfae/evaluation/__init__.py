@@ -1,0 +1,249 @@
+"""Whether a reconstruction loss is good: its floor, what trivial models reach, and yardsticks that compare models.
+
+    Evaluation     the measures, as a table, as JSON, and back
+    Finding        a warning, with its figure and the remedy
+
+Everything is measured per sample and averaged over samples, in model space and without clipping, in memory that does
+not grow with the data but for two numbers per sample: one batch at a time, and sums in float64.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Collection
+
+import keras
+import numpy as np
+import scipy.stats
+import tensorflow as tf
+
+from tfae.checks import check
+from tfae.evaluation import baselines, codes, yardsticks
+from tfae.evaluation.evaluation import Evaluation
+from tfae.evaluation.findings import Finding, findings_of
+from tfae.evaluation.images import are_images, sharpness
+from tfae.losses import loss_of, mask_of
+from tfae.measurement import measured, sample_shape
+
+__all__ = ["Evaluation", "Finding", "evaluate", "scores"]
+
+#: Why there is nothing to compare with.
+NO_TRAINING_SPLIT = "no training split was given"
+
+
+def evaluate(
+    autoencoder: keras.Model,
+    dataset: tf.data.Dataset,
+    *,
+    train: tf.data.Dataset | None = None,
+    data_range: float | tuple[float, float] | None = None,
+    ignore: Collection[str] = (),
+) -> Evaluation:
+    """Measure the reconstructions of a data set, and compare them with those of trivial models.
+
+    skill = 1 − (loss − floor) / (loss of the baseline − floor)
+
+    The model is run once over the data, in inference mode, and once over the training split.
+
+    Args:
+        autoencoder: Model compiled with a loss of :mod:`tfae.losses`. What its sub-model "encoder" emits is the code.
+        dataset: Batches ``(x, x)`` in model space, such as ``data.test``; the first is what the model gets, the
+            second what it is compared with. float, ``(batch, ...)``.
+        train: Likewise the training split, such as ``data.train_from(0)``. The baselines are fitted on it: the best
+            constant of each element, its mean or, under absolute error, its median; and PCA with as many components as
+            the code has units, clipped into the data's range. Without it there are none. It is gone through some
+            times, and never held, but for the median of at most 256 MB.
+        data_range: The values that the data can take, ``(low, high)`` in model space, such as
+            ``data.preprocessing.value_range``; a number R stands for ``(0, R)``. PSNR and SSIM are relative to it, and
+            PCA is clipped into it. By default it is (0, 1) or (-1, 1) if these hold all the data, and otherwise the
+            smallest and the largest value; for images this takes an additional pass over the data, without the
+            model. PCA is clipped to what the training split spans, then.
+        ignore: Names of checks of :func:`tfae.checks.check` to leave out.
+
+    Returns:
+        The measures, as an :class:`Evaluation`, and in it the findings.
+
+    Raises:
+        ValueError: If the model is not compiled with a loss of :mod:`tfae.losses`, or does not fit it; if ``dataset``
+            or ``train`` does not yield such batches, is empty or endless; if the data, or what the model makes of it,
+            is not finite or is outside ``loss.domain``.
+
+    Example:
+        >>> from tfae.losses import SquaredError
+        >>> halves = keras.Sequential([keras.Input((2,)), keras.layers.Rescaling(0.5)])
+        >>> halves.compile(loss=SquaredError())
+        >>> x = np.array([[1, 1], [0, 1], [0, 0]], "float32")
+        >>> dataset = tf.data.Dataset.from_tensor_slices((x, x)).batch(2)
+        >>> evaluation = evaluate(halves, dataset, train=dataset)
+        >>> evaluation.loss, round(evaluation.constant_loss, 4), round(evaluation.constant_skill, 4)
+        (0.25, 0.4444, 0.4375)
+
+    Reference:
+        Eckart and Young, "The approximation of one matrix by another of lower rank" (1936), and Baldi and Hornik,
+        "Neural networks and principal component analysis" (1989): PCA as the best linear autoencoder under squared
+        error. Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment: from error visibility to structural
+        similarity" (2004): SSIM, here with a Gaussian window of σ = 1.5 that spans 11 × 11 pixels or the largest
+        odd number that fits, averaged over channels. Burda, Grosse, Salakhutdinov, "Importance weighted autoencoders"
+        (2016): active units.
+    """
+    loss = loss_of(autoencoder)
+    check(None, loss, autoencoder, ignore=ignore)
+    shape = sample_shape(autoencoder, dataset)
+    interval = _interval(data_range)
+    encoder, no_code = codes.encoder_of(autoencoder)
+    latent_dim = None if encoder is None else codes.width_of(encoder)
+
+    trained = fitted = None
+    no_baselines: str | None = NO_TRAINING_SPLIT
+    if train is not None:
+        trained = yardsticks.gather(
+            autoencoder, train, {"loss": loss.per_sample}, yardsticks.of_samples(loss), name="train"
+        ).means
+        no_baselines = "the model masks elements" if _is_masking(autoencoder, shape) else None
+        if no_baselines is None:
+            fitted = baselines.fit(train, loss, shape, latent_dim=latent_dim, interval=interval)
+
+    measures = yardsticks.of_samples(loss) | yardsticks.of_reconstructions(loss)
+    if are_images(shape):
+        interval = interval or _default_interval(*_observed_interval(dataset))
+        measures |= yardsticks.of_images(shape, *interval)
+    if fitted is not None:
+        measures |= yardsticks.of_baselines(loss, fitted)
+    keep = ("loss", "floor") if fitted is None else ("loss", "floor", "distance")
+    totals = yardsticks.gather(autoencoder, dataset, yardsticks.of_outputs(loss), measures, encoder=encoder, keep=keep)
+
+    means, num_samples = totals.means, len(totals.per_sample["loss"])
+    floor, excess = means["floor"], means["loss"] - means["floor"]
+    low, high = interval or _default_interval(totals.low, totals.high)
+    code = codes.Code(None, None, no_code) if totals.code is None else codes.measure_code(totals.code)
+    nats = means.get("crossentropy", means["loss_per_element"]) if totals.in_unit_interval else None
+    constant_loss, linear_loss = means.get("constant"), means.get("linear")
+    evaluation = Evaluation(
+        loss_name=loss.name,
+        sample_reduction=loss.sample_reduction,
+        loss_unit=loss.unit,
+        loss=means["loss"],
+        loss_per_element=means["loss_per_element"],
+        mse=means["mse"],
+        mae=means["mae"],
+        psnr=_mean_psnr(high - low, means["log10_mse"], num_samples, totals.num_exact),
+        num_exact=totals.num_exact,
+        ssim=means.get("ssim"),
+        data_range=high - low,
+        num_samples=num_samples,
+        num_elements=math.prod(shape),
+        floor=floor,
+        excess=excess,
+        constant_loss=constant_loss,
+        constant_skill=baselines.skill(excess, constant_loss, floor, constant_loss=constant_loss),
+        linear_loss=linear_loss,
+        linear_skill=baselines.skill(excess, linear_loss, floor, constant_loss=constant_loss),
+        train_loss=None if trained is None else trained["loss"],
+        crossentropy=nats,
+        bits=None if nats is None else nats / math.log(2),
+        sharpness=sharpness(means) if are_images(shape) else None,
+        latent_dim=latent_dim,
+        num_active_units=code.num_active_units,
+        effective_dimension=code.effective_dimension,
+        triviality=None if fitted is None else _rank_correlation(**totals.per_sample),
+    )
+    exact = "the constant" if evaluation.constant_skill is None else "PCA"
+    reasons = {
+        "constant_loss": no_baselines,
+        "constant_skill": no_baselines or "the constant is exact on these samples",
+        "linear_loss": no_baselines or (fitted and fitted.reason),
+        "linear_skill": no_baselines or (fitted and fitted.reason) or f"{exact} is exact on these samples",
+        "train_loss": NO_TRAINING_SPLIT,
+        "crossentropy": "a sample or a reconstruction is not in [0, 1]",
+        "ssim": "the data is constant" if are_images(shape) else "samples are not images",
+        "sharpness": "the images are flat" if are_images(shape) else "samples are not images",
+        "psnr": "the data is constant",
+        "latent_dim": no_code,
+        "num_active_units": code.reason,
+        "effective_dimension": code.reason,
+        "triviality": no_baselines or "losses or distances do not differ between the samples",
+    }
+    excesses = totals.per_sample["loss"] - totals.per_sample["floor"]
+    found = findings_of(
+        evaluation,
+        train_floor=None if trained is None else trained["floor"],
+        standard_error=None if num_samples < 2 else float(excesses.std(ddof=1)) / math.sqrt(num_samples),
+    )
+    return dataclasses.replace(
+        evaluation,
+        findings=tuple(found),
+        reasons={name: why for name, why in reasons.items() if why and getattr(evaluation, name) is None},
+    )
+
+
+def scores(autoencoder: keras.Model, dataset: tf.data.Dataset) -> np.ndarray:
+    """The loss of each sample of a data set, in its order: the higher, the worse the reconstruction.
+
+    Args:
+        autoencoder: Model compiled with a loss of :mod:`tfae.losses`.
+        dataset: Batches ``(x, x)`` in model space, such as ``data.test``.
+
+    Returns:
+        float ``(num_samples,)``, what ``autoencoder.loss.per_sample`` gives.
+
+    Raises:
+        ValueError: As :func:`evaluate`.
+
+    Example:
+        >>> from tfae.losses import SquaredError
+        >>> halves = keras.Sequential([keras.Input((2,)), keras.layers.Rescaling(0.5)])
+        >>> halves.compile(loss=SquaredError())
+        >>> x = np.array([[1, 1], [0, 1], [0, 0]], "float32")
+        >>> scores(halves, tf.data.Dataset.from_tensor_slices((x, x)).batch(2)).tolist()
+        [0.5, 0.25, 0.0]
+    """
+    measures = {"loss": loss_of(autoencoder).per_sample}
+    return np.concatenate([batch["loss"] for batch in measured(autoencoder, dataset, measures, {})])
+
+
+def _is_masking(autoencoder: keras.Model, shape: tuple[int, ...]) -> bool:
+    """Whether a Keras mask comes with the output, so that elements of a sample count for nothing."""
+    return mask_of(autoencoder(tf.zeros((1, *shape)), training=False)) is not None
+
+
+def _interval(data_range: float | tuple[float, float] | None) -> tuple[float, float] | None:
+    if data_range is None:
+        return None
+    bounds = np.asarray((0, data_range) if np.ndim(data_range) == 0 else data_range, "float64")
+    if bounds.shape != (2,) or not np.isfinite(bounds).all() or bounds[0] >= bounds[1]:
+        raise ValueError(
+            f"data_range: expected a positive number or a pair (low, high), low < high; received {data_range!r}."
+        )
+    return float(bounds[0]), float(bounds[1])
+
+
+def _observed_interval(dataset: tf.data.Dataset) -> tuple[float, float]:
+    low, high = math.inf, -math.inf
+    for _, x in dataset:
+        low, high = min(low, float(tf.reduce_min(x))), max(high, float(tf.reduce_max(x)))
+    return low, high
+
+
+def _default_interval(low: float, high: float) -> tuple[float, float]:
+    """The interval that data between ``low`` and ``high`` was most likely scaled to."""
+    if low >= 0 and high <= 1:
+        return 0.0, 1.0
+    if low >= -1 and high <= 1:
+        return -1.0, 1.0
+    return float(low), float(high)
+
+
+def _mean_psnr(data_range: float, mean_log10_mse: float, num_samples: int, num_exact: int) -> float | None:
+    if data_range == 0:
+        return None
+    if num_exact == num_samples:
+        return math.inf
+    return 20 * math.log10(data_range) - 10 * mean_log10_mse * num_samples / (num_samples - num_exact)
+
+
+def _rank_correlation(loss: np.ndarray, distance: np.ndarray, **_: np.ndarray) -> float | None:
+    """Spearman's; None where one of the two is the same for all samples."""
+    if np.ptp(loss) == 0 or np.ptp(distance) == 0:
+        return None
+    return float(scipy.stats.spearmanr(loss, distance).statistic)

@@ -1,0 +1,142 @@
+"""What trivial models reconstruct: a constant, and the projection on principal components."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from tfae.evaluation.medians import median
+from tfae.evaluation.moments import Moments
+from tfae.evaluation.principal_components import principal_components
+from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss
+
+#: How far from 0 and 1 the linear baseline may be kept under cross-entropy, and how many samples of the training split
+#: choose that one number.
+_MARGINS, _NUM_CHOOSING = (0.0, 1e-4, 1e-3, 1e-2, 1e-1), 10_000
+
+#: Share of a loss that may be rounding of float32, in sums over elements and in products with the components.
+ROUNDING = 1e-5
+
+
+@dataclasses.dataclass(frozen=True)
+class Baselines:
+    """Trivial models, fitted on a training split."""
+
+    #: Mean of the samples, float32 of the shape of one.
+    mean: np.ndarray
+    #: The reconstruction that, given to all samples, has the least loss; float32 of the shape of one sample.
+    constant: np.ndarray
+    #: float32 ``(latent_dim, num_elements)``, or None where there is no linear baseline.
+    components: np.ndarray | None
+    #: Why there is no linear baseline.
+    reason: str | None
+    #: What the linear baseline is clipped to.
+    interval: tuple[float, float]
+
+    def linear(self, x: tf.Tensor) -> tf.Tensor:
+        """What PCA reconstructs of samples ``(batch, ...)``; float32 of the same shape."""
+        centred = tf.reshape(tf.cast(x, "float32") - self.mean, (-1, self.mean.size))
+        projected = tf.matmul(tf.matmul(centred, self.components, transpose_b=True), self.components)
+        return tf.clip_by_value(self.mean + tf.reshape(projected, tf.shape(x)), *self.interval)
+
+
+def on_reconstructions(loss: ReconstructionLoss) -> ReconstructionLoss:
+    """The same loss, of reconstructions instead of outputs: not from logits."""
+    config = loss.get_config()
+    return type(loss).from_config({**config, "from_logits": False} if "from_logits" in config else config)
+
+
+def skill(excess: float, loss: float | None, floor: float, *, constant_loss: float | None) -> float | None:
+    """Share of a baseline's excess that a model takes away, 1 − excess / (loss − floor).
+
+    Args:
+        excess: The model's.
+        loss: The baseline's; None if there is none.
+        floor: Of both.
+        constant_loss: That of the constant, which tells what of the excess may be rounding.
+
+    Returns:
+        None without a baseline, or if it or the constant leaves nothing but rounding.
+    """
+    if loss is None or constant_loss is None or constant_loss - floor <= ROUNDING * constant_loss:
+        return None
+    return None if loss - floor <= ROUNDING * constant_loss else 1 - excess / (loss - floor)
+
+
+def fit(
+    train: tf.data.Dataset,
+    loss: ReconstructionLoss,
+    shape: tuple[int, ...],
+    *,
+    latent_dim: int | None,
+    interval: tuple[float, float] | None,
+) -> Baselines:
+    """Fit the constant and PCA, in passes over the training split and in bounded memory.
+
+    Under cross-entropy, PCA's reconstruction is read as probabilities. Clipped to exactly 0 and 1, it would lose 87
+    nats wherever it is out of range and the sample is not at that end, and every model would win against it:
+    its distance from 0 and 1 is the one, of five between 0 and 0.1, that has the least loss on the training split.
+
+    Args:
+        train: Batches ``(x, x)`` in model space.
+        loss: The model's.
+        shape: Of one sample.
+        latent_dim: Number of components; None where it is not known, and then there is no linear baseline.
+        interval: What PCA's reconstruction is clipped to; by default what the training split spans.
+    """
+    num_elements = math.prod(shape)
+    reason = None
+    if latent_dim is None:
+        reason = 'latent_dim is unknown without a sub-model "encoder"'
+    elif latent_dim >= num_elements:
+        reason = f"{latent_dim:,} components of {num_elements:,} elements reconstruct everything"
+    moments = Moments(num_elements, with_scatter=False)
+    for _, x in train:
+        if len(x):
+            moments.add(x.numpy().reshape(len(x), num_elements))
+    if reason is None and latent_dim is not None and moments.count < latent_dim:
+        reason = f"the training split has {moments.count:,} samples, fewer than {latent_dim:,} components"
+
+    best = median(train, moments) if isinstance(loss, AbsoluteError) else moments.mean
+    low, high = interval or (float(moments.low.min()), float(moments.high.max()))
+    if loss.domain:
+        low, high = max(low, loss.domain[0]), min(high, loss.domain[1])
+    components = None
+    if reason is None and latent_dim is not None:
+        components = principal_components(train, moments.mean, latent_dim).astype("float32")
+    baselines = Baselines(
+        mean=moments.mean.astype("float32").reshape(shape),
+        constant=best.astype("float32").reshape(shape),
+        components=components,
+        reason=reason,
+        interval=(low, high),
+    )
+    if components is not None and isinstance(loss, BinaryCrossentropy):
+        return _with_best_margin(baselines, train, loss)
+    return baselines
+
+
+def _with_best_margin(baselines: Baselines, train: tf.data.Dataset, loss: ReconstructionLoss) -> Baselines:
+    readable = on_reconstructions(loss)
+    low, high = baselines.interval
+    intervals = [(max(low, margin), min(high, 1 - margin)) for margin in _MARGINS]
+
+    spec = tf.TensorSpec((None, *baselines.mean.shape), train.element_spec[1].dtype)
+
+    @tf.function(input_signature=[spec], autograph=False)
+    def losses(x: tf.Tensor) -> list[tf.Tensor]:
+        reconstruction = baselines.linear(x)
+        clipped = [tf.clip_by_value(reconstruction, *interval) for interval in intervals]
+        return [tf.reduce_sum(readable.per_sample(x, one)) for one in clipped]
+
+    totals, num_samples = np.zeros(len(intervals)), 0
+    run = losses.get_concrete_function()
+    for _, x in train:
+        totals += [float(total) for total in run(x)]
+        num_samples += len(x)
+        if num_samples >= _NUM_CHOOSING:
+            break
+    return dataclasses.replace(baselines, interval=intervals[int(totals.argmin())])

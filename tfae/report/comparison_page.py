@@ -1,0 +1,210 @@
+"""The page of a comparison."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+
+from tfae.advice import LOSS_NAMES, advise
+from tfae.datasets import Data
+from tfae.evaluation import Evaluation
+from tfae.report import drawing, measures, page
+
+
+class Row(Protocol):
+    """What of a :class:`tfae.comparison.Row` the page shows."""
+
+    @property
+    def corruption(self) -> str:
+        """Of the training data."""
+
+    @property
+    def loss(self) -> str:
+        """Its name."""
+
+    @property
+    def runs(self) -> Sequence[Path]:
+        """The run directories, in the order of the seeds."""
+
+    @property
+    def spreads(self) -> Mapping[str, Any]:
+        """By yardstick, the values of the runs; None where there are none."""
+
+
+class Comparison(Protocol):
+    """What of a :class:`tfae.comparison.Comparison` the page shows."""
+
+    @property
+    def plan(self) -> Mapping[str, Any]:
+        """What was compared on what."""
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """One for each loss on each kind of training data."""
+
+    @property
+    def winners(self) -> Mapping[str, Mapping[str, str]]:
+        """By kind of training data and yardstick, the loss that is better than the others."""
+
+
+def write_comparison_page(comparison: Comparison, data: Data, path: Path) -> None:
+    """Write the report of a comparison: one HTML page that needs no other file.
+
+    Tables are over all seeds. Pictures are of the first one: the same test samples under each loss, curves, spectra and
+    embeddings for each kind of training data; the worst and the best reconstructions after training on clean data.
+
+    Args:
+        comparison: What :func:`tfae.comparison.compare` returned, or ``load_comparison``.
+        data: What it was made on, as it is without corruption.
+        path: The file.
+
+    Raises:
+        ValueError: If ``data`` is not what was compared on.
+    """
+    plan = comparison.plan
+    if data.digest != plan["data"]["digest"] or data.preprocessing.method != plan["data"]["preprocessing"]:
+        raise ValueError(
+            f"data: expected what the comparison was made on, {plan['data']['name']} with preprocessing "
+            f"{plan['data']['preprocessing']}; received {data.name} with {data.preprocessing.method}. Load it with the "
+            "arguments of then."
+        )
+    kinds = list(dict.fromkeys(row.corruption for row in comparison.rows))
+    blocks = [_block(kind, comparison) for kind in kinds]
+    sections = [_section(kind, comparison, data) for kind in kinds]
+    extremes = _extremes(kinds[0], comparison, data)
+    if extremes.pictures:
+        sections.append(extremes)
+    seeds, losses = plan["seeds"], list(plan["losses"])
+    advice = advise(data).as_dict()
+    facts = {
+        "Data": f"{data.name}, {data.kind}, samples of shape {data.shape}",
+        "Samples": ", ".join(f"{number:,} for {split}" for split, number in plan["data"]["num_samples"].items()),
+        "Preprocessing": data.preprocessing.method,
+        "Model": f"{plan['model']['name']}, {plan['model']['parameters']:,} parameters, latent_dim "
+        f"{plan['model']['latent_dim']}; for a seed, the same initial weights under every loss",
+        "Losses": ", ".join(
+            f"{name} ({config['class_name']}, {config['sample_reduction']} over the elements)"
+            for name, config in plan["losses"].items()
+        ),
+        "Training": f"{plan['epochs']} epochs each, with a learning rate of {plan['learning_rate']:g}; the weights of "
+        "the epoch of least validation loss",
+        "Seeds": ", ".join(map(str, seeds)),
+        "Made": f"{page.moment(plan['created'])}, with " + ", ".join(f"{n} {v}" for n, v in plan["versions"].items()),
+    }
+    page.write(
+        path,
+        "comparison.html",
+        sections,
+        title=f"{len(losses)} {'losses' if len(losses) > 1 else 'loss'} on {data.name}",
+        plan=plan,
+        losses=losses,
+        blocks=blocks,
+        advice=advice,
+        loss_names=LOSS_NAMES,
+        facts=facts,
+    )
+
+
+def _block(kind: str, comparison: Comparison) -> dict[str, Any]:
+    """The tables and the findings of one kind of training data."""
+    rows = _rows(kind, comparison)
+    evaluations = [[_evaluation(directory) for directory in row.runs] for row in rows]
+    table, missing = [], []
+    for name, title in measures.TITLES.items():
+        spreads = [row.spreads.get(name) for row in rows]
+        if not any(spreads):
+            missing.append(title)
+            continue
+        best = comparison.winners.get(kind, {}).get(name)
+        cells = [
+            ("n/a" if spread is None else str(spread).replace("-", "−"), row.loss == best)
+            for row, spread in zip(rows, spreads, strict=True)
+        ]
+        table.append((title, cells))
+    return {
+        "trained_on": _phrase(kind),
+        "losses": [row.loss for row in rows],
+        "table": table,
+        "missing": missing,
+        "own": measures.in_own_losses(evaluations),
+        "units": [of_seeds[0].loss_unit for of_seeds in evaluations],
+        "findings": _findings([row.loss for row in rows], evaluations),
+    }
+
+
+def _findings(losses: list[str], evaluations: list[list[Evaluation]]) -> list[tuple[str, str, str]]:
+    """Loss, name and message of each finding, that of the first seed that has it, and how many have."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for loss, of_seeds in zip(losses, evaluations, strict=True):
+        for evaluation in of_seeds:
+            for finding in evaluation.findings:
+                found.setdefault((loss, finding.name), []).append(finding.message)
+    num_seeds = len(evaluations[0])
+    return [
+        (loss, name, f"{messages[0]} ({len(messages)} of {num_seeds} seeds)" if num_seeds > 1 else messages[0])
+        for (loss, name), messages in found.items()
+    ]
+
+
+def _section(kind: str, comparison: Comparison, data: Data) -> page.Section:
+    """The pictures of one kind of training data."""
+    models = _models(kind, comparison)
+    pictures = [
+        (
+            drawing.side_by_side_picture("side_by_side", models, data),
+            "The first samples of the test split, and what the model of each loss makes of them.",
+        )
+    ]
+    spectra = drawing.spectra_picture(models, data)
+    if spectra is not None:
+        pictures.append((spectra, "Power by spatial frequency, averaged over directions and up to 512 test images."))
+    if len(data.raw.test) > 1:  # One point has no plane.
+        embedding = drawing.embedding_picture(models, data)
+        pictures.append((embedding, "The codes of the test samples in a plane, for each loss."))
+    curves = drawing.curves_picture({row.loss: _history(row.runs[0]) for row in _rows(kind, comparison)})
+    pictures.append((curves, "Training and validation loss by epoch, each in the unit of its own loss."))
+    text = f"All of them are of the test split, which is clean, and of seed {comparison.plan['seeds'][0]}."
+    return page.Section(f"Pictures: trained on {_phrase(kind)}", text, pictures)
+
+
+def _extremes(kind: str, comparison: Comparison, data: Data) -> page.Section:
+    """The worst and the best reconstructions under each loss."""
+    pictures = []
+    for loss, model in _models(kind, comparison).items():
+        drawn = drawing.extremes_pictures(model, data, drawing.losses_of_test_split(model, data))
+        for each, how in zip(drawn, ("highest", "lowest"), strict=False):  # There are none of a single sample.
+            pictures.append((each, f"Under {loss.replace('_', ' ')}: the test samples of the {how} loss."))
+    return page.Section(
+        "Worst and best reconstructions",
+        f"After training on {_phrase(kind)}. What is worst under one loss and not under another tells what each "
+        "attends to.",
+        pictures,
+    )
+
+
+def _phrase(kind: str) -> str:
+    return "clean data" if "=" not in kind else f"data with {kind}"
+
+
+def _models(kind: str, comparison: Comparison) -> dict[str, keras.Model]:
+    """By loss, the model of the first seed."""
+    return {row.loss: keras.models.load_model(row.runs[0] / "model.keras") for row in _rows(kind, comparison)}
+
+
+def _rows(kind: str, comparison: Comparison) -> list[Row]:
+    return [row for row in comparison.rows if row.corruption == kind]
+
+
+def _evaluation(directory: Path) -> Evaluation:
+    return Evaluation.from_dict(json.loads((directory / "evaluation.json").read_text(encoding="utf-8")))
+
+
+def _history(directory: Path) -> dict[str, list[float]]:
+    with (directory / "history.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in rows] for name in ("loss", "val_loss")}

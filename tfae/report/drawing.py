@@ -1,0 +1,202 @@
+"""The pictures of a model and its data."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tfae import plots
+from tfae.datasets import Data
+from tfae.evaluation import scores
+from tfae.evaluation.images import HALF_OF_NYQUIST, are_images
+from tfae.losses import loss_of
+from tfae.report.picture import Picture, drawn
+
+#: Samples in a picture of reconstructions.
+NUM_PICTURED = 8
+
+#: Samples whose spectra are averaged.
+NUM_SPECTRA = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Reconstructed:
+    """Samples and what a model makes of them.
+
+    Attributes:
+        samples: In data space, ``(n, *shape)``.
+        reconstruction: In data space, ``(n, *shape)``.
+        losses: Per sample, ``(n,)``.
+    """
+
+    samples: np.ndarray
+    reconstruction: np.ndarray
+    losses: np.ndarray
+
+
+def reconstructed(autoencoder: keras.Model, data: Data, indices: np.ndarray) -> Reconstructed:
+    """Run a model on some samples of the test split."""
+    loss, samples = loss_of(autoencoder), data.raw.test[indices]
+    x = data.preprocessing(samples)
+    output = autoencoder(x, training=False)
+    reconstruction = data.preprocessing.inverse(loss.reconstruction(output)).numpy()
+    return Reconstructed(samples, reconstruction, loss.per_sample(x, output).numpy())
+
+
+def first(data: Data, number: int = NUM_PICTURED) -> np.ndarray:
+    """Indices of the first samples of the test split, or of all where there are fewer."""
+    return np.arange(min(number, len(data.raw.test)))
+
+
+def samples_picture(name: str, which: str, autoencoder: keras.Model, data: Data, indices: np.ndarray) -> Picture:
+    """Samples, their reconstructions, and where they differ; ``which`` says which of the test split they are."""
+    found = reconstructed(autoencoder, data, indices)
+    figure = plots.reconstruction_figure(
+        found.samples,
+        found.reconstruction,
+        found.losses,
+        value_range=data.value_range,
+        score_name="loss",
+        feature_names=data.feature_names,
+    )
+    alt = f"{which}: {_what_is_drawn(data)}. Losses from {found.losses.min():.4g} to {found.losses.max():.4g}."
+    return drawn(name, alt, figure)
+
+
+def side_by_side_picture(name: str, models: dict[str, keras.Model], data: Data) -> Picture:
+    """The same samples as several models reconstruct them."""
+    of_each = {loss: reconstructed(model, data, first(data)) for loss, model in models.items()}
+    samples = next(iter(of_each.values())).samples
+    figure = plots.side_by_side(
+        samples,
+        {loss: found.reconstruction for loss, found in of_each.items()},
+        value_range=data.value_range,
+        feature_names=data.feature_names,
+    )
+    errors = ", ".join(
+        f"{np.abs(found.reconstruction - samples.astype('float64')).mean():.4g} under {loss.replace('_', ' ')}"
+        for loss, found in of_each.items()
+    )
+    alt = (
+        f"{number_of(len(samples), 'test sample')} and their reconstructions by the model of each loss: "
+        f"{_what_is_drawn(data)}. Mean absolute error in units of the data: {errors}."
+    )
+    return drawn(name, alt, figure)
+
+
+def extremes_pictures(autoencoder: keras.Model, data: Data, losses: np.ndarray) -> list[Picture]:
+    """The samples of the test split of the highest and of the lowest loss."""
+    order = np.argsort(losses, kind="stable")
+    num = min(NUM_PICTURED, len(losses) // 2)
+    if not num:
+        return []
+    count = number_of(num, "test sample")
+    return [
+        samples_picture("worst", f"The {count} of the highest loss", autoencoder, data, order[::-1][:num]),
+        samples_picture("best", f"The {count} of the lowest loss", autoencoder, data, order[:num]),
+    ]
+
+
+def curves_picture(histories: dict[str, dict[str, list[float]]]) -> Picture:
+    """Losses by epoch: a chart for each history, which are of losses that can not share an axis."""
+    figure, axes = _new_axes(len(histories), 6, 3.6)
+    said = []
+    for ax, (name, history) in zip(axes, histories.items(), strict=True):
+        plots.training_curves(history, ax=ax)
+        validation = history["val_loss"]
+        best = int(np.argmin(validation))
+        of = f"{name.replace('_', ' ')}: " if name else ""
+        if name:
+            ax.set_title(f"{of}{ax.get_title()}", fontsize="medium")
+        said.append(
+            f"{of}over {number_of(len(validation), 'epoch')} the validation loss goes from {validation[0]:.4g} to "
+            f"{validation[-1]:.4g}; it is lowest in epoch {best + 1}, at {validation[best]:.4g}"
+        )
+    return drawn("training_curves", f"Training and validation loss by epoch, as lines. {'; '.join(said)}.", figure)
+
+
+def embedding_picture(models: dict[str, keras.Model], data: Data) -> Picture:
+    """Codes of the test split in a plane, for each model."""
+    figure, axes = _new_axes(len(models), 6, 5)
+    labels = None if data.labels is None else data.labels.test
+    for ax, (name, model) in zip(axes, models.items(), strict=True):
+        plots.embedding(model, data.test, labels=labels, ax=ax)
+        ax.set_title(name.replace("_", " "), fontsize="medium")
+        legend = ax.get_legend()
+        if legend is not None and ax is not axes[-1]:
+            legend.remove()
+    of_each = " of each model, under " + ", ".join(models) if len(models) > 1 else ""
+    classes = [] if (legend := axes[-1].get_legend()) is None else [text.get_text() for text in legend.get_texts()]
+    colored = f", with a colour and a marker for each class: {', '.join(classes)}" if classes else ""
+    alt = (
+        f"The codes of {number_of(len(data.raw.test), 'test sample')} as points{of_each.replace('_', ' ')}. "
+        f"Horizontal: {axes[0].get_xlabel()}; vertical: {axes[0].get_ylabel() or 'spread at random'}{colored}."
+    )
+    return drawn("embedding", alt, figure)
+
+
+def histogram_picture(losses: np.ndarray, unit: str | None) -> Picture:
+    """How the losses of the test split are distributed."""
+    figure, (ax,) = _new_axes(1, 6, 3.6)
+    plots.score_histogram(losses, score_name=f"loss per sample{f', {unit}' if unit else ''}", ax=ax)
+    median, high = np.percentile(losses, [50, 99])
+    alt = (
+        f"Histogram of the losses of {number_of(len(losses), 'test sample')}: median {median:.4g}, 99th percentile "
+        f"{high:.4g}, highest {losses.max():.4g}."
+    )
+    return drawn("score_histogram", alt, figure)
+
+
+def spectra_picture(models: dict[str, keras.Model], data: Data) -> Picture | None:
+    """Power of originals and reconstructions by spatial frequency; None where samples are not images."""
+    if not are_images(data.shape):
+        return None
+    of_each = {name: reconstructed(model, data, first(data, NUM_SPECTRA)) for name, model in models.items()}
+    samples = next(iter(of_each.values())).samples
+    figure, (ax,) = _new_axes(1, 6, 3.6)
+    plots.spectra(samples, {name: found.reconstruction for name, found in of_each.items()}, ax=ax)
+    said = []
+    for name, found in of_each.items():
+        frequency, power = plots.radial_power(found.reconstruction)
+        original = plots.radial_power(samples)[1]
+        upper = frequency > HALF_OF_NYQUIST
+        if original[upper].sum() > 0:
+            share = power[upper].mean() / original[upper].mean()
+            said.append(f"{share:.2g} times the originals' for {name.replace('_', ' ')}")
+    alt = "Power by spatial frequency as lines, of originals and reconstructions."
+    if said:
+        alt += f" In the upper half of the frequencies the reconstructions' mean power is {', '.join(said)}."
+    return drawn("spectra", alt, figure)
+
+
+def losses_of_test_split(autoencoder: keras.Model, data: Data) -> np.ndarray:
+    """The loss of every sample of the test split."""
+    return scores(autoencoder, data.test)
+
+
+def number_of(number: int, noun: str) -> str:
+    """Such as "1 epoch" and "8 epochs"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _what_is_drawn(data: Data) -> str:
+    if len(data.shape) == 3:
+        return "each original, its reconstruction, and below it a map of the error, darker where they differ more"
+    form = "dots" if len(data.shape) == 1 else "lines"
+    return f"the values of each original and of its reconstruction as {form} in one panel"
+
+
+def _new_axes(number: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    # Without pyplot, which would keep the figure alive behind the caller's back.
+    columns = min(number, 3)
+    rows = -(-number // columns)
+    scale = 1 if columns == 1 else 0.75
+    figure = Figure(figsize=(scale * columns * width, scale * rows * height), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for ax in axes[number:]:
+        ax.remove()
+    return figure, axes[:number]

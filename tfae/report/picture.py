@@ -1,0 +1,85 @@
+"""A picture with the words that say what it shows."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from tfae.staging import write_staged
+
+#: Dots per inch: on a page, twice as many as a common screen shows.
+_DPI = 150
+
+#: Of JPEG, and how much smaller the sides are: tried in turn on pictures that are too large a file.
+_COMPACT = ((85, 1.0), (80, 0.7), (70, 0.5))
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture, as a page holds it.
+
+    Attributes:
+        name: Of the file, without suffix.
+        alt: What it shows, for those who do not see it.
+        content: The PNG or JPEG file.
+        mime: Which of the two, ``"image/png"`` or ``"image/jpeg"``.
+        width: In pixels of the page.
+        height: Likewise.
+    """
+
+    name: str
+    alt: str
+    content: bytes = dataclasses.field(repr=False)
+    mime: str
+    width: int
+    height: int
+
+    @property
+    def uri(self) -> str:
+        """The picture as a ``data:`` address."""
+        return f"data:{self.mime};base64,{base64.b64encode(self.content).decode()}"
+
+    def save(self, folder: Path) -> None:
+        """Write a PNG file, which carries its description."""
+        write_staged(folder / f"{self.name}.png", lambda partial: partial.write_bytes(self.content))
+
+    def compact(self, num_bytes: int) -> Picture:
+        """The same in about that many bytes at most: as it is, or as JPEG, which colour photographs need."""
+        content = self.content
+        for quality, scale in _COMPACT:
+            if len(content) <= num_bytes:
+                break
+            with Image.open(io.BytesIO(self.content)) as image:
+                size = max(1, round(scale * image.width)), max(1, round(scale * image.height))
+                file = io.BytesIO()
+                image.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(file, "JPEG", quality=quality)
+            content = file.getvalue()
+        return self if content is self.content else dataclasses.replace(self, content=content, mime="image/jpeg")
+
+
+def drawn(name: str, alt: str, figure: Figure) -> Picture:
+    """The picture of a figure."""
+    file = io.BytesIO()
+    # In the file itself, so that whoever finds the picture alone has its description, too.
+    figure.savefig(file, format="png", dpi=_DPI, metadata={"Description": alt})
+    return _of(name, alt, file.getvalue())
+
+
+def read(path: Path) -> Picture:
+    """The picture of a file that ``Picture.save`` wrote."""
+    content = path.read_bytes()
+    with Image.open(io.BytesIO(content)) as image:
+        image.load()  # Text may come behind the pixels.
+        alt = str(image.info.get("Description", path.stem))
+    return _of(path.stem, alt, content)
+
+
+def _of(name: str, alt: str, content: bytes) -> Picture:
+    with Image.open(io.BytesIO(content)) as image:
+        width, height = (round(96 * pixels / _DPI) for pixels in image.size)
+    return Picture(name, alt, content, "image/png", width, height)

@@ -1,0 +1,126 @@
+"""The page of a training run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfae.advice import LOSS_NAMES
+from tfae.datasets import Data
+from tfae.evaluation import Evaluation
+from tfae.losses import loss_of
+from tfae.report import drawing, measures, page, picture
+
+#: Of every section, its heading, what to look for, and the caption of each of its pictures.
+_SECTIONS: tuple[tuple[str, str, dict[str, str]], ...] = (
+    (
+        "Training",
+        "A validation loss that rises while the training loss falls has learned the training split by heart.",
+        {"training_curves": "Training and validation loss by epoch. The weights of the marked epoch are the model's."},
+    ),
+    (
+        "Reconstructions",
+        "The first samples of the test split, as they come.",
+        {"reconstructions": "Originals, reconstructions and where they differ; above each, its loss."},
+    ),
+    (
+        "Spectrum",
+        "Blur is what the reconstructions lack at high spatial frequencies, noise what they have too much there.",
+        {"spectra": "Power by spatial frequency, averaged over directions and over up to 512 test images."},
+    ),
+    (
+        "Distribution of the losses",
+        "A long tail to the right is of samples unlike those that the model was trained on.",
+        {"score_histogram": "The losses of the test samples."},
+    ),
+    (
+        "Embedding",
+        "What lies close together is alike to the model.",
+        {"embedding": "The codes of the test samples in a plane. Labels, if there are any, took no part in training."},
+    ),
+    (
+        "Worst and best reconstructions",
+        "What the worst have in common is what the model did not learn, or what is wrong with the data.",
+        {
+            "worst": "The test samples of the highest loss, the worst first.",
+            "best": "The test samples of the lowest loss, the best first.",
+        },
+    ),
+)
+
+
+def draw_pictures(autoencoder: keras.Model, data: Data, history: dict[str, list[float]], folder: Path) -> None:
+    """Write the pictures of a run as PNG files, each with its description in its metadata.
+
+    They are of the test split: reconstructions, the worst and the best of them, spectra of images, embedding and the
+    distribution of the losses; and the training curves.
+
+    Args:
+        autoencoder: The trained model.
+        data: What it was trained on.
+        history: Losses of every epoch by name, as ``fit`` returns them.
+        folder: Where to write to.
+    """
+    losses = drawing.losses_of_test_split(autoencoder, data)
+    which = f"The first {drawing.number_of(len(drawing.first(data)), 'test sample')}"
+    drawing.samples_picture("reconstructions", which, autoencoder, data, drawing.first(data)).save(folder)
+    drawing.curves_picture({"": history}).save(folder)
+    if len(losses) > 1:  # One point has no plane.
+        drawing.embedding_picture({"": autoencoder}, data).save(folder)
+    drawing.histogram_picture(losses, loss_of(autoencoder).unit).save(folder)
+    spectra = drawing.spectra_picture({"reconstruction": autoencoder}, data)
+    for each in [*drawing.extremes_pictures(autoencoder, data, losses), *([spectra] if spectra else [])]:
+        each.save(folder)
+
+
+def write_run_page(
+    path: Path, config: dict[str, Any], history: dict[str, list[float]], evaluation: Evaluation, pictures: Path
+) -> None:
+    """Write the report of a run: one HTML page that needs no other file.
+
+    Args:
+        path: The file.
+        config: What ``config.json`` holds.
+        history: Losses of every epoch by name.
+        evaluation: Of the test split.
+        pictures: The folder that :func:`draw_pictures` wrote to; what it lacks, the page lacks.
+    """
+    data, model, loss = config["data"], config["model"], config["loss"]
+    best = int(np.argmin(history["val_loss"]))
+    sections = []
+    for title, text, captions in _SECTIONS:
+        found = [
+            (picture.read(pictures / f"{name}.png"), caption)
+            for name, caption in captions.items()
+            if (pictures / f"{name}.png").exists()
+        ]
+        if found:
+            sections.append(page.Section(title, text, found))
+    facts = {
+        "Data": f"{data['name']}, {data['kind']}, samples of shape {tuple(data['shape'])}",
+        "Samples": ", ".join(f"{number:,} for {split}" for split, number in data["num_samples"].items()),
+        "Preprocessing": data["preprocessing"],
+        "Model": f"{model['name']}, {model['parameters']:,} parameters, latent_dim {model['latent_dim']}",
+        "Loss": f"{loss['class_name']}, {loss['sample_reduction']} over the elements of a sample",
+        "Training": f"{config['optimizer']['class_name']}, {len(history['loss'])} of at most {config['epochs']} "
+        f"epochs; the best is epoch {best + 1}, with a validation loss of {history['val_loss'][best]:.5g}",
+        "Seed": str(data["seed"]),
+        "Made": f"{page.moment(config['created'])}, with "
+        + ", ".join(f"{n} {v}" for n, v in config["versions"].items()),
+    }
+    page.write(
+        path,
+        "run.html",
+        sections,
+        title=f"{model['name'].replace('_', ' ').capitalize()} on {data['name']}",
+        config=config,
+        evaluation=evaluation,
+        key_figures=measures.key_figures(evaluation),
+        groups=measures.of_run(evaluation),
+        advice=config["notes"].get("advice"),
+        loss_names=LOSS_NAMES,
+        facts=facts,
+    )

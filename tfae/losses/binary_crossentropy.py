@@ -75,10 +75,9 @@ class BinaryCrossentropy(ReconstructionLoss):
         q = ops.maximum(1 - p, tiny)
 
         def derivative(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            by_output = (1 - x) / q
-            with tf.control_dependencies([by_output]):
-                clipped = ops.maximum(p, tiny)
-            return upstream * (ops.log(q) - ops.log(clipped)), upstream * (by_output - x / clipped)
+            # One quotient, not (1 − x)/q − x/p: that takes an array more, and cancels where p is near x.
+            by_output = (p - x) / ops.maximum(p * q, tiny)
+            return upstream * (ops.log(q) - ops.log(ops.maximum(p, tiny))), upstream * by_output
 
         # One array after the other, and but one of them kept for the derivative: an operation overwrites an operand
         # that nothing else needs. The order is for graphs, which would start on all of them at once.

@@ -15,8 +15,8 @@ check: .venv/installed-test  ## Format, lint and types.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: .venv/installed-test  ## Benchmarks; they print and write, and assert nothing. An hour, so run one by its name.
-	for name in quickstart startup losses fit streaming recovery schedule; do $(BIN)/python -m benchmarks.$$name || exit; done
+bench: .venv/installed-test  ## Benchmarks; they print and write, and assert nothing. Hours, so run one by its name.
+	for name in quickstart startup losses fit streaming recovery schedule comparison; do $(BIN)/python -m benchmarks.$$name || exit; done
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
+        ("comparison", ["trained on clean data", "| MSE |"]),
         ("quickstart", ["load back and score", "bce"]),
         ("fit", ["matrix products", "stock Keras", "convolutional", "first step"]),
         ("losses", ["XLA", "squared"]),

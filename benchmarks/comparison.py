@@ -1,0 +1,75 @@
+"""What each loss makes of the same model: ``python -m benchmarks.comparison``.
+
+``tfae.comparison.compare`` on fashion_mnist and mnist: the default dense model under squared error, absolute error and
+cross-entropy, three seeds each. It prints a table for each data set, in the yardsticks that losses have in common, and
+the same as Markdown for the docs. The data sets come from the original files in ``$TFAE_DATA_DIR``, or from where TFDS
+has them. A benchmark that was stopped goes on.
+"""
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks import machine
+from benchmarks.schedule import LARGE, load
+
+EPOCHS = 10
+
+
+def compare(name: str, *, seeds: int, epochs: int, run_dir: Path) -> Any:
+    from tfae import comparison
+
+    return comparison.compare(load(name, 0), run_dir=run_dir, seeds=seeds, epochs=epochs, verbose=False)
+
+
+def as_markdown(found: Any) -> str:
+    """The table, a line for each yardstick; the winner of a line is bold."""
+    from tfae import comparison
+
+    winners = found.winners[comparison.result.CLEAN]
+    titles = [f"`{row.loss}`" for row in found.rows]
+    lines = [f"| | {' | '.join(titles)} |", f"|---|{'---|' * len(titles)}"]
+    for yardstick in comparison.YARDSTICKS:
+        spreads = {row.loss: row.spreads[yardstick.name] for row in found.rows}
+        if any(spreads.values()):
+            best = winners.get(yardstick.name)
+            cells = ["n/a" if spread is None else str(spread) for spread in spreads.values()]
+            cells = [f"**{cell}**" if loss == best else cell for loss, cell in zip(spreads, cells, strict=True)]
+            lines.append(f"| {yardstick.title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--smoke", action="store_true", help="two seeds and one epoch on the digits")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--data", nargs="+", default=LARGE, choices=LARGE)
+    arguments = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    console = Console(width=110)
+    about = machine.describe()
+    console.print(machine.header(about), highlight=False)
+    names, seeds, epochs = (["digits"], 2, 1) if arguments.smoke else (arguments.data, arguments.seeds, EPOCHS)
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in names:
+            run_dir = (Path(scratch) if arguments.smoke else machine.RESULTS / "comparison") / name
+            try:
+                found = compare(name, seeds=seeds, epochs=epochs, run_dir=run_dir)
+            except ValueError as error:
+                console.print(f"{name} is left out: {error}")
+                continue
+            console.print(str(found), highlight=False, soft_wrap=True, markup=False)
+            results[name] = {**found.as_dict(), "markdown": as_markdown(found)}
+            machine.write("comparison", {"machine": about, "smoke": arguments.smoke, "results": results})
+    for name, result in results.items():
+        console.print(f"\n{name}\n\n{result['markdown']}", highlight=False, soft_wrap=True, markup=False)
+    console.print("written to benchmarks/results/comparison.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -16,14 +16,14 @@ check: .venv/installed-test  ## Format, lint and types.
 	$(BIN)/mypy
 
 bench: .venv/installed-test  ## Benchmarks; they print and write, and assert nothing. Hours, so run one by its name.
-	for name in quickstart startup losses fit streaming recovery schedule comparison; do $(BIN)/python -m benchmarks.$$name || exit; done
+	for name in quickstart startup losses fit streaming recovery schedule comparison publication serving; do $(BIN)/python -m benchmarks.$$name || exit; done
 
 clean:
 	rm -rf .venv build dist *.egg-info
 
 .venv/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable '.[serve]'
 	touch $@
 
 .venv/installed-test: .venv/installed

@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[1]
         ("losses", ["XLA", "squared"]),
         ("recovery", ["kill -9", "graph"]),
         ("schedule", ["digits", "dense", "bce"]),
+        ("publication", ["kill -9", "export.save"]),
+        ("serving", ["gRPC", "failed or wrong", "bulk"]),
         ("startup", ["import tfae", "tfae --help"]),
         ("streaming", ["streamed"]),
     ],

@@ -2,7 +2,7 @@
 
 The modules, in the order in which data flows through them:
 
-    datasets ─▶ preprocessing ─▶ models + losses ─▶ training ─▶ evaluation, plots ─▶ export
+    datasets ─▶ preprocessing ─▶ models + losses ─▶ training ─▶ evaluation, plots ─▶ export ─▶ serving
                                    ▲
                                  advice
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tfae import models as models
     from tfae import plots as plots
     from tfae import preprocessing as preprocessing
+    from tfae import serving as serving
     from tfae import training as training
 
 __version__ = "0.1.0"
@@ -44,6 +45,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "models",
         "plots",
         "preprocessing",
+        "serving",
         "training",
     },
 )

@@ -16,11 +16,13 @@ import click
 from tfae import __version__
 from tfae.cli.advise import advise
 from tfae.cli.compare import compare
+from tfae.cli.deploy import deploy
 from tfae.cli.evaluate import evaluate
 from tfae.cli.export import export
 from tfae.cli.inspect import inspect
 from tfae.cli.reconstruct import reconstruct
 from tfae.cli.score import score
+from tfae.cli.serve import serve
 from tfae.cli.train import train
 
 __all__ = ["main"]
@@ -73,5 +75,5 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     click.echo(f"Warning: {message}", err=True)
 
 
-for command in (advise, train, compare, evaluate, score, reconstruct, export, inspect):
+for command in (advise, train, compare, evaluate, score, reconstruct, export, inspect, serve, deploy):
     main.add_command(command)

@@ -73,6 +73,9 @@ _SPLITTING = (
 
 saved_model_argument = click.argument("saved_model", type=click.Path(exists=True, file_okay=False, path_type=Path))
 run_dir_argument = click.argument("run_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
+trust_option = click.option(
+    "--trust", is_flag=True, help="Run SAVED_MODEL even if it can read or write files or run Python."
+)
 ignore_option = click.option(
     "--ignore",
     multiple=True,
@@ -80,9 +83,35 @@ ignore_option = click.option(
     help="Check of data, loss and model to leave out, by the name that its message tells; may be repeated.",
 )
 
+label_option = click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="LABEL=VERSION",
+    help="Version that clients ask for by a label, such as stable=1; may be repeated. Only these versions are served.  "
+    "[default: none, the highest version is served]",
+)
+
 export_dir_option = click.option(
     "--export-dir", type=click.Path(path_type=Path), help="Directory of the versions.  [default: saved_models/NAME]"
 )
+
+
+def versions_by_label(labels: Sequence[str]) -> dict[str, int]:
+    """Versions by label, of ``("stable=1", "canary=2")``.
+
+    Raises:
+        ValueError: If one is something else, or a label is there twice.
+    """
+    versions: dict[str, int] = {}
+    for entry in labels:
+        label, _, version = entry.partition("=")
+        if not label or not version.isascii() or not version.isdecimal():
+            raise ValueError(f"--label: expected LABEL=VERSION, such as stable=1; received {entry!r}.")
+        if label in versions:
+            raise ValueError(f"--label: expected each label once; received {label} twice.")
+        versions[label] = int(version)
+    return versions
 
 
 def output_option(what: str) -> Callable:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tfae.cli.options import open_for_model, output_option, saved_model_argument, source_options
+from tfae.cli.options import open_for_model, output_option, saved_model_argument, source_options, trust_option
 from tfae.cli.tensorflow import import_tensorflow
 
 _FORMATS = (".png", ".pdf", ".svg")
@@ -19,7 +19,8 @@ _FORMATS = (".png", ".pdf", ".svg")
 @output_option("Picture to write, .png, .pdf or .svg")
 @click.option("--num-samples", type=click.IntRange(1, 64), default=8, show_default=True, help="Samples to show.")
 @source_options
-def reconstruct(saved_model: Path, source: str, *, output: Path, num_samples: int, **options: Any) -> None:
+@trust_option
+def reconstruct(saved_model: Path, source: str, *, output: Path, num_samples: int, trust: bool, **options: Any) -> None:
     """Draw the first samples of SOURCE beside what SAVED_MODEL makes of them, and where the two differ."""
     if output.suffix.lower() not in _FORMATS:
         raise ValueError(f"output: expected a file that ends with {', '.join(_FORMATS)}; received {output}.")
@@ -28,7 +29,7 @@ def reconstruct(saved_model: Path, source: str, *, output: Path, num_samples: in
     from tfae import plots
     from tfae.staging import staged
 
-    model = exporting.load(saved_model)
+    model = exporting.load(saved_model, trust=trust)
     opened = open_for_model(source, options, model.description["data"], model.sample_shape)
     samples, _ = next(opened.parts.get("test", next(iter(opened.parts.values()))).batches(num_samples))
     explanation = model.explain(samples)

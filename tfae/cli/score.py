@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tfae.cli.options import open_for_model, output_option, saved_model_argument, source_options
+from tfae.cli.options import open_for_model, output_option, saved_model_argument, source_options, trust_option
 from tfae.cli.tensorflow import import_tensorflow
 
 #: Samples read, scored and written at a time.
@@ -19,7 +19,8 @@ CHUNK = 8192
 @click.argument("source")
 @output_option("File to write, .csv or .parquet")
 @source_options
-def score(saved_model: Path, source: str, *, output: Path, **options: Any) -> None:
+@trust_option
+def score(saved_model: Path, source: str, *, output: Path, trust: bool, **options: Any) -> None:
     """Score every sample of SOURCE with SAVED_MODEL; the higher, the more anomalous.
 
     One row per sample, in stored order: its part (the data set's own split, or all), its index in there, its file if
@@ -32,7 +33,7 @@ def score(saved_model: Path, source: str, *, output: Path, **options: Any) -> No
     from tfae import export as exporting
     from tfae.score_file import ScoreFile
 
-    model = exporting.load(saved_model)
+    model = exporting.load(saved_model, trust=trust)
     opened = open_for_model(source, options, model.description["data"], model.sample_shape)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
     total = 0

@@ -17,7 +17,11 @@ import tensorflow as tf
 
 from tfae import provenance
 from tfae.checks import check
+from tfae.export.golden import golden_requests
+from tfae.export.graph import check_graph
+from tfae.export.health import Health, probe, refuse_dangerous
 from tfae.export.inspection import Inspection, inspect_files
+from tfae.export.parity import check_parity, write_golden
 from tfae.export.publication import check_writable, publish, versions
 from tfae.export.saved_autoencoder import SavedAutoencoder
 from tfae.export.signatures import Signatures
@@ -27,7 +31,7 @@ from tfae.preprocessing import Preprocessing
 if TYPE_CHECKING:
     from tfae.datasets import Data
 
-__all__ = ["Inspection", "SavedAutoencoder", "check_writable", "inspect", "load", "save"]
+__all__ = ["Health", "Inspection", "SavedAutoencoder", "check_health", "check_writable", "inspect", "load", "save"]
 
 #: What a SavedModel of tfae says about itself, and the version of that page's layout.
 DESCRIPTION = Path("assets.extra", "tfae.json")
@@ -60,8 +64,9 @@ def save(
 
     Raises:
         ValueError: If the model is not compiled with a tfae loss, lacks the sub-models, or does not fit the
-            preprocessing; if data, loss and model do not fit together; or if the directory can not be written to.
-            Nothing is published then.
+            preprocessing; if data, loss and model do not fit together; if the SavedModel holds what TensorFlow
+            Serving can not run, or does not give the answers of the Keras model; or if the directory can not be
+            written to, or the disk is full. Nothing is published then.
     """
     if preprocessing is None:
         preprocessing = getattr(data, "preprocessing", None)
@@ -75,46 +80,74 @@ def save(
     # ExportArchive stores each twice, and a Keras model given to tf.saved_model.save is not served at all.
     module.model_variables = [variable.value for variable in autoencoder.variables]
 
-    signatures = Signatures(autoencoder, preprocessing).concrete_functions()
+    signatures = Signatures(autoencoder, preprocessing)
+    golden = golden_requests(signatures, data)
+    functions = signatures.concrete_functions()
 
     def write(folder: Path) -> None:
         logger = tf.get_logger()
         level = logger.level
         logger.setLevel("WARNING")  # Or it says that assets were written to a folder that is about to be renamed.
         try:
-            tf.saved_model.save(module, str(folder), signatures=signatures)
+            tf.saved_model.save(module, str(folder), signatures=functions)
         finally:
             logger.setLevel(level)
+        check_graph(folder)
+        write_golden(folder, golden, model_name=Path(directory).absolute().name)
+        check_parity(folder, golden)
         (folder / DESCRIPTION).parent.mkdir(exist_ok=True)
         (folder / DESCRIPTION).write_text(description, encoding="utf-8")
 
     return publish(Path(directory), write)
 
 
-def load(path: str | os.PathLike[str]) -> SavedAutoencoder:
+def load(path: str | os.PathLike[str], *, trust: bool = False) -> SavedAutoencoder:
     """Load an exported autoencoder.
 
     Args:
         path: ``saved_models/<name>/<version>``, or ``saved_models/<name>`` for its newest version.
+        trust: Whether to load even what can read or write files or run Python, which nothing that tfae exports can.
 
     Raises:
-        ValueError: If there is no SavedModel of tfae at the path.
+        ValueError: If there is no SavedModel of tfae at the path, it can not be loaded, or it is not to be trusted.
     """
     version = find_version(path)
-    return SavedAutoencoder(version, read_description(version))
+    description = read_description(version)
+    try:
+        if not trust:
+            refuse_dangerous(version)
+        return SavedAutoencoder(version, description)
+    except tf.errors.OpError as error:
+        raise ValueError(
+            f"path: expected a SavedModel that TensorFlow can load; received {version} ({error.message})."
+        ) from error
 
 
 def inspect(path: str | os.PathLike[str]) -> Inspection:
-    """Say what is in an exported autoencoder, without loading or running anything of it.
+    """Say what is in a SavedModel, of tfae or not, without loading or running anything of it.
 
     Args:
         path: As for :func:`load`.
 
     Raises:
-        ValueError: If there is no SavedModel of tfae at the path.
+        ValueError: If there is no SavedModel at the path, or it is damaged.
     """
     version = find_version(path)
-    return inspect_files(version, read_description(version))
+    description = read_description(version) if (version / DESCRIPTION).exists() else None
+    return inspect_files(version, description)
+
+
+def check_health(path: str | os.PathLike[str], *, trust: bool = False) -> Health:
+    """Run every signature of a SavedModel, of tfae or not, in the way of TensorFlow Serving.
+
+    Args:
+        path: As for :func:`load`.
+        trust: Whether to run even what can read or write files or run Python.
+
+    Raises:
+        ValueError: If there is no SavedModel at the path, or it is damaged.
+    """
+    return probe(find_version(path), trust=trust)
 
 
 def find_version(path: str | os.PathLike[str]) -> Path:
@@ -144,9 +177,10 @@ def read_description(version: Path) -> dict[str, Any]:
             f"path: expected a SavedModel exported by tfae; received {version}, whose {DESCRIPTION} can not be read "
             f"({error})."
         ) from error
-    if description["format"] != FORMAT:
+    found = description.get("format") if isinstance(description, dict) else None
+    if found != FORMAT:
         raise ValueError(
-            f"path: expected a description of format {FORMAT}; received {version} with format {description['format']}. "
+            f"path: expected a description of format {FORMAT}; received {version} with format {found}. "
             "Use the version of tfae that exported it, or export it once more."
         )
     return description

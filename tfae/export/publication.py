@@ -1,13 +1,28 @@
-"""Publication of a SavedModel under its version number, whole or not at all."""
+"""Publication of a SavedModel under its version number, whole or not at all.
+
+While it is written, an export is ``<directory>/.staging-<random>/version``, with a lock beside it that ends with its
+process. Published, it has been renamed to ``<directory>/<number>``; servers load folders whose name is a number.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import filelock
+import tensorflow as tf
+
+_STAGING = ".staging-"
+#: What is being deleted, which nobody can mistake for a staging folder any more.
+_REMOVED = ".removed-"
+_LOCK, _VERSION = "lock", "version"
+#: How often to begin again, when another exporter takes a new folder for an abandoned one before it is locked.
+_ATTEMPTS = 10
 
 
 def versions(directory: Path) -> dict[int, Path]:
@@ -33,7 +48,8 @@ def publish(directory: Path, write: Callable[[Path], None]) -> Path:
     """Let ``write`` fill a folder, then give it the next free version number.
 
     A server that polls ``directory`` loads every numeric folder it sees, complete or not; so the work is done under
-    a name that is no number, on the same file system, and the folder appears with one rename.
+    a name that is no number, on the same file system, and the folder appears with one rename, after all of it has
+    reached the disk. What exporters that were killed have left behind is deleted.
 
     Args:
         directory: Folder of the versions; made if it is not there.
@@ -43,20 +59,67 @@ def publish(directory: Path, write: Callable[[Path], None]) -> Path:
         Path of the published version.
 
     Raises:
-        ValueError: If ``directory`` can not be written to.
+        ValueError: If ``directory`` can not be written to, or the disk is full. Nothing is published then.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=directory))
-    except OSError as error:
-        raise ValueError(f"directory: expected a folder to write to; received {directory} ({error}).") from error
-    try:
-        write(staging)
-        staging.chmod(0o755)  # mkdtemp's 0o700 would keep a server under another account out.
-        return _rename_to_next_version(staging, directory)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
+        _remove_abandoned(directory)
+        with _staging(directory) as staging:
+            write(staging)
+            staging.chmod(0o755)  # A server under another account has to come in, whatever the umask.
+            _flush_tree(staging)
+            published = _rename_to_next_version(staging, directory)
+            _flush(directory)
+            return published
+    except (OSError, tf.errors.OpError) as error:
+        reason = error.message if isinstance(error, tf.errors.OpError) else error.strerror or error
+        raise ValueError(
+            f"directory: expected a folder to write to; received {directory} ({reason}). Nothing was published."
+        ) from error
+
+
+@contextlib.contextmanager
+def _staging(directory: Path) -> Iterator[Path]:
+    """An empty folder to write a version to, which no other exporter touches while this process lives."""
+    for _ in range(_ATTEMPTS):
+        container = Path(tempfile.mkdtemp(prefix=_STAGING, dir=directory))
+        lock = filelock.FileLock(container / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+            staging = container / _VERSION
+            staging.mkdir()
+        except (filelock.Timeout, FileNotFoundError):
+            # Another exporter found the folder before it was locked, and is deleting it.
+            lock.release()
+            continue
+        try:
+            yield staging
+        finally:
+            _remove(container)
+            lock.release()
+        return
+    raise FileNotFoundError(f"{_ATTEMPTS} folders in a row were deleted by other processes")
+
+
+def _remove_abandoned(directory: Path) -> None:
+    """Delete what exporters that are dead have left behind."""
+    for entry in directory.iterdir():
+        if entry.name.startswith(_REMOVED):
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry.name.startswith(_STAGING) and entry.is_dir():
+            try:
+                with filelock.FileLock(entry / _LOCK).acquire(timeout=0):
+                    _remove(entry)
+            except (filelock.Timeout, OSError):
+                continue  # Its exporter lives, or another exporter deletes it, or it is not ours to delete.
+
+
+def _remove(container: Path) -> None:
+    """Delete a staging folder; under another name, so that nothing half deleted can be renamed to a version."""
+    removed = container.with_name(container.name.replace(_STAGING, _REMOVED, 1))
+    with contextlib.suppress(OSError):
+        container = container.rename(removed)
+    shutil.rmtree(container, ignore_errors=True)
 
 
 def _rename_to_next_version(staging: Path, directory: Path) -> Path:
@@ -66,7 +129,26 @@ def _rename_to_next_version(staging: Path, directory: Path) -> Path:
         try:
             return staging.rename(published)
         except OSError:
-            # Another exporter was faster. Whatever else is the matter would not go away with the next number.
+            # Another exporter was faster, or a file has that name. Whatever else is the matter would not go away
+            # with the next number.
             if not published.exists():
                 raise
             version += 1
+
+
+def _flush_tree(folder: Path) -> None:
+    """Have all files and folders below ``folder``, and itself, reach the disk."""
+    for path in folder.rglob("*"):
+        _flush(path)
+    _flush(folder)
+
+
+def _flush(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():  # Windows opens no folders.
+        return
+    # Windows flushes only what is open for writing.
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfae.preprocessing import cast_exactly
+from tfae.servable import Servable, TensorInfo
 
 #: Samples that go through a signature at once; more only costs memory.
 BATCH_SIZE = 1024
@@ -31,10 +32,11 @@ class SavedAutoencoder:
     def __init__(self, path: Path, description: dict[str, Any]) -> None:
         self.path = path
         self.description = description
-        self._model = tf.saved_model.load(str(path))
-        (spec,) = self._model.signatures["score"].structured_input_signature[1].values()
-        self.sample_shape: tuple[int, ...] = tuple(spec.shape[1:])
-        self.sample_dtype: np.dtype = np.dtype(spec.dtype.as_numpy_dtype)
+        self._servable = Servable(path)
+        inputs = _input_of(self._servable, "score", "inputs")
+        self._code_shape = _sides(_input_of(self._servable, "decode", "embedding"))
+        self.sample_shape: tuple[int, ...] = _sides(inputs)
+        self.sample_dtype: np.dtype = np.dtype(inputs.dtype.as_numpy_dtype)
 
     def reconstruct(self, inputs: npt.ArrayLike) -> np.ndarray:
         """Reconstructions of raw samples.
@@ -61,9 +63,8 @@ class SavedAutoencoder:
             ValueError: If the codes are not of that shape, or not finite.
         """
         code = np.asarray(embedding, "float32")
-        (spec,) = self._model.signatures["decode"].structured_input_signature[1].values()
-        if not spec.shape.is_compatible_with(code.shape):
-            raise ValueError(f"embedding: expected shape (batch, {spec.shape[1]}); received {code.shape}.")
+        if code.ndim == 0 or code.shape[1:] != self._code_shape:
+            raise ValueError(f"embedding: expected shape {_with_batch(self._code_shape)}; received {code.shape}.")
         return self._call("decode", embedding=code)["reconstruction"]
 
     def score(self, inputs: npt.ArrayLike) -> np.ndarray:
@@ -94,27 +95,44 @@ class SavedAutoencoder:
         given = np.asarray(inputs)
         if given.shape[1:] != self.sample_shape or given.ndim == 0:
             raise ValueError(
-                f"inputs: expected shape (batch{''.join(f', {side}' for side in self.sample_shape)}); received "
-                f"{given.shape}." + (" Add the batch axis: x[None]." if given.shape == self.sample_shape else "")
+                f"inputs: expected shape {_with_batch(self.sample_shape)}; received {given.shape}."
+                + (" Add the batch axis: x[None]." if given.shape == self.sample_shape else "")
             )
         return cast_exactly(given, self.sample_dtype)
 
     def _call(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         ((name, array),) = inputs.items()
-        function = self._model.signatures[signature]
-        if not len(array):  # Convolutions refuse an empty batch.
+        if not len(array):  # The graph refuses an empty batch.
             return {
-                key: np.zeros((0, *spec.shape[1:]), spec.dtype.as_numpy_dtype)
-                for key, spec in function.structured_outputs.items()
+                key: np.zeros((0, *_sides(info)), info.dtype.as_numpy_dtype)
+                for key, info in self._servable.signatures[signature].outputs.items()
             }
         chunks = []
         for start in range(0, len(array), BATCH_SIZE):
             try:
-                outputs = function(**{name: tf.constant(array[start : start + BATCH_SIZE])})
+                chunks.append(self._servable.run(signature, {name: array[start : start + BATCH_SIZE]}))
             except tf.errors.InvalidArgumentError as error:
                 raise ValueError(_assertion_message(error)) from None
-            chunks.append({key: value.numpy() for key, value in outputs.items()})
         return {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
+
+
+def _input_of(servable: Servable, signature: str, name: str) -> TensorInfo:
+    """The only input of a signature, which every export has."""
+    found = servable.signatures.get(signature)
+    if found is None or found.inputs.keys() != {name}:
+        raise ValueError(
+            f'path: expected a SavedModel with a signature "{signature}" of {name}; received {servable.path}.'
+        )
+    return found.inputs[name]
+
+
+def _sides(info: TensorInfo) -> tuple[int, ...]:
+    """Shape of one row of an input or output."""
+    return tuple(side for side in (info.shape or ())[1:] if side is not None)
+
+
+def _with_batch(shape: tuple[int, ...]) -> str:
+    return f"(batch{''.join(f', {side}' for side in shape)})"
 
 
 def _assertion_message(error: tf.errors.InvalidArgumentError) -> str:

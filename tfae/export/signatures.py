@@ -38,6 +38,11 @@ class Signatures:
         self.shape = preprocessing.sample_shape
         self.dtype = tf.as_dtype(WIDENED.get(preprocessing.sample_dtype, preprocessing.sample_dtype))
 
+    @property
+    def takes_images(self) -> bool:
+        """Whether samples can come as PNG or JPEG files."""
+        return self.dtype == tf.uint8 and len(self.shape) == 3 and self.shape[-1] in (1, 3, 4)
+
     def concrete_functions(self) -> dict[str, Callable]:
         """Traced function by signature name, for ``tf.saved_model.save``."""
         inputs = tf.TensorSpec([None, *self.shape], self.dtype, name="inputs")
@@ -50,7 +55,7 @@ class Signatures:
             "explain": (self.explain, inputs),
             "serve_tf_examples": (self.score_examples, tf.TensorSpec([None], tf.string, name="examples")),
         }
-        if self.dtype == tf.uint8 and len(self.shape) == 3 and self.shape[-1] in (1, 3, 4):
+        if self.takes_images:
             image_bytes = tf.TensorSpec([None], tf.string, name="image_bytes")
             functions["serve_image_bytes"] = (self.score_image_bytes, image_bytes)
         return {

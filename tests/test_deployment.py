@@ -1,0 +1,594 @@
+"""What operations want: the files that `tfae deploy` writes, read by what reads them."""
+
+import base64
+import contextlib
+import http.server
+import json
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import kubernetes_validate
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+from click.testing import CliRunner
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+import tfae
+from tfae.cli.deploy import deploy
+from tfae.serving import LocalServer, engines
+from tfae.serving.deployment import Deployment, folder, golden, write
+from tfae.serving.local.batching_parameters import read_batching_parameters_file
+from tfae.serving.local.config import read_model_config_file
+
+FILES = {
+    "README.md",
+    "compose.yaml",
+    "config/batching.config",
+    "config/models.config",
+    "config/monitoring.config",
+    "kubernetes.yaml",
+    "readiness/decode.json",
+    "readiness/ready.sh",
+    "readiness/score.json",
+    "readiness/serve_image_bytes.json",
+}
+
+BASH = next((path for path in ("/bin/bash", "/usr/bin/bash") if Path(path).exists()), None)
+
+
+def write_warmup(version, requests):
+    """The file that TensorFlow Serving reads, of pairs of signature and inputs."""
+    file = version / "assets.extra" / "tf_serving_warmup_requests"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for signature, inputs in requests:
+            log = PredictionLog()
+            log.predict_log.request.model_spec.signature_name = signature
+            for name, value in inputs.items():
+                log.predict_log.request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+            writer.write(log.SerializeToString())
+
+
+def warmup(batch_sizes):
+    """Requests to three signatures: pixels, floats and bytes."""
+    generator = np.random.default_rng(0)
+    for rows in batch_sizes:
+        yield "score", {"inputs": generator.integers(100, 256, (rows, 2, 2, 1)).astype("uint8")}
+        yield "decode", {"embedding": generator.normal(size=(rows, 3)).astype("float32")}
+        yield "serve_image_bytes", {"image_bytes": [b"\x89PNG\xff" + bytes([row]) for row in range(rows)]}
+
+
+@pytest.fixture
+def models(tmp_path):
+    """A model with versions 1 and 2."""
+    path = tmp_path / "saved_models" / "fashion_mnist"
+    for version in ("1", "2"):
+        write_warmup(path / version, warmup([1, 2, 7]))
+    return path
+
+
+def written(path):
+    return {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()}
+
+
+def documents(path):
+    """Kubernetes's objects by kind and name."""
+    found = list(yaml.safe_load_all((path / "kubernetes.yaml").read_text()))
+    return {(document["kind"], document["metadata"]["name"]): document for document in found}
+
+
+def message_of(name, fields):
+    """Class of a protobuf message that the package of stubs leaves out: fields are (name, number, type, repeated)."""
+    kinds = descriptor_pb2.FieldDescriptorProto
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(descriptor_pb2.FileDescriptorProto.FromString(wrappers_pb2.DESCRIPTOR.serialized_pb))
+    file = descriptor_pb2.FileDescriptorProto(name=f"{name}.proto", package="test", syntax="proto3")
+    file.dependency.append("google/protobuf/wrappers.proto")
+    message = file.message_type.add(name=name)
+    for field, number, kind, label in fields:
+        entry = message.field.add(name=field, number=number, label=label)
+        if isinstance(kind, str):
+            entry.type, entry.type_name = kinds.TYPE_MESSAGE, kind
+        else:
+            entry.type = kind
+    if name == "MonitoringConfig":
+        nested = file.message_type.add(name="PrometheusConfig")
+        nested.field.add(name="enable", number=1, type=kinds.TYPE_BOOL, label=kinds.LABEL_OPTIONAL)
+        nested.field.add(name="path", number=2, type=kinds.TYPE_STRING, label=kinds.LABEL_OPTIONAL)
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"test.{name}"))
+
+
+def batching_parameters():
+    """tensorflow_serving/servables/tensorflow/session_bundle_config.proto"""
+    kinds, wrapped = descriptor_pb2.FieldDescriptorProto, ".google.protobuf.Int64Value"
+    names = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads")
+    fields = [(name, number, wrapped, kinds.LABEL_OPTIONAL) for number, name in enumerate(names, start=1)]
+    fields.append(("allowed_batch_sizes", 6, kinds.TYPE_INT64, kinds.LABEL_REPEATED))
+    return message_of("BatchingParameters", fields)
+
+
+def test_the_folder_holds_every_file(models, tmp_path):
+    write(Deployment(saved_models=models), tmp_path / "deploy")
+    assert written(tmp_path / "deploy") == FILES
+    assert not list(tmp_path.glob(".staging-*"))
+
+
+def test_the_model_config_serves_the_highest_version(models, tmp_path):
+    write(Deployment(saved_models=models), tmp_path / "deploy")
+    file = tmp_path / "deploy" / "config" / "models.config"
+    (entry,) = text_format.Parse(file.read_text(), ModelServerConfig()).model_config_list.config
+    assert (entry.name, entry.base_path, entry.model_platform) == (
+        "fashion_mnist",
+        "/models/fashion_mnist",
+        "tensorflow",
+    )
+    assert entry.model_version_policy.latest.num_versions == 1
+    assert not entry.version_labels
+    (local,) = read_model_config_file(file)
+    assert (local.name, local.policy.latest, local.labels) == ("fashion_mnist", 1, {})
+
+
+def test_labels_have_their_versions_served_and_the_first_probed(models, tmp_path):
+    write(Deployment(saved_models=models, labels={"stable": 1, "canary": 2}), tmp_path / "deploy")
+    file = tmp_path / "deploy" / "config" / "models.config"
+    (entry,) = text_format.Parse(file.read_text(), ModelServerConfig()).model_config_list.config
+    assert dict(entry.version_labels) == {"stable": 1, "canary": 2}
+    assert list(entry.model_version_policy.specific.versions) == [1, 2]
+    assert read_model_config_file(file)[0].policy.specific == {1, 2}
+    flags = yaml.safe_load((tmp_path / "deploy" / "compose.yaml").read_text())["services"]["serving"]["command"]
+    # Otherwise the server does not start: no version is loaded yet when it reads the labels.
+    assert "--allow_version_labels_for_unavailable_models=true" in flags
+    script = (tmp_path / "deploy" / "readiness" / "ready.sh").read_text()
+    assert "POST /v1/models/fashion_mnist/labels/stable:predict HTTP/1.1" in script
+    assert "stable = 1, canary = 2" in (tmp_path / "deploy" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("sizes", [[1, 2, 7], [32, 1], [4]])
+def test_no_batch_is_run_that_was_not_warmed_up(tmp_path, sizes):
+    write_warmup(tmp_path / "digits" / "1", warmup(sizes))
+    write(Deployment(saved_models=tmp_path / "digits", cpus=3), tmp_path / "deploy")
+    file = tmp_path / "deploy" / "config" / "batching.config"
+    parameters = text_format.Parse(file.read_text(), batching_parameters()())
+    assert list(parameters.allowed_batch_sizes) == sorted(sizes)
+    assert parameters.max_batch_size.value == max(sizes)
+    assert parameters.num_batch_threads.value == 3
+    assert parameters.batch_timeout_micros.value > 0
+    assert read_batching_parameters_file(file).max_batch_size == max(sizes)
+
+
+def test_a_size_counts_only_if_every_signature_was_warmed_up_with_it(tmp_path):
+    requests = [*warmup([1, 2, 7]), ("score", {"inputs": np.zeros((64, 2, 2, 1), "uint8")})]
+    write_warmup(tmp_path / "digits" / "1", requests)
+    write(Deployment(saved_models=tmp_path / "digits"), tmp_path / "deploy")
+    text = (tmp_path / "deploy" / "config" / "batching.config").read_text()
+    assert re.findall(r"^allowed_batch_sizes: (\d+)$", text, re.MULTILINE) == ["1", "2", "7"]
+
+
+def test_the_monitoring_config_turns_prometheus_on(models, tmp_path):
+    """Fields of tensorflow_serving/config/monitoring_config.proto."""
+    write(Deployment(saved_models=models), tmp_path / "deploy")
+    field = ("prometheus_config", 1, ".test.PrometheusConfig", descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL)
+    config = message_of("MonitoringConfig", [field])()
+    text_format.Parse((tmp_path / "deploy" / "config" / "monitoring.config").read_text(), config)
+    assert config.prometheus_config.enable
+    assert config.prometheus_config.path == "/monitoring/prometheus/metrics"
+
+
+@pytest.mark.parametrize("batching", [False, True])
+def test_batching_is_on_where_it_was_asked_for(models, tmp_path, batching):
+    write(Deployment(saved_models=models, batching=batching), tmp_path / "deploy")
+    compose = yaml.safe_load((tmp_path / "deploy" / "compose.yaml").read_text())["services"]["serving"]["command"]
+    pod = documents(tmp_path / "deploy")["Deployment", "fashion-mnist"]["spec"]["template"]["spec"]
+    wanted = {"--enable_batching=true", "--batching_parameters_file=/config/batching.config"}
+    assert compose == pod["containers"][0]["args"]
+    assert set(compose) & wanted == (wanted if batching else set())
+
+
+def test_the_compose_file_mounts_what_the_flags_name(models, tmp_path):
+    write(Deployment(saved_models=models, image="tensorflow/serving:2.19.1"), tmp_path / "etc" / "deploy")
+    path = tmp_path / "etc" / "deploy"
+    compose = yaml.safe_load((path / "compose.yaml").read_text())
+    assert set(compose) == {"name", "services"}
+    service = compose["services"]["serving"]
+    assert service["image"] == "tensorflow/serving:2.19.1"
+    assert service["entrypoint"] == ["tensorflow_model_server"]
+    assert service["init"] is True
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    mounts = {mount["target"]: (path / mount["source"]).resolve() for mount in service["volumes"]}
+    assert all(mount["type"] == "bind" and mount["read_only"] for mount in service["volumes"])
+    assert mounts["/models/fashion_mnist"] == models
+    named = [flag.partition("=")[2] for flag in service["command"] if flag.partition("=")[2].startswith("/")]
+    named.append(service["healthcheck"]["test"][-1])
+    assert named
+    for file in map(Path, named):
+        assert (mounts[str(file.parent)] / file.name).is_file(), file
+
+
+def test_a_dollar_in_the_path_is_not_taken_for_a_variable_of_compose(tmp_path):
+    write_warmup(tmp_path / "my$models" / "1", warmup([1]))
+    write(Deployment(saved_models=tmp_path / "my$models", name="x"), tmp_path / "deploy")
+    compose = yaml.safe_load((tmp_path / "deploy" / "compose.yaml").read_text())
+    assert compose["services"]["serving"]["volumes"][0]["source"] == "../my$$models"
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"labels": {"stable": 1}, "batching": True, "replicas": 5, "namespace": "ml", "memory": "512Mi"}]
+)
+@pytest.mark.parametrize("version", ["1.25", "1.37"])
+def test_the_manifest_is_valid(models, tmp_path, options, version):
+    write(Deployment(saved_models=models, **options), tmp_path / "deploy")
+    found = documents(tmp_path / "deploy")
+    assert {kind for kind, _ in found} == {"ConfigMap", "Deployment", "Service"}
+    for document in found.values():
+        kubernetes_validate.validate(document, version, strict=True)
+        assert document["metadata"].get("namespace") == options.get("namespace")
+    assert found["Deployment", "fashion-mnist"]["spec"]["replicas"] == options.get("replicas", 2)
+
+
+def test_the_parts_of_the_manifest_find_each_other(models, tmp_path):
+    write(Deployment(saved_models=models), tmp_path / "deploy")
+    found = documents(tmp_path / "deploy")
+    template = found["Deployment", "fashion-mnist"]["spec"]["template"]
+    pod, service = template["spec"], found["Service", "fashion-mnist"]["spec"]
+    (container,) = pod["containers"]
+    labels = template["metadata"]["labels"]
+    assert found["Deployment", "fashion-mnist"]["spec"]["selector"]["matchLabels"] == labels == service["selector"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"grpc": 8500, "rest": 8501}
+    assert {(port["port"], ports[port["targetPort"]]) for port in service["ports"]} == {(8500, 8500), (8501, 8501)}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    mounts = {mount["mountPath"]: volumes[mount["name"]] for mount in container["volumeMounts"]}
+    assert {mount["name"] for mount in container["volumeMounts"] if mount.get("readOnly")} == {
+        "models",
+        "config",
+        "readiness",
+    }
+    for place in ("config", "readiness"):
+        data = found["ConfigMap", mounts[f"/{place}"]["configMap"]["name"]]["data"]
+        files = {file.name: file.read_text() for file in (tmp_path / "deploy" / place).iterdir()}
+        assert data == files
+    named = [argument.partition("=")[2] for argument in container["args"] if "=/" in argument]
+    assert all(Path(file).parent == Path("/config") for file in named)
+    assert mounts["/models"]["persistentVolumeClaim"]["claimName"] == "fashion-mnist-models"
+
+
+def test_a_pod_is_ready_by_real_requests_and_lives_by_its_port(models, tmp_path):
+    write(Deployment(saved_models=models), tmp_path / "deploy")
+    pod = documents(tmp_path / "deploy")["Deployment", "fashion-mnist"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["readinessProbe"]["exec"]["command"] == ["bash", "/readiness/ready.sh"]
+    assert container["livenessProbe"]["tcpSocket"] == {"port": "grpc"}
+    assert container["command"] == ["tensorflow_model_server"]
+    # Who waits for an answer has it before the server is told to stop, which it does at once.
+    waited = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    (timeout,) = [flag.partition("=")[2] for flag in container["args"] if flag.startswith("--rest_api_timeout_in_ms")]
+    assert int(timeout) / 1000 < waited < pod["terminationGracePeriodSeconds"]
+    assert pod["shareProcessNamespace"] is True
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert "AVAILABLE proves nothing" in (tmp_path / "deploy" / "kubernetes.yaml").read_text()
+
+
+def test_a_changed_configuration_brings_new_pods(models, tmp_path):
+    def checksum(**options):
+        write(Deployment(saved_models=models, **options), tmp_path / "deploy", replace=True)
+        template = documents(tmp_path / "deploy")["Deployment", "fashion-mnist"]["spec"]["template"]
+        return template["metadata"]["annotations"]["checksum/config"]
+
+    assert checksum() == checksum()
+    assert checksum() != checksum(labels={"stable": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("Fashion_MNIST.v2", "fashion-mnist-v2"), ("3d", "model-3d"), ("on", "on")]
+)
+def test_objects_have_names_that_kubernetes_takes(models, tmp_path, name, expected):
+    write(Deployment(saved_models=models, name=name), tmp_path / "deploy")
+    found = documents(tmp_path / "deploy")
+    assert {kind for kind, found_name in found if found_name == expected} == {"Deployment", "Service"}
+    (container,) = found["Deployment", expected]["spec"]["template"]["spec"]["containers"]
+    assert f'name: "{name}"' in found["ConfigMap", f"{expected}-config"]["data"]["models.config"]
+    for document in found.values():
+        kubernetes_validate.validate(document, "1.37", strict=True)
+    assert container["image"] == "tensorflow/serving"
+
+
+@contextlib.contextmanager
+def server(answer, *, keeps_open=False):
+    """An HTTP server on this machine whose POSTs ``answer`` returns (status, body); yields port and what it got."""
+    got = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            got.append((self.path, json.loads(body)))
+            status, text = answer(json.loads(body))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text.encode())
+            self.close_connection = not keeps_open
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield listening.server_port, got
+        finally:
+            listening.shutdown()
+            thread.join()
+
+
+def ready(path, port, seconds=20):
+    command = [BASH, str(path / "readiness" / "ready.sh"), str(port), str(seconds)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.skipif(BASH is None, reason="there is no bash")
+class TestReadiness:
+    @pytest.fixture
+    def path(self, models, tmp_path):
+        write(Deployment(saved_models=models), tmp_path / "deploy")
+        return tmp_path / "deploy"
+
+    def test_it_is_ready_when_every_signature_has_answered_its_request(self, path):
+        with server(lambda _: (200, '{\n    "predictions": [0.5\n    ]\n}')) as (port, got):
+            result = ready(path, port)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert {where for where, _ in got} == {"/v1/models/fashion_mnist:predict"}
+        sent = {body["signature_name"]: body["instances"] for _, body in got}
+        expected = dict(warmup([1]))
+        np.testing.assert_array_equal(sent["score"], expected["score"]["inputs"])
+        np.testing.assert_array_equal(np.float32(sent["decode"]), expected["decode"]["embedding"])
+        assert [base64.b64decode(row["b64"]) for row in sent["serve_image_bytes"]] == [b"\x89PNG\xff\x00"]
+
+    def test_it_does_not_wait_for_the_connection_to_close(self, path):
+        # In the layout of TensorFlow Serving.
+        with server(lambda _: (200, '{\n    "predictions": [0.5, 0.5\n    ]\n}'), keeps_open=True) as (port, got):
+            began = time.monotonic()
+            result = ready(path, port, seconds=30)
+            assert time.monotonic() - began < 15
+        assert (result.returncode, len(got)) == (0, 3)
+
+    @pytest.mark.parametrize("failing", ["score", "decode", "serve_image_bytes"])
+    def test_it_is_not_ready_when_one_signature_fails(self, path, failing):
+        def answer(body):
+            wrong = body["signature_name"] == failing
+            return (500, '{"error": "Could not find variable"}') if wrong else (200, '{"predictions": [0.5]}')
+
+        with server(answer) as (port, _):
+            result = ready(path, port)
+        assert result.returncode == 1
+        assert f"not ready: {failing}.json got HTTP/1.1 500" in result.stderr
+        assert "Could not find variable" in result.stderr
+
+    def test_it_is_not_ready_when_the_answer_holds_no_predictions(self, path):
+        # As the status of a model that is AVAILABLE.
+        with server(lambda _: (200, '{"model_version_status": [{"state": "AVAILABLE"}]}')) as (port, _):
+            assert ready(path, port).returncode == 1
+
+    def test_it_is_not_ready_when_nobody_listens(self, path):
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))  # Bound and not listening: nobody else takes the port, and nobody answers.
+            assert ready(path, closed.getsockname()[1]).returncode == 1
+
+    def test_it_is_not_ready_when_there_is_no_answer_in_time(self, path):
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            began = time.monotonic()
+            result = ready(path, silent.getsockname()[1], seconds=1)
+        assert result.returncode == 1
+        assert time.monotonic() - began < 15
+
+
+@pytest.mark.skipif(BASH is None, reason="there is no bash")
+def test_the_probe_tells_a_model_that_answers_from_one_that_is_merely_available(tmp_path):
+    data = tfae.datasets.load("digits", seed=0)
+    autoencoder = tfae.models.dense(data.shape, latent_dim=2, widths=(4,), output_activation="linear")
+    autoencoder.compile("adam", loss=tfae.losses.SquaredError())
+    models = tmp_path / "saved_models" / "digits"
+    first = tfae.export.save(autoencoder, models, preprocessing=data.preprocessing)
+    write(Deployment(saved_models=models), tmp_path / "deploy")
+    with LocalServer(models, poll_seconds=0.1) as local:
+        result = ready(tmp_path / "deploy", local.rest_port)
+        assert (result.returncode, result.stderr) == (0, "")
+        staging = models / "staging"
+        shutil.copytree(first, staging)
+        shutil.rmtree(staging / "variables")
+        shutil.rmtree(staging / "assets.extra")  # Without a warm-up, which would have told.
+        staging.rename(models / "2")
+        deadline = time.monotonic() + 60
+        while not any((each.version, each.state) == (2, "AVAILABLE") for each in local.models.status("digits")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert ready(tmp_path / "deploy", local.rest_port).returncode == 1
+
+
+def test_the_shortest_request_of_a_signature_is_sent(tmp_path):
+    requests = [
+        ("score", {"inputs": np.full((rows, 2), value, "int32")}) for rows, value in [(2, 1), (1, 10**6), (1, 3)]
+    ]
+    write_warmup(tmp_path / "x" / "1", requests)
+    write(Deployment(saved_models=tmp_path / "x"), tmp_path / "deploy")
+    assert json.loads((tmp_path / "deploy" / "readiness" / "score.json").read_text())["instances"] == [[3, 3]]
+
+
+def test_several_inputs_are_sent_as_objects(tmp_path):
+    write_warmup(tmp_path / "x" / "1", [("both", {"a": np.array([1, 2]), "b": np.array([[True], [False]])})])
+    write(Deployment(saved_models=tmp_path / "x"), tmp_path / "deploy")
+    sent = json.loads((tmp_path / "deploy" / "readiness" / "both.json").read_text())["instances"]
+    assert sent == [{"a": 1, "b": [True]}, {"a": 2, "b": [False]}]
+
+
+def test_what_rest_can_not_carry_is_left_out_and_named(tmp_path):
+    half = ("half", {"inputs": np.ones((1, 2), "float16")})
+    write_warmup(tmp_path / "x" / "1", [("score", {"inputs": np.ones((1, 2), "float32")}), half])
+    write(Deployment(saved_models=tmp_path / "x"), tmp_path / "deploy")
+    assert {name for name in written(tmp_path / "deploy") if name.endswith(".json")} == {"readiness/score.json"}
+    for name in ("README.md", "kubernetes.yaml"):
+        assert re.search("not ask(ed)?.* half", (tmp_path / "deploy" / name).read_text(), re.IGNORECASE), name
+
+
+def test_what_is_too_long_for_kubernetes_is_left_out_and_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(golden, "MAX_BYTES", 200)
+    long = ("long", {"inputs": np.ones((1, 200), "float32")})
+    write_warmup(tmp_path / "x" / "1", [("score", {"inputs": np.ones((1, 2), "float32")}), long])
+    write(Deployment(saved_models=tmp_path / "x"), tmp_path / "deploy")
+    assert {name for name in written(tmp_path / "deploy") if name.endswith(".json")} == {"readiness/score.json"}
+    assert "does not ask long" in (tmp_path / "deploy" / "README.md").read_text()
+    write_warmup(tmp_path / "y" / "1", [long])
+    with pytest.raises(ValueError, match=r"expected a signature with a request of at most 200 bytes .*; received long"):
+        write(Deployment(saved_models=tmp_path / "y"), tmp_path / "other")
+
+
+def test_signatures_whose_names_are_no_file_names_are_all_asked(tmp_path):
+    write_warmup(
+        tmp_path / "x" / "1", [(name, {"inputs": np.ones((1, 2), "float32")}) for name in ("a/b", "a:b", "a_b")]
+    )
+    write(Deployment(saved_models=tmp_path / "x"), tmp_path / "deploy")
+    found = [json.loads(file.read_text()) for file in (tmp_path / "deploy" / "readiness").glob("*.json")]
+    assert {body["signature_name"] for body in found} == {"a/b", "a:b", "a_b"}
+    for document in documents(tmp_path / "deploy").values():
+        kubernetes_validate.validate(document, "1.37", strict=True)
+
+
+def test_the_readme_has_a_docker_command_in_one_line(models, tmp_path):
+    write(Deployment(saved_models=models, image="tensorflow/serving:2.19.1"), tmp_path / "deploy")
+    text = (tmp_path / "deploy" / "README.md").read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("docker run")]
+    words = shlex.split(line.replace("$PWD", str(tmp_path / "deploy")))
+    assert words[-1] == "tensorflow/serving:2.19.1"
+    assert words[words.index("-e") + 1] == "MODEL_NAME=fashion_mnist"
+    source, target, mode = words[words.index("-v") + 1].split(":")
+    assert (Path(source).resolve(), target, mode) == (models, "/models/fashion_mnist", "ro")
+    assert all(
+        re.search(rf"`{re.escape(name)}`", text) for name in FILES if not name.endswith(".json") and name != "README.md"
+    )
+
+
+def test_a_folder_appears_whole_or_not_at_all(models, tmp_path, monkeypatch):
+    write(Deployment(saved_models=models), tmp_path / "deploy")
+    before = {name: (tmp_path / "deploy" / name).read_text() for name in FILES}
+    count = 0
+
+    def fail(path, content):
+        nonlocal count
+        count += 1
+        if count == 5:
+            raise OSError(28, "No space left on device")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+    monkeypatch.setattr(folder, "write_staged", fail)
+    with pytest.raises(ValueError, match=r"path: expected a folder that can be written; received .*No space left"):
+        write(Deployment(saved_models=models, replicas=7), tmp_path / "deploy", replace=True)
+    assert {name: (tmp_path / "deploy" / name).read_text() for name in written(tmp_path / "deploy")} == before
+    count = 0
+    with pytest.raises(ValueError, match=r"path: expected a folder that can be written; received .*No space left"):
+        write(Deployment(saved_models=models), tmp_path / "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["deploy", "saved_models"]
+
+
+def test_a_folder_is_replaced_only_when_asked_for(models, tmp_path):
+    write(Deployment(saved_models=models), tmp_path / "deploy")
+    with pytest.raises(ValueError, match=r"path: expected a folder that is empty or not there yet; .* with --replace"):
+        write(Deployment(saved_models=models, replicas=7), tmp_path / "deploy")
+    write(Deployment(saved_models=models, replicas=7), tmp_path / "deploy", replace=True)
+    assert "replicas: 7" in (tmp_path / "deploy" / "kubernetes.yaml").read_text()
+    assert written(tmp_path / "deploy") == FILES
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["deploy", "saved_models"]
+
+
+def test_the_old_folder_comes_back_if_the_new_one_can_not_take_its_place(models, tmp_path, monkeypatch):
+    write(Deployment(saved_models=models), tmp_path / "deploy")
+    rename = Path.rename
+
+    def fail(self, target):
+        if self.name == "new":
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(ValueError, match=r"received .*deploy \(Input/output error\)"):
+        write(Deployment(saved_models=models), tmp_path / "deploy", replace=True)
+    assert written(tmp_path / "deploy") == FILES
+
+
+def test_files_that_were_not_written_before_are_never_replaced(models, tmp_path):
+    write(Deployment(saved_models=models), tmp_path / "deploy")
+    (tmp_path / "deploy" / "secrets.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"nothing but what was written before; received .* with secrets\.txt"):
+        write(Deployment(saved_models=models), tmp_path / "deploy", replace=True)
+    assert (tmp_path / "deploy" / "secrets.txt").read_text() == "mine"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="path: expected a folder; received the file"):
+        write(Deployment(saved_models=models), tmp_path / "file", replace=True)
+
+
+def test_a_model_without_warm_up_is_refused(tmp_path):
+    (tmp_path / "x" / "3").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"received .*x/3 with none in assets\.extra/tf_serving_warmup_requests\."):
+        write(Deployment(saved_models=tmp_path / "x"), tmp_path / "deploy")
+    file = tmp_path / "x" / "3" / "assets.extra" / "tf_serving_warmup_requests"
+    file.parent.mkdir()
+    file.write_bytes(b"this is no file of records at all")
+    with pytest.raises(ValueError, match=r"expected warm-up requests that can be read; received .*corrupted record"):
+        write(Deployment(saved_models=tmp_path / "x"), tmp_path / "deploy")
+    different = [("a", {"inputs": np.ones((1, 2), "float32")}), ("b", {"inputs": np.ones((2, 2), "float32")})]
+    write_warmup(tmp_path / "x" / "3", different)
+    with pytest.raises(ValueError, match=r"the same numbers of rows; received a with \[1\]; b with \[2\]"):
+        write(Deployment(saved_models=tmp_path / "x"), tmp_path / "deploy")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"labels": {"stable": 9}}, "labels: expected one of the versions of .*, 1, 2; received stable=9"),
+        ({"labels": {"a b": 1}}, "labels: expected letters, digits, .*; received 'a b'"),
+        ({"name": "a/b"}, "name: expected letters, digits, .*; received 'a/b'"),
+        ({"replicas": 0}, "replicas: expected at least 1; received 0"),
+        ({"cpus": 0}, "cpus: expected at least 1; received 0"),
+        ({"image": "a b"}, "image: expected a name such as tensorflow/serving:TAG; received 'a b'"),
+        ({"memory": "2 GB"}, "memory: expected an amount .* such as 2Gi; received '2 GB'"),
+        ({"namespace": "My_Space"}, "namespace: expected lower-case letters, .*; received 'My_Space'"),
+    ],
+)
+def test_what_can_not_be_deployed_is_refused(models, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Deployment(saved_models=models, **arguments)
+
+
+def test_the_command_writes_the_folder(models, tmp_path):
+    output = tmp_path / "deploy"
+    options = ["--label", "stable=1", "--label", "canary=2", "--namespace", "ml", "--batching", "--image", "own:1"]
+    result = CliRunner().invoke(deploy, [str(models), "-o", str(output), *options], catch_exceptions=False)
+    assert (result.exit_code, result.output) == (0, f"{output / 'README.md'}\n")
+    assert written(output) == FILES
+    assert "own:1" in (output / "compose.yaml").read_text()
+    assert "labels/stable:predict" in (output / "readiness" / "ready.sh").read_text()
+
+
+@pytest.mark.parametrize("label", ["stable", "=1", "stable=one", "stable=²"])
+def test_the_command_refuses_a_label_without_version(models, tmp_path, label):
+    with pytest.raises(ValueError, match="--label: expected LABEL=VERSION, such as stable=1; received"):
+        CliRunner().invoke(deploy, [str(models), "-o", str(tmp_path / "d"), "--label", label], catch_exceptions=False)
+
+
+def test_the_command_takes_the_image_that_the_engine_takes():
+    (image,) = [option for option in deploy.params if option.name == "image"]
+    assert image.default == engines.IMAGE == Deployment.image

@@ -1,0 +1,301 @@
+"""The commands that start TensorFlow Serving. The programs themselves are stood in for by scripts on a PATH."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+from tfae.serving import engines
+from tfae.serving.local.config import ModelConfig, VersionPolicy
+
+EVERY_INTERFACE = "0.0.0.0"
+
+posix = pytest.mark.skipif(os.name == "nt", reason="the stand-ins are shell scripts")
+
+
+@pytest.fixture(autouse=True)
+def temporary_files(tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+
+
+@pytest.fixture
+def digits(tmp_path):
+    """A model with versions 1 and 12, and a folder beside them that is none."""
+    for name in ("1", "12", ".staging-x"):
+        (tmp_path / "models" / "digits" / name).mkdir(parents=True)
+    return ModelConfig("digits", tmp_path / "models" / "digits")
+
+
+@pytest.fixture
+def stub(tmp_path):
+    """Puts a script in the place of a program; returns the environment whose PATH finds it first."""
+
+    def put(program, script):
+        path = tmp_path / "bin" / program
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/bash\n{script}\n")
+        path.chmod(0o755)
+        return {**os.environ, "PATH": f"{path.parent}{os.pathsep}{os.environ['PATH']}"}
+
+    return put
+
+
+def start(command, **options):
+    """Run a command as `tfae serve` does, in a process of its own."""
+    code = f"from tfae.serving import engines; print('starting'); engines.run({command!r})"
+    return subprocess.Popen([sys.executable, "-c", code], text=True, **options)
+
+
+def flag(command, name):
+    """Value of the only flag of that name."""
+    (value,) = [argument.partition("=")[2] for argument in command if argument.startswith(f"--{name}=")]
+    return value
+
+
+def test_one_model_is_served_by_flags(digits):
+    launch = engines.Launch(models=[digits], host=EVERY_INTERFACE, port=9500, rest_api_port=9501)
+    assert engines.tensorflow_model_server(launch) == [
+        "tensorflow_model_server",
+        "--port=9500",
+        "--rest_api_port=9501",
+        "--model_name=digits",
+        f"--model_base_path={digits.base_path}",
+        "--rest_api_timeout_in_ms=30000",
+    ]
+
+
+def test_the_path_of_a_model_is_absolute(digits, monkeypatch):
+    monkeypatch.chdir(digits.base_path.parent)
+    launch = engines.Launch(models=[ModelConfig("digits", Path("digits"))], host=EVERY_INTERFACE)
+    assert flag(engines.tensorflow_model_server(launch), "model_base_path") == str(digits.base_path)
+    assert f"source={digits.base_path}," in flag(engines.docker(launch), "mount")
+
+
+def test_docker_binds_this_machine_alone_and_mounts_the_model_read_only(digits):
+    assert engines.docker(engines.Launch(models=[digits], port=9500, rest_api_port=9501)) == [
+        "docker",
+        "run",
+        "--rm",
+        "--init",
+        "--publish=127.0.0.1:9500:8500",
+        "--publish=127.0.0.1:9501:8501",
+        f"--mount=type=bind,source={digits.base_path},target=/models/digits,readonly",
+        "--entrypoint=tensorflow_model_server",
+        "tensorflow/serving",
+        "--port=8500",
+        "--rest_api_port=8501",
+        "--model_name=digits",
+        "--model_base_path=/models/digits",
+        "--rest_api_timeout_in_ms=30000",
+    ]
+
+
+def test_docker_takes_address_and_image(digits):
+    command = engines.docker(engines.Launch(models=[digits], host="::1"), image="tensorflow/serving:2.19.1")
+    assert "--publish=[::1]:8501:8501" in command
+    assert "tensorflow/serving:2.19.1" in command
+
+
+def test_docker_mounts_a_folder_with_a_comma_in_its_name(tmp_path):
+    (tmp_path / "a, b" / "1").mkdir(parents=True)
+    command = engines.docker(engines.Launch(models=[ModelConfig("x", tmp_path / "a, b")]))
+    # Docker reads the option as a record of CSV.
+    assert flag(command, "mount") == f'type=bind,"source={tmp_path}/a, b",target=/models/x,readonly'
+
+
+def test_what_has_no_flag_becomes_a_model_config(digits):
+    labelled = ModelConfig(
+        "digits", digits.base_path, VersionPolicy(latest=None, specific=frozenset({1, 12})), {"stable": 1, "canary": 12}
+    )
+    command = engines.tensorflow_model_server(engines.Launch(models=[labelled], host=EVERY_INTERFACE))
+    assert flag(command, "allow_version_labels_for_unavailable_models") == "true"
+    assert not [argument for argument in command if argument.startswith(("--model_name", "--model_base_path"))]
+    config = text_format.Parse(Path(flag(command, "model_config_file")).read_text(), ModelServerConfig())
+    (entry,) = config.model_config_list.config
+    assert (entry.name, entry.base_path, entry.model_platform) == ("digits", str(digits.base_path), "tensorflow")
+    assert dict(entry.version_labels) == {"stable": 1, "canary": 12}
+    assert list(entry.model_version_policy.specific.versions) == [1, 12]
+
+
+def test_docker_finds_every_model_of_the_config_where_it_is_mounted(digits, tmp_path):
+    (tmp_path / "elsewhere" / "7").mkdir(parents=True)
+    other = ModelConfig("other", tmp_path / "elsewhere", VersionPolicy(latest=None))
+    command = engines.docker(engines.Launch(models=[digits, other]))
+    mounts = dict(
+        argument.removeprefix("--mount=type=bind,source=").removesuffix(",readonly").split(",target=")[::-1]
+        for argument in command
+        if argument.startswith("--mount=")
+    )
+    config = text_format.Parse(Path(mounts[flag(command, "model_config_file")]).read_text(), ModelServerConfig())
+    found = {entry.name: mounts[entry.base_path] for entry in config.model_config_list.config}
+    assert found == {"digits": str(digits.base_path), "other": str(tmp_path / "elsewhere")}
+    assert [entry.model_version_policy.WhichOneof("policy_choice") for entry in config.model_config_list.config] == [
+        "latest",
+        "all",
+    ]
+    assert not [argument for argument in command if "allow_version_labels" in argument]
+
+
+def test_batching_metrics_and_timeout_are_passed_on(digits, tmp_path):
+    (tmp_path / "batching.config").write_text("max_batch_size { value: 4 }")
+    launch = engines.Launch(
+        models=[digits],
+        host=EVERY_INTERFACE,
+        batching_parameters_file=tmp_path / "batching.config",
+        metrics=True,
+        rest_api_timeout_in_ms=500,
+    )
+    command = engines.tensorflow_model_server(launch)
+    assert flag(command, "enable_batching") == "true"
+    assert flag(command, "batching_parameters_file") == str(tmp_path / "batching.config")
+    assert flag(command, "rest_api_timeout_in_ms") == "500"
+    assert "enable: true" in Path(flag(command, "monitoring_config_file")).read_text()
+    inside = engines.docker(launch)
+    assert flag(inside, "batching_parameters_file") == "/config/batching.config"
+    assert f"--mount=type=bind,source={tmp_path}/batching.config,target=/config/batching.config,readonly" in inside
+    assert flag(inside, "monitoring_config_file").startswith("/config/")
+
+
+def test_what_the_local_server_can_be_told_is_told_in_the_flags_of_the_real_one(digits):
+    launch = engines.Launch(
+        models=[digits],
+        host=EVERY_INTERFACE,
+        poll_seconds=0,
+        cors=True,
+        allow_xla=True,
+        flags=["--max_num_load_retries=0"],
+    )
+    for command in (engines.tensorflow_model_server(launch), engines.docker(launch)):
+        assert flag(command, "file_system_poll_wait_seconds") == "0"
+        assert flag(command, "rest_api_enable_cors_support") == "true"
+        assert flag(command, "xla_cpu_compilation_enabled") == "true"
+        assert command[-1] == "--max_num_load_retries=0"
+
+
+def test_the_server_that_listens_everywhere_says_so(digits):
+    with pytest.warns(UserWarning, match="listens on every interface of this machine"):
+        engines.tensorflow_model_server(engines.Launch(models=[digits]))
+
+
+def test_an_address_that_the_server_can_not_be_bound_to_is_refused(digits):
+    with pytest.raises(
+        ValueError, match=r"host: expected 0\.0\.0\.0, .*; received 127\.0\.0\.1\. Take --engine docker"
+    ):
+        engines.tensorflow_model_server(engines.Launch(models=[digits], host="127.0.0.1"))
+
+
+def test_a_folder_without_versions_is_refused(tmp_path):
+    (tmp_path / "saved_model.pb").touch()
+    with pytest.raises(ValueError, match=r"models: expected a folder of versions, .*; received "):
+        engines.Launch(models=[ModelConfig("x", tmp_path)])
+    with pytest.raises(ValueError, match=r"models: expected a folder of versions, .*; received .*missing"):
+        engines.Launch(models=[ModelConfig("x", tmp_path / "missing")])
+    with pytest.raises(ValueError, match=r"models: expected at least one; received none"):
+        engines.Launch(models=[])
+
+
+def test_a_label_of_no_version_is_refused(digits):
+    labelled = ModelConfig("digits", digits.base_path, labels={"stable": 2})
+    with pytest.raises(ValueError, match=r"labels: expected one of the versions of .*, 1, 12; received stable=2"):
+        engines.Launch(models=[labelled])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"port": 0}, "port: expected 1 to 65535, .*; received 0"),
+        ({"rest_api_port": 65536}, "rest_api_port: expected 1 to 65535, .*; received 65536"),
+        ({"port": 8501}, "rest_api_port: expected another than port, .*; received 8501 for both"),
+        ({"poll_seconds": 0.5}, r"poll_seconds: expected a whole number, .*; received 0\.5"),
+        ({"poll_seconds": -1}, "poll_seconds: expected a whole number, .*; received -1"),
+        (
+            {"batching_parameters_file": Path("missing")},
+            "batching_parameters_file: expected a file, .*received missing",
+        ),
+    ],
+)
+def test_what_can_not_be_started_is_refused(digits, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        engines.Launch(models=[digits], **arguments)
+
+
+@posix
+def test_a_shell_takes_the_shown_command_as_it_is(tmp_path):
+    (tmp_path / "my $models" / "1").mkdir(parents=True)
+    command = engines.docker(engines.Launch(models=[ModelConfig("x", tmp_path / "my $models")]))
+    script = f"printf '%s\\n' {engines.text(command)}"
+    assert subprocess.run(["sh", "-c", script], capture_output=True, text=True).stdout.splitlines() == command
+
+
+@posix
+def test_the_program_on_the_path_gets_the_arguments_and_its_exit_code_is_ours(digits, stub, tmp_path):
+    record = tmp_path / "arguments"
+    environment = stub("tensorflow_model_server", f"printf '%s\\n' \"$@\" > {record}; exit 3")
+    command = engines.tensorflow_model_server(engines.Launch(models=[digits], host=EVERY_INTERFACE))
+    process = start(command, env=environment, stdout=subprocess.PIPE)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert output == "starting\n"  # What was printed before is not lost.
+    assert record.read_text().splitlines() == command[1:]
+
+
+@posix
+@pytest.mark.parametrize(
+    ("engine", "program"), [("tensorflow-serving", "tensorflow_model_server"), ("docker", "docker")]
+)
+def test_tfae_serve_runs_the_command_that_it_prints(digits, stub, tmp_path, engine, program):
+    record = tmp_path / "arguments"
+    environment = stub(program, f"printf '%s\\n' {program} \"$@\" > {record}; exit 3")
+    options = [str(digits.base_path), "--engine", engine, "--host", EVERY_INTERFACE, "--label", "stable=1", "--metrics"]
+    command = [sys.executable, "-c", "from tfae.cli.serve import serve; serve()", *options]
+    environment["TMPDIR"] = str(tmp_path / "temporary")
+    printed = subprocess.run([*command, "--print"], env=environment, capture_output=True, text=True, timeout=120)
+    assert (printed.returncode, printed.stderr) == (0, "")
+    assert not record.exists()
+    assert subprocess.run(command, env=environment, timeout=120).returncode == 3
+    shown = ["sh", "-c", f"printf '%s\\n' {printed.stdout}"]
+    assert record.read_text() == subprocess.run(shown, capture_output=True, text=True).stdout
+
+
+@posix
+@pytest.mark.parametrize("order", [signal.SIGTERM, signal.SIGINT])
+def test_signals_reach_the_server(stub, tmp_path, order):
+    script = f"trap 'exit 7' {order.name[3:]}; echo $$ > {tmp_path}/pid; while :; do sleep 0.05; done"
+    process = start(["docker", "run"], env=stub("docker", script), stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip()):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert int((tmp_path / "pid").read_text()) == process.pid  # The server in our place, not a child of ours.
+        process.send_signal(order)
+        assert process.wait(timeout=60) == 7
+    finally:
+        process.kill()
+        process.wait()
+
+
+@posix
+def test_the_server_does_not_inherit_that_python_ignores_broken_pipes(stub):
+    environment = stub("docker", "yes | head -n 1 > /dev/null")
+    process = start(["docker"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.communicate(timeout=60)[1] == ""  # Not: "yes: standard output: Broken pipe".
+
+
+@pytest.mark.parametrize(
+    ("program", "remedy"),
+    [("tensorflow_model_server", "Install TensorFlow Serving"), ("docker", "Install Docker")],
+)
+def test_a_program_that_is_missing_is_named_with_the_remedy(program, remedy, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ValueError, match=f"engine: expected {program} on the PATH; found none. {remedy}"):
+        engines.run([program, "--port=1"])

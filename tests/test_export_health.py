@@ -1,0 +1,187 @@
+"""What is in a SavedModel and whether it answers, found without trusting it."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+
+from tests.test_servable import ROWS, python, save, write
+from tfae import export, models, training
+from tfae.cli import main
+from tfae.losses import SquaredError
+from tfae.servable import WARMUP, Request, write_warmup
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    model = models.dense((4,), latent_dim=2)
+    model.compile("adam", loss=SquaredError())
+    return export.save(model, tmp_path_factory.mktemp("table"), metrics={"loss": 1.25})
+
+
+def inspect(*arguments):
+    return CliRunner().invoke(main, ["inspect", *map(str, arguments)])
+
+
+def disguised(path, exported):
+    """Give a SavedModel the description of one that tfae exported."""
+    (path / "assets.extra").mkdir()
+    page = path / "assets.extra" / "tfae.json"
+    page.write_text((exported / "assets.extra" / "tfae.json").read_text())
+    return path
+
+
+def double(x):
+    return {"y": x * 2}
+
+
+def test_an_export_is_healthy_by_its_warmup_requests(exported):
+    health = export.check_health(exported.parent)
+    assert health.healthy
+    assert health.path == exported
+    assert health.answers == dict.fromkeys(
+        ["decode", "encode", "explain", "score", "serve_tf_examples", "serving_default"], "OK, 4 warm-up requests"
+    )
+    assert "health         OK\n  decode            OK, 4 warm-up requests" in str(health)
+
+
+def test_the_command_says_what_is_there_and_that_it_answers(exported):
+    result = inspect(exported)
+    assert result.exit_code == 0
+    for line in ("loss           SquaredError, sum over elements", "test split     loss 1.25", "health         OK"):
+        assert line in result.stdout
+    page = json.loads(inspect(exported, "--json").stdout)
+    assert page["health"]["healthy"] is True
+    assert page["operations"] == []
+    assert page["num_bytes"] == sum(path.stat().st_size for path in exported.rglob("*") if path.is_file())
+
+
+def test_a_saved_model_of_others_is_inspected_and_run_too(tmp_path):
+    save(tmp_path, serving_default=(double, ROWS))
+    result = inspect(tmp_path)
+    assert result.exit_code == 0
+    assert "description    none: not exported by tfae" in result.stdout
+    assert "  → x               float32 (batch, 2)" in result.stdout
+    assert "serving_default   OK, zeros" in result.stdout
+    assert export.inspect(tmp_path).description is None
+    with pytest.raises(
+        ValueError, match=r"expected a SavedModel exported by tfae; received .*tfae\.json can not be read"
+    ):
+        export.load(tmp_path)
+
+
+def test_text_of_unknown_content_is_not_made_up(tmp_path):
+    text = tf.TensorSpec([None], tf.string, name="s")
+    save(tmp_path, serving_default=(lambda s: {"n": tf.strings.length(s)}, text))
+    health = export.check_health(tmp_path)
+    assert health.answers == {"serving_default": "not tried: without warm-up requests there is no telling what s holds"}
+    assert health.healthy
+
+
+def dense():
+    return keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+
+
+def compiled(x):
+    return {"y": tf.function(lambda x: x * 2, jit_compile=True)(x)}
+
+
+def refusing(x):
+    return {"y": tf.debugging.check_numerics(x / x, "zeros")}
+
+
+@pytest.mark.parametrize(
+    ("function", "error"),
+    [
+        (None, "FailedPreconditionError: Could not find variable"),
+        (compiled, "InternalError: XLA compilation disabled"),
+        (refusing, "InvalidArgumentError: zeros : Tensor had NaN values"),
+    ],
+)
+def test_what_a_server_would_load_and_then_fail_is_unhealthy(function, error, tmp_path):
+    model = dense()  # As tf.saved_model.save writes it, a server does not find its variables.
+    function = function or (lambda x: {"y": model(x)})
+    save(tmp_path, model, serving_default=(function, ROWS), good=(double, ROWS))
+    result = inspect(tmp_path)
+    assert result.exit_code == 1
+    assert "health         NOT OK" in result.stdout
+    assert f"serving_default   serving_default(x (1, 2)): {error}" in result.stdout
+    assert "good              OK, zeros" in result.stdout
+
+
+def test_a_warmup_request_that_fails_is_unhealthy(tmp_path):
+    save(tmp_path, serving_default=(lambda x: {"y": x @ tf.ones((2, 2))}, ROWS))
+    requests = [Request("serving_default", {"x": np.ones((1, width), "float32")}) for width in (2, 3)]
+    write_warmup(tmp_path, requests, model_name="digits")
+    assert (
+        export.check_health(tmp_path)
+        .answers["serving_default"]
+        .startswith("serving_default(x (1, 3)): InvalidArgumentError: Matrix size-incompatible")
+    )
+    write_warmup(tmp_path, [Request("score", {})], model_name="digits")
+    assert "a warm-up request to score, which it does not have" in inspect(tmp_path).stdout
+    (tmp_path / WARMUP).write_bytes(b"text, which is no record, and which goes on for a while")
+    health = export.check_health(tmp_path)
+    assert not health.healthy
+    assert health.defects[0].startswith("would not be loaded by a server, for its warm-up requests: DataLossError")
+
+
+def test_a_damaged_model_is_a_clear_error(tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"\xff")
+    result = inspect(tmp_path)
+    assert result.exit_code == 2
+    assert "Error: path: expected a SavedModel; received" in result.stderr
+    assert "as binary proto" in result.stderr
+
+
+def writing_to(file):
+    def function(x):
+        with tf.control_dependencies([tf.io.write_file(str(file), "written")]):
+            return {"y": tf.identity(x)}
+
+    return function
+
+
+def test_nothing_of_a_dangerous_model_is_run_unless_it_is_trusted(tmp_path):
+    file = tmp_path / "file"
+    path = save(tmp_path / "1", serving_default=(writing_to(file), ROWS))
+    result = inspect(path)
+    assert result.exit_code == 1
+    assert "operations     WriteFile (writes files) at WriteFile in __inference_function_" in result.stdout
+    assert "Nothing was run. If you trust who made it: trust=True, or --trust" in result.stdout
+    assert not file.exists()
+    trusted = inspect(path, "--trust")
+    assert trusted.exit_code == 0
+    assert "serving_default   OK, zeros" in trusted.stdout
+    assert file.read_text() == "written"
+
+
+@pytest.mark.parametrize("function", [write, python])
+def test_a_dangerous_model_is_not_loaded_unless_it_is_trusted(function, tmp_path, exported):
+    signatures = ("serving_default", "encode", "decode", "score", "explain")
+    path = disguised(save(tmp_path / "1", **dict.fromkeys(signatures, (function, ROWS))), exported)
+    with pytest.raises(
+        ValueError,
+        match=r"^path: expected a SavedModel that only computes; received \S+, whose graph holds \w+ \((writes|runs) .*"
+        r"; and \d+ more\. Nothing of it was run\..* say trust=True, or --trust on the command line\.$|"
+        r"^path: expected a SavedModel that only computes; received \S+, whose graph holds \w+ \((writes|runs) ",
+    ):
+        export.load(path)
+    with pytest.raises(ValueError, match=r'expected a SavedModel with a signature "score" of inputs'):
+        export.load(path, trust=True)
+
+
+def test_an_export_is_loaded_without_being_trusted(exported):
+    assert export.load(exported).sample_shape == (4,)
+
+
+def test_a_keras_file_with_python_in_it_is_not_loaded(tmp_path):
+    for name in ("config.json", "preprocessing.json", "evaluation.json"):
+        (tmp_path / name).write_text("{}")
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x * 2)])
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match=r"Lambda.*safe_mode=False|arbitrary code execution"):
+        training.load_run(tmp_path)

@@ -1,0 +1,244 @@
+"""The gate before publication: what differs from Keras, or can not be served, is not published."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfae import datasets, export, models, preprocessing
+from tfae.export import golden as goldens
+from tfae.export.signatures import Signatures
+from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError
+from tfae.servable import Request, Servable, read_warmup
+
+DIGITS = np.random.default_rng(0).integers(0, 17, (30, 8, 8, 1)).astype("uint8")
+ALL = {"serving_default", "encode", "decode", "score", "explain", "serve_tf_examples", "serve_image_bytes"}
+
+
+def built(samples=DIGITS, loss=None, method="unit", **arguments):
+    loss = loss or SquaredError()
+    kind = "image" if samples.ndim == 4 else "table"
+    fitted = preprocessing.fit(method, samples, kind=kind, value_range=(0, 16) if kind == "image" else None)
+    model = models.dense(samples.shape[1:], latent_dim=3, output_activation=loss.output_activation, **arguments)
+    model.compile("adam", loss=loss)
+    return model, fitted
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return built(loss=BinaryCrossentropy(from_logits=True))
+
+
+@pytest.fixture(scope="module")
+def path(digits, tmp_path_factory):
+    model, fitted = digits
+    return export.save(model, tmp_path_factory.mktemp("parity") / "digits", preprocessing=fitted)
+
+
+def test_the_golden_requests_are_the_warmup_file(path):
+    requests = read_warmup(path)
+    assert {request.signature for request in requests} == ALL
+    assert len(requests) <= 100
+    for signature in ALL:
+        sizes = [len(next(iter(r.inputs.values()))) for r in requests if r.signature == signature]
+        assert {1, 2, 7} <= set(sizes)
+    extremes = np.concatenate([r.inputs["inputs"] for r in requests if r.signature == "score"])
+    assert (extremes == 0).all(axis=(1, 2, 3)).any()
+    assert (extremes == 16).all(axis=(1, 2, 3)).any()
+
+
+def test_the_requests_of_one_row_come_first_where_not_all_fit(digits, tmp_path, monkeypatch):
+    model, fitted = digits
+    monkeypatch.setattr(export.parity, "MAX_BYTES", 1)
+    requests = read_warmup(export.save(model, tmp_path, preprocessing=fitted))
+    assert [len(next(iter(request.inputs.values()))) for request in requests] == [1] * 7
+    assert {request.signature for request in requests} == ALL
+
+
+def test_golden_answers_are_those_of_keras(digits, path):
+    """Held to the model's own calls, by hand."""
+    model, fitted = digits
+    (first,) = [r for r in read_warmup(path) if r.signature == "score" and len(r.inputs["inputs"]) == 1]
+    (golden,) = [
+        each
+        for each in goldens.golden_requests(Signatures(model, fitted))
+        if each.request.signature == "score" and len(each.rows) == 1
+    ]
+    z = model(first.inputs["inputs"].astype("float32") / 16).numpy().astype("float64")
+    x = first.inputs["inputs"] / 16
+    by_hand = (np.logaddexp(0, z) - z * x).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(golden.expected["instance_score"], by_hand, rtol=1e-5)
+    assert (golden.slack["instance_score"] < 1e-4 * by_hand).all()
+
+
+def test_samples_and_extremes_are_those_of_the_data(tmp_path):
+    data = datasets.load("wine", seed=0)
+    model = models.dense(data.shape, latent_dim=2)
+    model.compile("adam", loss=SquaredError())
+    requests = read_warmup(export.save(model, tmp_path, data=data))
+    asked = np.concatenate([request.inputs["inputs"] for request in requests if request.signature == "score"])
+    raw = np.concatenate(data.raw).astype("float32").astype(asked.dtype)
+    assert (asked == raw.min(axis=0)).all(axis=1).any()
+    assert (asked == raw.max(axis=0)).all(axis=1).any()
+    assert sum((row == raw).all(axis=1).any() for row in asked) >= 7
+
+
+@pytest.mark.parametrize(
+    ("dtype", "method", "loss"),
+    [
+        ("uint8", "none", SquaredError()),
+        ("int64", "standard", AbsoluteError()),
+        ("uint64", "standard", SquaredError()),
+        ("float16", "unit", BinaryCrossentropy()),
+        ("float64", "unit", BinaryCrossentropy(from_logits=True)),
+        ("bool", "unit", BinaryCrossentropy(sample_reduction="mean")),
+    ],
+)
+def test_made_requests_are_answered_whatever_the_data(dtype, method, loss, tmp_path):
+    samples = (np.random.default_rng(0).random((20, 4)) * 3).astype(dtype)
+    model, fitted = built(samples, loss, method)
+    requests = read_warmup(export.save(model, tmp_path, preprocessing=fitted))
+    assert len({request.signature for request in requests}) == 6
+
+
+@keras.saving.register_keras_serializable("test")
+class Drifting(keras.layers.Layer):
+    """Adds in a graph what it does not add in Python."""
+
+    def call(self, x):
+        return x if tf.executing_eagerly() else x + tf.one_hot(1, 4) * 1e-3
+
+
+@keras.saving.register_keras_serializable("test")
+class Neighbourly(keras.layers.Layer):
+    """Centres every batch."""
+
+    def call(self, x):
+        return x - keras.ops.mean(x, axis=0, keepdims=True)
+
+
+@keras.saving.register_keras_serializable("test")
+class Pythonic(keras.layers.Layer):
+    def call(self, x):
+        if tf.executing_eagerly():
+            return x
+        return tf.ensure_shape(tf.numpy_function(lambda value: value, [x], tf.float32), x.shape)
+
+
+@keras.saving.register_keras_serializable("test")
+class Compiled(keras.layers.Layer):
+    def call(self, x):
+        return x if tf.executing_eagerly() else tf.function(lambda x: x * 1.0, jit_compile=True)(x)
+
+
+def ending_in(layer):
+    core = models.dense((4,), latent_dim=2, widths=(8,))
+    inputs = keras.Input((4,))
+    output = core.get_layer("decoder")(core.get_layer("encoder")(inputs))
+    model = keras.Model(inputs, layer(output), name="strange")
+    model.compile("adam", loss=SquaredError())
+    return model
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (
+            Drifting,
+            r"^serving_default: expected the answers of the Keras model, to 1e-05 relative; received from the "
+            r"SavedModel reconstruction\[0, 1\] = \S+ where Keras gives \S+, on the golden request "
+            r"serving_default\(inputs \(1, 4\)\)\. Nothing was published\.",
+        ),
+        (Neighbourly, r"do not depend on what else is in the batch; received reconstruction\["),
+        (Pythonic, r"graph that TensorFlow Serving can run; received one with PyFunc \(runs Python\) at "),
+        (Compiled, r"graph that TensorFlow Serving can run; received one with XLA compilation disabled"),
+    ],
+)
+def test_a_model_that_is_another_one_on_a_server_is_not_published(layer, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        export.save(ending_in(layer()), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_whose_weights_are_not_finite_is_not_published(tmp_path):
+    model, fitted = built()
+    model.layers[-1].trainable_variables[0].assign(model.layers[-1].trainable_variables[0] * np.nan)
+    with pytest.raises(
+        ValueError, match=r"autoencoder: expected one with finite answers; received 'dense_autoencoder'"
+    ):
+        export.save(model, tmp_path, preprocessing=fitted)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("signature", ["serving_default", "encode", "decode", "score", "explain", "serve_image_bytes"])
+def test_every_signature_is_held_to_keras(signature, digits, tmp_path, monkeypatch):
+    model, fitted = digits
+    traced = Signatures.concrete_functions
+
+    def spoiled(self):
+        functions = traced(self)
+        right = functions[signature]
+        (spec,) = right.structured_input_signature[0]
+
+        def slightly_more(tensor):
+            return {name: value * 1.0001 for name, value in right(tensor).items()}
+
+        functions[signature] = tf.function(slightly_more, input_signature=[spec]).get_concrete_function()
+        return functions
+
+    monkeypatch.setattr(Signatures, "concrete_functions", spoiled)
+    with pytest.raises(ValueError, match=rf"^{signature}: expected the answers of the Keras model"):
+        export.save(model, tmp_path, preprocessing=fitted)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_record_that_was_written_wrongly_is_found(digits, tmp_path, monkeypatch):
+    model, fitted = digits
+    write = export.parity.write_warmup
+
+    def damage(path, requests, **arguments):
+        narrow = Request("score", {"inputs": np.zeros((1, 5, 8, 1), "uint8")})
+        write(path, [narrow if each is requests[3] else each for each in requests], **arguments)
+
+    monkeypatch.setattr(export.parity, "write_warmup", damage)
+    with pytest.raises(
+        ValueError, match=r"^score: expected an answer to the golden request .*InvalidArgumentError: assertion failed"
+    ):
+        export.save(model, tmp_path, preprocessing=fitted)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_scores_do_not_depend_on_what_else_is_in_the_batch(path):
+    servable = Servable(path)
+    rng = np.random.default_rng(3)
+    sample = rng.integers(0, 17, (1, 8, 8, 1)).astype("uint8")
+    extremes = np.stack([np.zeros((8, 8, 1)), np.full((8, 8, 1), 16), rng.integers(0, 2, (8, 8, 1)) * 16])
+    batches = {
+        "alone": sample,
+        "among seven": np.concatenate([sample, rng.integers(0, 17, (6, 8, 8, 1))]),
+        "beside extremes": np.concatenate([sample, extremes, extremes[::-1]]),
+    }
+    for signature in ("score", "explain"):
+        alone, *others = (
+            servable.run(signature, {"inputs": batch.astype("uint8")})["instance_score"][0]
+            for batch in batches.values()
+        )
+        np.testing.assert_allclose(others, alone, rtol=1e-6)
+    servable.close()
+
+
+def test_nan_in_one_row_is_refused_with_a_message(tmp_path):
+    table = np.random.default_rng(0).normal(size=(30, 2)).astype("float32")
+    model, fitted = built(table, method="standard")
+    saved = export.load(export.save(model, tmp_path, preprocessing=fitted))
+    batch = table[:7].copy()
+    batch[3, 1] = np.nan
+    for method in (saved.score, saved.explain, saved.reconstruct, saved.encode):
+        with pytest.raises(ValueError, match=r"^inputs: expected finite numbers; received NaN or infinity\.$"):
+            method(batch)
+
+
+def test_the_description_is_there_besides(path):
+    assert json.loads((path / "assets.extra" / "tfae.json").read_text())["format"] == 1

@@ -1,0 +1,265 @@
+"""Publication: a version is there whole or not at all, whatever happens to the exporter."""
+
+import errno
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import filelock
+import pytest
+import tensorflow as tf
+
+from tfae import export, models
+from tfae.export import publication
+from tfae.losses import SquaredError
+
+ROOT = Path(__file__).parents[1]
+#: Files of a version, in the order in which they are written; the last one tells that all are there.
+FILES = {"variables/data": b"0" * 10_000, "saved_model.pb": b"1" * 1000, "last": b"2"}
+
+
+def write(folder):
+    for name, content in FILES.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+
+
+def is_whole(version):
+    return all((version / name).read_bytes() == content for name, content in FILES.items())
+
+
+def test_versions_are_whole_and_nothing_else_stays_behind(tmp_path):
+    for number in ("1", "2"):
+        published = publication.publish(tmp_path / "digits", write)
+        assert published == tmp_path / "digits" / number
+        assert is_whole(published)
+        assert published.stat().st_mode & 0o777 == 0o755
+    assert sorted(path.name for path in (tmp_path / "digits").iterdir()) == ["1", "2"]
+
+
+def test_a_version_has_reached_the_disk_before_it_gets_its_number(tmp_path, monkeypatch):
+    events = []
+    monkeypatch.setattr(publication, "_flush", lambda path: events.append(path))
+    rename = Path.rename
+
+    def record(self, target):
+        events.append("rename" if self.name == "version" else "other")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", record)
+    publication.publish(tmp_path, write)
+    before, after = events[: events.index("rename")], events[events.index("rename") + 1 :]
+    assert {path.name for path in before} == {"variables", "data", "saved_model.pb", "last", "version"}
+    assert after[0] == tmp_path
+
+
+def test_nothing_that_exists_is_replaced(tmp_path):
+    (tmp_path / "1").write_text("a file")
+    (tmp_path / "2").mkdir()
+    (tmp_path / "2" / "saved_model.pb").write_text("a model")
+    assert publication.publish(tmp_path, write).name == "3"
+    assert (tmp_path / "1").read_text() == "a file"
+    assert (tmp_path / "2" / "saved_model.pb").read_text() == "a model"
+
+
+def test_a_file_that_has_the_next_number_is_passed_over(tmp_path):
+    (tmp_path / "1").write_text("a file")
+    assert publication.publish(tmp_path, write).name == "2"
+    assert (tmp_path / "1").read_text() == "a file"
+
+
+def test_exporters_at_once_get_numbers_of_their_own(tmp_path):
+    published, errors = [], []
+    begin = threading.Barrier(8)
+
+    def export_three():
+        begin.wait()
+        try:
+            published.extend(publication.publish(tmp_path, write) for _ in range(3))
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=export_three) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert sorted(int(path.name) for path in published) == list(range(1, 25))
+    assert all(is_whole(path) for path in published)
+    assert sorted(int(path.name) for path in tmp_path.iterdir()) == list(range(1, 25))
+
+
+def publish_and_hang(directory, ready):
+    def hang(folder):
+        write(folder)
+        (folder / "last").unlink()
+        ready.set()
+        time.sleep(60)
+
+    publication.publish(directory, hang)
+
+
+def test_what_a_killed_exporter_left_is_cleared_but_not_what_a_living_one_writes(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    exporters = []
+    for _ in range(2):
+        ready = context.Event()
+        process = context.Process(target=publish_and_hang, args=(tmp_path, ready))
+        process.start()
+        assert ready.wait(60)
+        exporters.append(process)
+    killed, _ = exporters
+    try:
+        os.kill(killed.pid, signal.SIGKILL)
+        killed.join(10)
+        assert len(list(tmp_path.glob(".staging-*"))) == 2
+        assert publication.publish(tmp_path, write).name == "1"
+        (staging,) = tmp_path.glob(".staging-*")
+        assert (staging / "version" / "saved_model.pb").read_bytes() == FILES["saved_model.pb"]
+    finally:
+        for process in exporters:
+            process.kill()
+            process.join(10)
+    assert publication.publish(tmp_path, write).name == "2"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+
+
+def test_what_an_older_tfae_left_behind_is_cleared(tmp_path):
+    (tmp_path / ".staging-old" / "variables").mkdir(parents=True)
+    (tmp_path / ".removed-half" / "variables").mkdir(parents=True)
+    (tmp_path / ".hidden").mkdir()
+    publication.publish(tmp_path, write)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "1"]
+
+
+def test_a_folder_that_another_exporter_took_for_abandoned_is_left_to_it(tmp_path, monkeypatch):
+    """Between its making and its lock, a staging folder looks like one of the dead."""
+    acquire = filelock.FileLock.acquire
+    taken = []
+
+    def acquire_second(self, *arguments, **options):
+        if not taken:
+            taken.append(Path(self.lock_file).parent)
+            publication._remove(taken[0])
+            raise filelock.Timeout(self.lock_file)
+        return acquire(self, *arguments, **options)
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire_second)
+    assert is_whole(publication.publish(tmp_path, write))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1"]
+
+
+def no_space(folder):
+    write(folder)
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def tensorflow_without_space(folder):
+    raise tf.errors.ResourceExhaustedError(None, None, "variables.data; No space left on device")
+
+
+@pytest.mark.parametrize("failing", [no_space, tensorflow_without_space])
+def test_a_full_disk_is_a_clear_error_and_nothing_is_published(failing, tmp_path):
+    with pytest.raises(
+        ValueError,
+        match=r"^directory: expected a folder to write to; received \S+ \(.*No space left.*\)\. Nothing was published",
+    ):
+        publication.publish(tmp_path, failing)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("at", ["fsync", "rename"])
+def test_a_disk_that_fails_at_the_last_moment_is_a_clear_error(at, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(*{"fsync": (os, "fsync", fail), "rename": (Path, "rename", fail)}[at])
+    with pytest.raises(ValueError, match=r"received \S+ \(Input/output error\)\. Nothing was published"):
+        publication.publish(tmp_path, write)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="only Linux has /proc, where even root makes no folder")
+def test_a_folder_that_can_not_be_written_to_is_a_clear_error():
+    with pytest.raises(ValueError, match=r"expected a folder to write to; received /proc/self/digits \("):
+        publication.publish(Path("/proc/self/digits"), write)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes to read-only folders")
+def test_a_read_only_folder_is_a_clear_error(tmp_path):
+    tmp_path.chmod(0o555)
+    try:
+        with pytest.raises(ValueError, match=r"received \S+ \(Permission denied\)"):
+            publication.publish(tmp_path, write)
+    finally:
+        tmp_path.chmod(0o755)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_where_the_folder_should_be_is_a_clear_error(tmp_path):
+    (tmp_path / "digits").write_text("a file")
+    with pytest.raises(ValueError, match=r"expected a folder to write to; received \S+digits \(File exists\)"):
+        publication.publish(tmp_path / "digits", write)
+    with pytest.raises(ValueError, match=r"received \S+below \(Not a directory\)"):
+        publication.publish(tmp_path / "digits" / "below", write)
+
+
+def export_with_little_room(directory, limit):
+    """An export by a process that may write files of at most ``limit`` bytes; prints how it ended."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    model = models.dense((64,), latent_dim=4)
+    model.compile("adam", loss=SquaredError())
+    try:
+        export.save(model, directory)
+    except ValueError as error:
+        print(error)
+
+
+def test_an_export_without_room_for_its_files_is_a_clear_error(tmp_path):
+    code = f"from tests.test_export_publication import *; export_with_little_room({str(tmp_path / 'out')!r}, 20_000)"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert "directory: expected a folder to write to; received" in result.stdout, result.stderr
+    assert "File too large" in result.stdout
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def kill_exporters(directory):
+    """Begin ten exporters that publish without end, one after the other, and kill each a little later than the last."""
+    for number in range(10):
+        process = os.fork()
+        if process == 0:
+            while True:
+                publication.publish(directory, write)
+        time.sleep(0.02 + 0.007 * number)
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+        assert all(is_whole(version) for version in publication.versions(directory).values())
+
+
+def test_kills_at_any_instant_leave_no_incomplete_version(tmp_path):
+    """A few; ``benchmarks/publication.py`` does it a hundred times, with real exports."""
+    code = f"from tests.test_export_publication import *; kill_exporters(Path({str(tmp_path)!r}))"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120, capture_output=True)
+    assert publication.versions(tmp_path)  # or the kills came too early
+    last = publication.publish(tmp_path, write)
+    assert all(path.name.isdigit() for path in tmp_path.iterdir())
+    assert int(last.name) == len(publication.versions(tmp_path))
+
+
+def test_an_interrupted_export_leaves_nothing_behind(tmp_path):
+    def interrupt(folder):
+        write(folder)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        publication.publish(tmp_path, interrupt)
+    assert list(tmp_path.iterdir()) == []

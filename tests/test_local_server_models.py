@@ -1,0 +1,366 @@
+"""Which versions the local server holds, and when they come and go; without a network."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import tiny_models
+from tfae.servable import Request
+from tfae.serving import StatusError
+from tfae.serving.local.config import ModelConfig, VersionPolicy, read_model_config_file
+from tfae.serving.local.models import Models, ModelSpec, VersionStatus
+from tfae.serving.local.source import source
+
+X = np.array([[1, 2], [3, 4]], "float32")
+POLL = 0.02
+
+
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory):
+    """Models that multiply by 1, 2 and 3."""
+    folder = tmp_path_factory.mktemp("templates")
+    for factor in (1, 2, 3):
+        tiny_models.write(folder / str(factor), factor)
+    return folder
+
+
+@pytest.fixture
+def publish(templates, tmp_path):
+    """Publishes version N of the model "tiny", which multiplies by N unless told otherwise."""
+
+    def published(version, factor=None, base=tmp_path / "tiny", **options):
+        tiny_models.publish(templates / str(factor or version), base, version, **options)
+
+    return published
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts models, and stops them when the test is over."""
+    started = []
+
+    def models(configs=None, **options):
+        wanted = configs or source(tmp_path / "tiny")
+        new = Models(wanted, **{"poll_seconds": POLL, **options})
+        started.append(new)
+        new.start(timeout=60)
+        return new
+
+    yield models
+    for new in started:
+        assert new.stop(grace=10)
+
+
+def until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.005)
+
+
+NEWEST = ModelSpec("tiny")
+
+
+def ask(models, spec=NEWEST, signature="", **inputs):
+    with models.lease(spec) as lease:
+        return models.run(lease, signature, inputs or {"x": X})
+
+
+def states(models, name="tiny"):
+    return {status.version: status.state for status in models.status(name)}
+
+
+def configs(folder, policy, **labels):
+    config = ModelConfig("tiny", folder / "tiny", policy, labels)
+    return lambda: [config]
+
+
+def refused(code, text, call, *arguments, **keywords):
+    with pytest.raises(StatusError) as raised:
+        call(*arguments, **keywords)
+    assert (raised.value.code, raised.value.message) == (code, text)
+
+
+def test_the_newest_version_is_served_and_no_other_one(publish, start):
+    publish(1)
+    publish(2)
+    models = start()
+    np.testing.assert_array_equal(ask(models)["y"], X * 2)
+    assert models.status("tiny") == [VersionStatus(2, "AVAILABLE")]
+    assert models.available() == {"tiny": [2]}
+    refused("NOT_FOUND", "Servable not found for request: Specific(tiny, 1)", ask, models, ModelSpec("tiny", 1))
+    refused("NOT_FOUND", "Servable not found for request: Latest(other)", ask, models, ModelSpec("other"))
+    refused("NOT_FOUND", "Could not find any versions of model other", models.status, "other")
+    refused("NOT_FOUND", "Could not find version 9 of model tiny", models.status, "tiny", 9)
+    refused("FAILED_PRECONDITION", 'Serving signature key "no" not found.', ask, models, signature="no")
+
+
+def test_new_versions_are_swapped_in_without_a_failed_or_a_wrong_answer(publish, start):
+    publish(1)
+    models = start()
+    done, seen, problems = threading.Event(), set(), []
+
+    def keep_asking():
+        while not done.is_set():
+            try:
+                with models.lease(ModelSpec("tiny")) as lease:
+                    answer = models.run(lease, "", {"x": X})["y"]
+                if not np.array_equal(answer, X * lease.version):
+                    problems.append((lease.version, answer))
+                seen.add(lease.version)
+            except Exception as error:
+                problems.append(error)
+
+    threads = [threading.Thread(target=keep_asking) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for version in (2, 3):
+            publish(version)
+            until(lambda version=version: version in seen)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join(timeout=30)
+    assert problems == []
+    assert seen == {1, 2, 3}
+    until(lambda: states(models) == {3: "AVAILABLE", 2: "END", 1: "END"})
+
+
+def test_a_version_is_unloaded_only_when_nobody_holds_it(publish, start):
+    publish(1)
+    models = start()
+    with models.lease(ModelSpec("tiny")) as held:
+        publish(2)
+        until(lambda: states(models) == {2: "AVAILABLE", 1: "UNLOADING"})
+        np.testing.assert_array_equal(ask(models)["y"], X * 2)
+        refused("NOT_FOUND", "Servable not found for request: Specific(tiny, 1)", ask, models, ModelSpec("tiny", 1))
+        np.testing.assert_array_equal(models.run(held, "", {"x": X})["y"], X)
+        assert states(models) == {2: "AVAILABLE", 1: "UNLOADING"}
+    until(lambda: states(models) == {2: "AVAILABLE", 1: "END"})
+    with pytest.raises(tf.errors.CancelledError, match="Session has been closed"):
+        held.servable.run("serving_default", {"x": X})
+
+
+def test_a_damaged_version_leaves_the_one_before_and_the_next_one_comes(publish, start, tmp_path):
+    publish(1)
+    models = start()
+    broken = tmp_path / "tiny" / "2"
+    (tmp_path / "tiny" / "staged").mkdir()
+    (tmp_path / "tiny" / "staged" / "saved_model.pb").write_bytes(b"this is not a protocol buffer")
+    (tmp_path / "tiny" / "staged").rename(broken)
+    until(lambda: states(models).get(2) == "END")
+    assert models.status("tiny", 2) == [
+        VersionStatus(2, "END", "DATA_LOSS", f"Can't parse {broken}/saved_model.pb as binary proto")
+    ]
+    np.testing.assert_array_equal(ask(models)["y"], X)
+    publish(3)
+    until(lambda: states(models) == {3: "AVAILABLE", 2: "END", 1: "END"})
+
+
+def test_a_folder_without_a_model_ends_as_not_found_and_is_tried_again_only_after_it_was_away(publish, start, tmp_path):
+    publish(1)
+    models = start()
+    (tmp_path / "tiny" / "2").mkdir()
+    until(lambda: states(models).get(2) == "END")
+    (status,) = models.status("tiny", 2)
+    assert status.error_code == "NOT_FOUND"
+    assert status.error_message.startswith("Could not find SavedModel .pb or .pbtxt at supplied export directory path")
+    assert states(models)[1] == "AVAILABLE"
+    (tmp_path / "tiny" / "2").rmdir()
+    time.sleep(5 * POLL)
+    publish(2)
+    until(lambda: states(models) == {2: "AVAILABLE", 1: "END"})
+
+
+def test_a_version_is_offered_only_if_every_warm_up_request_is_answered(publish, start):
+    publish(1)
+    models = start()
+    good = Request("", {"x": X}), Request("finite", {"x": np.zeros(3, "float32")})
+    publish(2, warmup=good)
+    until(lambda: states(models) == {2: "AVAILABLE", 1: "END"})
+    publish(3, warmup=[*good, Request("finite", {"x": np.array([np.inf], "float32")})])
+    until(lambda: states(models).get(3) == "END")
+    (status,) = models.status("tiny", 3)
+    assert status.error_code == "INVALID_ARGUMENT"
+    assert "x is not finite : Tensor had Inf" in status.error_message
+    np.testing.assert_array_equal(ask(models)["y"], X * 2)
+
+
+def test_folder_names_are_read_as_numbers_where_they_are_some(publish, start, tmp_path):
+    publish("0002", 2)
+    for name in ("x", "3x", "-4", ".staging-5", "6.0", "٧", "1_0", "9" * 19):
+        (tmp_path / "tiny" / name).mkdir()
+    models = start(configs(tmp_path, VersionPolicy(latest=None)))
+    assert models.status("tiny") == [VersionStatus(2, "AVAILABLE")]
+    np.testing.assert_array_equal(ask(models, ModelSpec("tiny", 2))["y"], X * 2)
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (VersionPolicy(), [3]),
+        (VersionPolicy(latest=2), [2, 3]),
+        (VersionPolicy(latest=None), [1, 2, 3]),
+        (VersionPolicy(latest=None, specific=frozenset({1, 3, 9})), [1, 3]),
+    ],
+)
+def test_the_policy_says_which_versions_are_served(publish, start, tmp_path, policy, expected):
+    for version in (1, 2, 3):
+        publish(version)
+    assert start(configs(tmp_path, policy)).available() == {"tiny": expected}
+
+
+def test_a_label_stands_for_its_version(publish, start, tmp_path):
+    publish(1)
+    publish(2)
+    models = start(configs(tmp_path, VersionPolicy(latest=None), stable=1, missing=9))
+    np.testing.assert_array_equal(ask(models)["y"], X * 2)
+    np.testing.assert_array_equal(ask(models, ModelSpec("tiny", label="stable"))["y"], X)
+    refused("INVALID_ARGUMENT", "Unrecognized servable version label: x", ask, models, ModelSpec("tiny", label="x"))
+    refused("INVALID_ARGUMENT", "Unrecognized servable version label: x", ask, models, ModelSpec("other", label="x"))
+    missing = ModelSpec("tiny", label="missing")
+    refused("NOT_FOUND", "Servable not found for request: Specific(tiny, 9)", ask, models, missing)
+
+
+def test_when_the_last_folder_goes_the_version_goes_and_when_the_base_path_goes_it_stays(publish, start, tmp_path):
+    publish(1)
+    models = start()
+    (tmp_path / "tiny").rename(tmp_path / "away")
+    time.sleep(5 * POLL)
+    assert states(models) == {1: "AVAILABLE"}
+    (tmp_path / "tiny").mkdir()
+    until(lambda: states(models) == {1: "END"})
+    publish(2)
+    until(lambda: states(models).get(2) == "AVAILABLE")
+
+
+def test_a_config_file_is_read_again_when_it_changes_and_kept_when_it_breaks(publish, start, tmp_path, caplog):
+    publish(1)
+    publish(2, base=tmp_path / "second")
+    first, second = (
+        f"config {{ name: '{name}' base_path: '{tmp_path / name}' model_platform: 'tensorflow' }}"
+        for name in ("tiny", "second")
+    )
+    file = tmp_path / "models.config"
+    file.write_text(f"model_config_list {{ {first} }}")
+    models = start(source(file))
+    assert models.available() == {"tiny": [1]}
+    file.write_text("model_config_list { config {")
+    until(lambda: "What was served before still is." in caplog.text)
+    assert models.available() == {"tiny": [1]}
+    file.write_text(f"model_config_list {{ {first} {second} }}")
+    until(lambda: models.available() == {"tiny": [1], "second": [2]})
+    file.write_text(f"model_config_list {{ {second} }}")
+    until(lambda: models.available() == {"second": [2]} and states(models) == {1: "END"})
+    refused("NOT_FOUND", "Servable not found for request: Latest(tiny)", ask, models)
+    models.reload([])
+    until(lambda: models.available() == {} and states(models, "second") == {2: "END"})
+
+
+def test_python_in_a_graph_is_refused_and_never_run(publish, start):
+    publish(1)
+    models = start()
+    for signature, op in (("python", "EagerPyFunc"), ("numpy", "PyFunc")):
+        with pytest.raises(StatusError, match=f"No OpKernel was registered to support Op '{op}'") as raised:
+            ask(models, signature=signature)
+        assert raised.value.code == "INVALID_ARGUMENT"
+    np.testing.assert_array_equal(ask(models)["y"], X)
+    assert tiny_models.EXECUTED == []
+
+
+def test_a_model_that_runs_python_at_load_is_not_loaded(publish, start, tmp_path):
+    publish(1)
+    models = start()
+    tiny_models.write_with_python_at_load(tmp_path / "template")
+    tiny_models.publish(tmp_path / "template", tmp_path / "tiny", 2)
+    until(lambda: states(models).get(2) == "END")
+    (status,) = models.status("tiny", 2)
+    assert status.error_code == "INVALID_ARGUMENT"
+    assert status.error_message.startswith("No OpKernel was registered to support Op 'PyFunc'")
+    assert tiny_models.EXECUTED == []
+
+
+def test_xla_runs_only_where_it_is_allowed(publish, start):
+    publish(1)
+    with pytest.raises(StatusError, match=r"^INTERNAL: XLA compilation disabled"):
+        ask(start(), signature="xla")
+    np.testing.assert_array_equal(ask(start(allow_xla=True), signature="xla")["y"], X / 2)
+
+
+def test_kernels_say_what_is_wrong_and_dtypes_are_compared_first(publish, start):
+    publish(1)
+    models = start()
+    with pytest.raises(StatusError, match=r"^INVALID_ARGUMENT: x is not finite : Tensor had NaN"):
+        ask(models, signature="finite", x=np.array([np.nan], "float32"))
+    refused("INVALID_ARGUMENT", "Expects arg[0] to be float but double is provided", ask, models, x=X.astype("float64"))
+    # Neither shapes nor row counts are compared with the signature, by the real server or here.
+    np.testing.assert_array_equal(ask(models, x=X[:0])["y"], X[:0])
+
+
+def test_what_is_held_is_waited_for_at_the_end_but_not_for_ever(publish, tmp_path):
+    publish(1)
+    models = Models(source(tmp_path / "tiny"), poll_seconds=POLL)
+    models.start(timeout=60)
+    with models.lease(ModelSpec("tiny")) as lease:
+        assert not models.stop(grace=0.1)
+        np.testing.assert_array_equal(models.run(lease, "", {"x": X})["y"], X)
+
+
+def test_a_source_names_what_is_wrong_with_a_folder(publish, tmp_path):
+    with pytest.raises(ValueError, match=r"models: expected a folder with a model's versions.*received .*nowhere"):
+        source(tmp_path / "nowhere")
+    publish(1)
+    with pytest.raises(ValueError, match=r"received one version, .*1. Take .*tiny"):
+        source(tmp_path / "tiny" / "1")
+    with pytest.raises(ValueError, match="name: expected a name without / and :"):
+        source(tmp_path / "tiny", name="a:b")
+    with pytest.raises(ValueError, match="models: expected at least one model; received none"):
+        source([])
+    (only,) = source(tmp_path / "tiny", name="digits", labels={"stable": 1})()
+    assert (only.name, only.policy.specific, only.labels) == ("digits", {1}, {"stable": 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("model_config_list {", "expected a ModelServerConfig in protobuf's text format"),
+        ("", "with a model_config_list"),
+        ("model_config_list { config { base_path: '/a' } }", "expected a name for every model"),
+        ("model_config_list { config { name: 'a' } }", "expected a base_path for every model"),
+        (
+            "model_config_list { config { name: 'a' base_path: '/a' model_platform: 'other' } }",
+            "expected model_platform: 'tensorflow'; received 'other' for a",
+        ),
+        (
+            "model_config_list { config { name: 'a' base_path: '/a' } config { name: 'a' base_path: '/b' } }",
+            "received a twice",
+        ),
+    ],
+)
+def test_a_model_config_file_that_cannot_be_is_refused(tmp_path, text, problem):
+    (tmp_path / "models.config").write_text(text)
+    with pytest.raises(ValueError, match=f"model config file: .*{problem}"):
+        read_model_config_file(tmp_path / "models.config")
+
+
+def test_a_model_config_file_says_all_that_tensorflow_serving_reads_from_it(tmp_path):
+    entries = [
+        "config { name: 'a' base_path: '/a' }",
+        "config { name: 'b' base_path: '/b' model_version_policy { latest { num_versions: 3 } } }",
+        "config { name: 'c' base_path: '/c' model_version_policy { all {} } version_labels { key: 'x' value: 5 } }",
+        "config { name: 'd' base_path: '/d' model_version_policy { specific { versions: 4 versions: 2 } } }",
+    ]
+    (tmp_path / "models.config").write_text(f"model_config_list {{ {' '.join(entries)} }}")
+    read = read_model_config_file(tmp_path / "models.config")
+    assert [config.name for config in read] == ["a", "b", "c", "d"]
+    assert [config.policy for config in read] == [
+        VersionPolicy(latest=1),
+        VersionPolicy(latest=3),
+        VersionPolicy(latest=None),
+        VersionPolicy(latest=None, specific=frozenset({2, 4})),
+    ]
+    assert [dict(config.labels) for config in read] == [{}, {}, {"x": 5}, {}]

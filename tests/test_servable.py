@@ -1,0 +1,299 @@
+import concurrent.futures
+import struct
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfae import servable
+from tfae.servable import Request, Servable, TensorInfo
+
+ROWS = tf.TensorSpec([None, 2], tf.float32, name="x")
+
+
+def save(path, tracked=None, **functions):
+    """Functions of one tensor, each with its ``TensorSpec``, and what they use, as a SavedModel."""
+    module = tf.Module()
+    module.tracked = tracked
+    module.weight = tf.Variable([1.0, 2.0])
+    signatures = {
+        name: tf.function(function, input_signature=[spec]).get_concrete_function()
+        for name, (function, spec) in functions.items()
+    }
+    module.functions = list(signatures.values())
+    logger, level = tf.get_logger(), tf.get_logger().level
+    logger.setLevel("ERROR")
+    try:
+        tf.saved_model.save(module, str(path), signatures=signatures)
+    finally:
+        logger.setLevel(level)
+    return path
+
+
+def weighted(weight):
+    return lambda x: {"y": x * weight, "total": tf.reduce_sum(x)}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "1"
+    module = tf.Module()
+    module.weight = tf.Variable([3.0, 5.0])
+    text = tf.TensorSpec([None], tf.string, name="s")
+    functions = {
+        "serving_default": (weighted(module.weight), ROWS),
+        "text": (lambda s: {"first": s[0], "all": s + "!"}, text),
+        "finite": (lambda x: {"y": tf.debugging.check_numerics(x, "not finite")}, ROWS),
+    }
+    signatures = {
+        name: tf.function(function, input_signature=[spec]).get_concrete_function()
+        for name, (function, spec) in functions.items()
+    }
+    tf.saved_model.save(module, str(folder), signatures=signatures)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def loaded(path):
+    servable_ = Servable(path)
+    yield servable_
+    servable_.close()
+
+
+def test_signatures_are_run_with_the_restored_variables(loaded):
+    answer = loaded.run("serving_default", {"x": np.array([[1, 1], [2, 0]], "float32")})
+    np.testing.assert_array_equal(answer["y"], [[3, 5], [6, 0]])
+    assert answer["total"].shape == ()
+    assert answer["total"] == 4
+    assert tf.executing_eagerly()
+
+
+def test_signatures_are_read_without_loading(path, loaded):
+    signature = servable.read_signatures(path)["serving_default"]
+    assert signature.method_name == "tensorflow/serving/predict"
+    assert signature.inputs == {"x": TensorInfo("serving_default_x:0", tf.float32, (None, 2))}
+    assert {name: info.shape for name, info in signature.outputs.items()} == {"total": (), "y": (None, 2)}
+    assert loaded.signatures["serving_default"] == signature
+    assert "__saved_model_init_op" not in loaded.signatures
+    assert "__saved_model_init_op" in loaded.signature_def_map
+
+
+def test_strings_are_bytes_in_object_arrays(loaded):
+    answer = loaded.run("text", {"s": np.array([b"a\0", b"\xff"], object)})
+    assert answer["all"].tolist() == [b"a\0!", b"\xff!"]
+    assert answer["first"].dtype == object
+    assert answer["first"].item() == b"a\0"
+
+
+def test_only_the_outputs_that_are_wanted_come_back(loaded):
+    x = {"x": np.ones((1, 2), "float32")}
+    assert loaded.run("serving_default", x, ["total"]) == {"total": 2}
+    assert loaded.run("serving_default", x).keys() == {"total", "y"}
+
+
+def test_shapes_are_not_compared_with_the_signature(loaded):
+    assert loaded.run("finite", {"x": np.ones((1, 5), "float32")})["y"].shape == (1, 5)
+
+
+def test_an_error_is_that_of_the_kernel_alone(loaded):
+    message = r"^Incompatible shapes: \[2\] vs\. \[1,3\]\n\t \[\[\{\{function_node \S*\}\}\{\{node mul\}\}\]\]$"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        loaded.run("serving_default", {"x": np.ones((1, 3), "float32")})
+
+
+def test_many_threads_get_their_own_answers(loaded):
+    def ask(number):
+        answer = loaded.run("serving_default", {"x": np.full((3, 2), number, "float32")})
+        return (answer["y"] == np.float32(number) * np.array([3, 5], "float32")).all()
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(ask, range(400)))
+
+
+def test_a_keras_model_that_is_not_served_is_not_run_either(tmp_path):
+    """The trap: ``tf.saved_model.load`` of the same folder answers."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    module = tf.Module()
+    module.model = model
+    function = tf.function(lambda x: {"y": model(x)}, input_signature=[ROWS]).get_concrete_function()
+    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": function})
+    x = np.ones((1, 2), "float32")
+    assert tf.saved_model.load(str(tmp_path)).signatures["serving_default"](x=tf.constant(x))["y"].shape == (1, 2)
+    with pytest.raises(tf.errors.FailedPreconditionError, match=r"^Could not find variable"):
+        Servable(tmp_path).run("serving_default", {"x": x})
+
+
+def test_a_model_without_its_variables_loads_and_then_fails(path, tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes((path / "saved_model.pb").read_bytes())
+    with pytest.raises(tf.errors.FailedPreconditionError, match=r"^Could not find variable"):
+        Servable(tmp_path).run("serving_default", {"x": np.ones((1, 2), "float32")})
+
+
+def test_what_is_no_saved_model_fails_with_the_code_of_a_server(tmp_path):
+    with pytest.raises(tf.errors.NotFoundError, match="Could not find SavedModel"):
+        Servable(tmp_path)
+    (tmp_path / "saved_model.pb").write_bytes(b"\xff")
+    with pytest.raises(tf.errors.DataLossError, match=r"^Can't parse .*saved_model\.pb as binary proto$"):
+        Servable(tmp_path)
+
+
+def test_xla_is_refused_unless_enabled(tmp_path):
+    compiled = tf.function(lambda x: x * 0.5, jit_compile=True)
+    save(tmp_path, serving_default=(lambda x: {"y": compiled(x)}, ROWS), plain=(lambda x: {"y": x}, ROWS))
+    x = {"x": np.ones((1, 2), "float32")}
+    refusing = Servable(tmp_path)
+    with pytest.raises(
+        tf.errors.InternalError, match=r"^XLA compilation disabled\n\t \[\[\{\{function_node .*PartitionedCall"
+    ):
+        refusing.run("serving_default", x)
+    assert refusing.run("plain", x)["y"].tolist() == [[1, 1]]
+    assert Servable(tmp_path, xla_compilation_enabled=True).run("serving_default", x)["y"].tolist() == [[0.5, 0.5]]
+
+
+def python(x):
+    return {"y": tf.ensure_shape(tf.py_function(lambda value: value, [x], tf.float32), [None, 2])}
+
+
+def test_python_in_a_graph_is_not_run(tmp_path):
+    save(tmp_path, serving_default=(python, ROWS))
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=r"^No OpKernel was registered to support Op 'EagerPyFunc'"
+    ):
+        Servable(tmp_path).run("serving_default", {"x": np.ones((1, 2), "float32")})
+
+
+def numpy_function(x):
+    return {"y": tf.ensure_shape(tf.numpy_function(lambda value: value, [x], tf.float32), [None, 2])}
+
+
+def write(x):
+    with tf.control_dependencies([tf.io.write_file("/nowhere", "text")]):
+        return {"y": tf.identity(x)}
+
+
+def write_in_a_branch(x):
+    def branch():
+        return write(x)["y"]
+
+    return {"y": tf.cond(tf.reduce_sum(x) > 0, branch, lambda: x)}
+
+
+def restore(x):
+    (value,) = tf.raw_ops.RestoreV2(prefix="/elsewhere", tensor_names=["a"], shape_and_slices=[""], dtypes=[tf.float32])
+    return {"y": x + value}
+
+
+def dataset(x):
+    lines = tf.data.TextLineDataset("/etc/hostname")
+    return {"y": x, "n": lines.reduce(0, lambda n, _: n + 1)[None]}
+
+
+def to_a_file(x):
+    tf.print(x, output_stream="file:///nowhere")
+    return {"y": tf.identity(x)}
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (python, "EagerPyFunc (runs Python)"),
+        (numpy_function, "PyFunc (runs Python)"),
+        (write, "WriteFile (writes files)"),
+        (write_in_a_branch, "WriteFile (writes files)"),
+        (lambda x: {"y": x, "t": tf.io.read_file("/etc/passwd")}, "ReadFile (reads files)"),
+        (lambda x: {"y": x, "t": tf.io.matching_files("/*")}, "MatchingFiles (reads files)"),
+        (restore, "RestoreV2 (reads files)"),
+        (dataset, "TextLineDataset (reads files)"),
+        (to_a_file, "PrintV2 (writes files)"),
+    ],
+)
+def test_operations_that_do_more_than_compute_are_found(function, expected, tmp_path):
+    save(tmp_path, serving_default=(function, ROWS))
+    found = servable.find_operations(tmp_path)
+    assert any(str(operation).startswith(f"{expected} at ") for operation in found), found
+
+
+def test_printing_and_computing_and_the_savers_own_operations_are_no_danger(path, tmp_path):
+    assert servable.find_operations(path) == []
+
+    def log(x):
+        tf.print(x)
+        return {"y": tf.map_fn(lambda row: row * 2, x)}
+
+    assert servable.find_operations(save(tmp_path, serving_default=(log, ROWS))) == []
+
+
+def test_a_table_from_the_models_own_assets_is_no_danger_and_is_filled(tmp_path):
+    words = tmp_path / "words.txt"
+    words.write_text("one\ntwo\n")
+    module = tf.Module()
+    module.table = tf.lookup.StaticHashTable(
+        tf.lookup.TextFileInitializer(
+            str(words),
+            tf.string,
+            tf.lookup.TextFileIndex.WHOLE_LINE,
+            tf.int64,
+            tf.lookup.TextFileIndex.LINE_NUMBER,
+        ),
+        -1,
+    )
+    function = tf.function(
+        lambda s: {"index": module.table.lookup(s)}, input_signature=[tf.TensorSpec([None], tf.string, name="s")]
+    )
+    path = tmp_path / "1"
+    tf.saved_model.save(module, str(path), signatures={"serving_default": function})
+    words.unlink()
+    assert servable.find_operations(path) == []
+    answer = Servable(path).run("serving_default", {"s": np.array([b"two", b"three"], object)})
+    assert answer["index"].tolist() == [1, -1]
+    graph = servable.read_meta_graph(path)
+    graph.asset_file_def[0].filename = "../../../etc/passwd"
+    assert [o.op for o in servable.dangerous_operations(graph)] == ["InitializeTableFromTextFileV2"]
+
+
+def test_a_saver_that_a_signature_calls_is_found(path):
+    graph = servable.read_meta_graph(path)
+    graph.signature_def["serving_default"].outputs["y"].name = graph.saver_def.save_tensor_name
+    assert {"SaveV2", "MergeV2Checkpoints"} <= {o.op for o in servable.dangerous_operations(graph)}
+
+
+def test_an_operation_that_tensorflow_does_not_have_is_found(path):
+    graph = servable.read_meta_graph(path)
+    graph.graph_def.node.add(name="custom", op="LaunchRocket")
+    (operation,) = servable.dangerous_operations(graph)
+    assert str(operation) == "LaunchRocket (is no public operation of this TensorFlow) at custom"
+
+
+def test_warmup_requests_come_back_as_they_were_written(tmp_path):
+    requests = [
+        Request("score", {"x": np.array([[1.5, np.nan]], "float32")}),
+        Request("text", {"s": np.array([b"\0\xff", b"b"], object), "n": np.array(3, "int64")}),
+        Request("pixels", {"x": np.arange(6, dtype="uint8").reshape(1, 2, 3)}),
+    ]
+    servable.write_warmup(tmp_path, requests, model_name="digits")
+    for written, read in zip(requests, servable.read_warmup(tmp_path), strict=True):
+        assert read.signature == written.signature
+        assert read.inputs.keys() == written.inputs.keys()
+        for name, array in written.inputs.items():
+            assert read.inputs[name].dtype == array.dtype
+            np.testing.assert_array_equal(read.inputs[name], array)
+    assert servable.read_warmup(tmp_path / "elsewhere") == []
+
+
+def test_a_damaged_warmup_file_is_an_error(tmp_path):
+    servable.write_warmup(tmp_path, [Request("score", {"x": np.ones(3, "float32")})], model_name="digits")
+    file = tmp_path / servable.WARMUP
+    content = bytearray(file.read_bytes())
+    length = struct.unpack("<Q", content[:8])[0]
+    content[12 + length // 2] ^= 0xFF
+    file.write_bytes(content)
+    with pytest.raises(tf.errors.DataLossError, match="corrupted record"):
+        servable.read_warmup(tmp_path)
+
+
+def test_more_requests_than_a_server_takes_are_an_error(tmp_path):
+    request = Request("score", {"x": np.ones(1, "float32")})
+    servable.write_warmup(tmp_path, [request] * (servable.MAX_RECORDS + 1), model_name="digits")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Number of warmup records exceeds the maximum"):
+        servable.read_warmup(tmp_path)

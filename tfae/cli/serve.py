@@ -1,0 +1,229 @@
+"""``tfae serve``."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tfae.cli.options import label_option, versions_by_label
+from tfae.cli.tensorflow import import_tensorflow
+
+if TYPE_CHECKING:
+    from tfae.serving.local.server import LocalServer
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_PORT = click.IntRange(0, 65535)
+
+
+@click.command()
+@click.argument("saved_models", required=False, type=click.Path(path_type=Path))
+@click.option("--name", help="Of the model, as clients ask for it.  [default: the folder's]")
+@label_option
+@click.option(
+    "--model-config-file",
+    type=_FILE,
+    help="Models, in place of SAVED_MODELS, as TensorFlow Serving's option of that name; read again when it changes.",
+)
+@click.option("--host", help="Address to be reached at; 0.0.0.0 for all.  [default: 127.0.0.1]")
+@click.option(
+    "--rest-port", "--port", type=_PORT, default=8501, show_default=True, help="Of REST; 0 for any that is free."
+)
+@click.option("--grpc-port", type=_PORT, default=8500, show_default=True, help="Of gRPC; 0 for any that is free.")
+@click.option(
+    "--batching-parameters-file", type=_FILE, help="Batch requests, as TensorFlow Serving's option of that name."
+)
+@click.option("--metrics", is_flag=True, help="Offer /monitoring/prometheus/metrics.")
+@click.option(
+    "--poll-seconds",
+    type=click.FloatRange(0),
+    help="Time between two looks for new versions; 0 looks once.  [default: 1]",
+)
+@click.option("--max-request-bytes", type=click.IntRange(1), help="Largest request.  [default: 64 MiB]")
+@click.option("--tls-cert", type=_FILE, help="PEM file of the server's certificate: both ports then speak TLS.")
+@click.option("--tls-key", type=_FILE, help="PEM file of its private key.")
+@click.option(
+    "--token-file", type=_FILE, help="File with the bearer token that clients have to send.  [default: $TFAE_TOKEN]"
+)
+@click.option("--cors", is_flag=True, help="Let pages of other sites ask.")
+@click.option("--access-log", metavar="FILE", help="Log every request as a line of JSON; - for stderr.")
+@click.option("--xla", is_flag=True, help="Run functions with jit_compile=True, which is refused by default.")
+@click.option(
+    "--grace-seconds", type=click.FloatRange(0), help="For requests under way when told to stop.  [default: 10]"
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "tensorflow-serving", "docker"]),
+    default="local",
+    show_default=True,
+    help="What serves: tfae itself, tensorflow_model_server on the PATH, or its official Docker image.",
+)
+@click.option("--image", help="Of Docker, with its tag.  [default: tensorflow/serving]")
+@click.option("--print", "only_print", is_flag=True, help="Show the command of the engine instead of running it.")
+def serve(
+    saved_models: Path | None,
+    *,
+    name: str | None,
+    labels: tuple[str, ...],
+    model_config_file: Path | None,
+    host: str | None,
+    rest_port: int,
+    grpc_port: int,
+    batching_parameters_file: Path | None,
+    metrics: bool,
+    engine: str,
+    image: str | None,
+    only_print: bool,
+    **local: Any,
+) -> None:
+    """Serve SAVED_MODELS, the folder of a model's versions, over TensorFlow Serving's REST and gRPC interfaces.
+
+    New versions are served as soon as they appear. tfae's own server is for notebooks, tests and this machine; for
+    production take TensorFlow Serving (--engine), which the same clients talk to.
+    """
+    if (saved_models is None) == (model_config_file is None):
+        raise ValueError("SAVED_MODELS: expected either a folder or --model-config-file; received both or neither.")
+    try:
+        from tfae.serving.local.source import source
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+    if saved_models is not None and saved_models.is_file():
+        raise ValueError(f"SAVED_MODELS: expected a folder; received the file {saved_models}. Is it a config file?")
+    models = source(model_config_file or saved_models or "", name=name, labels=versions_by_label(labels))
+    if engine != "local":
+        unknown = [option for option, value in local.items() if value not in (None, False)]
+        if unknown:
+            raise ValueError(
+                f"--{unknown[0].replace('_', '-')}: expected no such option with --engine {engine}; received one. "
+                "It is for tfae's own server."
+            )
+        launch = {"host": host, "port": grpc_port, "rest_api_port": rest_port, "metrics": metrics}
+        _engine(engine, image, only_print, models=models(), batching_parameters_file=batching_parameters_file, **launch)
+        return
+    if image is not None or only_print:
+        raise ValueError("--image, --print: expected none of them with --engine local; received one.")
+    import_tensorflow()
+    from tfae.serving.local.access import Access
+    from tfae.serving.local.batching_parameters import read_batching_parameters_file
+    from tfae.serving.local.server import MAX_REQUEST_BYTES, LocalServer
+
+    server = LocalServer(
+        models,
+        host=host or "127.0.0.1",
+        rest_port=rest_port,
+        grpc_port=grpc_port,
+        poll_seconds=1.0 if local["poll_seconds"] is None else local["poll_seconds"],
+        batching=read_batching_parameters_file(batching_parameters_file) if batching_parameters_file else None,
+        allow_xla=local["xla"],
+        max_request_bytes=local["max_request_bytes"] or MAX_REQUEST_BYTES,
+        access=Access(_token(local["token_file"]), local["tls_cert"], local["tls_key"]),
+        cors=local["cors"],
+        metrics=metrics,
+        access_log=sys.stderr if local["access_log"] == "-" else local["access_log"],
+    )
+    _run(server, 10.0 if local["grace_seconds"] is None else local["grace_seconds"])
+
+
+def _engine(engine: str, image: str | None, only_print: bool, **launch: Any) -> None:
+    """Become TensorFlow Serving, or show the command for it."""
+    from tfae.serving import engines
+
+    what = engines.Launch(**launch)
+    if engine == "docker":
+        command = engines.docker(what, image=image or engines.IMAGE)
+    elif image is None:
+        command = engines.tensorflow_model_server(what)
+    else:
+        raise ValueError("--image: expected none with --engine tensorflow-serving; received one.")
+    if only_print:
+        click.echo(engines.text(command))
+    else:
+        engines.run(command)
+
+
+def _run(server: LocalServer, grace: float) -> None:
+    """Serve until told to stop."""
+    log, handler = logging.getLogger("tfae.serving"), _Echo()
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    # Graphs of unloaded versions are collected at once. That stops every request, for a tenth of a second and more if
+    # all that was imported is looked through as well.
+    gc.collect()
+    gc.freeze()
+    try:
+        server.start()
+        stopping = threading.Event()
+
+        def stop(*_: object) -> None:
+            stopping.set()
+            for number in previous:  # Whoever asks twice does not want to wait.
+                signal.signal(number, signal.SIG_DFL)
+
+        previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in previous:
+            signal.signal(number, stop)
+        click.echo(_page(server))
+        while not stopping.wait(1.0):  # In steps, since Windows hears of no signal during a wait.
+            pass
+        click.echo(f"Stopping; requests under way have {grace:g} s.", err=True)
+        finished = server.stop(grace)
+    finally:
+        log.removeHandler(handler)
+    for number, action in previous.items():
+        signal.signal(number, action)
+    if not finished:
+        click.echo("Requests were cut off.", err=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)  # Their threads cannot be ended, and Python would wait for them.
+
+
+def _page(server: LocalServer) -> str:
+    """What there is to know at the start."""
+    available = server.models.available()
+    name = next(iter(available))
+    url = f"{server.rest_url}/v1/models/{name}"
+    options = "".join(
+        [
+            f" --cacert {server.access.certificate_file}" if server.access.encrypted else "",
+            " -H 'Authorization: Bearer TOKEN'" if server.access.token else "",
+        ]
+    )
+    lines = [
+        "tfae's local server, for notebooks and tests. In production take TensorFlow Serving: --engine docker.",
+        "",
+        *(
+            f"{model}: {'version ' + ', '.join(map(str, versions)) if versions else 'no version yet, waiting for one'}"
+            for model, versions in available.items()
+        ),
+        f"REST  {url}",
+        f"gRPC  {server.grpc_url}",
+        "",
+        f"curl{options} {url}/metadata",
+        f'python -c \'from tfae.serving import Client; print(Client("{server.rest_url}", "{name}").metadata())\'',
+    ]
+    if not server.access.token and not server.is_local:
+        lines += ["", "Everybody who reaches this machine may ask it; --token-file lets in only those with a token."]
+    return "\n".join([*lines, "", "Ctrl-C stops it."])
+
+
+def _token(file: Path | None) -> str | None:
+    """The bearer token, if there is one."""
+    if file is None:
+        return os.environ.get("TFAE_TOKEN")
+    return file.read_text(encoding="utf-8").strip()
+
+
+class _Echo(logging.Handler):
+    """Shows what the server has to say, a line for each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a message."""
+        click.echo(self.format(record), err=True)

@@ -1,0 +1,41 @@
+"""What the graph of an export may not hold, because a server would load it and then fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from tfae.servable import dangerous_operations, read_meta_graph, refused_signatures, signatures_of
+
+#: Dtypes that spoil an answer of TensorFlow Serving, or can not be sent to it.
+_UNSERVABLE = (tf.float16, tf.bfloat16, tf.uint16, tf.complex64, tf.complex128)
+
+
+def check_graph(path: Path) -> None:
+    """Refuse a SavedModel that TensorFlow Serving loads, and that then fails or spoils its answers.
+
+    Args:
+        path: Its folder. Nothing of it is run.
+
+    Raises:
+        ValueError: If the graph runs Python, touches files, or needs XLA; or if an input or output has no batch axis
+            or a dtype that the server does not carry.
+    """
+    # Here, because the functions of Python code still exist in this process, so that the code would run.
+    meta_graph = read_meta_graph(path)
+    found = [str(operation) for operation in dangerous_operations(meta_graph)]
+    found += [
+        f"{error.message.splitlines()[0]}: signature {name}" for name, error in refused_signatures(meta_graph).items()
+    ]
+    for signature in signatures_of(meta_graph.signature_def).values():
+        for name, info in {**signature.inputs, **signature.outputs}.items():
+            if info.dtype in _UNSERVABLE:
+                found.append(f"{signature.name}: {name} of dtype {info.dtype.name}")
+            if not info.shape or info.shape[0] is not None:
+                found.append(f"{signature.name}: {name} of {info}, without a batch axis")
+    if found:
+        raise ValueError(
+            f"autoencoder: expected a graph that TensorFlow Serving can run; received one with {'; '.join(found)}. "
+            "Nothing was published: build its layers of TensorFlow operations only, without jit_compile."
+        )

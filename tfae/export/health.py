@@ -1,0 +1,138 @@
+"""Whether a SavedModel answers: every signature is run, in the way of TensorFlow Serving."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfae.servable import Operation, Request, Servable, Signature, find_operations, read_warmup
+
+_OK = "OK"
+#: Answers that are no verdict: nothing was asked.
+_NOT_TRIED = "not tried"
+#: Operations that an error names; a graph can hold thousands.
+_NUM_NAMED = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Health:
+    """What came of running a SavedModel; ``print`` shows it as a page.
+
+    Attributes:
+        path: Folder of the version.
+        answers: By signature, ``"OK"`` and what was asked, ``"not tried"`` and why, or the error.
+        defects: Why the model as a whole would not be served, or was not run.
+    """
+
+    path: Path
+    answers: dict[str, str]
+    defects: tuple[str, ...] = ()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing was found that is wrong."""
+        return not self.defects and all(answer.startswith((_OK, _NOT_TRIED)) for answer in self.answers.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values by field name, fit for JSON."""
+        return {"healthy": self.healthy, "answers": self.answers, "defects": list(self.defects)}
+
+    def __str__(self) -> str:
+        lines = [f"health         {_OK if self.healthy else 'NOT OK'}", *(f"  {defect}" for defect in self.defects)]
+        return "\n".join(lines + [f"  {name:18}{answer}" for name, answer in self.answers.items()])
+
+
+def refuse_dangerous(path: Path) -> None:
+    """Raise if the SavedModel in the folder ``path`` can do more than compute; nothing of it is run.
+
+    Raises:
+        ValueError: If it can.
+    """
+    operations = find_operations(path)
+    if operations:
+        raise ValueError(
+            f"path: expected a SavedModel that only computes; received {path}, {_named(operations)}. Nothing of it was "
+            "run. If you know who made it and trust them, say trust=True, or --trust on the command line."
+        )
+
+
+def probe(path: Path, *, trust: bool = False) -> Health:
+    """Run every signature of the SavedModel in the folder ``path``.
+
+    Args:
+        path: Folder of the version.
+        trust: Whether to run even what can read or write files or run Python.
+
+    Returns:
+        What came of it. Its warm-up requests are asked; a signature without any is asked for one row of zeros.
+
+    Raises:
+        ValueError: If its file is damaged.
+    """
+    try:
+        operations = find_operations(path)
+    except tf.errors.OpError as error:
+        raise ValueError(f"path: expected a SavedModel; received {path} ({error.message}).") from error
+    if operations and not trust:
+        return Health(
+            path, {}, (f"{_named(operations)}. Nothing was run. If you trust who made it: trust=True, or --trust",)
+        )
+    try:
+        servable = Servable(path)
+    except (tf.errors.OpError, ValueError) as error:
+        return Health(path, {}, (f"can not be loaded: {_reason(error)}",))
+    try:
+        try:
+            requests, defects = read_warmup(path), []
+        except tf.errors.OpError as error:
+            requests, defects = [], [f"would not be loaded by a server, for its warm-up requests: {_reason(error)}"]
+        defects += [
+            f"would not be loaded by a server, for a warm-up request to {request.signature}, which it does not have"
+            for request in requests
+            if request.signature not in servable.signatures
+        ]
+        answers = {
+            name: _answer(servable, signature, [request for request in requests if request.signature == name])
+            for name, signature in servable.signatures.items()
+        }
+        return Health(path, answers, tuple(defects))
+    finally:
+        servable.close()
+
+
+def _answer(servable: Servable, signature: Signature, requests: Sequence[Request]) -> str:
+    asked = f"{len(requests)} warm-up request" + ("s" if len(requests) != 1 else "")
+    if not requests:
+        text = [name for name, info in signature.inputs.items() if info.dtype == tf.string]
+        if text:
+            return f"{_NOT_TRIED}: without warm-up requests there is no telling what {', '.join(text)} holds"
+        inputs = {
+            name: np.zeros([side or 1 for side in info.shape or ()], info.dtype.as_numpy_dtype)
+            for name, info in signature.inputs.items()
+        }
+        requests, asked = [Request(signature.name, inputs)], "zeros"
+    for request in requests:
+        try:
+            if request.inputs.keys() != signature.inputs.keys():
+                return f"a warm-up request has the inputs {', '.join(request.inputs)}"
+            servable.run(signature.name, request.inputs)
+        except tf.errors.OpError as error:
+            return f"{request}: {_reason(error)}"
+    return f"{_OK}, {asked}"
+
+
+def _named(operations: Sequence[Operation]) -> str:
+    named = "; ".join(map(str, operations[:_NUM_NAMED]))
+    more = f"; and {len(operations) - _NUM_NAMED} more" if len(operations) > _NUM_NAMED else ""
+    return f"whose graph holds {named}{more}"
+
+
+def _reason(error: Exception) -> str:
+    """Kind of the error and what it says, without where in the graph."""
+    message = error.message if isinstance(error, tf.errors.OpError) else str(error)
+    return f"{type(error).__name__}: {message.strip().splitlines()[0] if message.strip() else 'no message'}"

@@ -1,0 +1,122 @@
+"""The gate before publication: a SavedModel has to answer as the Keras model does, on a server's terms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tfae.export.golden import Golden
+from tfae.servable import Request, Servable, read_warmup, write_warmup
+
+#: How far an answer may be from that of Keras, relative to it.
+RTOL = 1e-5
+#: Requests in a warm-up file, and bytes of their inputs; the requests of one row come first, one per signature.
+MAX_REQUESTS = 100
+MAX_BYTES = 32_000_000
+
+
+def write_golden(path: Path, golden: Sequence[Golden], *, model_name: str) -> None:
+    """Write golden requests as the warm-up file of the version in the folder ``path``, as many as fit."""
+    write_warmup(path, [each.request for each in golden[: _num_fitting(golden)]], model_name=model_name)
+
+
+def check_parity(path: Path, golden: Sequence[Golden]) -> None:
+    """Ask the SavedModel in the folder ``path`` its golden requests, those of its warm-up file as they are there.
+
+    An answer b̂ has to be within 1e-5·|b| of the answer b of Keras, plus what rounding in the model's output can do
+    to b. Without that, a perfect reconstruction would fail: its score is a difference of nearly equal numbers, and
+    consists of rounding errors.
+
+    Raises:
+        ValueError: If a request fails, an answer differs, or depends on what else is in the batch.
+    """
+    servable = Servable(path, config=tf.compat.v1.ConfigProto(device_count={"GPU": 0}, allow_soft_placement=True))
+    try:
+        unasked = servable.signatures.keys() - {each.request.signature for each in golden}
+        if unasked:
+            raise ValueError(f"golden: expected requests to every signature; received none to {', '.join(unasked)}.")
+        written = read_warmup(path)
+        if len(written) != _num_fitting(golden):
+            raise ValueError(
+                f"path: expected {_num_fitting(golden)} requests in the warm-up file; received {len(written)}."
+            )
+        requests = [*written, *(each.request for each in golden[len(written) :])]
+        answered: dict[tuple[str, str, int], np.ndarray] = {}
+        for each, request in zip(golden, requests, strict=True):
+            outputs = _ask(servable, request)
+            if outputs.keys() != each.expected.keys():
+                raise ValueError(
+                    f"{request.signature}: expected the outputs {', '.join(sorted(each.expected))}; received "
+                    f"{', '.join(sorted(outputs))}. Nothing was published."
+                )
+            for name, served in outputs.items():
+                _compare(each, name, served)
+                for position, row in enumerate(each.rows):
+                    first = answered.setdefault((request.signature, name, row), served[position])
+                    _compare_rows(each, name, position, served[position], first)
+    finally:
+        servable.close()
+
+
+def _num_fitting(golden: Sequence[Golden]) -> int:
+    sizes = np.cumsum([sum(_num_bytes(array) for array in each.request.inputs.values()) for each in golden])
+    one_each = len({each.request.signature for each in golden})
+    return min(len(golden), MAX_REQUESTS, max(one_each, int((sizes <= MAX_BYTES).sum())))
+
+
+def _num_bytes(array: np.ndarray) -> int:
+    return sum(map(len, array)) if array.dtype == object else array.nbytes
+
+
+def _ask(servable: Servable, request: Request) -> dict[str, np.ndarray]:
+    try:
+        return servable.run(request.signature, request.inputs)
+    except tf.errors.OpError as error:
+        raise ValueError(
+            f"{request.signature}: expected an answer to the golden request {request}; received from the SavedModel "
+            f"{type(error).__name__}: {error.message.splitlines()[0]} Nothing was published."
+        ) from error
+
+
+def _compare(golden: Golden, name: str, served: np.ndarray) -> None:
+    expected, slack = golden.expected[name], golden.slack[name]
+    if served.shape != expected.shape or served.dtype != expected.dtype:
+        raise ValueError(
+            f"{golden.request.signature}: expected {name} as {expected.dtype} {expected.shape}; received from the "
+            f"SavedModel {served.dtype} {served.shape}. Nothing was published."
+        )
+    worst = _worst(served, expected, slack)
+    if worst is not None:
+        raise ValueError(
+            f"{golden.request.signature}: expected the answers of the Keras model, to {RTOL:g} relative; received from "
+            f"the SavedModel {name}[{_index(worst)}] = {served[worst]:.9g} where Keras gives {expected[worst]:.9g}, on "
+            f"the golden request {golden.request}. Nothing was published. Look for a layer that does something "
+            "else in a graph than in Python: that keeps a state, draws random numbers, or branches on a Python value."
+        )
+
+
+def _compare_rows(golden: Golden, name: str, position: int, served: np.ndarray, first: np.ndarray) -> None:
+    worst = _worst(served, first, golden.slack[name][position])
+    if worst is not None:
+        raise ValueError(
+            f"{golden.request.signature}: expected answers that do not depend on what else is in the batch; received "
+            f"{name}[{_index((position, *worst))}] = {served[worst]:.9g} on the golden request {golden.request}, where "
+            f"the same sample in another batch gave {first[worst]:.9g}. Nothing was published. Look for a layer that "
+            "reduces or normalises over the batch axis."
+        )
+
+
+def _worst(served: np.ndarray, expected: np.ndarray, slack: np.ndarray) -> tuple[int, ...] | None:
+    """Index of the element that is furthest beyond what is allowed; None if none is."""
+    difference = np.abs(served.astype("float64") - expected)
+    allowed = RTOL * np.abs(expected.astype("float64")) + slack
+    beyond = np.nan_to_num(difference, nan=np.inf) - allowed
+    worst = np.unravel_index(np.argmax(beyond), beyond.shape)
+    return tuple(int(index) for index in worst) if beyond[worst] > 0 else None
+
+
+def _index(index: Sequence[int]) -> str:
+    return ", ".join(map(str, index))

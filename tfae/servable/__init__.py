@@ -1,0 +1,29 @@
+"""A SavedModel as TensorFlow Serving runs it: loaded into a session, asked by signature, with NumPy arrays.
+
+``tf.saved_model.load`` is more forgiving than a server: it finds variables that the graph alone does not hold, runs
+Python and XLA, and compares requests with the signature. What fails in production fails here, with the same words.
+"""
+
+from tfae.servable.operations import Operation, dangerous_operations, find_operations, refused_signatures
+from tfae.servable.servable import Servable
+from tfae.servable.signatures import INIT_OP, Signature, TensorInfo, read_meta_graph, read_signatures, signatures_of
+from tfae.servable.warmup import MAX_RECORDS, WARMUP, Request, read_warmup, write_warmup
+
+__all__ = [
+    "INIT_OP",
+    "MAX_RECORDS",
+    "WARMUP",
+    "Operation",
+    "Request",
+    "Servable",
+    "Signature",
+    "TensorInfo",
+    "dangerous_operations",
+    "find_operations",
+    "read_meta_graph",
+    "read_signatures",
+    "read_warmup",
+    "refused_signatures",
+    "signatures_of",
+    "write_warmup",
+]

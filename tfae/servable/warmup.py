@@ -1,0 +1,93 @@
+"""The requests that TensorFlow Serving sends to a model before it offers it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+#: File of the requests, in the folder of a version.
+WARMUP = Path("assets.extra", "tf_serving_warmup_requests")
+
+#: TensorFlow Serving refuses to load a model with more.
+MAX_RECORDS = 1000
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Request:
+    """A question to a signature.
+
+    Attributes:
+        signature: Its name.
+        inputs: By name; strings are object arrays of bytes.
+    """
+
+    signature: str
+    inputs: dict[str, np.ndarray]
+
+    def __str__(self) -> str:
+        return f"{self.signature}({', '.join(f'{name} {array.shape}' for name, array in self.inputs.items())})"
+
+
+def write_warmup(path: Path, requests: Iterable[Request], *, model_name: str) -> None:
+    """Write ``requests`` into the version in the folder ``path``.
+
+    Args:
+        path: Folder of the version.
+        requests: Those to write; every one of them has to succeed, or the model is not loaded.
+        model_name: Goes into the requests; the server does not look at it.
+    """
+    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+    file = path / WARMUP
+    file.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for request in requests:
+            log = PredictionLog()
+            predict = log.predict_log.request
+            predict.model_spec.name = model_name
+            predict.model_spec.signature_name = request.signature
+            for name, array in request.inputs.items():
+                predict.inputs[name].CopyFrom(tf.make_tensor_proto(array))
+            writer.write(log.SerializeToString())
+
+
+def read_warmup(path: Path) -> list[Request]:
+    """Requests in the version in the folder ``path``; none if it has no such file.
+
+    Raises:
+        tf.errors.OpError: With code and message of TensorFlow Serving, if the file is damaged, holds more than
+            MAX_RECORDS, or something else than predict requests.
+    """
+    from google.protobuf.message import DecodeError
+    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+    file = path / WARMUP
+    if not file.is_file():
+        return []
+    requests = []
+    for record in tf.data.TFRecordDataset(str(file)).take(MAX_RECORDS + 1).as_numpy_iterator():
+        log = PredictionLog()
+        try:
+            log.ParseFromString(record)
+        except DecodeError:
+            raise tf.errors.InvalidArgumentError(None, None, f"Failed to parse warmup record: {record!r}") from None
+        if log.WhichOneof("log_type") != "predict_log":
+            raise tf.errors.UnimplementedError(
+                None, None, f"Unsupported log_type for warmup: {log.WhichOneof('log_type')}"
+            )
+        predict = log.predict_log.request
+        requests.append(
+            Request(
+                predict.model_spec.signature_name or "serving_default",
+                {name: tf.make_ndarray(proto) for name, proto in predict.inputs.items()},
+            )
+        )
+    if len(requests) > MAX_RECORDS:
+        raise tf.errors.InvalidArgumentError(
+            None, None, f"Number of warmup records exceeds the maximum (max_num_requests={MAX_RECORDS}): {file}"
+        )
+    return requests

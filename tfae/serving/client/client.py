@@ -1,0 +1,299 @@
+"""The client of a served autoencoder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, final
+
+import numpy as np
+import numpy.typing as npt
+
+from tfae.serving.client.address import connect
+from tfae.serving.client.arguments import checked_integer, checked_seconds
+from tfae.serving.client.binding import Bind, Inputs, named, sole, strings, zeros
+from tfae.serving.client.description import Metadata, VersionStatus
+from tfae.serving.client.readiness import wait_for_answer
+from tfae.serving.client.session import Session
+from tfae.serving.client.transport import Target
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class CallOptions(TypedDict, total=False):
+    """What every call may be given, as for :meth:`Client.predict`."""
+
+    timeout: float | None
+    batch_size: int | None
+    progress: bool
+
+
+@final
+class Client:
+    """Asks a model behind TensorFlow Serving, or behind tfae's local server, over REST or gRPC.
+
+    All arrays are in data space: what goes in is raw, and reconstructions come back in the same units. Names, shapes
+    and dtypes come from the model's metadata, are fetched with the first call, and again when they do not fit any
+    more. Inputs are checked against them before anything is sent, as the server itself checks neither. Floats may hold
+    NaN and infinity. An input without rows gives an output without rows, and nothing is sent.
+
+    A large input is sent in pieces, ``concurrency`` at a time, all to the same version of the model: if the server
+    replaces that version meanwhile, the call begins anew with the new one. A server that batches and says that a
+    request has too many rows for it gets smaller ones from then on.
+
+    What is retried, since a prediction changes nothing on the server: a connection that is refused, reset or broken
+    off, and the answers UNAVAILABLE (HTTP 503) and RESOURCE_EXHAUSTED (429). Pauses double from 0.1 s on average, and
+    ``timeout`` ends it. Everything else is raised at once.
+
+    One client may be used by several threads. Proxies of the environment are not used.
+
+    Args:
+        address: ``"http://host:8501"`` or ``"https://…"`` for REST, which may end in a path that a proxy wants;
+            ``"grpc://host:8500"`` or ``"grpcs://…"`` for gRPC. gRPC needs the extra ``tfae[serve]``, is faster with
+            large arrays, and imports TensorFlow for its messages, which takes seconds.
+        model: Its name on the server.
+        version: A version number, instead of the newest.
+        label: A version label, such as ``"stable"``, instead of the newest; not together with ``version``.
+        timeout: Seconds for a call, with its retries; of an input that is sent in pieces, for each piece.
+        batch_size: Most rows of one request. Requests are kept below 4 MiB too.
+        concurrency: Most requests of a call at once, and over REST most connections.
+        retries: How often a request is asked again.
+        token: Sent as ``Authorization: Bearer``. Over plain http and grpc anybody on the way can read it.
+        ca_file: PEM file of certificates to trust instead of the system's.
+
+    Raises:
+        ValueError: If an argument is none of those.
+        ImportError: If gRPC is asked for and is not installed.
+
+    Example:
+        ::
+
+            from tfae.serving import Client
+
+            with Client("http://localhost:8501", model="digits") as client:
+                client.wait_until_ready(timeout=60)
+                scores = client.score(images)  # uint8 (batch, 8, 8, 1) → float32 (batch,)
+                client.reconstruct(images, progress=True)
+                client.score_images(["one.png", "two.jpg"])
+                print(client.metadata())
+
+            Client("grpc://localhost:8500", model="digits", label="stable").explain(images)["feature_score"]
+    """
+
+    def __init__(
+        self,
+        address: str,
+        model: str,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float = 30.0,
+        batch_size: int = 512,
+        concurrency: int = 4,
+        retries: int = 5,
+        token: str | None = None,
+        ca_file: str | os.PathLike[str] | None = None,
+    ) -> None:
+        if not isinstance(model, str) or not model:
+            raise ValueError(f"model: expected the name of a model on the server; received {model!r}.")
+        if version is not None and label is not None:
+            raise ValueError(f"label: expected no label beside version={version}; received {label!r}. Leave one out.")
+        if label is not None and (not isinstance(label, str) or not label):
+            raise ValueError(f"label: expected the name of a version label; received {label!r}.")
+        self._target = Target(model, None if version is None else checked_integer("version", version, 0), label)
+        self._address = address
+        self._timeout = checked_seconds("timeout", timeout)
+        limits = {
+            "batch_size": checked_integer("batch_size", batch_size, 1),
+            "concurrency": checked_integer("concurrency", concurrency, 1),
+            "retries": checked_integer("retries", retries, 0),
+        }
+        self._transport = connect(address, connections=limits["concurrency"], token=token, ca_file=ca_file)
+        self._session: Session | None = Session(self._transport, self._target, **limits)
+
+    def reconstruct(self, inputs: npt.ArrayLike, **options: Unpack[CallOptions]) -> np.ndarray:
+        """Reconstructions of raw samples, by signature ``serving_default``.
+
+        Args:
+            inputs: ``(batch, *sample_shape)``, data space.
+            options: ``timeout``, ``batch_size`` and ``progress``, as for :meth:`predict`.
+
+        Returns:
+            float32, of the shape of ``inputs``, data space.
+
+        Raises:
+            ValueError: If shape, dtype or values do not fit the model, or it has no such signature.
+            ServingError: If the server refuses the request or does not answer.
+        """
+        return self._rows("serving_default", inputs, "reconstruction", options)
+
+    def encode(self, inputs: npt.ArrayLike, **options: Unpack[CallOptions]) -> np.ndarray:
+        """Codes of raw samples, float32 ``(batch, latent_dim)``; arguments as for :meth:`reconstruct`."""
+        return self._rows("encode", inputs, "embedding", options)
+
+    def decode(self, embedding: npt.ArrayLike, **options: Unpack[CallOptions]) -> np.ndarray:
+        """Reconstructions, float32 ``(batch, *sample_shape)``, of codes ``(batch, latent_dim)``."""
+        return self._rows("decode", embedding, "reconstruction", options)
+
+    def score(self, inputs: npt.ArrayLike, **options: Unpack[CallOptions]) -> np.ndarray:
+        """Per-sample losses of raw samples, float32 ``(batch,)``, higher is more anomalous.
+
+        Arguments as for :meth:`reconstruct`, numbers as from ``tfae.export.load``.
+        """
+        return self._rows("score", inputs, "instance_score", options)
+
+    def explain(self, inputs: npt.ArrayLike, **options: Unpack[CallOptions]) -> dict[str, np.ndarray]:
+        """Scores with their reasons; arguments as for :meth:`reconstruct`.
+
+        Returns:
+            ``instance_score`` ``(batch,)``, ``feature_score`` ``(batch, *sample_shape)``, the loss of each
+            element, and ``reconstruction`` in data space. All float32.
+        """
+        return self._ask("explain", sole(inputs), options)
+
+    def detect(self, inputs: npt.ArrayLike, **options: Unpack[CallOptions]) -> dict[str, np.ndarray]:
+        """Scores with a verdict, by a calibrated model; arguments as for :meth:`reconstruct`.
+
+        Returns:
+            ``instance_score`` and ``p_value``, float32 ``(batch,)``, and ``is_outlier``, bool ``(batch,)``.
+        """
+        return self._ask("detect", sole(inputs), options)
+
+    def score_examples(self, examples: Sequence[Any], **options: Unpack[CallOptions]) -> np.ndarray:
+        """Per-sample losses, float32 ``(batch,)``, of ``tf.train.Example`` protocol buffers.
+
+        Args:
+            examples: Messages, or the bytes that they are serialized to, each with a feature ``inputs``.
+            options: As for :meth:`predict`.
+        """
+        serialized = [
+            example.SerializeToString() if hasattr(example, "SerializeToString") else example for example in examples
+        ]
+        return self._rows("serve_tf_examples", strings(serialized), "instance_score", options)
+
+    def score_images(
+        self, images: Sequence[bytes | str | os.PathLike[str]], **options: Unpack[CallOptions]
+    ) -> np.ndarray:
+        """Per-sample losses, float32 ``(batch,)``, of PNG or JPEG files; the server decodes them.
+
+        Args:
+            images: What the files hold, as bytes, or their paths.
+            options: As for :meth:`predict`.
+        """
+        if isinstance(images, (bytes, str, os.PathLike)):
+            raise ValueError("images: expected a list; received a single image. Put it into one: [image].")
+        files = [image if isinstance(image, bytes) else Path(image).read_bytes() for image in images]
+        return self._rows("serve_image_bytes", strings(files), "instance_score", options)
+
+    def predict(
+        self,
+        signature: str = "serving_default",
+        inputs: Inputs | None = None,
+        /,
+        *,
+        timeout: float | None = None,
+        batch_size: int | None = None,
+        progress: bool = False,
+        **named_inputs: npt.ArrayLike,
+    ) -> dict[str, np.ndarray]:
+        """All outputs of any signature of any model, by name.
+
+        Args:
+            signature: Name of the signature.
+            inputs: Arrays by name, for inputs that are called as an argument here; else name them as keywords.
+            timeout: Instead of the client's own.
+            batch_size: Instead of the client's own.
+            progress: Whether to show a bar on stderr, if the input is sent in pieces.
+            named_inputs: Arrays by name, as in ``client.predict("score", inputs=x)``. Strings are text or bytes.
+
+        Returns:
+            Arrays by name; strings are object arrays of bytes.
+
+        Raises:
+            ValueError, ServingError: As for :meth:`reconstruct`.
+        """
+        options = CallOptions(timeout=timeout, batch_size=batch_size, progress=progress)
+        return self._ask(signature, named(inputs or {}, named_inputs), options, is_one_row_each=False)
+
+    def status(self, *, timeout: float | None = None) -> list[VersionStatus]:
+        """States of the versions on the server, newest first.
+
+        Of the client's own version alone if it has one; of all if it has a label. AVAILABLE only says that a version
+        was loaded, not that it works: :meth:`wait_until_ready` finds that out.
+        """
+        return self._open().status(self._seconds(timeout))
+
+    def metadata(self, *, timeout: float | None = None) -> Metadata:
+        """The model's version and signatures, as the server says them now."""
+        return self._open().metadata(self._seconds(timeout))
+
+    def wait_until_ready(
+        self, timeout: float = 60.0, *, signature: str = "serving_default", inputs: Inputs | None = None
+    ) -> None:
+        """Wait until the model answers a prediction.
+
+        Args:
+            timeout: Seconds to wait.
+            signature: What to ask.
+            inputs: Arrays by name to ask with. By default a single row of zeros, which every model of tfae takes.
+
+        Raises:
+            ServingError: If there was no good answer in time, with the last thing that went wrong.
+            ValueError: If ``inputs`` do not fit the signature.
+        """
+        timeout = checked_seconds("timeout", timeout)
+        bind = zeros if inputs is None else named(inputs)
+        wait_for_answer(self._open(), signature, bind, timeout=timeout, attempt_timeout=self._timeout)
+
+    def close(self) -> None:
+        """Close the connections; the client can not be used after that."""
+        if self._session is not None:
+            self._session = None
+            self._transport.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        chosen = {"version": self._target.version, "label": self._target.label}
+        which = "".join(f", {name}={value!r}" for name, value in chosen.items() if value is not None)
+        return f"Client({self._address!r}, model={self._target.model!r}{which})"
+
+    def _open(self) -> Session:
+        if self._session is None:
+            raise ValueError("client: expected one that is open; received one that was closed. Make a new one.")
+        return self._session
+
+    def _seconds(self, timeout: float | None) -> float:
+        return self._timeout if timeout is None else checked_seconds("timeout", timeout)
+
+    def _ask(
+        self, signature: str, bind: Bind, options: CallOptions, *, is_one_row_each: bool = True
+    ) -> dict[str, np.ndarray]:
+        unknown = set(options) - {"timeout", "batch_size", "progress"}
+        if unknown:
+            raise TypeError(f"expected the options timeout, batch_size and progress; received {', '.join(unknown)}.")
+        batch_size = options.get("batch_size")
+        return self._open().ask(
+            signature,
+            bind,
+            timeout=self._seconds(options.get("timeout")),
+            batch_size=None if batch_size is None else checked_integer("batch_size", batch_size, 1),
+            progress=options.get("progress", False),
+            is_one_row_each=is_one_row_each,
+        )
+
+    def _rows(self, signature: str, inputs: npt.ArrayLike, output: str, options: CallOptions) -> np.ndarray:
+        """The named output of a signature with a single input."""
+        outputs = self._ask(signature, sole(inputs), options)
+        if output not in outputs:
+            raise ValueError(
+                f"model: expected an output {output} of signature {signature}, as models of tfae have; received "
+                f'{", ".join(outputs)}. Use predict("{signature}", …).'
+            )
+        return outputs[output]

@@ -1,0 +1,92 @@
+"""What a request carries, checked against the signature before anything is sent.
+
+The server checks neither shapes nor ranges: a wrong width fails in some kernel, or not at all, and 256 becomes a
+uint8 of 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tfae.serving.client.description import Signature, TensorSpec
+
+
+def fit_inputs(signature: Signature, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, np.ndarray]:
+    """Arrays by name, in the shapes and dtypes of the signature; strings as object arrays of bytes.
+
+    Raises:
+        ValueError: If names, shapes, dtypes, values or numbers of rows do not fit.
+    """
+    if set(inputs) != set(signature.inputs):
+        raise ValueError(
+            f"inputs: expected {', '.join(sorted(signature.inputs))}, the inputs of signature {signature.name}; "
+            f"received {', '.join(sorted(inputs)) or 'none'}."
+        )
+    arrays = {name: _fit(name, given, signature.inputs[name]) for name, given in inputs.items()}
+    if signature.is_batch_first:
+        rows = {name: len(array) for name, array in arrays.items()}
+        if len(set(rows.values())) > 1:
+            listed = ", ".join(f"{number} in {name}" for name, number in rows.items())
+            raise ValueError(f"inputs: expected the same number of rows in every input; received {listed}.")
+    return arrays
+
+
+def cast_exactly(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
+    """Take numbers to another dtype, if that changes none of them; floats may be rounded to narrower floats.
+
+    Raises:
+        ValueError: A value would be another one: a fraction, NaN or 256 for uint8, 1e39 for float32.
+
+    Example:
+        >>> cast_exactly(np.array([0.0, 255.0]), np.dtype("uint8"), "inputs")
+        array([  0, 255], dtype=uint8)
+    """
+    if values.dtype == dtype:
+        return values
+    expected = f"{name}: expected values that {dtype} can hold; received {values.dtype}"
+    inexact = dtype.kind in "fc" or dtype.name == "bfloat16"
+    if values.dtype.kind not in ("biufc" if dtype.kind == "c" else "biuf"):
+        raise ValueError(f"{expected}.")
+    with np.errstate(over="ignore", invalid="ignore"):  # Both are found below.
+        cast = values.astype(dtype)
+        changed = np.isfinite(values) & ~np.isfinite(cast) if inexact else cast != values
+    if changed.any():
+        raise ValueError(f"{expected} with a value of {values[changed][0]}.")
+    return cast
+
+
+def _fit(name: str, given: npt.ArrayLike, spec: TensorSpec) -> np.ndarray:
+    if spec.is_string:
+        array = _strings(name, given)
+    else:
+        try:
+            array = np.asarray(given)
+        except ValueError as error:  # Rows of different lengths.
+            raise ValueError(f"{name}: expected an array; received nested lists that are none ({error}).") from error
+    if not spec.admits(array.shape):
+        hint = ""
+        if spec.shape and spec.admits((1, *array.shape)):
+            hint = " Add the batch axis: x[None]."
+        raise ValueError(f"{name}: expected shape {spec.shape_text()}; received {array.shape}.{hint}")
+    return array if spec.is_string else cast_exactly(array, spec.dtype, name)
+
+
+def _strings(name: str, given: Any) -> np.ndarray:
+    """An object array of bytes; text becomes UTF-8."""
+    # Never through NumPy's own bytes, which lose zeros at the end.
+    array = given.astype(object) if isinstance(given, np.ndarray) else np.array(given, dtype=object)
+    encoded = np.empty(array.shape, dtype=object)
+    for index, element in np.ndenumerate(array):
+        if isinstance(element, str):
+            try:
+                element = element.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(f"{name}: expected text that UTF-8 can hold; received {element!r}.") from error
+        if not isinstance(element, bytes):
+            raise ValueError(f"{name}: expected bytes or text; received {type(element).__name__}.")
+        encoded[index] = element
+    return encoded

@@ -1,0 +1,165 @@
+"""The bodies of TensorFlow Serving's REST interface, in rows or in columns.
+
+Rows, where every tensor has one for each sample and there is one input: the answer to an image of one channel takes a
+sixth of the bytes, as the server lays columns out with every bracket on a line of its own. Columns for everything else:
+several inputs, and 0-D tensors, which rows can not hold.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+
+from tfae.serving.client.description import Signature, TensorSpec
+
+#: Dtypes that the server can not read from JSON.
+_NOT_IN_JSON = ("float16", "bfloat16", "uint16", "complex64", "complex128")
+#: Most characters that a number takes, with the comma behind it.
+_WIDTHS = {
+    "bool": 6,
+    "int8": 5,
+    "int16": 7,
+    "int32": 12,
+    "int64": 21,
+    "uint8": 4,
+    "uint32": 11,
+    "uint64": 21,
+    "float32": 16,
+    "float64": 25,
+}
+
+
+def write_request(signature: Signature, inputs: Mapping[str, np.ndarray]) -> bytes:
+    """The body of a predict request.
+
+    Raises:
+        ValueError: If an input is of a dtype that JSON does not carry.
+    """
+    tensors = {name: _write(name, array) for name, array in inputs.items()}
+    if _is_in_rows(signature):
+        content = b'"instances":' + next(iter(tensors.values()))
+    else:
+        content = b'"inputs":{' + b",".join(orjson.dumps(name) + b":" + text for name, text in tensors.items()) + b"}"
+    return b'{"signature_name":' + orjson.dumps(signature.name) + b"," + content + b"}"
+
+
+def read_answer(body: bytes, signature: Signature) -> dict[str, np.ndarray]:
+    """The outputs by name; a single one, which comes without, gets its name back.
+
+    Raises:
+        ValueError: If the body is no answer of that signature.
+    """
+    document = read_json(body)
+    key = "predictions" if _is_in_rows(signature) else "outputs"
+    if not isinstance(document, dict) or key not in document:
+        raise ValueError(f'no "{key}" in it')
+    values = document[key]
+    names = set(signature.outputs)
+    if len(names) == 1:
+        columns = dict.fromkeys(names, values)
+    elif key == "outputs":
+        columns = _named(values, names)
+    else:
+        if not isinstance(values, list):
+            raise ValueError("expected a list of predictions")
+        rows = [_named(row, names) for row in values]
+        columns = {name: [row[name] for row in rows] for name in names}
+    return {name: _read(name, columns[name], spec) for name, spec in signature.outputs.items()}
+
+
+def read_json(body: bytes) -> Any:
+    """What a server wrote, NaN and infinity included, and strings that are not UTF-8.
+
+    Raises:
+        ValueError: If it is not JSON.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:  # It is strict; the standard library is not, and slower.
+        pass
+    try:
+        return json.loads(body.decode("utf-8", "surrogateescape"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def row_bytes(array: np.ndarray) -> np.ndarray:
+    """int ``(rows,)``: at most how many bytes of a request each row takes."""
+    rows, shape = len(array), array.shape[1:]
+    brackets = 3 * sum(math.prod(shape[:axis]) for axis in range(len(shape) + 1))
+    if array.dtype.kind == "O":
+        lengths = [sum(map(len, row)) for row in array.reshape(rows, -1).tolist()]
+        framing = len('{"b64":"=="},') * math.prod(shape) + brackets
+        return np.asarray(lengths, dtype=np.int64) * 4 // 3 + framing
+    return np.full(rows, math.prod(shape) * _WIDTHS.get(array.dtype.name, 25) + brackets)
+
+
+def _is_in_rows(signature: Signature) -> bool:
+    return signature.is_batch_first and len(signature.inputs) == 1
+
+
+def _named(values: Any, names: set[str]) -> dict[str, Any]:
+    """``values``, if it is an object with those names."""
+    if not isinstance(values, dict) or set(values) != names:
+        received = ", ".join(sorted(values)) if isinstance(values, dict) else type(values).__name__
+        raise ValueError(f"expected outputs {', '.join(sorted(names))}; received {received}")
+    return values
+
+
+def _write(name: str, array: np.ndarray) -> bytes:
+    if array.dtype.name in _NOT_IN_JSON:
+        raise ValueError(
+            f"{name}: expected an input of a dtype that REST carries; received {array.dtype}, which the model takes. "
+            "Use a grpc:// address."
+        )
+    if array.dtype.kind == "O":
+        return orjson.dumps(_map_leaves(lambda data: {"b64": base64.b64encode(data).decode("ascii")}, array.tolist()))
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        # NaN and Infinity are numbers to the server, as to the standard library; orjson would write null.
+        return json.dumps(array.tolist(), separators=(",", ":")).encode("ascii")
+    contiguous = np.ascontiguousarray(array) if array.ndim else array[()]
+    return orjson.dumps(contiguous, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _read(name: str, values: Any, spec: TensorSpec) -> np.ndarray:
+    dtype = spec.dtype
+    if spec.is_string:
+        array = _read_strings(name, values, spec)
+    elif dtype.kind in "iu":  # Through Python's integers: NumPy alone would take large ones through floats.
+        array = np.array(values, dtype=object)
+        if any(type(number) is not int for number in array.flat):
+            raise ValueError(f"expected integers in {name}")
+        array = array.astype(dtype)
+    else:
+        array = np.array(values)
+        if array.size and array.dtype.kind not in {"f": "fiu", "b": "b"}.get(dtype.kind, ""):
+            raise ValueError(f"expected {dtype} in {name}")
+        array = array.astype(dtype)
+    if not array.size and spec.shape:  # [] alone may be a tensor without rows of any rank.
+        array = array.reshape((*array.shape, *(side or 0 for side in spec.shape[array.ndim :])))
+    return array
+
+
+def _read_strings(name: str, values: Any, spec: TensorSpec) -> np.ndarray:
+    def read(leaf: Any) -> bytes:
+        if isinstance(leaf, dict) and set(leaf) == {"b64"}:
+            return base64.b64decode(leaf["b64"], validate=True)
+        if isinstance(leaf, str):
+            return leaf.encode("utf-8", "surrogateescape")
+        raise ValueError(f"expected strings in {name}")
+
+    array = np.array(values, dtype=object)
+    strings = np.empty(array.shape, dtype=object)
+    for index, leaf in np.ndenumerate(array):
+        strings[index] = read(leaf)
+    return strings
+
+
+def _map_leaves(function: Any, nested: Any) -> Any:
+    return [_map_leaves(function, item) for item in nested] if isinstance(nested, list) else function(nested)

@@ -1,0 +1,166 @@
+"""TensorFlow Serving over REST."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any, final
+from urllib.parse import quote
+
+import numpy as np
+import urllib3
+from urllib3.exceptions import (
+    EmptyPoolError,
+    HTTPError,
+    NewConnectionError,
+    ProtocolError,
+    SSLError,
+    TimeoutError,
+)
+
+from tfae.serving.client import json_bodies
+from tfae.serving.client.description import Metadata, Signature, VersionStatus, read_metadata, read_status
+from tfae.serving.client.error import ServingError, code_of
+from tfae.serving.client.retries import Deadline
+from tfae.serving.client.transport import Target, Transport
+
+#: Characters of an answer that is not understood which an error shows.
+_SHOWN = 200
+
+
+@final
+class RestTransport(Transport):
+    """A pool of connections that are kept open between requests.
+
+    Args:
+        address: ``http://`` or ``https://``, host, port, and what a proxy puts before ``/v1``.
+        connections: Most that are open at once; who needs one more waits.
+        token: Sent as ``Authorization: Bearer``.
+        ca_file: Certificates to trust instead of the system's.
+    """
+
+    max_bytes = 4 * 2**20
+
+    def __init__(self, address: str, *, connections: int, token: str | None, ca_file: str | None) -> None:
+        url = urllib3.util.parse_url(address)
+        self._address = address
+        self._prefix = url.path or ""
+        headers = {"Content-Type": "application/json"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        tls = {"cert_reqs": "CERT_REQUIRED", "ca_certs": ca_file} if url.scheme == "https" else {}
+        self._pool = urllib3.connection_from_url(
+            address, maxsize=connections, block=True, retries=False, headers=headers, **tls
+        )
+
+    def metadata(self, target: Target, deadline: Deadline) -> Metadata:
+        """As `Transport` says."""
+        return self._read("GET", f"{_path(target)}/metadata", None, "", deadline, _metadata_of)
+
+    def status(self, target: Target, deadline: Deadline) -> list[VersionStatus]:
+        """As `Transport` says."""
+        path = _path(Target(target.model, target.version))
+        return self._read("GET", path, None, "", deadline, lambda body: read_status(json_bodies.read_json(body)))
+
+    def predict(
+        self, target: Target, signature: Signature, inputs: Mapping[str, np.ndarray], deadline: Deadline
+    ) -> tuple[dict[str, np.ndarray], int | None]:
+        """As `Transport` says."""
+        body = json_bodies.write_request(signature, inputs)
+        what = f", signature {signature.name}"
+        path = f"{_path(target)}:predict"
+        return self._read(
+            "POST", path, body, what, deadline, lambda body: json_bodies.read_answer(body, signature)
+        ), None
+
+    def row_bytes(self, array: np.ndarray) -> np.ndarray:
+        """As `Transport` says."""
+        return json_bodies.row_bytes(array)
+
+    def close(self) -> None:
+        """As `Transport` says."""
+        self._pool.close()
+
+    def _read(self, method: str, path: str, body: bytes | None, what: str, deadline: Deadline, read: Any) -> Any:
+        """What ``read`` makes of the body of a good answer."""
+        request = f"{method} {self._address}{path}{what}"
+        status, answer = self._exchange(method, path, body, request, deadline)
+        if status != 200:
+            message = _error_message(answer) or f"HTTP status {status}"
+            raise ServingError(code_of(status), message, request, may_be_retried=status in (429, 503))
+        try:
+            return read(answer)
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+            shown = answer[:_SHOWN].decode("utf-8", "replace")
+            message = f"expected an answer of TensorFlow Serving; received {shown!r} ({error})"
+            raise ServingError("INTERNAL", message, request) from error
+
+    def _exchange(
+        self, method: str, path: str, body: bytes | None, request: str, deadline: Deadline
+    ) -> tuple[int, bytes]:
+        """Status and body of whatever answer comes before the deadline."""
+        # The pool wants a time to wait that is not negative; none is left when threads have waited for a connection.
+        left = max(deadline.remaining(), 1e-3)
+        late = ServingError("DEADLINE_EXCEEDED", f"no answer within {deadline.seconds:g} s", request)
+        try:
+            response = self._pool.urlopen(
+                method,
+                self._prefix + path,
+                body=body,
+                redirect=False,
+                timeout=left,
+                pool_timeout=left,  # type: ignore[arg-type] # It is annotated as an integer and goes to Queue.get.
+                preload_content=False,
+            )
+            with contextlib.closing(response):
+                answer = bytearray()
+                # Piece by piece: the socket's own timeout begins anew with every byte that arrives.
+                while chunk := response.read1(2**20):
+                    answer += chunk
+                    left = deadline.remaining()
+                    if left <= 0:
+                        raise late
+                    socket = getattr(response.connection, "sock", None)
+                    if socket is not None:
+                        socket.settimeout(left)
+                response.release_conn()
+                return response.status, bytes(answer)
+        except NewConnectionError as error:  # A kind of timeout to urllib3; so it comes first.
+            raise ServingError("UNAVAILABLE", f"no connection: {_reason(error)}", request, True) from error
+        except (TimeoutError, EmptyPoolError) as error:
+            raise late from error
+        except SSLError as error:
+            raise ServingError("UNAVAILABLE", f"no trusted connection: {_reason(error)}", request) from error
+        except ProtocolError as error:
+            raise ServingError("UNAVAILABLE", f"the connection broke: {_reason(error)}", request, True) from error
+        except HTTPError as error:
+            raise ServingError("INTERNAL", f"no HTTP answer: {_reason(error)}", request) from error
+
+
+def _path(target: Target) -> str:
+    path = f"/v1/models/{quote(target.model, safe='')}"
+    if target.version is not None:
+        return f"{path}/versions/{target.version}"
+    if target.label is not None:
+        return f"{path}/labels/{quote(target.label, safe='')}"
+    return path
+
+
+def _metadata_of(body: bytes) -> Metadata:
+    return read_metadata(json_bodies.read_json(body))
+
+
+def _error_message(answer: bytes) -> str:
+    """The server's own message, or the text that came in its place; empty if there is none."""
+    try:
+        message = json_bodies.read_json(answer)["error"]
+    except (ValueError, LookupError, TypeError):
+        return answer[:_SHOWN].decode("utf-8", "replace").strip()
+    # Bytes that are not UTF-8 came in as lone surrogates, which can not be printed.
+    return str(message).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _reason(error: HTTPError) -> str:
+    """What urllib3 says, without the connection that it puts in front."""
+    text = str(error.args[-1]) if error.args else type(error).__name__
+    return text.partition("): ")[2] if text.startswith(("HTTPConnection(", "HTTPSConnection(")) else text

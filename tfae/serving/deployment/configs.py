@@ -1,0 +1,89 @@
+"""The configurations that TensorFlow Serving reads, as text protos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from google.protobuf import text_format
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+from tfae.serving.local.config import ModelConfig
+
+#: Where Prometheus finds the metrics, below the REST port.
+METRICS_PATH = "/monitoring/prometheus/metrics"
+
+
+def check_versions(model: ModelConfig) -> None:
+    """Raise unless the model can be served.
+
+    Raises:
+        ValueError: If its folder holds no version, or not those of its labels.
+    """
+    versions = model.versions() if model.base_path.is_dir() else {}
+    if not versions:
+        raise ValueError(
+            f"models: expected a folder of versions, such as saved_models/digits with a folder 1; received "
+            f"{model.base_path}. Export a model with `tfae export`."
+        )
+    for label, version in model.labels.items():
+        if version not in versions:
+            raise ValueError(
+                f"labels: expected one of the versions of {model.base_path}, {', '.join(map(str, sorted(versions)))}; "
+                f"received {label}={version}."
+            )
+
+
+def model_config(models: Iterable[ModelConfig]) -> str:
+    """A ModelServerConfig of these models, each in its ``base_path`` as the server sees it."""
+    message = ModelServerConfig()
+    for model in models:
+        entry = message.model_config_list.config.add(
+            name=model.name, base_path=model.base_path.as_posix(), model_platform="tensorflow"
+        )
+        if model.policy.specific is not None:
+            entry.model_version_policy.specific.versions.extend(sorted(model.policy.specific))
+        elif model.policy.latest is not None:
+            entry.model_version_policy.latest.num_versions = model.policy.latest
+        else:
+            entry.model_version_policy.all.SetInParent()
+        for label, version in sorted(model.labels.items()):
+            entry.version_labels[label] = version
+    return text_format.MessageToString(message)
+
+
+def batching_config(batch_sizes: Sequence[int], *, num_batch_threads: int) -> str:
+    """BatchingParameters under which no batch is run that was not warmed up.
+
+    Args:
+        batch_sizes: Rows of the batches to run, ascending.
+        num_batch_threads: Batches that run at once.
+    """
+    allowed = "".join(f"allowed_batch_sizes: {size}\n" for size in batch_sizes)
+    return f"""\
+# In force where the server is started with --enable_batching=true --batching_parameters_file=…
+
+# A batch is filled up to the next of these numbers of rows, with copies of a row. They are those of the model's
+# warm-up: a batch of any other size would be slow the first time.
+{allowed}
+# The last of the allowed sizes. A request with more rows is refused.
+max_batch_size {{ value: {batch_sizes[-1]} }}
+
+# How long the first request of a batch waits for others, in microseconds.
+batch_timeout_micros {{ value: 1000 }}
+
+# Batches that run at once; the number of CPUs is a good start.
+num_batch_threads {{ value: {num_batch_threads} }}
+
+# Batches that may wait before requests are refused with UNAVAILABLE, which clients try again later.
+max_enqueued_batches {{ value: 100 }}
+"""
+
+
+def monitoring_config() -> str:
+    """A MonitoringConfig that has Prometheus find metrics below the REST port."""
+    return f"""\
+prometheus_config {{
+  enable: true
+  path: "{METRICS_PATH}"
+}}
+"""

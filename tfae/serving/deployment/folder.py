@@ -1,0 +1,174 @@
+"""The folder of files, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from tfae.serving.deployment.configs import METRICS_PATH, batching_config, model_config, monitoring_config
+from tfae.serving.deployment.deployment import Deployment
+from tfae.serving.deployment.golden import bodies, golden_requests, warmed_batch_sizes
+from tfae.serving.local.config import ModelConfig
+from tfae.staging import write_staged
+
+#: Milliseconds that a REST call may take, TensorFlow Serving's own default.
+_REST_API_TIMEOUT_IN_MS = 30_000
+
+
+def write(deployment: Deployment, path: Path, *, replace: bool = False) -> None:
+    """Write what operations want into the folder ``path``.
+
+    Args:
+        deployment: What to deploy, and how.
+        path: Of a folder that is not there yet, or is empty.
+        replace: Whether a folder that was written before may be replaced.
+
+    Raises:
+        ValueError: If the model has no warm-up to take requests and batch sizes from, or ``path`` can not be written or
+            holds other files.
+    """
+    files = render(deployment, path)
+    if path.exists():
+        _check_replaceable(path, files, replace=replace)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".staging-", dir=path.parent) as folder:
+            new = Path(folder, "new")
+            for name, content in files.items():
+                write_staged(new / name, content)
+            _exchange(path, new, Path(folder, "old"))
+    except OSError as error:
+        raise ValueError(f"path: expected a folder that can be written; received {path} ({error.strerror}).") from error
+
+
+def render(deployment: Deployment, path: Path) -> dict[str, str]:
+    """Content of the files by name, relative to the folder ``path`` that they are for."""
+    requests = golden_requests(deployment.probed_version)
+    batch_sizes = warmed_batch_sizes(requests)
+    by_signature, unprobed = bodies(requests)
+    served = ModelConfig(
+        deployment.name, Path("/models", deployment.name), deployment.model.policy, deployment.model.labels
+    )
+    config = {
+        "models.config": model_config([served]),
+        "batching.config": batching_config(batch_sizes, num_batch_threads=deployment.cpus),
+        "monitoring.config": monitoring_config(),
+    }
+    label, models = deployment.probed_label, _relative(deployment.saved_models, path)
+    values = {
+        "deployment": deployment,
+        "flags": _flags(deployment),
+        "models": models,
+        "mounted": models if Path(models).is_absolute() else f"$PWD/{models}",
+        "batch_sizes": batch_sizes,
+        "metrics_path": METRICS_PATH,
+        "rest_api_timeout_s": _REST_API_TIMEOUT_IN_MS // 1000,
+        "probe_path": f"/v1/models/{deployment.name}" + ("" if label is None else f"/labels/{label}") + ":predict",
+        "signatures": list(by_signature),
+        "unprobed": unprobed,
+    }
+    readiness = {"ready.sh": _filled("ready.sh", values)}
+    for signature, body in by_signature.items():
+        readiness[_file_name(signature, readiness)] = body + "\n"
+    values |= {
+        "config": config,
+        "readiness": readiness,
+        "checksum": _checksum({**config, **readiness}),
+        "example": "score.json" if "score.json" in readiness else next(n for n in readiness if n.endswith(".json")),
+    }
+    return {
+        **{f"config/{name}": content for name, content in config.items()},
+        **{f"readiness/{name}": content for name, content in readiness.items()},
+        **{name: _filled(name, values) for name in ("compose.yaml", "kubernetes.yaml", "README.md")},
+    }
+
+
+def _flags(deployment: Deployment) -> list[str]:
+    """Flags of tensorflow_model_server in the container."""
+    flags = [
+        "--port=8500",
+        "--rest_api_port=8501",
+        f"--rest_api_timeout_in_ms={_REST_API_TIMEOUT_IN_MS}",
+        "--model_config_file=/config/models.config",
+        "--monitoring_config_file=/config/monitoring.config",
+    ]
+    if deployment.labels:
+        flags.append("--allow_version_labels_for_unavailable_models=true")
+    if deployment.batching:
+        flags += ["--enable_batching=true", "--batching_parameters_file=/config/batching.config"]
+    return flags
+
+
+def _check_replaceable(path: Path, files: Mapping[str, str], *, replace: bool) -> None:
+    """Raise if something would be lost that was not written by us."""
+    if not path.is_dir():
+        raise ValueError(f"path: expected a folder; received the file {path}.")
+    found = [entry for entry in path.rglob("*") if not entry.is_dir()]
+    if found and not replace:
+        raise ValueError(
+            f"path: expected a folder that is empty or not there yet; received {path} with {found[0].name}. Replace it "
+            "with --replace."
+        )
+    known = {name for name in files if not name.startswith("readiness/")}
+    for entry in found:
+        name = entry.relative_to(path).as_posix()
+        if name not in known and not re.fullmatch(r"readiness/(ready\.sh|[^/]+\.json)", name):
+            raise ValueError(
+                f"path: expected a folder with nothing but what was written before; received {path} with {name}. "
+                "Move it elsewhere, or choose another folder."
+            )
+
+
+def _exchange(path: Path, new: Path, old: Path) -> None:
+    """Move ``new`` to ``path``, and what is there, if anything, to ``old``."""
+    if not path.exists():
+        new.rename(path)
+        return
+    path.rename(old)
+    try:
+        new.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+
+
+def _filled(template: str, values: Mapping[str, Any]) -> str:
+    """A template, filled in."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tfae.serving.deployment"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["quoted"] = lambda value: json.dumps(value, ensure_ascii=False)
+    return environment.get_template(template).render(values)
+
+
+def _relative(saved_models: Path, folder: Path) -> str:
+    """Path of the models from the folder, so that both can move together; absolute where there is no such path."""
+    try:
+        relative = Path(os.path.relpath(saved_models.resolve(), folder.resolve())).as_posix()
+    except ValueError:  # On another drive of Windows.
+        return saved_models.resolve().as_posix()
+    return relative if relative.startswith("..") else f"./{relative}"
+
+
+def _file_name(signature: str, taken: Mapping[str, str]) -> str:
+    """A name for a signature's request that a ConfigMap takes as key."""
+    name = re.sub("[^A-Za-z0-9._-]", "_", signature) + ".json"
+    while name in taken:
+        name = "_" + name
+    return name
+
+
+def _checksum(files: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,120 @@
+"""Golden requests: those of a model's warm-up, which it is known to answer."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfae.servable import WARMUP, Request, read_warmup
+
+#: Bytes of all bodies together. They go into one ConfigMap, of which Kubernetes stores 1 MiB.
+MAX_BYTES = 900_000
+
+#: Kinds of dtype that REST carries: bool, integers, floats, strings; half, uint16 and complex are refused.
+_KINDS = "biufO"
+_REFUSED = ("float16", "bfloat16", "uint16")
+
+
+def golden_requests(version: Path) -> list[Request]:
+    """The warm-up of the version in a folder.
+
+    Raises:
+        ValueError: If it has none, or they can not be read.
+    """
+    try:
+        requests = read_warmup(version)
+    except tf.errors.OpError as error:
+        raise ValueError(
+            f"saved_models: expected warm-up requests that can be read; received {version / WARMUP} ({error.message}). "
+            "Export the model again with `tfae export`."
+        ) from error
+    if not requests:
+        raise ValueError(
+            f"saved_models: expected a model with warm-up requests, which say what it answers and in which batch "
+            f"sizes; received {version} with none in {WARMUP.as_posix()}. Export it again with `tfae export`."
+        )
+    return requests
+
+
+def warmed_batch_sizes(requests: Iterable[Request]) -> list[int]:
+    """Numbers of rows with which every signature is warmed up, ascending.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    sizes: dict[str, set[int]] = {}
+    for request in requests:
+        rows = {array.shape[0] if array.ndim else 0 for array in request.inputs.values()}
+        sizes.setdefault(request.signature, set()).update(rows if len(rows) == 1 else ())
+    common = set.intersection(*sizes.values()) - {0}
+    if not common:
+        each = "; ".join(f"{signature} with {sorted(found)}" for signature, found in sorted(sizes.items()))
+        raise ValueError(
+            f"saved_models: expected warm-up requests that have every signature run with the same numbers of rows; "
+            f"received {each}. Export the model again with `tfae export`."
+        )
+    return sorted(common)
+
+
+def bodies(requests: Iterable[Request]) -> tuple[dict[str, str], list[str]]:
+    """A request for each signature, as REST takes it.
+
+    Args:
+        requests: Of which the shortest of each signature is taken.
+
+    Returns:
+        JSON by signature, and the signatures that have none, since it would be too long or REST can not carry it.
+
+    Raises:
+        ValueError: If no signature has one.
+    """
+    shortest: dict[str, str] = {}
+    signatures = []
+    for request in requests:
+        signatures.append(request.signature)
+        if _fits_rest(request):
+            body = json.dumps({"signature_name": request.signature, "instances": _instances(request)})
+            shortest[request.signature] = min(body, shortest.get(request.signature, body), key=len)
+    chosen: dict[str, str] = {}
+    for signature, body in sorted(shortest.items(), key=lambda item: len(item[1])):
+        if sum(map(len, chosen.values())) + len(body) <= MAX_BYTES:
+            chosen[signature] = body
+    if not chosen:
+        raise ValueError(
+            f"saved_models: expected a signature with a request of at most {MAX_BYTES:,} bytes of JSON, for the "
+            f"readiness probe; received {', '.join(sorted(set(signatures)))} with longer ones or dtypes that REST can "
+            "not carry. Serve smaller samples."
+        )
+    return dict(sorted(chosen.items())), sorted(set(signatures) - set(chosen))
+
+
+def _fits_rest(request: Request) -> bool:
+    """Whether REST's rows carry the request: at least one row, the same number in all inputs, of dtypes it knows."""
+    arrays = request.inputs.values()
+    rows = {array.shape[0] if array.ndim else 0 for array in arrays}
+    dtypes = all(array.dtype.kind in _KINDS and array.dtype.name not in _REFUSED for array in arrays)
+    return dtypes and len(rows) == 1 and rows != {0}
+
+
+def _instances(request: Request) -> Sequence[Any]:
+    """Rows, as values for one input and as objects for several."""
+    columns = {name: _values(array) for name, array in request.inputs.items()}
+    if len(columns) == 1:
+        return next(iter(columns.values()))
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _values(array: np.ndarray) -> list[Any]:
+    """Nested lists of what JSON holds."""
+    if array.dtype.kind == "O":
+        encoded = [{"b64": base64.b64encode(value).decode()} for value in array.ravel()]
+        return np.array(encoded, object).reshape(array.shape).tolist()
+    if array.dtype == np.float32:  # By its shortest text, 0.1, which reads back as the same float32.
+        array = array.astype(str).astype(np.float64)
+    return array.tolist()

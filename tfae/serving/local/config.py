@@ -1,0 +1,122 @@
+"""Which models a server holds: TensorFlow Serving's own config files, read as it reads them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+from tensorflow_serving.config import model_server_config_pb2
+
+#: The server reads folder names as C++'s absl::SimpleAtoi does: ASCII digits, a sign and white space around allowed.
+_NUMBER = re.compile(r"[ \t\n\r\f\v]*[+-]?[0-9]+[ \t\n\r\f\v]*", re.ASCII)
+_LARGEST = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class VersionPolicy:
+    """Which of the versions in the base path are wanted: the newest ones, certain ones, or all (both None).
+
+    Attributes:
+        latest: How many, the newest ones.
+        specific: Which.
+    """
+
+    latest: int | None = 1
+    specific: frozenset[int] | None = None
+
+    def select(self, versions: Mapping[int, Path]) -> dict[int, Path]:
+        """Those of the versions, with their folders, that are wanted."""
+        if self.specific is not None:
+            return {version: path for version, path in versions.items() if version in self.specific}
+        newest_first = sorted(versions, reverse=True)
+        return {version: versions[version] for version in newest_first[: self.latest]}
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One model of a server.
+
+    Attributes:
+        name: As clients call it.
+        base_path: The folder of its versions, each in a folder whose name is its number.
+        policy: Which versions are served.
+        labels: Numbers of versions by label; a version need not be there yet.
+    """
+
+    name: str
+    base_path: Path
+    policy: VersionPolicy = field(default_factory=VersionPolicy)
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+    def versions(self) -> dict[int, Path]:
+        """The folders that are versions, by number: ``0005`` is version 5, names that are no number are none.
+
+        Raises:
+            OSError: If the base path cannot be listed.
+        """
+        found: dict[int, Path] = {}
+        for path in sorted(self.base_path.iterdir()):
+            number = int(path.name) if _NUMBER.fullmatch(path.name) else -1
+            if 0 <= number <= _LARGEST:
+                found[number] = path
+        return found
+
+
+def read_model_config_file(path: Path) -> list[ModelConfig]:
+    """Read a file as TensorFlow Serving's ``--model_config_file`` takes it.
+
+    Args:
+        path: Of a ``ModelServerConfig`` in protobuf's text format.
+
+    Returns:
+        The models in the order of the file; a relative ``base_path`` is seen from the folder of the server.
+
+    Raises:
+        ValueError: If it is not such a file.
+    """
+    what = "model config file: expected a ModelServerConfig in protobuf's text format"
+    try:
+        text = path.read_text(encoding="utf-8")
+        message = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+        raise ValueError(f"{what}; received {path} ({error}).") from error
+    if message.WhichOneof("config") != "model_config_list":
+        raise ValueError(f"{what} with a model_config_list; received {path} without one.")
+    configs = [_model_config(config, path) for config in message.model_config_list.config]
+    names = [config.name for config in configs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{what}, each model with a name of its own; received {name} twice in {path}.")
+    return configs
+
+
+def _model_config(config: Any, path: Path) -> ModelConfig:
+    """Our form of a protobuf ``ModelConfig``."""
+    for attribute in ("name", "base_path"):
+        if not getattr(config, attribute):
+            raise ValueError(
+                f"model config file: expected a {attribute} for every model; received one without, {path}."
+            )
+    if config.model_platform not in ("", "tensorflow"):
+        raise ValueError(
+            f"model config file: expected model_platform: 'tensorflow'; received {config.model_platform!r} for "
+            f"{config.name}, {path}."
+        )
+    return ModelConfig(
+        config.name, Path(config.base_path), _policy(config.model_version_policy), dict(config.version_labels)
+    )
+
+
+def _policy(policy: Any) -> VersionPolicy:
+    """Our form of a protobuf ``ServableVersionPolicy``; the newest version if it says nothing."""
+    choice = policy.WhichOneof("policy_choice")
+    if choice == "all":
+        return VersionPolicy(latest=None)
+    if choice == "specific":
+        return VersionPolicy(latest=None, specific=frozenset(policy.specific.versions))
+    # num_versions 0 means the default, one, as in TensorFlow Serving.
+    return VersionPolicy(latest=policy.latest.num_versions or 1 if choice == "latest" else 1)

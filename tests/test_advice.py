@@ -1,5 +1,6 @@
 """Advice: statistics against NumPy and scipy, and rules on data of which one knows what fits."""
 
+import dataclasses
 import json
 import tracemalloc
 
@@ -9,7 +10,7 @@ import scipy.stats
 from click.testing import CliRunner
 
 import tfae
-from tfae.advice import advise
+from tfae.advice import advise, rules
 from tfae.advice.rules import HEAVY_TAILS
 from tfae.cli import main
 
@@ -33,7 +34,6 @@ def test_shares_and_entropy_are_those_of_the_scaled_training_split():
     assert s.share_inside == pytest.approx(((x > 0) & (x < 1)).mean())
     entropy = scipy.stats.entropy(np.stack([x, 1 - x]), axis=0).sum(axis=1).mean()
     assert s.entropy == pytest.approx(entropy, rel=1e-12)
-    assert s.share_missing == 0
 
 
 def test_the_floor_of_the_alternative_is_that_of_the_loss():
@@ -154,6 +154,23 @@ def test_black_and_white_images_call_for_cross_entropy(rng):
     assert advised(images).loss == "mse"
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
+def test_values_whose_deviations_leave_float64_are_refused(rng):
+    data = tfae.datasets.load(rng.normal(size=(50, 3)) * 1e300, preprocessing="standard")
+    with pytest.raises(ValueError, match=r"data: expected values whose deviations fit into float64; .*e\+300"):
+        advise(data)
+
+
+def test_only_unit_is_said_to_keep_values_in_the_unit_interval(rng):
+    images = np.full((50, 6, 6), 100, "uint8")
+    images[:, 0] = rng.integers(100, 105, (50, 6))
+    (reason,) = (reason for reason in advised(images).reasons if "standard deviation" in reason)
+    assert '"unit" keeps them in [0, 1]' in reason
+    columns = rng.normal(size=(400, 3))
+    s = dataclasses.replace(advised(columns).statistics, model_deviations=(1e-3, 1.0))
+    assert rules.preprocessing(s, "mse", "standard")[1].endswith('of the scalings, "standard" makes them most alike')
+
+
 def test_two_values_that_no_scaling_takes_to_the_unit_interval_are_remarked_on(rng):
     x = np.where(rng.random((200, 5)) < 0.3, 4.0, 2.0)
     x[:, 2] = 7
@@ -249,9 +266,12 @@ def test_the_command_prints_the_page_or_json():
     assert (printed["preprocessing"], printed["loaded_preprocessing"]) == ("standard", "none")
 
 
-def test_missing_values_are_refused_with_their_place(tmp_path):
+def test_missing_values_are_refused_with_their_place_and_their_share(tmp_path):
     (tmp_path / "holes.csv").write_text("a,b\n1,2\n3,\n5,6\n")
-    assert "empty cell in column 'b', row 1" in run("advise", tmp_path / "holes.csv", code=2).stderr
+    refused = run("advise", tmp_path / "holes.csv", code=2).stderr
+    assert "empty cell in column 'b', row 1" in refused
+    assert "Missing or infinite are 1 of 6 values (17 %), in 1 of 3 rows: 'b' 33 %." in refused
+    assert "Leave out such rows, or with columns= such columns; or fill them in" in refused
 
 
 @pytest.fixture

@@ -4,11 +4,13 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from keras import layers, ops
 from scipy import optimize
 
-from tfae import checks, datasets, export, models
+from tfae import checks, datasets, evaluation, export, models, training
 from tfae.checks.output import output_of
+from tfae.cli import main
 from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
 
 SHAPE = (6,)
@@ -132,6 +134,61 @@ def test_each_mistake_is_refused_alone_and_can_be_silenced_by_its_name(name, req
     checks.check(data, loss, model, ignore=name)
     with pytest.raises(ValueError, match=message):
         checks.check(data, loss, model, ignore=set(checks.NAMES) - {name})
+
+
+# What "loss" stands for, training and evaluation refuse whether or not it is ignored.
+@pytest.mark.parametrize("name", [name for name in checks.NAMES if name != "loss"])
+def test_what_is_silenced_is_trained_and_evaluated_to_the_end(name, request, tmp_path):
+    data, loss, model, _ = FAILING[name]
+    data, model = request.getfixturevalue(data), keras.models.clone_model(model)
+    run = training.train(model, data, loss=loss, run_dir=tmp_path / "run", epochs=1, verbose=0, ignore=[name])
+    found = {finding.name for finding in run.evaluation.findings}
+    assert np.isfinite(run.evaluation.loss)
+    assert ("outside_domain" in found) == (name in ("domain", "activation"))
+    assert len(evaluation.scores(run.autoencoder, data.test, ignore=name)) == len(data.raw.test)
+
+
+def test_without_being_silenced_data_and_output_have_to_stay_in_the_domain(standard, unit):
+    outside, linear = dense(), dense()
+    outside.compile(loss=logits)
+    linear.compile(loss=probabilities)
+    linear.set_weights([100 * weight for weight in linear.get_weights()])
+    for measure in (evaluation.evaluate, evaluation.scores):
+        with pytest.raises(ValueError, match=r'dataset: .*silence this with ignore=\["domain"\]'):
+            measure(outside, standard.test, ignore=["activation"])
+    with pytest.raises(ValueError, match=r'autoencoder: .*silence this with ignore=\["activation"\]'):
+        evaluation.scores(linear, unit.test, ignore=["domain"])
+
+
+def test_without_a_lower_bound_there_are_no_baselines(standard):
+    model = dense()
+    model.compile(loss=logits)
+    result = evaluation.evaluate(model, standard.test, train=standard.train_from(0), ignore=["domain"])
+    assert (result.constant_loss, result.linear_loss) == (None, None)
+    assert result.reasons["constant_loss"].startswith("the training split leaves [0.0, 1.0]")
+
+
+def test_evaluate_refuses_an_output_that_can_not_reach_the_training_split(standard):
+    model = dense("tanh")
+    model.compile(loss=SquaredError())
+    with pytest.raises(ValueError, match=r"spans \[-.* in model space; .*ends in tanh.*--ignore range"):
+        evaluation.evaluate(model, standard.test, train=standard.train_from(0))
+    assert evaluation.evaluate(model, standard.test, train=standard.train_from(0), ignore="range").loss > 0
+    assert evaluation.evaluate(model, standard.test).train_loss is None
+
+
+def test_the_command_evaluates_what_it_is_told_to_ignore(standard, tmp_path):
+    np.save(tmp_path / "outside.npy", rows(-3, 5))
+    np.save(tmp_path / "unit.npy", rows(0, 1))
+    data = datasets.load(tmp_path / "unit.npy", preprocessing="none")
+    training.train(dense(), data, loss=logits, run_dir=tmp_path / "run", epochs=1, verbose=0)
+    arguments = ["evaluate", str(tmp_path / "run"), str(tmp_path / "outside.npy")]
+    refused = CliRunner().invoke(main, arguments)
+    assert refused.exit_code == 2
+    assert 'silence this with ignore=["domain"]' in refused.stderr
+    told = CliRunner().invoke(main, [*arguments, "--ignore", "domain"])
+    assert told.exit_code == 0, told.output
+    assert "outside domain: Samples are from -3 to 5" in told.stdout
 
 
 @pytest.mark.parametrize("name", ["activation", "logits", "loss", "reduction"])

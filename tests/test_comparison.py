@@ -2,6 +2,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import logging
 import math
 import operator
 import os
@@ -11,13 +12,14 @@ import signal
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tfae import comparison, datasets, losses, models, training
+from tfae import comparison, datasets, losses, models, report, training
 from tfae.cli import main
 from tfae.comparison import Corruption, Spread, Yardstick, corrupted, winner
 from tfae.comparison.probes import accuracies, probe
@@ -69,13 +71,19 @@ def compare(data, run_dir, names=("mse", "mae"), **arguments):
 
 
 @pytest.fixture(scope="module")
+def logged():
+    """What TensorFlow logs while the comparison is made."""
+    return []
+
+
+@pytest.fixture(scope="module")
 def recorded():
     """What every training of the comparison began with and was fed, by the order of the trainings."""
     return []
 
 
 @pytest.fixture(scope="module")
-def found(data, recorded, tmp_path_factory):
+def found(data, recorded, logged, tmp_path_factory):
     """A comparison of two losses, two seeds, clean and corrupted: eight trainings."""
     original = execution.Execution.__call__
     seen = []
@@ -88,9 +96,18 @@ def found(data, recorded, tmp_path_factory):
         recorded[seen.index(self)][2].extend(np.array(batch[0]) for batch in batches)
         return original(self, iter(batches))
 
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(execution.Execution, "__call__", recording)
-        return compare(data, tmp_path_factory.mktemp("found") / "run")
+    class Listening(logging.Handler):
+        def emit(self, record):
+            logged.append(record.getMessage())
+
+    listening = Listening()
+    tf.get_logger().addHandler(listening)
+    try:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr(execution.Execution, "__call__", recording)
+            return compare(data, tmp_path_factory.mktemp("found") / "run")
+    finally:
+        tf.get_logger().removeHandler(listening)
 
 
 class CrashError(Exception):
@@ -123,6 +140,10 @@ def test_all_losses_of_a_seed_begin_with_the_same_weights_and_see_the_same_batch
             np.testing.assert_array_equal(value, other)
         for batch, other in zip(batches, other_batches, strict=True):
             np.testing.assert_array_equal(batch, other)
+
+
+def test_tensorflow_does_not_warn_of_models_that_are_traced_one_after_the_other(found, logged):
+    assert [message for message in logged if "retracing" in message] == []
 
 
 def test_seeds_differ_in_the_weights_and_corruption_in_the_batches(recorded, found):
@@ -159,6 +180,10 @@ def test_a_row_holds_what_the_evaluations_and_probes_of_its_runs_say(found):
         assert row.spreads["mse"].values == tuple(each["mse"] for each in measured)
         assert row.spreads["mse"].mean == pytest.approx(np.mean([each["mse"] for each in measured]))
         assert row.spreads["mse"].deviation == pytest.approx(np.std([each["mse"] for each in measured], ddof=1))
+        for name in ("bits", "num_active_units"):
+            values = tuple(each[name] for each in measured)
+            assert row.spreads[name] == (None if None in values else Spread(values))
+        assert row.spreads["num_active_units"].mean >= 1
         assert row.spreads["linear_probe"].values == tuple(each["linear_probe"] for each in probed)
         assert row.spreads["ssim"] is None  # of a table
 
@@ -204,7 +229,7 @@ def partial(found, folder, *missing):
 
 @pytest.mark.parametrize(
     ("run", "call"),
-    [("clean/squared_error/seed_0", 0), ("clean/absolute_error/seed_1", 1), ("outliers=0.1/absolute_error/seed_1", 1)],
+    [("clean/squared_error/seed_0", 0), ("outliers=0.1/absolute_error/seed_1", 1)],
 )
 def test_a_comparison_that_crashed_ends_as_if_it_had_not(found, data, tmp_path, monkeypatch, run, call):
     run_dir = partial(found, tmp_path, run)
@@ -250,12 +275,15 @@ def test_a_signal_stops_after_the_steps_under_way_and_says_how_to_go_on(found, d
 @pytest.mark.parametrize(
     ("arguments", "differing"),
     [
-        ({"names": ["mse"]}, "losses"),
-        ({"seeds": 3}, "seeds"),
-        ({"corruptions": []}, "corruptions"),
-        ({"epochs": 3}, "epochs"),
-        ({"learning_rate": 0.1}, "learning_rate"),
-        ({"build": functools.partial(build, activation="tanh")}, "model"),
+        ({"names": ["mse"]}, r"losses \(it has squared_error \(.* and absolute_error \(.*, and received squared.*\)"),
+        ({"seeds": 3}, r"seeds \(it has \[0, 1\], and received \[0, 1, 2\]\)"),
+        ({"corruptions": []}, r"corruptions \(it has \['outliers=0\.1'\], and received \[\]\)"),
+        ({"epochs": 3}, r"epochs \(it has 2, and received 3\)"),
+        ({"learning_rate": 0.1}, r"learning_rate \(it has 0\.005, and received 0\.1\)"),
+        (
+            {"build": functools.partial(build, activation="tanh")},
+            r"model \(it has 118 parameters, latent_dim 2, .* and received 118 parameters, latent_dim 2, .*\)",
+        ),
     ],
 )
 def test_a_directory_of_another_comparison_is_refused(found, data, arguments, differing):
@@ -264,11 +292,77 @@ def test_a_directory_of_another_comparison_is_refused(found, data, arguments, di
 
 
 def test_a_directory_of_a_comparison_on_other_data_is_refused(found, blobs, tmp_path):
-    with pytest.raises(ValueError, match="with other data and data's seed and seeds"):
+    expected = (
+        r"with other data's samples \(expected 96/12/12 of float64 \(4,\), digest .*, received .*\) and data's seed "
+        r"\(expected 0, received 1\) and seeds .* Load the data from what it came from then, .* and with seed=0\.$"
+    )
+    with pytest.raises(ValueError, match=expected):
         compare(load(blobs, seed=1), found.directory)
     (tmp_path / "thesis.pdf").touch()
     with pytest.raises(ValueError, match=r"which holds thesis\.pdf"):
         compare(load(blobs), tmp_path)
+
+
+def relabelled(data, labels):
+    return dataclasses.replace(data, labels=labels)
+
+
+def rescaled(data):
+    config = {**data.preprocessing.get_config(), "offset": [0.1, 0.0, 0.0, 0.0]}
+    return dataclasses.replace(data, preprocessing=type(data.preprocessing).from_config(config))
+
+
+OTHER_DATA = {
+    "value_range": (
+        lambda data, path: load(path, value_range=(0, 2)),
+        r"value_range \(expected \(0\.0, 1\.0\), received \(0\.0, 2\.0\)\).* with value_range=\(0\.0, 1\.0\)\.$",
+    ),
+    "preprocessing": (
+        lambda data, path: load(path, preprocessing="symmetric"),
+        r"preprocessing \(expected 'unit', received 'symmetric'\).* with preprocessing='unit'\.$",
+    ),
+    "fitted scaling": (
+        lambda data, path: rescaled(data),
+        r"scaling \(expected one of digest .*\).* with the preprocessing that was fitted then, .*\.$",
+    ),
+    "batches": (
+        lambda data, path: load(path, batch_size=8),
+        r"batch_size \(expected 16, received 8\).* with batch_size=16\.$",
+    ),
+    "order": (
+        lambda data, path: load(path, in_memory=False),
+        r"order of training \(expected in memory, received streamed\).* with in_memory=True, or --in-memory\.$",
+    ),
+    "no labels": (
+        lambda data, path: relabelled(data, None),
+        r"labels \(expected some of digest .*, received none\).* with the labels of then\.$",
+    ),
+    "other labels": (
+        lambda data, path: relabelled(data, data.labels._replace(test=data.labels.test[::-1])),
+        r"labels \(expected some of digest .*, received some of digest .*\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("other", OTHER_DATA)
+def test_neither_a_comparison_nor_its_page_is_made_on_the_same_samples_in_another_way(
+    found, data, blobs, tmp_path, other
+):
+    change, message = OTHER_DATA[other]
+    changed = change(data, blobs)
+    assert changed.digest == data.digest
+    with pytest.raises(ValueError, match=f"^run_dir: .* holds one with other data's {message}"):
+        compare(changed, found.directory, corruptions=[])
+    with pytest.raises(ValueError, match=f"^data: expected what the comparison was made on, blobs; .* other {message}"):
+        report.write_comparison_page(found, changed, tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_data_that_is_loaded_or_labelled_anew_in_the_same_way_is_the_same(found, data, blobs):
+    again = load(blobs, in_memory=True)
+    wider = relabelled(again, datasets.Splits(*(np.asarray(each, object) for each in again.labels)))
+    for same in (data, again, wider):
+        found.refuse_other(same)
 
 
 def test_the_table_has_a_block_for_each_kind_of_training_data(found):
@@ -347,6 +441,20 @@ def test_salt_and_pepper_hits_its_share_of_the_elements_with_both_ends_of_the_de
     assert abs((damaged == 255).mean() - 0.025) < 4 * deviation
     # Not whole pixels, rows or samples.
     assert abs((changed[..., 0] & changed[..., 1]).mean() - 0.05**2) < 4 * math.sqrt(0.05**2 / changed[..., 0].size)
+
+
+def test_a_share_may_be_any_real_number():
+    assert str(Corruption("outliers", np.float32(0.25))) == "outliers=0.25"
+    with pytest.raises(ValueError, match=r"expected outliers with a share between 0 and 1; received '0\.1'"):
+        Corruption("outliers", "0.1")
+
+
+def test_outliers_leave_a_constant_column_as_it_is():
+    random = np.random.RandomState(0)
+    table = datasets.load(np.column_stack([random.normal(size=500), np.full(500, 7.0)]), preprocessing="none")
+    damaged = corrupted(table, Corruption("outliers", 0.1), seed=0).raw.train
+    assert (damaged[:, 1] == 7).all()
+    assert (damaged[:, 0] != table.raw.train[:, 0]).sum() == 40
 
 
 def test_salt_and_pepper_takes_the_ends_of_each_column_where_no_range_is_declared():
@@ -493,14 +601,10 @@ def test_a_loss_that_is_not_defined_on_the_data_is_refused_or_left_out(blobs, tm
     assert list(begun(monkeypatch, standard, tmp_path / "run", None)["losses"]) == ["squared_error", "absolute_error"]
 
 
-def test_all_losses_are_compared_where_all_are_defined(data, tmp_path):
-    found = compare(data, tmp_path, None, seeds=1, epochs=1, corruptions=[])
-    assert [row.loss for row in found.rows] == ["squared_error", "absolute_error", "binary_crossentropy"]
-    assert found.plan["losses"]["binary_crossentropy"]["from_logits"] is True
-    assert found.rows[2].spreads["crossentropy"] is not None
-    assert found.rows[0].spreads["mse"].deviation is None
-    assert "one seed, so no spread" in str(found)
-    assert not set("*±") & set(str(found))
+def test_all_losses_are_compared_where_all_are_defined(data, tmp_path, monkeypatch):
+    plan = begun(monkeypatch, data, tmp_path, None)
+    assert list(plan["losses"]) == ["squared_error", "absolute_error", "binary_crossentropy"]
+    assert plan["losses"]["binary_crossentropy"]["from_logits"] is True
 
 
 def test_the_default_model_is_that_of_tfae_train(data, tmp_path, monkeypatch):
@@ -589,6 +693,14 @@ def invoke(*arguments, code=0):
     return result
 
 
+@pytest.fixture
+def pages(monkeypatch):
+    """Of which comparisons, on which data and to where the command has pages written, without writing them."""
+    written = []
+    monkeypatch.setattr(report, "write_comparison_page", lambda *arguments: written.append(arguments))
+    return written
+
+
 def options(blobs, run_dir, *more):
     return [
         *("compare", blobs, "--label", "class", "--preprocessing", "unit", "--value-range", 0, 1, "--run-dir", run_dir),
@@ -596,20 +708,27 @@ def options(blobs, run_dir, *more):
     ]
 
 
-def test_the_command_compares_and_prints_the_table(blobs, tmp_path):
-    arguments = options(blobs, tmp_path / "run", "--corrupt", "salt_and_pepper=0.05", "--corrupt", "outliers=0.1")
+def test_the_command_compares_and_prints_the_table(blobs, data, tmp_path, pages):
+    arguments = options(blobs, tmp_path / "run", "--batch-size", 16, "--corrupt", "outliers=0.1")
     result = invoke(*arguments)
     assert "1 loss on 12 test samples of blobs" in result.stdout
     assert [line for line in result.stdout.splitlines() if line.startswith("trained on")] == [
         "trained on clean data",
-        "trained on salt_and_pepper=0.05 data",
         "trained on outliers=0.1 data",
     ]
     assert f"runs      {tmp_path / 'run'}" in result.stdout
     assert "binary_crossentropy, outliers=0.1 data, seed 0: MSE " in result.stderr
     printed = json.loads(invoke(*arguments, "--json").stdout)
     assert printed == json.loads((tmp_path / "run" / "comparison.json").read_text())
-    assert printed == comparison.load_comparison(tmp_path / "run").as_dict()
+    found = comparison.load_comparison(tmp_path / "run")
+    assert printed == found.as_dict()
+    for page_of, page_on, path in pages:
+        assert (page_of, page_on.digest, path) == (found, data.digest, tmp_path / "run" / "report.html")
+    assert len(pages) == 2
+    assert found.rows[0].spreads["bits"].mean == pytest.approx(found.rows[0].spreads["crossentropy"].mean / math.log(2))
+    assert found.rows[0].spreads["mse"].deviation is None
+    assert "one seed, so no spread" in result.stdout
+    assert not set("*±") & set(result.stdout)
 
 
 def test_a_mistake_on_the_command_line_is_one_line(blobs, tmp_path):
@@ -617,11 +736,17 @@ def test_a_mistake_on_the_command_line_is_one_line(blobs, tmp_path):
     assert result.stderr == "Error: corruptions: expected one of salt_and_pepper, outliers; received 'pepper'.\n"
 
 
-def test_the_command_stopped_by_a_signal_says_so_and_goes_on_when_it_is_repeated(blobs, tmp_path, monkeypatch):
-    arguments = options(blobs, tmp_path / "run", "--loss", "mse")
+def test_the_command_stopped_by_a_signal_goes_on_when_it_is_repeated_with_the_data_where_it_was(
+    blobs, tmp_path, monkeypatch, pages
+):
+    arguments = options(blobs, tmp_path / "run")
     with monkeypatch.context() as patch:
-        at_call(patch, 1, lambda: os.kill(os.getpid(), signal.SIGINT))
+        at_call(patch, 0, lambda: os.kill(os.getpid(), signal.SIGINT))
         result = invoke(*arguments, code=130)
-    assert "comparison: stopped in squared_error, clean data, seed 0, and saved." in result.stderr
-    invoke(*arguments)
+    assert "comparison: stopped in binary_crossentropy, clean data, seed 0, and saved." in result.stderr
+    monkeypatch.setattr("tfae.datasets.memory.available", lambda: 0)  # By which data is streamed.
+    result = invoke(*arguments, "--streamed", code=2)
+    assert "order of training (expected in memory, received streamed)" in result.stderr
+    result = invoke(*arguments)
+    assert "blobs: held in memory, as the comparison began." in result.stderr
     assert (tmp_path / "run" / "comparison.json").exists()

@@ -91,6 +91,19 @@ def test_what_is_no_table_of_numbers_is_named(tmp_path: Path, text: str, message
         load(path)
 
 
+def test_the_share_of_missing_numbers_is_that_of_the_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "long.csv"
+    rows = [f"{i}.123456789123456789,{i},{i}" for i in range(100_000)]
+    for cell in ("", "NA"):
+        for row in (10, 20, 90_000):
+            rows[row] = f"1,{cell},{' ' + cell if row > 20 else 3}"
+        path.write_text("a,b,c\n" + "\n".join(rows))
+        with pytest.raises(
+            ValueError, match=r"4 of 300,000 values .* in 3 of 100,000 rows: 'b' 0\.003 %, 'c' 0\.001 %"
+        ):
+            load(path)
+
+
 def test_rows_of_defects_count_across_blocks(tmp_path: Path) -> None:
     path = tmp_path / "long.csv"
     rows = [f"{i}.123456789123456789,{i}" for i in range(100_000)]
@@ -158,8 +171,11 @@ def test_a_parquet_file_has_labels_and_names_what_is_not_numeric(tmp_path: Path)
 
 def test_missing_values_of_a_parquet_file_are_located(tmp_path: Path) -> None:
     path = written(tmp_path / "t.parquet", x=pa.array([1, 2, None]), y=[1.0, float("nan"), 2.0])
-    with pytest.raises(ValueError, match="empty cell in column 'x', row 2"):
+    with pytest.raises(ValueError, match=r"NaN in column 'y', row 1 .* in 2 of 3 rows: 'x' 33 %, 'y' 33 %\."):
         load(path)
+    for in_memory in (True, False):
+        with pytest.raises(ValueError, match=r"empty cell in column 'x', row 2 .* 1 of 3 values"):
+            load(path, columns=["x"], in_memory=in_memory)
     with pytest.raises(ValueError, match="NaN in column 'y', row 1"):
         load(path, columns=["y"])
 

@@ -1,5 +1,6 @@
 import json
 import math
+import tracemalloc
 from collections.abc import Callable, Iterator
 
 import keras
@@ -7,9 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.ndimage import gaussian_filter
+from scipy.stats import kstest, spearmanr
 
 from tfae import models
-from tfae.evaluation import Evaluation, Finding, evaluate, scores
+from tfae.evaluation import Evaluation, Finding, evaluate, ranks, scores
 from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
 
 
@@ -61,15 +63,14 @@ def oracle_ssim(x: np.ndarray, y: np.ndarray, size: int, data_range: float) -> f
 
 
 class Counter:
-    """Counts how often its samples are gone through, and how far."""
+    """Counts how often its samples are gone through."""
 
     def __init__(self, x: np.ndarray) -> None:
-        self.x, self.passes, self.batches = x, 0, 0
+        self.x, self.passes = x, 0
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         self.passes += 1
         for start in range(0, len(self.x), 4):
-            self.batches += 1
             yield (self.x[start : start + 4],) * 2
 
     def dataset(self) -> tf.data.Dataset:
@@ -229,6 +230,34 @@ def test_exact_samples_are_counted_and_left_out_of_psnr() -> None:
     assert "3 exact left out" in str(result)
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_squares_that_leave_float32_are_measured_all_the_same(scale: float) -> None:
+    x = (uniform(9, 3) * scale).astype("float32")
+    result = evaluate(model(lambda x: 0.9 * x, (3,), AbsoluteError()), batches(x), train=batches(x))
+    error = x.astype("float64") * 0.1
+    assert result.mse == pytest.approx((error**2).mean(), rel=1e-5)
+    assert result.num_exact == 0
+    data_range = 1.0 if scale < 1 else np.ptp(x.astype("float64"))
+    assert result.psnr == pytest.approx((10 * np.log10(data_range**2 / (error**2).mean(1))).mean(), rel=1e-5)
+    distance = ((x.astype("float64") - x.astype("float64").mean(0)) ** 2).sum(1)
+    assert result.triviality == pytest.approx(spearmanr(error.sum(1), distance).statistic, abs=1e-3)
+    assert json.dumps(result.as_dict(), allow_nan=False)
+
+
+def test_measures_of_images_that_leave_float32_are_none_and_the_table_says_why() -> None:
+    x = uniform(5, 8, 8, 1) * np.float32(1e25)
+    result = evaluate(model(lambda x: x / 2, (8, 8, 1), AbsoluteError()), batches(x))
+    assert (result.ssim, result.sharpness) == (None, None)
+    assert result.reasons["ssim"] == result.reasons["sharpness"] == "the values are too large for float32"
+
+
+def test_infinite_values_are_ranked_and_equal_ones_are_not() -> None:
+    a, b = np.array([1.0, 2.0, 3.0]), np.array([0.0, 5.0, np.inf])
+    assert ranks.rank_correlation(a, b) == pytest.approx(1)
+    assert ranks.rank_correlation(a, np.full(3, np.inf)) is None
+    assert ranks.rank_correlation(np.zeros(3), b) is None
+
+
 def test_psnr_of_nothing_but_exact_samples_is_infinite_and_null_in_json() -> None:
     result = evaluate(model(lambda x: x, (2,), SquaredError()), batches(uniform(5, 2)))
     assert result.psnr == math.inf
@@ -283,13 +312,50 @@ def test_model_runs_once_per_batch_and_is_traced_once_for_all_batch_sizes() -> N
     assert Counting.traces == 1
 
 
-def test_batches_are_dropped_as_they_come() -> None:
-    x = uniform(400, 2)
-    x[0] = np.nan
-    counter = Counter(x)
-    with pytest.raises(ValueError, match="received NaN or infinity for sample 0"):
-        evaluate(model(lambda x: x, (2,), SquaredError()), counter.dataset())
-    assert counter.batches < 50
+def test_memory_does_not_grow_with_the_number_of_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "NUM_ROWS", 4096)
+    autoencoder = model(lambda x: x / 2, (2,), SquaredError())
+    x = tf.constant(uniform(4096, 2))
+    batch = tf.data.Dataset.from_tensors((x, x))
+
+    def peak(num_batches: int) -> int:
+        tracemalloc.start()
+        evaluate(autoencoder, batch.repeat(num_batches), train=batch.repeat(num_batches))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return peak
+
+    peak(2)  # What TensorFlow keeps of a first call.
+    growth = peak(120) - peak(20)
+    assert growth < 2 * 100 * 4096  # Two bytes per sample; a number for each of them would be eight.
+
+
+def test_a_reservoir_keeps_each_row_with_the_same_probability_and_few_rows_all() -> None:
+    few = ranks.Reservoir(1, 100)
+    few.add(np.arange(60.0)[:, None])
+    few.add(np.arange(60.0, 100.0)[:, None])
+    np.testing.assert_array_equal(np.sort(few.draw()[:, 0]), np.arange(100))
+    many = ranks.Reservoir(2, 5000)
+    for start in range(0, 100_000, 700):
+        rows = np.arange(start, min(start + 700, 100_000), dtype="float64")
+        many.add(np.stack([rows, -rows], 1))
+    kept = many.draw()
+    assert kept.shape == (5000, 2)
+    np.testing.assert_array_equal(kept[:, 0], -kept[:, 1])
+    assert len(np.unique(kept[:, 0])) == 5000
+    # Uniform: of 5,000 draws the largest gap to the uniform distribution exceeds 0.023 once in a hundred times.
+    assert kstest(kept[:, 0] / 100_000, "uniform").statistic < 0.023
+
+
+def test_triviality_of_very_many_samples_is_that_of_a_random_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = uniform(20_000, 3)
+    autoencoder = model(lambda x: x * x, (3,), SquaredError())
+    whole = evaluate(autoencoder, batches(x, 500), train=batches(x, 500)).triviality
+    monkeypatch.setattr(ranks, "NUM_ROWS", 4000)
+    chosen = evaluate(autoencoder, batches(x, 500), train=batches(x, 500)).triviality
+    assert whole is not None
+    assert chosen != whole
+    assert chosen == pytest.approx(whole, abs=0.05)
 
 
 def test_sample_shape_unknown_to_the_data_set_is_taken_from_the_model() -> None:
@@ -338,6 +404,7 @@ def test_table_names_every_measure_with_its_unit_and_aligns_the_points() -> None
         num_active_units=7,
         effective_dimension=4.25,
         triviality=0.125,
+        constant_triviality=0.25,
         findings=(Finding("dead_code", 1.0, "1 of the 8 units of the code hardly vary."),),
         reasons={"linear_loss": "too few samples"},
     )
@@ -359,6 +426,7 @@ def test_table_names_every_measure_with_its_unit_and_aligns_the_points() -> None
         "active units             7        of 8",
         "effective dimension      4.25",
         "triviality               0.125    rank correlation with the distance from the mean",
+        "  of the constant        0.25     rank correlation with the constant's loss",
         "",
         "! dead code: 1 of the 8 units of the code hardly vary.",
     ]

@@ -1,5 +1,6 @@
 """Floor, constant and linear baseline, against NumPy, SciPy and scikit-learn."""
 
+import json
 import math
 
 import keras
@@ -9,10 +10,11 @@ import scipy.optimize
 import tensorflow as tf
 from sklearn.decomposition import PCA
 
-from tfae import models
+from tfae import datasets, models
 from tfae.evaluation import evaluate
 from tfae.evaluation.medians import median
 from tfae.evaluation.moments import Moments
+from tfae.evaluation.principal_components import principal_components
 from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
 
 
@@ -130,6 +132,17 @@ def test_under_logits_the_baselines_are_read_as_probabilities():
     assert on_logits.linear_loss == pytest.approx(plain.linear_loss, rel=1e-6)
 
 
+@pytest.mark.parametrize("loss", [SquaredError(), AbsoluteError(), BinaryCrossentropy()])
+def test_a_model_that_outputs_the_best_constant_has_no_skill_and_a_trivial_score_under_every_loss(loss):
+    data = datasets.load("digits")
+    constant = np.asarray(loss.best_constant(data.preprocessing(data.raw.train)))
+    model = autoencoder(lambda z: 0 * z + constant, data.shape, loss)
+    result = evaluate(model, data.test, train=data.train_from(0))
+    assert result.constant_skill == pytest.approx(0, abs=1e-5)
+    assert result.constant_triviality == pytest.approx(1, abs=1e-4)
+    assert {finding.name for finding in result.findings} >= {"no_better_than_constant", "trivial_score"}
+
+
 def test_a_model_that_outputs_the_training_mean_has_no_skill_and_a_trivial_score():
     train, x = linear_data(), linear_data(50, seed=1)
     mean = train.mean(0).astype("float32")
@@ -146,6 +159,18 @@ def test_constant_samples_have_no_skill_and_the_table_says_why():
     result = evaluate(halves((4,), SquaredError()), batches(x), train=batches(x))
     assert (result.constant_loss, result.constant_skill, result.linear_skill) == (0, None, None)
     assert "constant baseline 0 skill n/a, the constant is exact on these samples" in " ".join(str(result).split())
+
+
+@pytest.mark.parametrize("loss", [SquaredError(), AbsoluteError(), BinaryCrossentropy()])
+@pytest.mark.parametrize("value", [1.0, 0.3])
+def test_where_the_constant_is_exact_a_model_that_is_not_hears_so(loss, value):
+    x = np.full((20, 4), value)
+    worse = evaluate(autoencoder(lambda z: z * 0.9, (4,), loss), batches(x), train=batches(x))
+    (finding,) = [found for found in worse.findings if found.name == "no_better_than_constant"]
+    assert (worse.constant_skill, finding.figure) == (None, worse.excess)
+    assert "One constant for all samples is exact here, and the model is not" in finding.message
+    exact = evaluate(autoencoder(lambda z: z, (4,), loss), batches(x), train=batches(x))
+    assert "no_better_than_constant" not in {found.name for found in exact.findings}
 
 
 def test_constant_columns_do_no_harm():
@@ -209,6 +234,45 @@ def test_wide_data_has_a_linear_baseline_too():
     assert result.linear_loss == pytest.approx(((x - y) ** 2).sum(1).mean(), rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("spectrum", "num_samples", "num_components"),
+    [
+        (np.ones(300), 3000, 16),
+        (np.arange(1, 1501) ** -0.5, 400, 16),
+        (np.ones(1200), 300, 8),
+    ],
+)
+def test_what_principal_components_leave_is_the_optimum_of_flat_spectra_too(spectrum, num_samples, num_components):
+    x = (np.random.default_rng(0).normal(size=(num_samples, len(spectrum))) * spectrum).astype("float32")
+    moments = Moments(len(spectrum), with_scatter=False)
+    moments.add(x)
+    components = principal_components(batches(x, 100), moments, num_components)
+    centred = x - x.mean(0, dtype="float64")
+    left = (centred**2).sum() - ((centred @ components.T) ** 2).sum()
+    optimum = (np.linalg.svd(centred, compute_uv=False)[num_components:] ** 2).sum()
+    np.testing.assert_allclose(components @ components.T, np.eye(num_components), atol=1e-6)
+    assert 1 - 1e-6 <= left / optimum < 1.001
+
+
+def test_the_linear_baseline_of_huge_values_is_that_of_small_ones():
+    train, x = linear_data(), linear_data(50, seed=1)
+    small, huge = (
+        evaluate(halves((10,), AbsoluteError()), batches(x * scale), train=batches(train * scale))
+        for scale in (1, 1e20)
+    )
+    assert huge.linear_skill == pytest.approx(small.linear_skill, rel=0.1)
+    assert huge.linear_loss == pytest.approx(1e20 * small.linear_loss, rel=1e-4)
+
+
+def test_a_baseline_whose_loss_leaves_float32_is_none_and_the_table_says_why():
+    x = np.float32([[1e20], [-1e20]]) * np.ones((1, 3), "float32")
+    model = autoencoder(lambda z: z, (3,), SquaredError(), latent_dim=1)
+    result = evaluate(model, batches(x), train=batches(x))
+    assert (result.loss, result.constant_loss, result.constant_skill) == (0, None, None)
+    assert result.reasons["constant_loss"] == "the values are too large for float32"
+    assert json.dumps(result.as_dict(), allow_nan=False)
+
+
 def test_the_linear_baseline_is_clipped_into_the_data_range():
     train = (uniform(80, 6) > 0.7).astype("float32")
     pca = PCA(2).fit(train)
@@ -257,7 +321,8 @@ def test_an_autoencoder_that_is_pca_equals_the_linear_baseline():
 @pytest.mark.parametrize(
     ("latent_dim", "num_train", "reason"),
     [
-        (4, 3, "the training split has 3 samples, fewer than 4 components"),
+        (4, 3, "the 3 samples of the training split span at most 2 directions, fewer than 4 components"),
+        (4, 4, "the 4 samples of the training split span at most 3 directions, fewer than 4 components"),
         (6, 50, "6 components of 6 elements reconstruct everything"),
     ],
 )

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from tfae import models
 from tfae.evaluation import evaluate
-from tfae.losses import BinaryCrossentropy, ReconstructionLoss, SquaredError
+from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
 
 
 def batches(x, batch_size=16):
@@ -129,13 +129,21 @@ def test_codes_that_vary_alike_or_in_one_direction_have_the_dimension_one_expect
     assert (one.num_active_units, one.latent_dim) == (3, 3)
 
 
-def test_units_that_hardly_vary_are_dead():
-    weights = np.float32([1, 1, 0.05, 0])  # variances 1, 1, 0.0025, 0: a hundredth of their mean is 0.005
+def test_units_that_all_but_stand_still_are_dead():
+    weights = np.float32([1, 0.01, 0.0001, 0])
     model = with_encoder(lambda z: z, lambda z: z * weights + 5, (4,))
     result = evaluate(model, batches(normal(200, 4)))
     assert (result.num_active_units, result.latent_dim) == (2, 4)
     assert figure(result, "dead_code") == 2
-    assert "2 of the 4 units of the code hardly vary" in str(result)
+    assert "2 of the 4 units of the code all but stand still" in str(result)
+    assert "hold it at its mean and see that the loss stays" in " ".join(str(result).split())
+
+
+def test_units_of_unlike_scales_are_all_active():
+    x = normal(500, 4) * [30, 1, 1, 1]
+    result = evaluate(with_encoder(lambda z: z, lambda z: z, (4,)), batches(x))
+    assert result.num_active_units == 4
+    assert "dead_code" not in names(result)
 
 
 def test_a_collapsed_code_has_no_active_unit_and_no_dimension():
@@ -185,11 +193,30 @@ def test_cross_entropy_is_measured_under_every_loss_in_nats_and_bits():
         assert result.bits == pytest.approx(expected / np.log(2), rel=1e-5)
 
 
-@pytest.mark.parametrize(("scale", "offset"), [(2, 0), (1, 0.5)])
-def test_cross_entropy_is_left_out_where_data_or_reconstructions_leave_0_and_1(scale, offset):
-    result = evaluate(plain(lambda z: z / scale + offset, (5,)), batches(scale * uniform(20, 5)))
+def test_cross_entropy_is_left_out_where_data_leaves_0_and_1():
+    result = evaluate(plain(lambda z: z / 2, (5,)), batches(2 * uniform(20, 5)))
     assert (result.crossentropy, result.bits) == (None, None)
-    assert "a sample or a reconstruction is not in [0, 1]" in str(result)
+    assert "a sample is not in [0, 1]" in str(result)
+
+
+def test_cross_entropy_of_reconstructions_that_leave_0_and_1_keeps_half_a_step_of_255_from_there():
+    x = uniform(20, 5)
+    y = np.clip(1.5 * x.astype("float64") - 0.2, 1 / 510, 1 - 1 / 510)
+    result = evaluate(plain(lambda z: 1.5 * z - 0.2, (5,)), batches(x))
+    assert result.crossentropy == pytest.approx(-(x * np.log(y) + (1 - x) * np.log1p(-y)).mean(), rel=1e-5)
+    assert "of reconstructions kept 0.002 from 0 and 1" in str(result)
+    own = evaluate(plain(lambda z: 0.5 * z + 0.1, (5,), BinaryCrossentropy()), batches(x))
+    assert (own.crossentropy, own.crossentropy_margin) == (own.loss_per_element, 0)
+    assert "kept" not in str(own)
+
+
+def test_a_cross_entropy_that_was_told_to_take_anything_is_no_yardstick():
+    model = plain(lambda z: 1.5 * z - 0.2, (5,), BinaryCrossentropy())
+    result = evaluate(model, batches(uniform(20, 5)), ignore=["activation"])
+    assert result.crossentropy is None
+    assert result.reasons["crossentropy"] == "a reconstruction is not in [0, 1]"
+    assert figure(result, "outside_domain") == pytest.approx(0.3, abs=0.05)
+    assert "loss_below_floor" not in names(result)
 
 
 def test_cross_entropy_of_confident_logits_keeps_its_digits():
@@ -221,6 +248,21 @@ def test_an_autoencoder_that_loses_to_pca_hears_so():
     result = evaluate(keeps_the_wrong_ones, batches(x), train=batches(x))
     assert figure(result, "worse_than_linear") == result.linear_skill < -1
     assert "no_better_than_constant" not in names(result)
+
+
+@pytest.mark.parametrize("loss", [SquaredError(), AbsoluteError()])
+def test_pca_is_the_best_linear_autoencoder_under_squared_error_alone(loss):
+    x = normal(200, 6) * [9, 4, 1, 1, 1, 1]
+    model = with_encoder(lambda z: z * np.float32([0.9, 0, 0, 0, 0, 0]), lambda z: z[:, :2], (6,), loss)
+    text = " ".join(str(evaluate(model, batches(x), train=batches(x))).split())
+    assert ("is the best linear autoencoder" in text) == isinstance(loss, SquaredError)
+    assert ("which costs no training" in text) == isinstance(loss, AbsoluteError)
+
+
+def test_a_skill_far_below_0_is_shown_without_exponent():
+    x = np.concatenate([normal(100, 3), -normal(100, 3)])  # of mean 0
+    result = evaluate(plain(lambda z: -z, (3,)), batches(x), train=batches(x))
+    assert "its skill is -300.0 %." in " ".join(str(result).split())
 
 
 def test_where_pca_is_exact_a_model_that_is_not_hears_so():
@@ -261,9 +303,17 @@ def test_samples_on_which_the_model_is_much_worse_than_on_its_training_split_are
     result = evaluate(plain(lambda z: z / 2, (4,)), batches(x), train=batches(train))
     assert figure(result, "train_test_gap") == pytest.approx((x**2).mean() / (train**2).mean(), rel=1e-4)
     assert "by heart" in str(result)
+    assert "stop earlier if the validation loss has risen" in " ".join(str(result).split())
     easier = evaluate(plain(lambda z: z / 2, (4,)), batches(train / 9), train=batches(train))
     assert figure(easier, "train_test_gap") == pytest.approx(1 / 81, rel=1e-4)
     assert "easier" in str(easier)
+
+
+def test_the_spread_of_the_training_split_counts_when_splits_are_compared():
+    x = np.concatenate([normal(100, 4), 20 * normal(1, 4, seed=2)])  # One sample makes the training split's mean.
+    result = evaluate(plain(lambda z: z / 2, (4,)), batches(normal(60, 4, seed=1)), train=batches(x))
+    assert result.train_loss > 1.5 * result.loss
+    assert "train_test_gap" not in names(result)
 
 
 def test_splits_of_the_same_kind_are_not_far_apart():

@@ -136,7 +136,8 @@ def test_the_wheel_carries_every_module_and_nothing_else(distributions):
     wheel, _ = distributions
     expected = {path.relative_to(ROOT).as_posix() for paths in modules().values() for path in paths}
     expected |= {"tfae/__init__.py", "tfae/py.typed"}
-    expected |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "tfae/report/templates").iterdir()}
+    templates = [path for folder in (ROOT / "tfae").rglob("templates") for path in folder.iterdir()]
+    expected |= {path.relative_to(ROOT).as_posix() for path in templates}
     found = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert found == expected
 
@@ -151,6 +152,7 @@ def test_the_wheel_names_licence_command_and_extras(distributions):
     assert {line for line in metadata.splitlines() if line.startswith("Provides-Extra")} == {
         "Provides-Extra: bench",
         "Provides-Extra: notebook",
+        "Provides-Extra: serve",
         "Provides-Extra: tensorboard",
         "Provides-Extra: test",
     }

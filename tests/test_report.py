@@ -20,6 +20,7 @@ from sklearn.datasets import load_digits
 from tfae import comparison, datasets, losses, models, report, training
 from tfae.advice import advise
 from tfae.evaluation import Finding, scores
+from tfae.report import advised
 from tfae.report.picture import Picture, drawn
 
 matplotlib.use("Agg")
@@ -99,8 +100,7 @@ def train(data, run_dir, **arguments):
 
 @pytest.fixture(scope="module")
 def run(data, tmp_path_factory):
-    notes = {"advice": advise(data).as_dict()}
-    return train(data, tmp_path_factory.mktemp("runs") / "run", notes=notes)
+    return train(data, tmp_path_factory.mktemp("runs") / "run")
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +121,18 @@ def compared(data, tmp_path_factory):
             build=functools.partial(build, data.shape),
             verbose=False,
         )
-    # For the page, the same runs once more are as good as those of a second kind of training data.
-    again = [dataclasses.replace(row, corruption="salt_and_pepper=0.2") for row in found.rows]
+    # For the page, the same runs once more are as good as those of a second kind of training data, but for the numbers.
+    again = [
+        dataclasses.replace(
+            row,
+            corruption="salt_and_pepper=0.2",
+            spreads={
+                name: spread and comparison.Spread(tuple(1 + 3 * value for value in spread.values))
+                for name, spread in row.spreads.items()
+            },
+        )
+        for row in found.rows
+    ]
     return dataclasses.replace(found, rows=(*found.rows, *again))
 
 
@@ -145,7 +155,8 @@ def rewritten(run, path, **changes):
     """The page of a run of which something is otherwise, without pictures."""
     config = {**run.config, **changes.pop("config", {})}
     evaluation = dataclasses.replace(run.evaluation, **changes)
-    report.write_run_page(path, config, {"loss": [2.0], "val_loss": [1.0]}, evaluation, path.parent / "none")
+    history = {"loss": [2.0], "val_loss": [1.0]}
+    report.write_run_page(path, run.load_data(), config, history, evaluation, path.parent / "none")
     return Page(path)
 
 
@@ -221,6 +232,7 @@ def test_the_table_of_a_run_holds_the_numbers_of_its_evaluation(run, page):
         "Active units": "num_active_units",
         "Effective dimension": "effective_dimension",
         "Triviality": "triviality",
+        "Triviality of the constant": "constant_triviality",
     }
     for title, name in names.items():
         assert number(cells[title][0]) == pytest.approx(getattr(run.evaluation, name), rel=1e-4), title
@@ -254,12 +266,49 @@ def test_text_is_text_even_if_it_looks_like_html(run, tmp_path):
     assert page.headings[0][1] == f"Dense autoencoder on {bad}"
 
 
-def test_advice_is_shown_with_its_reasons_where_there_is_some(run, page, data, tmp_path):
-    assert (2, "Advice") in page.headings
-    for reason in advise(data).reasons:
-        assert html.escape(reason, quote=False) in page.text.replace("&#34;", '"').replace("&#39;", "'")
-    without = rewritten(run, tmp_path / "page.html", config={"notes": {}})
-    assert (2, "Advice") not in without.headings
+def test_every_page_shows_the_advice_on_its_data_with_the_reasons(request, data):
+    reasons = advise(data).reasons
+    assert len(reasons) >= 2
+    for page in pages(request):
+        assert (2, "Advice") in page.headings
+        for reason in reasons:
+            assert html.escape(reason, quote=False) in page.text.replace("&#34;", '"').replace("&#39;", "'")
+        assert "It is based on" not in page.text
+
+
+def test_the_advice_that_a_run_has_noted_is_the_one_that_is_shown(run, data, tmp_path):
+    noted = dataclasses.replace(advise(data), reasons=("because of the cat",)).as_dict()
+    for notes, is_shown in (({"advice": json.loads(json.dumps(noted))}, True), ({"advice": "feed the cat"}, False)):
+        page = rewritten(run, tmp_path / "page.html", config={"notes": notes})
+        assert (2, "Advice") in page.headings
+        assert ("<li>because of the cat</li>" in page.text) == is_shown
+        assert "feed the cat" not in page.text
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_the_advice_of_a_page_looks_at_evenly_spaced_samples_where_there_are_many(tmp_path, monkeypatch, in_memory):
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(100, 4)))
+    data = datasets.load(tmp_path / "rows.npy", in_memory=in_memory)
+    asked = []
+    monkeypatch.setattr(advised, "advise", lambda data: asked.append(data) or advise(data))
+    assert advised.advised_on(data).note == ""
+    assert asked.pop() is data
+    monkeypatch.setattr(advised, "MAX_VALUES", 4 * 20 + 3)
+    found = advised.advised_on(data)
+    assert found.note == "It is based on 20 of the 80 training samples; tfae advise looks at all of them."
+    np.testing.assert_array_equal(asked[0].raw.train[:], data.raw.train[::4])
+    assert found.advice["statistics"]["num_samples"] == 20
+    assert found.advice["loss"] == advise(data).loss
+
+
+def test_a_page_without_advice_says_why(run, tmp_path, monkeypatch):
+    def refusing(data):
+        raise ValueError("data: expected <finite> deviations.")
+
+    monkeypatch.setattr(advised, "advise", refusing)
+    page = rewritten(run, tmp_path / "page.html")
+    assert "<p>n/a: data: expected &lt;finite&gt; deviations.</p>" in page.text
+    assert (3, "Reasons") not in page.headings
 
 
 def test_pictures_are_files_too_that_carry_their_description(run, page):
@@ -329,17 +378,36 @@ def test_the_tables_of_a_comparison_hold_its_numbers_and_mark_the_best(compared,
         assert shared[0] == ["Measure", "squared error", "binary crossentropy"]
         assert own[0] == ["Measure", "squared error", "binary crossentropy, nats"]
         cells = {row[0]: row[1:] for row in [*shared, *own]}
-        for title, name in {"MSE": "mse", "PSNR, dB": "psnr", "Linear probe, accuracy": "linear_probe"}.items():
-            assert cells[title] == [str(row.spreads[name]) for row in rows]
+        titles = {
+            "MSE": "mse",
+            "PSNR, dB": "psnr",
+            "Active units": "num_active_units",
+            "Linear probe, accuracy": "linear_probe",
+        }
+        for title, name in titles.items():
+            assert cells[title] == [str(row.spreads[name]).replace("-", "−") for row in rows]
+        assert cells["Cross-entropy, bits"][1] == str(rows[1].spreads["bits"])
         for title, name in {"Loss": "loss", "Floor": "floor", "Linear baseline (PCA)": "linear_loss"}.items():
             for cell, row in zip(cells[title], rows, strict=True):
                 values = [json.loads((path / "evaluation.json").read_text())[name] for path in row.runs]
                 assert number(cell) == pytest.approx(np.mean(values), rel=1e-4)
+    clean, corrupted = comparison_page.tables[::2]
+    assert all(row != other for row, other in zip(clean[1:], corrupted[1:], strict=True))
     marked = re.findall('<strong class="best">([^<]+)</strong>', comparison_page.text)
     expected = [
         str(row.spreads[name]).replace("-", "−")
         for kind in kinds
-        for name in ("mse", "mae", "crossentropy", "psnr", "ssim", "sharpness", "linear_probe", "neighbor_accuracy")
+        for name in (
+            "mse",
+            "mae",
+            "crossentropy",
+            "bits",
+            "psnr",
+            "ssim",
+            "sharpness",
+            "linear_probe",
+            "neighbor_accuracy",
+        )
         for row in compared.rows
         if row.corruption == kind and compared.winners[kind].get(name) == row.loss
     ]
@@ -358,7 +426,9 @@ def test_a_comparison_shows_the_same_samples_under_each_loss_for_each_kind_of_tr
 
 def test_a_comparison_is_not_shown_on_other_data(compared, tmp_path):
     other = datasets.load("wine")
-    with pytest.raises(ValueError, match=r"data: expected what the comparison was made on, digits .*; received wine"):
+    with pytest.raises(
+        ValueError, match=r"data: expected what the comparison was made on, digits; received wine with other samples "
+    ):
         report.write_comparison_page(compared, other, tmp_path / "page.html")
 
 
@@ -392,6 +462,54 @@ def test_a_browser_shows_the_pages_in_light_and_dark_without_an_error(run, page,
             assert len(np.unique(pixels)) > 50
         assert np.median(light[:300]) > 240
         assert np.median(dark[:300]) < 50
+
+
+def printed(path, folder):
+    """The file that headless Chromium prints to."""
+    target = folder / "printed.pdf"
+    command = [
+        *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"),
+        *(f"--user-data-dir={folder / 'profile'}", f"--print-to-pdf={target}"),
+        path.as_uri(),
+    ]
+    subprocess.run(command, capture_output=True, check=True, timeout=120)
+    return target
+
+
+def words_by_page(path):
+    """Of each page of a PDF file its width, and of each of its lines, from the top, the extent and the words."""
+    command = ["pdftotext", "-bbox-layout", path, "-"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    number = r'"([\d.]+)"'
+    for width, content in re.findall(rf"<page width={number} [^>]*>(.*?)</page>", text, re.S):
+        lines = []
+        for left, top, right, line in re.findall(
+            rf"<line xMin={number} yMin={number} xMax={number} [^>]*>(.*?)</line>", content, re.S
+        ):
+            words = " ".join(re.findall("<word[^>]*>(.*?)</word>", line))
+            lines.append((float(top), float(left), float(right), html.unescape(words)))
+        yield float(width), sorted(lines)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on PATH that could print the pages")
+def test_pages_are_printed_whole(run, page, compared, comparison_page, tmp_path):
+    for each, read in ((run, page), (compared, comparison_page)):
+        path = printed(each.directory / "report.html", tmp_path)
+        content = path.read_bytes()
+        assert content.startswith(b"%PDF-")
+        assert content.count(b"/Subtype /Image") >= len({image["src"] for image in read.images})
+        if shutil.which("pdftotext") is None:
+            continue  # What follows reads the text; poppler-utils has it.
+        sheets = list(words_by_page(path))
+        assert 2 <= len(sheets) <= 20
+        headings = [" ".join(text.split()) for _, text in read.headings[1:]]
+        text = " ".join(words for _, lines in sheets for _, _, _, words in lines)
+        assert all(heading in text for heading in headings)
+        assert all(word in text for row in read.tables[0][1:] for word in row[0].split())
+        for width, lines in sheets:
+            assert min(left for _, left, _, _ in lines) >= 40  # The margin is 15 mm, 42.5 points.
+            assert max(right for _, _, right, _ in lines) <= width - 40
+            assert lines[-1][3] not in headings  # What a heading is of is on its page.
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on PATH that could open the pages")

@@ -1,4 +1,6 @@
 import csv
+import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from tfae import datasets, losses, models, training
-from tfae.training import checkpoint, directory, execution, safekeeping
+from tfae.training import checkpoint, directory, execution, identity, safekeeping
 
 EPOCHS = 4
 
@@ -164,11 +166,119 @@ def test_data_that_changed_since_is_refused(tmp_path, monkeypatch):
     np.save(tmp_path / "rows.npy", table() * 2)
     with pytest.raises(ValueError, match=r"rows\.npy' has changed since"):
         training.resume(tmp_path / "run", verbose=0)
-    with pytest.raises(ValueError, match="received another digest and preprocessing"):
+    message = r"received other samples \(.*\) and preprocessing \(expected 'standard', received 'symmetric'\) and seed"
+    with pytest.raises(ValueError, match=message):
         training.resume(tmp_path / "run", data=loaded(preprocessing="symmetric", seed=1), verbose=0)
     (tmp_path / "rows.npy").unlink()
     with pytest.raises(ValueError, match=r"rows\.npy"):
         training.resume(tmp_path / "run", verbose=0)
+
+
+def save_labelled(path, labels):
+    np.savez(path, x=table(), y=labels)
+    return path
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A file with labels, and a run on it that was stopped."""
+    folder = tmp_path_factory.mktemp("stopped")
+    path = save_labelled(folder / "rows.npz", np.arange(200) % 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "execution_of", lambda *_, **__: execution.Execution(*_[:1], "graph", steps=4))
+        crashed(folder / "run", patch, call=2, data=labelled(path))
+    return path, folder / "run"
+
+
+def labelled(path, **arguments):
+    options = {"preprocessing": "unit", "value_range": (-100, 100), "batch_size": 16, **arguments}
+    return datasets.load(path, **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"value_range": (-100, 200)},
+            r"value_range \(expected \(-100\.0, 100\.0\), received \(-100\.0, 200\.0\)\)\. Load the data with "
+            r"value_range=\(-100\.0, 100\.0\)\.$",
+        ),
+        (
+            {"preprocessing": "none"},
+            r"preprocessing \(expected 'unit', received 'none'\)\. .* with preprocessing='unit'\.$",
+        ),
+        ({"batch_size": 8}, r"batch_size \(expected 16, received 8\)\. Load the data with batch_size=16\.$"),
+        (
+            {"in_memory": False},
+            r"order of training \(expected in memory, received streamed\)\. .* with in_memory=True, or --in-memory\.$",
+        ),
+        (
+            {"seed": 1},
+            r"samples \(.*\) and seed \(expected 0, received 1\)\. Load .* splits and columns, and with seed=0\.$",
+        ),
+    ],
+)
+def test_the_same_samples_scaled_batched_or_ordered_otherwise_are_refused(stopped, arguments, message):
+    path, run_dir = stopped
+    with pytest.raises(ValueError, match=f"^data: expected what .* in the same batches and order; .* other {message}"):
+        training.resume(run_dir, data=labelled(path, **arguments), verbose=0)
+
+
+def test_other_labels_are_refused_given_or_in_the_file(stopped, tmp_path):
+    path, run_dir = stopped
+    other = labelled(save_labelled(tmp_path / "rows.npz", np.arange(200) % 2))
+    assert other.digest == labelled(path).digest
+    with pytest.raises(ValueError, match=r"other labels \(expected some of digest .*, received some of digest"):
+        training.resume(run_dir, data=other, verbose=0)
+    with pytest.raises(ValueError, match=r"other labels \(expected some of digest .*, received none\)"):
+        training.resume(run_dir, data=dataclasses.replace(other, labels=None), verbose=0)
+    shutil.copytree(run_dir, tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config["data"]["arguments"]["source"] = str(tmp_path / "rows.npz")
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"rows\.npz' has changed since: it gives other labels \(expected some"):
+        training.resume(tmp_path / "run", verbose=0)
+
+
+def test_a_window_of_another_size_is_another_order(stopped, monkeypatch):
+    path, _ = stopped
+    streamed = labelled(path, in_memory=False)
+    described = identity.description_of(streamed)
+    assert identity.differences(described, labelled(path, in_memory=False)) == []
+    monkeypatch.setattr(identity, "WINDOW_BYTES", 2**20)
+    (found,) = identity.differences(described, streamed)
+    assert found.name == "order of training"
+    assert found.expected != found.received
+    assert {found.expected[:10], found.received[:10]} == {"streamed, "}
+    assert found.remedy == "with the version of tfae that it began with"
+
+
+def test_a_run_that_says_too_little_of_its_data_is_not_gone_on_with(stopped, tmp_path):
+    path, run_dir = stopped
+    shutil.copytree(run_dir, tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    del config["data"]["scaling"], config["data"]["labels"]
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"one that says nothing of the data's scaling and labels\. Begin again"):
+        training.resume(tmp_path / "run", data=labelled(path), verbose=0)
+
+
+@pytest.mark.parametrize("began_in_memory", [True, False])
+def test_a_training_goes_on_in_memory_or_on_disk_as_it_began_whatever_fits_now(
+    tmp_path, monkeypatch, undisturbed, began_in_memory
+):
+    np.save(tmp_path / "rows.npy", table())
+    available = {True: 2**40, False: 0}
+    monkeypatch.setattr("tfae.datasets.memory.available", lambda: available[began_in_memory])
+    data = datasets.load(tmp_path / "rows.npy", batch_size=16)
+    assert isinstance(data.raw.train, datasets.StoredSamples) != began_in_memory
+    crashed(tmp_path / "run", monkeypatch, call=4, data=data)
+    monkeypatch.setattr("tfae.datasets.memory.available", lambda: available[not began_in_memory])
+    run = training.resume(tmp_path / "run", verbose=0)
+    if began_in_memory:
+        assert_same(run, undisturbed)
+    assert run.config["data"]["arguments"]["in_memory"] is began_in_memory
+    assert isinstance(run.load_data().raw.train, datasets.StoredSamples) != began_in_memory
 
 
 def test_the_two_newest_checkpoints_are_kept_and_no_half_written_file(tmp_path, monkeypatch):

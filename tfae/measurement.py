@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import keras
 import numpy as np
@@ -23,13 +23,16 @@ def measured(
     *,
     encoder: keras.Model | None = None,
     name: str = "dataset",
+    ignore: Collection[str] = (),
 ) -> Iterator[dict[str, np.ndarray]]:
     """Values of each batch by name, ``(batch,)`` each, with extremes "low" and "high" of each sample.
 
     ``measures`` are of the model's output, as losses are; ``yardsticks`` are of the reconstruction, whose extremes are
     "output_low" and "output_high". With an ``encoder``, "code" is what it emits, ``(batch, units)``. ``name`` is what
-    errors call the data set.
+    errors call the data set. Under "domain" in ``ignore``, samples may be outside ``loss.domain``, and under
+    "activation" reconstructions may: those are the checks of :func:`tfae.checks.check` that say so beforehand.
     """
+    ignored = {ignore} if isinstance(ignore, str) else set(ignore)
     loss = autoencoder.loss
     shape = sample_shape(autoencoder, dataset, name=name)
     signature = [tf.TensorSpec((None, *shape), spec.dtype) for spec in dataset.element_spec]
@@ -59,7 +62,7 @@ def measured(
         if not len(x):
             continue
         values = {key: value.numpy() for key, value in run(inputs, x).items()}
-        _check(values, loss, start, name)
+        _check(values, loss, start, name, ignored)
         for key in measures:
             if not np.isfinite(values[key]).all():
                 raise ValueError(
@@ -73,14 +76,23 @@ def measured(
         raise ValueError(f"{name}: expected at least one sample; received an empty data set.")
 
 
-def _check(values: dict[str, np.ndarray], loss: ReconstructionLoss, start: int, dataset_name: str) -> None:
+def _check(
+    values: dict[str, np.ndarray], loss: ReconstructionLoss, start: int, dataset_name: str, ignored: set[str]
+) -> None:
     """Raise unless the batch that begins with sample ``start`` is finite and in the domain of the loss."""
     bottom, top = loss.domain or (-math.inf, math.inf)
-    for prefix, name, if_not_finite, if_outside in (
-        ("", dataset_name, "Drop it or fill it in.", 'Use preprocessing="unit", or SquaredError or AbsoluteError.'),
+    for prefix, name, silenced_by, if_not_finite, if_outside in (
+        (
+            "",
+            dataset_name,
+            "domain",
+            "Drop it or fill it in.",
+            'Use preprocessing="unit", or SquaredError or AbsoluteError.',
+        ),
         (
             "output_",
             "autoencoder",
+            "activation",
             "Has training diverged? Lower the learning rate.",
             f'End the model with activation="{loss.output_activation}", or compile it for from_logits=True.',
         ),
@@ -91,10 +103,12 @@ def _check(values: dict[str, np.ndarray], loss: ReconstructionLoss, start: int, 
                 f"{name}: expected finite values; received NaN or infinity for sample {start + finite.argmin()}. "
                 f"{if_not_finite}"
             )
-        if low.min() < bottom - DOMAIN_TOLERANCE or high.max() > top + DOMAIN_TOLERANCE:
+        is_outside = low.min() < bottom - DOMAIN_TOLERANCE or high.max() > top + DOMAIN_TOLERANCE
+        if is_outside and silenced_by not in ignored:
             raise ValueError(
                 f"{name}: expected values in [{bottom:g}, {top:g}], where {loss.name} is defined; received values "
-                f"from {low.min():.6g} to {high.max():.6g}. {if_outside}"
+                f"from {low.min():.6g} to {high.max():.6g}. {if_outside} To go on all the same, silence this with "
+                f'ignore=["{silenced_by}"].'
             )
 
 

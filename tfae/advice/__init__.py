@@ -88,6 +88,10 @@ def advise(data: Data) -> Advice:
     Returns:
         The :class:`Advice`. Quantiles in it are those of every k-th sample, about a million values.
 
+    Raises:
+        ValueError: If the values are so large that their deviations leave float64. Missing values are refused before,
+            by ``tfae.datasets.load``, which says how many there are, where, and what to do.
+
     Example:
         >>> import numpy as np
         >>> from tfae.datasets import load
@@ -125,7 +129,6 @@ def _table(s: Statistics) -> list[str]:
         "exactly 0, 1": f"{s.share_zero:.2%}, {s.share_one:.2%} of values",
         "inside (0, 1)": f"{s.share_inside:.2%} of values",
         "entropy": entropy,
-        "missing": f"{s.share_missing:.2%} of values",
         "robust kurtosis": None if s.kurtosis is None else f"{s.kurtosis:.3g} (normal: 2.91)",
         "beyond 5 MAD": None if s.share_outlying is None else f"{s.share_outlying:.2%} of values (normal: 0.07%)",
         "their energy": None

@@ -106,8 +106,10 @@ def preprocessing(s: Statistics, loss: str, loaded: str) -> tuple[str, str]:
     # The sum over elements weighs features by their squares, and Adam's steps are of one size (LeCun et al. 1998).
     if USUAL_SCALES[0] <= least and greatest <= USUAL_SCALES[1]:
         return loaded, f"{spread}, alike and near 1 as optimizers expect (LeCun et al. 1998)"
+    if loaded == usual == "unit":
+        return loaded, f'{spread}; "unit" keeps them in [0, 1], where they can be shown'
     if loaded == usual:
-        return loaded, f'{spread}; "{usual}" keeps them in [0, 1], where they can be shown'
+        return loaded, f'{spread}; of the scalings, "{usual}" makes them most alike'
     return usual, f'{spread}, and should have like ones near 1: use "{usual}" (LeCun et al. 1998)'
 
 

@@ -33,8 +33,6 @@ class Statistics:
     high: float
     #: ``(low, high)`` that the values can take, or None where that is not known.
     value_range: tuple[float, float] | None
-    #: Share of values that are missing: 0, for what is loaded has none.
-    share_missing: float
     #: The preprocessing that takes all splits to [0, 1], where cross-entropy is defined: the one in use if it does,
     #: else "unit" where the value range is known or every feature takes two values, or "none"; None if none does.
     unit_scale: str | None
@@ -72,7 +70,11 @@ def measure(data: Data) -> Statistics:
     """Measure the training split: quantiles on every k-th sample of about a million values, all else on all of it.
 
     Args:
-        data: What ``tfae.datasets.load`` returned. Its ``raw.train`` is read twice, in blocks.
+        data: What ``tfae.datasets.load`` returned, which has no missing values: loading refuses them, and says how many
+            there are. Its ``raw.train`` is read twice, in blocks.
+
+    Raises:
+        ValueError: If the values are so large that their deviations leave float64.
 
     Example:
         >>> from tfae.datasets import load
@@ -131,6 +133,12 @@ def measure(data: Data) -> Statistics:
     kurtosis = (quantiles[4] - quantiles[0])[tailed & (width > 0)] / width[tailed & (width > 0)]
     deviations = unit * np.sqrt(np.maximum(energy / num_values - (total / num_values) ** 2, 0))
     names = data.feature_names or range(num_features)
+    model_deviations = deviations / data.preprocessing.scale
+    if not np.isfinite(model_deviations).all():
+        raise ValueError(
+            f"data: expected values whose deviations fit into float64; received values from {lowest.min():.4g} to "
+            f'{highest.max():.4g} with preprocessing "{data.preprocessing.method}". Divide them first.'
+        )
     return Statistics(
         kind=data.kind,
         num_samples=num_samples,
@@ -139,7 +147,6 @@ def measure(data: Data) -> Statistics:
         low=float(lowest.min()),
         high=float(highest.max()),
         value_range=data.value_range,
-        share_missing=0.0,
         unit_scale=unit_scale,
         share_zero=share_zero,
         share_one=share_one,
@@ -154,7 +161,7 @@ def measure(data: Data) -> Statistics:
         share_outlying=float(np.mean(outlying[tailed])) / num_values if has_tails else None,
         outlying_energy=float(np.mean(outlying_energy[tailed] / energy[tailed])) if has_tails else None,
         deviations=_extremes(deviations[varies]),
-        model_deviations=_extremes((deviations / data.preprocessing.scale)[varies]),
+        model_deviations=_extremes(model_deviations[varies]),
     )
 
 

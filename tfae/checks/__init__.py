@@ -60,13 +60,35 @@ def check(data: Data | None, loss: Any, model: keras.Model, *, ignore: Collectio
         )
     checks = _CHECKS if isinstance(loss, ReconstructionLoss) else {"loss": _loss}
     failed = {name: of(data, loss, model) for name, of in checks.items() if name not in names}
-    messages = [
-        f'{message} To go on all the same, silence this with ignore=["{name}"], or --ignore {name}.'
-        for name, message in failed.items()
-        if message
-    ]
+    messages = [_silenceable(message, name) for name, message in failed.items() if message]
     if messages:
         raise ValueError("\n".join(messages))
+
+
+def check_range(
+    low: float, high: float, loss: ReconstructionLoss, model: keras.Model, *, ignore: Collection[str] = ()
+) -> None:
+    """The check "range" alone, of a training split of which only the extremes are known.
+
+    Args:
+        low: Its least value, in model space.
+        high: Its greatest value.
+        loss: As in :func:`check`, and of :mod:`tfae.losses`.
+        model: As there.
+        ignore: As there.
+
+    Raises:
+        ValueError: If the output activation keeps reconstructions away from there.
+    """
+    message = (
+        None if "range" in ({ignore} if isinstance(ignore, str) else ignore) else _unreached(low, high, loss, model)
+    )
+    if message:
+        raise ValueError(_silenceable(message, "range"))
+
+
+def _silenceable(message: str, name: str) -> str:
+    return f'{message} To go on all the same, silence this with ignore=["{name}"], or --ignore {name}.'
 
 
 def _loss(data: Data | None, loss: Any, model: keras.Model) -> str | None:
@@ -94,22 +116,30 @@ def _domain(data: Data | None, loss: ReconstructionLoss, model: keras.Model) -> 
 
 
 def _range(data: Data | None, loss: ReconstructionLoss, model: keras.Model) -> str | None:
+    if data is None:
+        return None
+    # The test split of a table may lie a little outside of what the training split is scaled to; that is no mistake.
+    return _unreached(*_span(data, "train"), loss, model, method=data.preprocessing.method)
+
+
+def _unreached(
+    low: float, high: float, loss: ReconstructionLoss, model: keras.Model, *, method: str | None = None
+) -> str | None:
     output = output_of(model)
-    if data is None or output is None or _logits(data, loss, model):
+    if output is None or _logits(None, loss, model):
         return None
     reachable = [float(bound) for bound in loss.reconstruction(np.array([output.low, output.high], "float32"))]
-    # The test split of a table may lie a little outside of what the training split is scaled to; that is no mistake.
-    spanned = _span(data, "train")
     # What is outside the domain of the loss is another check's business.
-    low, high = spanned if loss.domain is None else np.clip(spanned, *loss.domain)
-    if low >= reachable[0] - DOMAIN_TOLERANCE and high <= reachable[1] + DOMAIN_TOLERANCE:
+    least, greatest = (low, high) if loss.domain is None else np.clip((low, high), *loss.domain)
+    if least >= reachable[0] - DOMAIN_TOLERANCE and greatest <= reachable[1] + DOMAIN_TOLERANCE:
         return None
-    method = {(0.0, 1.0): "unit", (-1.0, 1.0): "symmetric"}.get((output.low, output.high))
+    scaling = "in model space" if method is None else f'after preprocessing "{method}"'
+    better = {(0.0, 1.0): "unit", (-1.0, 1.0): "symmetric"}.get((output.low, output.high))
     return (
         "model: expected one whose reconstructions reach the training split, which spans "
-        f'{_interval(*spanned)} after preprocessing "{data.preprocessing.method}"; received one that ends in '
+        f"{_interval(low, high)} {scaling}; received one that ends in "
         f'{output.name}, which keeps them in {_interval(*reachable)}. End it in activation="{loss.output_activation}"'
-        + (f', or use preprocessing="{method}".' if method and method != data.preprocessing.method else ".")
+        + (f', or use preprocessing="{better}".' if better and better != method else ".")
     )
 
 

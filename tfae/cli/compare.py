@@ -108,7 +108,16 @@ def compare(
     from tfae import comparison, datasets, models, report
 
     chosen = [comparison.Corruption.parse(text) for text in corruptions]  # A mistake shows before the data is read.
-    data = datasets.load(source, **arguments(load))
+    keywords = arguments(load)
+    data = datasets.load(source, **keywords)
+    run_dir = run_dir or Path("runs", f"{data.name.replace('/', '-')}-comparison")
+    in_memory = comparison.began_in_memory(run_dir)
+    is_in_memory = not isinstance(data.raw.train, datasets.StoredSamples)
+    if load["in_memory"] is None and in_memory not in (None, is_in_memory):
+        # How much memory is free has changed since; the order of training depends on where the data is.
+        del data
+        data = datasets.load(source, **{**keywords, "in_memory": in_memory})
+        click.echo(f"{data.name}: {'held in memory' if in_memory else 'streamed'}, as the comparison began.", err=True)
     latent_dim = latent_dim or max(1, min(16, math.prod(data.shape) // 2))
     is_dense = architecture == "dense"
     build = functools.partial(models.dense if is_dense else models.convolutional, data.shape, latent_dim=latent_dim)
@@ -118,7 +127,7 @@ def compare(
         found = comparison.compare(
             data,
             losses or None,
-            run_dir=run_dir or Path("runs", f"{data.name.replace('/', '-')}-comparison"),
+            run_dir=run_dir,
             seeds=seeds,
             epochs=epochs,
             build=build,

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tfae.cli.options import open_for_model, run_dir_argument, source_options
+from tfae.cli.options import ignore_option, open_for_model, run_dir_argument, source_options
 from tfae.cli.tensorflow import import_tensorflow
 
 
@@ -16,11 +16,13 @@ from tfae.cli.tensorflow import import_tensorflow
 @run_dir_argument
 @click.argument("source", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@ignore_option
 @source_options
-def evaluate(run_dir: Path, source: str | None, *, as_json: bool, **options: Any) -> None:
+def evaluate(run_dir: Path, source: str | None, *, as_json: bool, ignore: tuple[str, ...], **options: Any) -> None:
     """Measure the model of RUN_DIR on the test split it was trained beside, or on all of SOURCE.
 
-    The baselines come from the training split, and are left out where that can no longer be loaded.
+    The baselines come from the training split, and are left out where that can no longer be loaded. Checks that the
+    training left out are left out here, too.
     """
     given = [name for name, value in options.items() if value is not None]
     if source is None and given:
@@ -45,6 +47,6 @@ def evaluate(run_dir: Path, source: str | None, *, as_json: bool, **options: Any
         dataset,
         train=train,
         data_range=run.preprocessing.value_range,
-        ignore=run.config["ignore"],
+        ignore={*run.config["ignore"], *ignore},
     )
     click.echo(json.dumps(measures.as_dict(), indent=2) if as_json else str(measures))

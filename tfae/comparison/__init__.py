@@ -28,6 +28,7 @@ from tfae.comparison import progress
 from tfae.comparison.corruption import CORRUPTIONS, Corruption, corrupted
 from tfae.comparison.plan import (
     Build,
+    began_in_memory,
     begun,
     built,
     chosen_corruptions,
@@ -57,6 +58,7 @@ __all__ = [
     "Row",
     "Spread",
     "Yardstick",
+    "began_in_memory",
     "compare",
     "corrupted",
     "load_comparison",
@@ -192,10 +194,11 @@ def compare(
     except OSError as error:
         raise ValueError(f"run_dir: expected a directory to write to; received {directory} ({error}).") from error
     with locked(directory):
-        plan = begun(directory, plan)
+        plan = begun(directory, plan, data)
         measures: dict[tuple[str, str], list[tuple[Path, dict[str, Any]]]] = {}
         num_runs = (1 + len(chosen)) * seeds * len(by_name)
-        with progress.shown(num_runs, epochs, verbose=verbose) as runs:
+        shown = progress.shown(num_runs, epochs, verbose=verbose)
+        with shown as runs, progress.without_retracing_warnings():
             for seed in all_seeds:
                 for corruption, variant in variants_of(data, chosen, seed):
                     on = str(corruption or CLEAN)

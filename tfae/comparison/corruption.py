@@ -1,12 +1,13 @@
 """Damage to the samples that a model is trained on: what it does to a model depends on the loss.
 
 salt_and_pepper=0.05   5 % of all elements are at one end of the data's range
-outliers=0.02          2 % of the samples are far from all others in every element
+outliers=0.02          2 % of the samples are far from all others in every column or channel that varies
 """
 
 from __future__ import annotations
 
 import dataclasses
+import numbers
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -45,7 +46,8 @@ class Corruption:
     def __post_init__(self) -> None:
         if self.name not in CORRUPTIONS:
             raise ValueError(f"corruptions: expected one of {', '.join(CORRUPTIONS)}; received {self.name!r}.")
-        if not isinstance(self.share, (int, float)) or not 0 < self.share < 1:
+        share: Any = self.share  # Of any kind: mypy knows no number that is Real and no float.
+        if not isinstance(share, numbers.Real) or not 0 < float(share) < 1:
             raise ValueError(
                 f"corruptions: expected {self.name} with a share between 0 and 1; received {self.share!r}. Write "
                 f"{self.name}=0.05 for 5 %."
@@ -94,11 +96,11 @@ def salt_and_pepper(samples: np.ndarray, share: float, data: Data, random: np.ra
 
 
 def outliers(samples: np.ndarray, share: float, data: Data, random: np.random.RandomState) -> None:
-    """Replace samples by ones that are far away from the mean of the data in every element.
+    """Replace samples by ones that are far away from the mean of the data in every column or channel that varies.
 
     Each element is at mean ± 10 standard deviations of its column or channel in the clean training split, the sign
     drawn by itself, and kept within ``data.value_range`` where the data declares one: an outlier among images is one
-    whose pixels are black or white at random.
+    whose pixels are black or white at random. A column that is constant has no deviation, and stays as it is.
 
     Args:
         samples: ``(n, *shape)`` in data space, changed in place.

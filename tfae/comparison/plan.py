@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,25 +20,16 @@ from tfae.comparison.corruption import Corruption, corrupted
 from tfae.datasets import Data
 from tfae.losses import ReconstructionLoss
 from tfae.staging import write_staged
+from tfae.training.identity import IN_MEMORY, differences, remedy
+from tfae.training.identity import description_of as description_of_data
 
 #: Builds a model that ends with ``output_activation``.
 Build = Callable[..., keras.Model]
 
 FILE = "plan.json"
 _ALL = ("mse", "mae", "bce")
-# What makes it another comparison, by the argument that one would look at.
-_IDENTITY = {
-    "data": ("data", "digest"),
-    "data's preprocessing": ("data", "preprocessing"),
-    "data's seed": ("data", "seed"),
-    "data's batch_size": ("data", "batch_size"),
-    "losses": ("losses",),
-    "seeds": ("seeds",),
-    "corruptions": ("corruptions",),
-    "epochs": ("epochs",),
-    "learning_rate": ("learning_rate",),
-    "model": ("model",),
-}
+# What makes it another comparison, beside the data, by the argument that one would look at.
+_IDENTITY = ("losses", "seeds", "corruptions", "epochs", "learning_rate", "model")
 
 
 def chosen_losses(
@@ -184,7 +176,7 @@ def plan_of(
     """Return all of it, JSON-able."""
     return {
         "created": provenance.now(),
-        "data": data.describe(),
+        "data": description_of_data(data),
         "losses": {name: {"class_name": type(loss).__name__, **loss.get_config()} for name, loss in losses.items()},
         "seeds": list(seeds),
         "corruptions": list(map(str, corruptions)),
@@ -196,7 +188,19 @@ def plan_of(
     }
 
 
-def begun(directory: Path, plan: dict[str, Any]) -> dict[str, Any]:
+def began_in_memory(run_dir: str | os.PathLike[str]) -> bool | None:
+    """Return whether the data was in memory when the comparison in a directory began; None if there is none in it.
+
+    Which order the samples come in depends on it, and by default it depends on how much memory is free.
+    """
+    try:
+        plan = json.loads((Path(run_dir) / FILE).read_text(encoding="utf-8"))
+        return bool(plan["data"]["order"] == IN_MEMORY)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def begun(directory: Path, plan: dict[str, Any], data: Data) -> dict[str, Any]:
     """Write the plan to the directory, or return the one that is there if it is the same comparison.
 
     Raises:
@@ -206,13 +210,20 @@ def begun(directory: Path, plan: dict[str, Any]) -> dict[str, Any]:
     if path.exists():
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
-            differing = [name for name, keys in _IDENTITY.items() if _at(before, keys) != _at(plan, keys)]
+            of_data = differences(before["data"], data)
+            differing = [
+                f"{name} (it has {_short(before[name])}, and received {_short(plan[name])})"
+                for name in _IDENTITY
+                if _without_name(before[name]) != _without_name(plan[name])
+            ]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"run_dir: expected the plan of a comparison in {path}; received {error!r}.") from error
-        if differing:
+        if of_data or differing:
+            others = [f"data's {each}" for each in of_data] + differing
             raise ValueError(
                 f"run_dir: expected a new directory, or one that holds this comparison; {directory} holds one with "
-                f"other {' and '.join(differing)}. Choose another, or pass the arguments that it began with."
+                f"other {' and '.join(others)}. Choose another, or pass the arguments that it began with."
+                f"{f' {remedy(of_data)}' if of_data else ''}"
             )
         return before
     others = [each.name for each in directory.iterdir() if not each.name.startswith((".lock", ".staging-"))]
@@ -252,8 +263,24 @@ def _digest_of_layers(model: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def _at(plan: dict[str, Any], keys: tuple[str, ...]) -> Any:
-    value: Any = plan
-    for key in keys:
-        value = value[key]
-    return {name: each for name, each in value.items() if name != "name"} if keys == ("model",) else value
+def _without_name(value: Any) -> Any:
+    """Keras counts the names of models up."""
+    is_model = isinstance(value, dict) and "layers" in value
+    return {name: each for name, each in value.items() if name != "name"} if is_model else value
+
+
+def _short(value: Any) -> str:
+    """A part of a plan in few words."""
+    if not isinstance(value, dict):
+        return str(value)
+    if "layers" in value:
+        return (
+            f"{value['parameters']:,} parameters, latent_dim {value['latent_dim']}, layers of digest "
+            f"{value['layers'][:8]}"
+        )
+    # Of a loss, its own name is the key.
+    of = {
+        name: ", ".join(f"{key}={each}" for key, each in config.items() if key != "name")
+        for name, config in value.items()
+    }
+    return " and ".join(f"{name} ({arguments})" for name, arguments in of.items())

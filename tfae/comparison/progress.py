@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import tensorflow as tf
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -72,3 +74,21 @@ def shown(num_runs: int, epochs: int, *, verbose: bool) -> Iterator[Runs]:
     console = Console(stderr=True, quiet=not verbose)
     with Progress(*columns, console=console, transient=True) as progress:
         yield Runs(progress, progress.add_task("", total=num_runs, epochs=epochs))
+
+
+@contextlib.contextmanager
+def without_retracing_warnings() -> Iterator[None]:
+    """Keep TensorFlow from warning of functions that are traced again and again, as long as the block lasts.
+
+    It tells functions apart by their place in the source, and there every model of a comparison looks like the last.
+    """
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return "triggered tf.function retracing" not in record.getMessage()
+
+    logger = tf.get_logger()
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tfae.comparison.yardsticks import YARDSTICKS, Spread, winner
+from tfae.datasets import Data
+from tfae.training.identity import differences, remedy, said
 
 #: What the training data that was not corrupted is called.
 CLEAN = "clean"
@@ -58,6 +60,18 @@ class Comparison:
                 if best is not None:
                     found[corruption][yardstick.name] = best
         return found
+
+    def refuse_other(self, data: Data) -> None:
+        """Refuse data that is not what the comparison was made on.
+
+        Raises:
+            ValueError: If its samples, scaling, value range, labels, batches or their order are others.
+        """
+        if found := differences(self.plan["data"], data):
+            raise ValueError(
+                f"data: expected what the comparison was made on, {self.plan['data']['name']}; received {data.name} "
+                f"with other {said(found)}. {remedy(found)}"
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON: the plan, the rows with their measures, and the winners."""

@@ -32,13 +32,15 @@ class Yardstick:
 YARDSTICKS = (
     Yardstick("mse", "MSE", "low"),
     Yardstick("mae", "MAE", "low"),
-    Yardstick("crossentropy", "cross-entropy", "low"),
+    Yardstick("crossentropy", "cross-entropy, nats", "low"),
+    Yardstick("bits", "cross-entropy, bits", "low"),
     Yardstick("psnr", "PSNR", "high"),
     Yardstick("ssim", "SSIM", "high"),
     Yardstick("sharpness", "sharpness", "one"),
     # Of each model in its own loss.
     Yardstick("constant_skill", "skill, constant", None),
     Yardstick("linear_skill", "skill, linear", None),
+    Yardstick("num_active_units", "active units", None),
     Yardstick("effective_dimension", "effective dimension", None),
     Yardstick("linear_probe", "linear probe", "high"),
     Yardstick("neighbor_accuracy", "nearest neighbours", "high"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import itertools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from tfae.datasets import defects
@@ -69,7 +70,7 @@ def from_csv(path: Path, *, columns: Sequence[int | str] | None = None, label: s
         except pa.ArrowInvalid as error:
             if "UTF8" in str(error) or "UTF-8" in str(error):
                 raise _not_utf8(path) from None
-            _refuse_text(record_batches(dict.fromkeys(features, pa.string())), path)
+            _refuse_text(lambda: record_batches(dict.fromkeys(features, pa.string())), path)
             raise ValueError(
                 f"source: expected a comma-separated table; received {str(path)!r}: {defects.reason(error)}."
             ) from None
@@ -118,21 +119,19 @@ def _is_header(row: list[str], path: Path) -> bool:
     return False
 
 
-def _refuse_text(batches: Iterator[pa.RecordBatch], path: Path) -> None:
+def _refuse_text(opened_as_text: Callable[[], Iterator[pa.RecordBatch]], path: Path) -> None:
     """Raise ValueError that names every column with text in the first block that has any, and where it is first."""
     first = 0
     try:
-        for batch in batches:
+        for batch in opened_as_text():
             found: list[tuple[str, int, str]] = []
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 texts = ((row, cell) for row, cell in enumerate(column.to_pylist()) if cell and not _is_number(cell))
                 found += [(name, first + row, cell) for row, cell in itertools.islice(texts, 1)]
             if found and all(cell.strip().lower() in _MISSING for _, _, cell in found):
                 name, row, cell = found[0]
-                raise ValueError(
-                    f"source: expected finite numbers; received {cell!r} in column {name!r}, row {row} (rows count "
-                    "from 0). Remove or fill such values first."
-                )
+                where = f"{cell!r} in column {name!r}, row {row} (rows count from 0)"
+                raise _missing_error(where, batch.schema.names, opened_as_text())
             if found and batch.num_columns == 1 and ";" in found[0][2]:
                 raise _not_commas(path, ";", found[0][2])
             if found:
@@ -144,6 +143,27 @@ def _refuse_text(batches: Iterator[pa.RecordBatch], path: Path) -> None:
             first += batch.num_rows
     except pa.ArrowInvalid:
         return  # not the cells but the lines are at fault, and the first reading said how
+
+
+def _missing_error(where: str, names: list[str], batches: Iterator[pa.RecordBatch]) -> ValueError:
+    """The error that says how many cells are empty or hold what stands for a missing number."""
+    counts, num_rows, num_incomplete = np.zeros(len(names), int), 0, 0
+    for batch in batches:
+        is_missing = np.zeros((batch.num_rows, len(names)), bool)
+        for index, column in enumerate(batch.columns):
+            cells = pc.utf8_lower(pc.utf8_trim_whitespace(pc.fill_null(column, "")))
+            is_missing[:, index] = pc.is_in(cells, pa.array(_MISSING)).to_numpy(zero_copy_only=False)
+        counts += is_missing.sum(axis=0)
+        num_rows += batch.num_rows
+        num_incomplete += int(is_missing.any(axis=1).sum())
+    return defects.missing_error(
+        where,
+        counts,
+        num_values=num_rows * len(names),
+        num_samples=num_rows,
+        num_incomplete=num_incomplete,
+        names=[*map(repr, names)],
+    )
 
 
 def _is_number(cell: str) -> bool:

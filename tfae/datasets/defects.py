@@ -30,36 +30,114 @@ def refuse_shape(shape: Sequence[int], *, name: str) -> None:
         raise ValueError(f"source: expected {name} to hold at least one value; received shape {tuple(shape)}.")
 
 
-def refuse_non_finite(
-    samples: np.ndarray,
-    *,
-    first: int = 0,
-    feature_names: Sequence[str] | None = None,
-    sample_names: Sequence[str] | None = None,
-) -> None:
-    """Raise ValueError that says where the first NaN or infinite value is.
+class MissingValues:
+    """Counts NaN and infinite values, so that the refusal says where the first one is and how much of the data it is.
 
     Args:
-        samples: Raw samples ``(n, *shape)``.
-        first: Index of the first of them in the data.
         feature_names: The names of a table's columns.
         sample_names: The files of all samples in the data.
     """
-    if samples.dtype.kind != "f" or np.isfinite(samples).all():
-        return
-    sample, *position = (int(i) for i in np.argwhere(~np.isfinite(samples))[0])
-    value = samples[(sample, *position)]
-    if sample_names is not None:
-        where = f"file {sample_names[first + sample]!r}"
-    elif len(position) == 1:
-        column = position[0] if feature_names is None else repr(feature_names[position[0]])
-        where = f"column {column}, row {first + sample} (rows count from 0)"
-    else:
-        where = f"sample {first + sample} at {tuple(position)} (counted from 0)"
-    raise ValueError(
-        f"source: expected finite numbers; received {'NaN' if np.isnan(value) else value} in {where}. "
-        "Remove or fill such values first."
+
+    def __init__(
+        self, *, feature_names: Sequence[str] | None = None, sample_names: Sequence[str] | None = None
+    ) -> None:
+        self._feature_names = feature_names
+        self._sample_names = sample_names
+        self._first: str | None = None
+        self._counts: np.ndarray | None = None
+        self._num_samples = self._num_incomplete = self._num_values = 0
+
+    def __bool__(self) -> bool:
+        return self._first is not None
+
+    def add(self, samples: np.ndarray, *, first_empty: tuple[int, int] | None = None) -> None:
+        """Take in more samples, raw ones ``(n, *shape)``; ``first_empty`` is row and column of a NaN that is a null."""
+        if samples.dtype.kind == "f" and not (is_finite := np.isfinite(samples)).all():
+            if self._first is None:
+                sample, *position = (int(i) for i in np.argwhere(~is_finite)[0])
+                value = samples[(sample, *position)]
+                what = "NaN" if np.isnan(value) else str(value)
+                if first_empty == (self._num_samples + sample, *position):
+                    what = "an empty cell"
+                self._first = f"{what} in {self._place(self._num_samples + sample, position)}"
+            axes = 0 if samples.ndim == 2 else None  # Of columns, where there are columns.
+            counts = np.atleast_1d((~is_finite).sum(axis=axes))
+            self._counts = counts if self._counts is None else self._counts + counts
+            self._num_incomplete += int((~is_finite).reshape(len(samples), -1).any(axis=1).sum())
+            self._num_values = samples[0].size
+        self._num_samples += len(samples)
+
+    def refuse(self) -> None:
+        """Raise ValueError if there are any."""
+        if self._first is None or self._counts is None:
+            return
+        raise missing_error(
+            self._first,
+            self._counts,
+            num_values=self._num_samples * self._num_values,
+            num_samples=self._num_samples,
+            num_incomplete=self._num_incomplete,
+            names=self._names,
+        )
+
+    @property
+    def _names(self) -> list[str] | None:
+        if self._counts is None or len(self._counts) != self._num_values:
+            return None  # It is no table.
+        return (
+            [f"column {i}" for i in range(self._num_values)]
+            if self._feature_names is None
+            else [*map(repr, self._feature_names)]
+        )
+
+    def _place(self, sample: int, position: Sequence[int]) -> str:
+        if self._sample_names is not None:
+            return f"file {self._sample_names[sample]!r}"
+        if len(position) == 1:
+            column = position[0] if self._feature_names is None else repr(self._feature_names[position[0]])
+            return f"column {column}, row {sample} (rows count from 0)"
+        return f"sample {sample} at {tuple(position)} (counted from 0)"
+
+
+def missing_error(
+    first: str,
+    counts: np.ndarray,
+    *,
+    num_values: int,
+    num_samples: int,
+    num_incomplete: int,
+    names: Sequence[str] | None,
+) -> ValueError:
+    """The error of data with values that are missing or infinite: how many, where, and what to do.
+
+    Args:
+        first: The first of them, and its place.
+        counts: How many there are, of each column if these have ``names``.
+        num_values: How many values there are.
+        num_samples: How many samples there are.
+        num_incomplete: How many of these have such values.
+        names: Of the columns of a table, as they are to be shown.
+    """
+    shown = f"{counts.sum():,} of {num_values:,} values ({_percent(counts.sum() / num_values)})"
+    rows = f"{num_incomplete:,} of {num_samples:,} {'samples' if names is None else 'rows'}"
+    remedy = "Leave these out, or fill them in first."
+    columns = ""
+    if names is not None:
+        worst = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
+        columns = ": " + ", ".join(f"{names[i]} {_percent(counts[i] / num_samples)}" for i in worst[:5])
+        columns += f", and {len(worst) - 5} columns more" if len(worst) > 5 else ""
+        remedy = (
+            "Leave out such rows, or with columns= such columns; or fill them in first, for example with the median of "
+            "the column."
+        )
+    return ValueError(
+        f"source: expected finite numbers; received {first}. Missing or infinite are {shown}, in {rows}{columns}. "
+        f"{remedy}"
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
 
 
 def refuse_unservable(samples: np.ndarray) -> None:

@@ -29,12 +29,14 @@ class Part(abc.ABC):
         max_samples: How many there can be at most, where only reading tells.
         sample_names: The file of each sample for a folder of images, else None.
         feature_names: The names of a table's columns, used to name the one with a defect, else None.
+        first_empty: Row and column of the first cell of a table that is empty, as far as it has been read, else None.
     """
 
     num_samples: int | None = None
     max_samples: int | None = None
     sample_names: tuple[str, ...] | None = None
     feature_names: tuple[str, ...] | None = None
+    first_empty: tuple[int, int] | None = None
 
     @abc.abstractmethod
     def blocks(self, size: int) -> Iterator[Batch]:
@@ -55,15 +57,17 @@ class Part(abc.ABC):
                 another number than was announced.
         """
         first = 0
+        missing = defects.MissingValues(feature_names=self.feature_names, sample_names=self.sample_names)
         for samples, labels in self.blocks(batch_size):
-            defects.refuse_non_finite(
-                samples, first=first, feature_names=self.feature_names, sample_names=self.sample_names
-            )
-            defects.refuse_unservable(samples)
+            missing.add(samples, first_empty=self.first_empty)
             first += len(samples)
+            if missing:
+                continue  # To the end, to count them.
+            defects.refuse_unservable(samples)
             if self.num_samples is not None and first > self.num_samples:
                 break
             yield samples, labels
+        missing.refuse()
         if first == 0:
             raise ValueError("source: expected at least one sample; received none. Is the file complete?")
         if self.num_samples not in (None, first):

@@ -73,18 +73,21 @@ class TablePart(Part):
         return labels
 
     def _stored_blocks(self) -> Iterator[Batch]:
-        first = 0
+        first, self.first_empty = 0, None
         for batch in self._record_batches():
-            samples = np.empty((batch.num_rows, len(self.feature_names or ())), self._dtype)
+            # An empty cell becomes NaN, and is refused as such.
+            has_empty = any(batch.column(name).null_count for name in self.feature_names or ())
+            dtype = np.result_type(self._dtype, np.float64) if has_empty else self._dtype
+            samples = np.empty((batch.num_rows, len(self.feature_names or ())), dtype)
+            empty: list[tuple[int, int]] = []
             for index, name in enumerate(self.feature_names or ()):
                 column = batch.column(name)
                 if column.null_count:
-                    row = first + pc.index(pc.is_null(column), True).as_py()
-                    raise ValueError(
-                        f"source: expected finite numbers; received an empty cell in column {name!r}, row {row} (rows "
-                        "count from 0). Remove or fill such values first."
-                    )
+                    empty.append((first + pc.index(pc.is_null(column), True).as_py(), index))
+                    column = pc.cast(column, pa.float64())
                 samples[:, index] = column.to_numpy(zero_copy_only=False)
+            if empty and self.first_empty is None:
+                self.first_empty = min(empty)
             yield samples, None if self._label is None else _labels(batch.column(self._label))
             first += batch.num_rows
         if first == 0:

@@ -3,8 +3,8 @@
     Evaluation     the measures, as a table, as JSON, and back
     Finding        a warning, with its figure and the remedy
 
-Everything is measured per sample and averaged over samples, in model space and without clipping, in memory that does
-not grow with the data but for two numbers per sample: one batch at a time, and sums in float64.
+Everything is measured per sample and averaged over samples, in model space, in memory that does not grow with the data:
+one batch at a time, sums in float64, and rank correlations on a random sample where there are very many.
 """
 
 from __future__ import annotations
@@ -15,21 +15,24 @@ from collections.abc import Collection
 
 import keras
 import numpy as np
-import scipy.stats
 import tensorflow as tf
 
-from tfae.checks import check
+from tfae.checks import check, check_range
 from tfae.evaluation import baselines, codes, yardsticks
 from tfae.evaluation.evaluation import Evaluation
 from tfae.evaluation.findings import Finding, findings_of
 from tfae.evaluation.images import are_images, sharpness
-from tfae.losses import loss_of, mask_of
+from tfae.evaluation.ranks import rank_correlation
+from tfae.losses import BinaryCrossentropy, ReconstructionLoss, loss_of, mask_of
 from tfae.measurement import measured, sample_shape
 
 __all__ = ["Evaluation", "Finding", "evaluate", "scores"]
 
 #: Why there is nothing to compare with.
 NO_TRAINING_SPLIT = "no training split was given"
+
+#: Why there is no number where float32 has none.
+OVERFLOW = "the values are too large for float32"
 
 
 def evaluate(
@@ -65,9 +68,9 @@ def evaluate(
         The measures, as an :class:`Evaluation`, and in it the findings.
 
     Raises:
-        ValueError: If the model is not compiled with a loss of :mod:`tfae.losses`, or does not fit it; if ``dataset``
-            or ``train`` does not yield such batches, is empty or endless; if the data, or what the model makes of it,
-            is not finite or is outside ``loss.domain``.
+        ValueError: If the model is not compiled with a loss of :mod:`tfae.losses`, or does not fit it or the training
+            split; if ``dataset`` or ``train`` does not yield such batches, is empty or endless; if the data, or what
+            the model makes of it, is not finite or is outside ``loss.domain``.
 
     Example:
         >>> from tfae.losses import SquaredError
@@ -98,9 +101,15 @@ def evaluate(
     no_baselines: str | None = NO_TRAINING_SPLIT
     if train is not None:
         trained = yardsticks.gather(
-            autoencoder, train, {"loss": loss.per_sample}, yardsticks.of_samples(loss), name="train"
-        ).means
-        no_baselines = "the model masks elements" if _is_masking(autoencoder, shape) else None
+            autoencoder,
+            train,
+            {"loss": loss.per_sample},
+            yardsticks.of_samples(loss),
+            name="train",
+            ignore=ignore,
+        )
+        check_range(trained.low, trained.high, loss, autoencoder, ignore=ignore)
+        no_baselines = _no_baselines(autoencoder, loss, shape, trained)
         if no_baselines is None:
             fitted = baselines.fit(train, loss, shape, latent_dim=latent_dim, interval=interval)
 
@@ -110,15 +119,27 @@ def evaluate(
         measures |= yardsticks.of_images(shape, *interval)
     if fitted is not None:
         measures |= yardsticks.of_baselines(loss, fitted)
-    keep = ("loss", "floor") if fitted is None else ("loss", "floor", "distance")
-    totals = yardsticks.gather(autoencoder, dataset, yardsticks.of_outputs(loss), measures, encoder=encoder, keep=keep)
+    totals = yardsticks.gather(
+        autoencoder,
+        dataset,
+        yardsticks.of_outputs(loss),
+        measures,
+        encoder=encoder,
+        rank=() if fitted is None else ("loss", "distance", "constant"),
+        ignore=ignore,
+    )
 
-    means, num_samples = totals.means, len(totals.per_sample["loss"])
+    means, num_samples = totals.means, totals.num_samples
     floor, excess = means["floor"], means["loss"] - means["floor"]
     low, high = interval or _default_interval(totals.low, totals.high)
     code = codes.Code(None, None, no_code) if totals.code is None else codes.measure_code(totals.code)
-    nats = means.get("crossentropy", means["loss_per_element"]) if totals.in_unit_interval else None
-    constant_loss, linear_loss = means.get("constant"), means.get("linear")
+    is_own = isinstance(loss, BinaryCrossentropy)
+    no_nats = "a sample is not in [0, 1]" if totals.samples_leave((0, 1)) else None
+    if is_own and totals.reconstructions_leave((0, 1)):
+        no_nats = "a reconstruction is not in [0, 1]"
+    nats = means["loss_per_element" if is_own else "crossentropy"] if no_nats is None else None
+    constant_loss, linear_loss = (_finite(means.get(name)) for name in ("constant", "linear"))
+    ranked = totals.ranked
     evaluation = Evaluation(
         loss_name=loss.name,
         sample_reduction=loss.sample_reduction,
@@ -129,7 +150,7 @@ def evaluate(
         mae=means["mae"],
         psnr=_mean_psnr(high - low, means["log10_mse"], num_samples, totals.num_exact),
         num_exact=totals.num_exact,
-        ssim=means.get("ssim"),
+        ssim=_finite(means.get("ssim")),
         data_range=high - low,
         num_samples=num_samples,
         num_elements=math.prod(shape),
@@ -139,37 +160,39 @@ def evaluate(
         constant_skill=baselines.skill(excess, constant_loss, floor, constant_loss=constant_loss),
         linear_loss=linear_loss,
         linear_skill=baselines.skill(excess, linear_loss, floor, constant_loss=constant_loss),
-        train_loss=None if trained is None else trained["loss"],
+        train_loss=None if trained is None else trained.means["loss"],
         crossentropy=nats,
+        crossentropy_margin=0.0 if is_own else yardsticks.MARGIN,
         bits=None if nats is None else nats / math.log(2),
-        sharpness=sharpness(means) if are_images(shape) else None,
+        sharpness=_finite(sharpness(means)) if are_images(shape) else None,
         latent_dim=latent_dim,
         num_active_units=code.num_active_units,
         effective_dimension=code.effective_dimension,
-        triviality=None if fitted is None else _rank_correlation(**totals.per_sample),
+        triviality=rank_correlation(ranked["loss"], ranked["distance"]) if ranked else None,
+        constant_triviality=rank_correlation(ranked["loss"], ranked["constant"]) if ranked else None,
     )
     exact = "the constant" if evaluation.constant_skill is None else "PCA"
+    are_large = not all(math.isfinite(means.get(name, 0)) for name in ("energy", "reconstructed_energy", "ssim"))
+    no_images = "samples are not images" if not are_images(shape) else OVERFLOW if are_large else None
+    no_constant = no_baselines or (OVERFLOW if constant_loss is None else None)
+    no_linear = no_baselines or (fitted and fitted.reason) or (OVERFLOW if linear_loss is None else None)
     reasons = {
-        "constant_loss": no_baselines,
-        "constant_skill": no_baselines or "the constant is exact on these samples",
-        "linear_loss": no_baselines or (fitted and fitted.reason),
-        "linear_skill": no_baselines or (fitted and fitted.reason) or f"{exact} is exact on these samples",
+        "constant_loss": no_constant,
+        "constant_skill": no_constant or "the constant is exact on these samples",
+        "linear_loss": no_linear,
+        "linear_skill": no_linear or f"{exact} is exact on these samples",
         "train_loss": NO_TRAINING_SPLIT,
-        "crossentropy": "a sample or a reconstruction is not in [0, 1]",
-        "ssim": "the data is constant" if are_images(shape) else "samples are not images",
-        "sharpness": "the images are flat" if are_images(shape) else "samples are not images",
+        "crossentropy": no_nats,
+        "ssim": no_images or "the data is constant",
+        "sharpness": no_images or "the images are flat",
         "psnr": "the data is constant",
         "latent_dim": no_code,
         "num_active_units": code.reason,
         "effective_dimension": code.reason,
         "triviality": no_baselines or "losses or distances do not differ between the samples",
+        "constant_triviality": no_baselines or "losses do not differ between the samples",
     }
-    excesses = totals.per_sample["loss"] - totals.per_sample["floor"]
-    found = findings_of(
-        evaluation,
-        train_floor=None if trained is None else trained["floor"],
-        standard_error=None if num_samples < 2 else float(excesses.std(ddof=1)) / math.sqrt(num_samples),
-    )
+    found = findings_of(evaluation, loss, totals, trained)
     return dataclasses.replace(
         evaluation,
         findings=tuple(found),
@@ -177,12 +200,13 @@ def evaluate(
     )
 
 
-def scores(autoencoder: keras.Model, dataset: tf.data.Dataset) -> np.ndarray:
+def scores(autoencoder: keras.Model, dataset: tf.data.Dataset, *, ignore: Collection[str] = ()) -> np.ndarray:
     """The loss of each sample of a data set, in its order: the higher, the worse the reconstruction.
 
     Args:
         autoencoder: Model compiled with a loss of :mod:`tfae.losses`.
         dataset: Batches ``(x, x)`` in model space, such as ``data.test``.
+        ignore: As in :func:`evaluate`: "domain" and "activation" let data and reconstructions leave ``loss.domain``.
 
     Returns:
         float ``(num_samples,)``, what ``autoencoder.loss.per_sample`` gives.
@@ -199,12 +223,19 @@ def scores(autoencoder: keras.Model, dataset: tf.data.Dataset) -> np.ndarray:
         [0.5, 0.25, 0.0]
     """
     measures = {"loss": loss_of(autoencoder).per_sample}
-    return np.concatenate([batch["loss"] for batch in measured(autoencoder, dataset, measures, {})])
+    return np.concatenate([batch["loss"] for batch in measured(autoencoder, dataset, measures, {}, ignore=ignore)])
 
 
-def _is_masking(autoencoder: keras.Model, shape: tuple[int, ...]) -> bool:
-    """Whether a Keras mask comes with the output, so that elements of a sample count for nothing."""
-    return mask_of(autoencoder(tf.zeros((1, *shape)), training=False)) is not None
+def _no_baselines(
+    autoencoder: keras.Model, loss: ReconstructionLoss, shape: tuple[int, ...], trained: yardsticks.Totals
+) -> str | None:
+    """Why no baseline can be fitted; None where one can."""
+    if trained.samples_leave(loss.domain):
+        return f"the training split leaves {list(loss.domain or ())}, where {loss.name} is defined"
+    # A Keras mask comes with the output: elements of a sample count for nothing.
+    if mask_of(autoencoder(tf.zeros((1, *shape)), training=False)) is not None:
+        return "the model masks elements"
+    return None
 
 
 def _interval(data_range: float | tuple[float, float] | None) -> tuple[float, float] | None:
@@ -242,8 +273,5 @@ def _mean_psnr(data_range: float, mean_log10_mse: float, num_samples: int, num_e
     return 20 * math.log10(data_range) - 10 * mean_log10_mse * num_samples / (num_samples - num_exact)
 
 
-def _rank_correlation(loss: np.ndarray, distance: np.ndarray, **_: np.ndarray) -> float | None:
-    """Spearman's; None where one of the two is the same for all samples."""
-    if np.ptp(loss) == 0 or np.ptp(distance) == 0:
-        return None
-    return float(scipy.stats.spearmanr(loss, distance).statistic)
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value

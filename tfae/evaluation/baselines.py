@@ -97,8 +97,11 @@ def fit(
     for _, x in train:
         if len(x):
             moments.add(x.numpy().reshape(len(x), num_elements))
-    if reason is None and latent_dim is not None and moments.count < latent_dim:
-        reason = f"the training split has {moments.count:,} samples, fewer than {latent_dim:,} components"
+    if reason is None and latent_dim is not None and moments.count <= latent_dim:
+        reason = (
+            f"the {moments.count:,} samples of the training split span at most {moments.count - 1:,} directions, fewer "
+            f"than {latent_dim:,} components"
+        )
 
     best = median(train, moments) if isinstance(loss, AbsoluteError) else moments.mean
     low, high = interval or (float(moments.low.min()), float(moments.high.max()))
@@ -106,7 +109,7 @@ def fit(
         low, high = max(low, loss.domain[0]), min(high, loss.domain[1])
     components = None
     if reason is None and latent_dim is not None:
-        components = principal_components(train, moments.mean, latent_dim).astype("float32")
+        components = principal_components(train, moments, latent_dim).astype("float32")
     baselines = Baselines(
         mean=moments.mean.astype("float32").reshape(shape),
         constant=best.astype("float32").reshape(shape),

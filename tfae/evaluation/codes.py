@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from tfae.evaluation.moments import Moments
 
-#: Least variance of an active unit, relative to the mean variance of all units. Burda et al. (2016) ask for 10⁻² where
-#: the prior has variance 1. The code of an autoencoder has no prior to set its scale: its own mean variance does.
-ACTIVE_VARIANCE = 1e-2
+#: Least deviation of an active unit, relative to that of the unit that varies most. A decoder can amplify what is
+#: small, and units of unlike scales are as good as any, so that only what all but stands still is called dead. Burda et
+#: al. (2016) ask for a variance of 10⁻² where a prior sets the scale to 1; the code of an autoencoder has none.
+ACTIVE_DEVIATION = 1e-3
 
 #: Units up to which their covariance is held, 128 MiB in float64.
 MAX_UNITS = 4096
@@ -68,6 +69,6 @@ def measure_code(moments: Moments) -> Code:
     varies = variance > (_ROUNDING * largest) ** 2
     if not varies.any():
         return Code(0, None, "the code is the same for all samples")
-    is_active = varies & (variance > ACTIVE_VARIANCE * variance.mean())
+    is_active = varies & (variance > ACTIVE_DEVIATION**2 * variance.max())
     scaled = covariance / variance.max()  # Or the squares might leave float64's range.
     return Code(int(is_active.sum()), float(np.trace(scaled) ** 2 / (scaled**2).sum()), None)

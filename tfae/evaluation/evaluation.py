@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from tfae.evaluation.findings import Finding
+from tfae.evaluation.findings import Finding, percent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +60,10 @@ class Evaluation:
     linear_skill: float | None = None
     #: Mean per-sample loss of the model on the training split.
     train_loss: float | None = None
-    #: Mean cross-entropy per element, in nats; None unless all samples and reconstructions are in [0, 1].
+    #: Mean cross-entropy per element, in nats; None unless all samples are in [0, 1].
     crossentropy: float | None = None
+    #: How far from 0 and 1 reconstructions were kept for it; 0 where it is the model's own loss, which clips nothing.
+    crossentropy_margin: float = 0.0
     #: The same in bits.
     bits: float | None = None
     #: Spectral energy of the reconstructions over that of the samples in the upper half of the spatial frequencies:
@@ -69,12 +71,14 @@ class Evaluation:
     sharpness: float | None = None
     #: Number of units of the code; None without a sub-model "encoder".
     latent_dim: int | None = None
-    #: Units whose variance exceeds a hundredth of the mean variance of all.
+    #: Units whose standard deviation exceeds a thousandth of that of the unit that varies most.
     num_active_units: int | None = None
     #: Participation ratio (Σ λ)² / Σ λ² of the spectrum of the code's covariance, from 1 to ``latent_dim``.
     effective_dimension: float | None = None
     #: Spearman's rank correlation of the per-sample losses with Σ (x − training mean)².
     triviality: float | None = None
+    #: The same with the losses of the training split's best constant, which need not rank as the distance does.
+    constant_triviality: float | None = None
     #: What should worry the reader.
     findings: tuple[Finding, ...] = ()
     #: Why a measure is None, by the name of its field, where that is not clear by itself.
@@ -124,6 +128,8 @@ class Evaluation:
         of = {"sum": "the elements' sum", "mean": "the elements' mean"}[self.sample_reduction]
         left_out = f", {self.num_exact:,} exact left out" if self.num_exact else ""
         bits = "" if self.bits is None else f"nats per element; {self.bits:.5g} bits"
+        if self.bits is not None and self.crossentropy_margin:
+            bits += f"; of reconstructions kept {self.crossentropy_margin:.2g} from 0 and 1"
         components = "" if self.latent_dim is None else f" of {self.latent_dim:,} components"
 
         def because(*names: str) -> str:
@@ -131,7 +137,7 @@ class Evaluation:
 
         def skill(name: str) -> str:
             value = getattr(self, name)
-            return f"skill {_percent(value)}" if value is not None else f"skill n/a, {because(name)}".rstrip(", ")
+            return f"skill {percent(value)}" if value is not None else f"skill n/a, {because(name)}".rstrip(", ")
 
         return [
             ("loss per sample", self.loss, unit + of, ""),
@@ -155,15 +161,17 @@ class Evaluation:
             ("active units", self.num_active_units, f"of {self.latent_dim or 0:,}", because("num_active_units")),
             ("effective dimension", self.effective_dimension, "", because("effective_dimension")),
             ("triviality", self.triviality, "rank correlation with the distance from the mean", because("triviality")),
+            (
+                "  of the constant",
+                self.constant_triviality,
+                "rank correlation with the constant's loss",
+                because("constant_triviality"),
+            ),
         ]
 
 
 def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _percent(skill: float) -> str:
-    return f"{100 * skill:.1f} %" if abs(skill) < 100 else f"{100 * skill:.3g} %"
 
 
 def _aligned(numbers: list[float | None]) -> list[str]:

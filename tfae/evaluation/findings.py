@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tfae.evaluation.baselines import ROUNDING
+from tfae.losses import ReconstructionLoss, SquaredError
 
 if TYPE_CHECKING:
     from tfae.evaluation.evaluation import Evaluation
+    from tfae.evaluation.yardsticks import Totals
 
 #: Skill against the constant from which on a model has learned something. Untrained and collapsed models are at 0 or
 #: below; an autoencoder of a single unit takes away a larger share than 1 % of any data that has structure.
 LEAST_SKILL = 0.01
+
+#: Mean absolute error, relative to the largest value of the samples or of the loss's domain, up to which a model is as
+#: exact as a constant that is: a thousand times the rounding of float32, and a logit of 9 where 1 is right.
+EXACT = 1e-4
 
 #: How much worse than PCA a model may be, relative to PCA's excess: what stochastic training of a linear autoencoder,
 #: which at best equals it, leaves to be gained.
 LINEAR_TOLERANCE = 0.01
 
 #: Rank correlation from which on a score is trivial: 0.9² > 80 % of the variance of its ranks is explained by the
-#: distance from the mean, which needs no model.
+#: distance from the mean, or by the loss of a constant, which need no model.
 TRIVIAL_CORRELATION = 0.9
 
 #: Samples from which on a rank correlation says something: of 10 unrelated samples, one in 2,500 exceeds 0.9.
@@ -33,7 +40,8 @@ FLOOR_TOLERANCE = 1e-4
 #: Ratio of the excess on the evaluated samples and on the training split from which on they are far apart.
 FAR_APART = 1.5
 
-#: Standard errors of the mean by which they differ then, too: a few samples of heavy tails are half apart by chance.
+#: Standard errors of the difference of the means by which they differ then, too: a few samples of heavy tails are half
+#: apart by chance.
 STANDARD_ERRORS = 3
 
 
@@ -49,23 +57,50 @@ class Finding:
     message: str
 
 
+def percent(skill: float) -> str:
+    """A skill as it is shown: one decimal, or three digits where it is far below 0."""
+    return f"{100 * skill:.1f} %" if abs(skill) < 100 else f"{100 * skill:.3g} %"
+
+
 def findings_of(
-    evaluation: Evaluation, *, train_floor: float | None, standard_error: float | None
+    evaluation: Evaluation, loss: ReconstructionLoss, totals: Totals, trained: Totals | None
 ) -> Iterator[Finding]:
     """Look for what should worry the reader of an evaluation.
 
     Args:
         evaluation: Its measures.
-        train_floor: Mean floor of the training split, if there is one.
-        standard_error: Of the mean excess per sample; None for a single sample.
+        loss: The model's.
+        totals: What was gathered from the samples.
+        trained: Likewise from the training split, if there is one.
     """
-    yield from _below_floor(evaluation)
-    yield from _no_better_than_constant(evaluation)
-    yield from _worse_than_linear(evaluation)
+    if totals.samples_leave(loss.domain) or totals.reconstructions_leave(loss.domain):
+        yield _outside_domain(loss, totals)
+    else:
+        yield from _below_floor(evaluation)
+    largest = max(abs(bound) for bound in (totals.low, totals.high, *(loss.domain or ())))
+    yield from _no_better_than_constant(evaluation, is_exact=evaluation.mae <= EXACT * largest)
+    yield from _worse_than_linear(evaluation, is_best_linear=isinstance(loss, SquaredError))
     yield from _dead_code(evaluation)
     yield from _trivial_score(evaluation)
-    if evaluation.train_loss is not None and train_floor is not None and standard_error is not None:
-        yield from _far_from_train(evaluation, evaluation.train_loss - train_floor, standard_error)
+    if trained is not None:
+        yield from _far_from_train(totals, trained)
+
+
+def _outside_domain(loss: ReconstructionLoss, totals: Totals) -> Finding:
+    """Only after "domain" or "activation" was silenced; else it is an error."""
+    low, high = loss.domain or (-math.inf, math.inf)
+    what, spanned = (
+        ("Samples", (totals.low, totals.high))
+        if totals.samples_leave(loss.domain)
+        else ("Reconstructions", (totals.output_low, totals.output_high))
+    )
+    return Finding(
+        "outside_domain",
+        max(low - spanned[0], spanned[1] - high),
+        f"{what} are from {spanned[0]:.4g} to {spanned[1]:.4g}, and {loss.name} is defined on [{low:g}, {high:g}]: "
+        "beyond, floor, excess and skill mean nothing, for the loss has no lower bound. Scale the data, end the model "
+        f'in activation="{loss.output_activation}", or choose another loss.',
+    )
 
 
 def _below_floor(e: Evaluation) -> Iterator[Finding]:
@@ -79,27 +114,38 @@ def _below_floor(e: Evaluation) -> Iterator[Finding]:
         )
 
 
-def _no_better_than_constant(e: Evaluation) -> Iterator[Finding]:
+def _no_better_than_constant(e: Evaluation, *, is_exact: bool) -> Iterator[Finding]:
+    remedy = "Train longer or with another learning rate, and check the scaling of the data and the output activation."
     if e.constant_skill is not None and e.constant_skill < LEAST_SKILL:
         yield Finding(
             "no_better_than_constant",
             e.constant_skill,
-            f"The model is no better than one constant for all samples: its skill is {100 * e.constant_skill:.2g} %. "
-            "Train longer or with another learning rate, and check the scaling of the data and the output activation.",
+            f"The model is no better than one constant for all samples: its skill is {percent(e.constant_skill)}. "
+            f"{remedy}",
+        )
+    # Without skill, the excess of the constant is rounding.
+    elif e.constant_skill is None and e.constant_loss is not None and not is_exact:
+        yield Finding(
+            "no_better_than_constant",
+            e.excess,
+            "One constant for all samples is exact here, and the model is not: its excess per sample is "
+            f"{e.excess:.5g}. {remedy}",
         )
 
 
-def _worse_than_linear(e: Evaluation) -> Iterator[Finding]:
+def _worse_than_linear(e: Evaluation, *, is_best_linear: bool) -> Iterator[Finding]:
+    # Where a constant is exact there is another finding, and nothing that PCA could add.
     if e.linear_loss is None or e.constant_loss is None or e.constant_skill is None:
         return
     # Where PCA is exact, its excess is rounding.
     if e.excess > (1 + LINEAR_TOLERANCE) * (e.linear_loss - e.floor) + ROUNDING * e.constant_loss:
         figure = e.linear_skill if e.linear_skill is not None else e.excess
+        which = "is the best linear autoencoder" if is_best_linear else "costs no training"
         yield Finding(
             "worse_than_linear",
             figure,
             f"PCA with latent_dim {e.latent_dim:,} loses {e.linear_loss:.5g} per sample, the model {e.loss:.5g}. Train "
-            "longer, with another learning rate or wider layers; or take PCA, which is the best linear autoencoder.",
+            f"longer, with another learning rate or wider layers; or take PCA, which {which}.",
         )
 
 
@@ -109,35 +155,46 @@ def _dead_code(e: Evaluation) -> Iterator[Finding]:
         yield Finding(
             "dead_code",
             float(dead),
-            f"{dead:,} of the {e.latent_dim:,} units of the code hardly vary. Weaken the penalty on the code if there "
-            "is one, lower the learning rate, or choose a smaller latent_dim.",
+            f"{dead:,} of the {e.latent_dim:,} units of the code all but stand still: they vary by less than a "
+            "thousandth of what the most varying unit does. Weaken the penalty on the code if there is one, or lower "
+            "the learning rate. Before you drop a unit, hold it at its mean and see that the loss stays.",
         )
 
 
 def _trivial_score(e: Evaluation) -> Iterator[Finding]:
-    if e.triviality is not None and e.triviality > TRIVIAL_CORRELATION and e.num_samples >= LEAST_RANKED:
+    correlations = {
+        "their distance from the training mean does": e.triviality,
+        "the loss of one constant for all samples does": e.constant_triviality,
+    }
+    what, correlation = max(correlations.items(), key=lambda item: -1.0 if item[1] is None else item[1])
+    if correlation is not None and correlation > TRIVIAL_CORRELATION and e.num_samples >= LEAST_RANKED:
         yield Finding(
             "trivial_score",
-            e.triviality,
-            f"The loss ranks the samples as their distance from the training mean does: the rank correlation is "
-            f"{e.triviality:.2f}. As an anomaly score it needs no model. Train longer, or use a larger latent_dim; if "
-            "it stays, compare against the distance before you rely on the score.",
+            correlation,
+            f"The loss ranks the samples as {what}: the rank correlation is {correlation:.2f}. As an anomaly score it "
+            "needs no model. Train longer, or use a larger latent_dim; if it stays, compare against that before you "
+            "rely on the score.",
         )
 
 
-def _far_from_train(e: Evaluation, train_excess: float, standard_error: float) -> Iterator[Finding]:
-    low, high = sorted((e.excess, train_excess))
-    if high <= FAR_APART * max(low, 0) or high - low <= STANDARD_ERRORS * standard_error:
+def _far_from_train(totals: Totals, trained: Totals) -> Iterator[Finding]:
+    error, train_error = totals.standard_error, trained.standard_error
+    if error is None or train_error is None:
         return
-    if e.excess > train_excess:
+    excess, train_excess = (one.means["loss"] - one.means["floor"] for one in (totals, trained))
+    low, high = sorted((excess, train_excess))
+    if high <= FAR_APART * max(low, 0) or high - low <= STANDARD_ERRORS * math.hypot(error, train_error):
+        return
+    if excess > train_excess:
         remedy = (
-            "The model has learned the training split by heart, or these samples are of another kind. Stop earlier, "
+            "The model has learned the training split by heart, or these samples are of another kind. Check where "
+            "they come from; use more data, noise on the input or a smaller model; and stop earlier if the validation "
+            "loss has risen."
         )
-        remedy += "use more data, noise on the input or a smaller model; and check where the samples come from."
     else:
         remedy = "These samples are easier than those it was trained on. Check where they come from."
     yield Finding(
         "train_test_gap",
-        e.excess / train_excess if train_excess > 0 else None,
-        f"The excess per sample is {e.excess:.5g} here and {train_excess:.5g} on the training split. {remedy}",
+        excess / train_excess if train_excess > 0 else None,
+        f"The excess per sample is {excess:.5g} here and {train_excess:.5g} on the training split. {remedy}",
     )

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Collection
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfae.evaluation import images
+from tfae.evaluation import images, ranks
 from tfae.evaluation.baselines import Baselines, on_reconstructions
 from tfae.evaluation.codes import MAX_UNITS, width_of
 from tfae.evaluation.moments import Moments
 from tfae.losses import DOMAIN_TOLERANCE, AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
 from tfae.measurement import Measure, measured
+
+#: How far from 0 and 1 reconstructions are kept when their cross-entropy is measured: half of one of the 255 steps of
+#: eight-bit data. A linear output leaves [0, 1] now and then, and at exactly 0 or 1 it would lose 87 nats for that.
+MARGIN = 0.5 / 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,17 +28,40 @@ class Totals:
 
     #: Means over the samples, by name.
     means: dict[str, float]
-    #: By name, the values that are kept for every sample, float64 ``(num_samples,)``.
-    per_sample: dict[str, np.ndarray]
-    #: The least and the greatest value of the samples.
+    #: Of the excess, loss − floor.
+    excess: Moments
+    #: By name, values of the same samples, of all or of a random choice of ``ranks.NUM_ROWS``.
+    ranked: dict[str, np.ndarray]
+    #: The least and the greatest value of the samples, and of the reconstructions.
     low: float
     high: float
-    #: Whether all samples and reconstructions are in [0, 1].
-    in_unit_interval: bool
+    output_low: float
+    output_high: float
     #: Number of samples that are reconstructed exactly.
     num_exact: int
     #: Of the code; None without an encoder.
     code: Moments | None
+
+    @property
+    def num_samples(self) -> int:
+        """Number of samples."""
+        return self.excess.count
+
+    @property
+    def standard_error(self) -> float | None:
+        """Of the mean excess; None of a single sample, and where it leaves float64."""
+        if self.num_samples < 2 or self.excess.scatter is None:
+            return None
+        error = math.sqrt(self.excess.scatter.item() / (self.num_samples - 1) / self.num_samples)
+        return error if math.isfinite(error) else None
+
+    def samples_leave(self, interval: tuple[float, float] | None) -> bool:
+        """Whether a sample is outside an interval by more than rounding; of None, nothing is."""
+        return interval is not None and _leaves(self.low, self.high, interval)
+
+    def reconstructions_leave(self, interval: tuple[float, float] | None) -> bool:
+        """Whether a reconstruction is."""
+        return interval is not None and _leaves(self.output_low, self.output_high, interval)
 
 
 def gather(
@@ -43,44 +71,68 @@ def gather(
     yardsticks: dict[str, Measure],
     *,
     encoder: keras.Model | None = None,
-    keep: tuple[str, ...] = (),
+    rank: tuple[str, ...] = (),
     name: str = "dataset",
+    ignore: Collection[str] = (),
 ) -> Totals:
-    """Run a model over a data set once, and sum up; ``keep`` names what is kept for every sample."""
-    sums = dict.fromkeys([*measures, *yardsticks, "log10_mse"], 0.0)
-    kept: dict[str, list[np.ndarray]] = {key: [] for key in keep}
+    """Run a model over a data set once, and sum up; ``rank`` names what is kept of samples, to be ranked.
+
+    ``measures`` have to hold "loss", and ``yardsticks`` "floor"; the others are as in :func:`measured`.
+    """
+    sums = dict.fromkeys([*measures, *yardsticks, "log10_mse", *_SQUARES], 0.0)
+    excess, reservoir = Moments(1, with_scatter=True), ranks.Reservoir(len(rank), ranks.NUM_ROWS)
     code = None if encoder is None else Moments(width_of(encoder), with_scatter=width_of(encoder) <= MAX_UNITS)
-    num_samples = num_exact = 0
-    low = output_low = math.inf
-    high = output_high = -math.inf
-    for batch in measured(autoencoder, dataset, measures, yardsticks, encoder=encoder, name=name):
-        num_samples += len(batch["low"])
-        low, high = min(low, batch["low"].min()), max(high, batch["high"].max())
-        output_low, output_high = (
-            min(output_low, batch["output_low"].min()),
-            max(output_high, batch["output_high"].max()),
-        )
+    num_exact = 0
+    extremes = {"low": math.inf, "high": -math.inf, "output_low": math.inf, "output_high": -math.inf}
+    for batch in measured(autoencoder, dataset, measures, yardsticks, encoder=encoder, name=name, ignore=ignore):
+        for key, value in extremes.items():
+            extremes[key] = float(min(value, batch[key].min()) if "low" in key else max(value, batch[key].max()))
+        for key in _SQUARES:
+            if f"{key}_scale" in batch:
+                batch[key] = batch[f"{key}_scale"].astype("float64") ** 2 * batch[f"{key}_relative"]
         if "mse" in batch:
-            inexact = batch["mse"][batch["mse"] > 0].astype("float64")
+            inexact = batch["mse"][batch["mse"] > 0]
             num_exact += len(batch["mse"]) - len(inexact)
             batch["log10_mse"] = np.log10(inexact)
         for key in sums.keys() & batch.keys():
             sums[key] += float(batch[key].sum(dtype="float64"))
-        for key in keep:
-            kept[key].append(batch[key])
+        excess.add((batch["loss"].astype("float64") - batch["floor"])[:, None])
+        if rank:
+            reservoir.add(np.stack([batch[key] for key in rank], 1, dtype="float64"))
         if code is not None:
             code.add(batch["code"])
     return Totals(
-        means={key: total / num_samples for key, total in sums.items()},
-        per_sample={key: np.concatenate(values).astype("float64") for key, values in kept.items()},
-        low=float(low),
-        high=float(high),
-        in_unit_interval=bool(
-            min(low, output_low) >= -DOMAIN_TOLERANCE and max(high, output_high) <= 1 + DOMAIN_TOLERANCE
-        ),
+        means={key: total / excess.count for key, total in sums.items()},
+        excess=excess,
+        ranked=dict(zip(rank, reservoir.draw().T, strict=True)),
         num_exact=num_exact,
         code=code,
+        **extremes,
     )
+
+
+def _leaves(low: float, high: float, interval: tuple[float, float]) -> bool:
+    return low < interval[0] - DOMAIN_TOLERANCE or high > interval[1] + DOMAIN_TOLERANCE
+
+
+#: What is measured as the square of a scale, times a share that float32 holds wherever it holds the samples.
+_SQUARES = ("mse", "distance")
+
+
+def _squares(name: str, squared: SquaredError, errors: Callable[..., tf.Tensor]) -> dict[str, Measure]:
+    """The largest error of a sample, and the squared error in units of the largest one's square."""
+
+    def scale(x: tf.Tensor, reconstruction: tf.Tensor, *, mask: tf.Tensor | None) -> tf.Tensor:
+        values = tf.abs(errors(x, reconstruction))
+        return tf.reduce_max(values, tuple(range(1, len(values.shape))))
+
+    def relative(x: tf.Tensor, reconstruction: tf.Tensor, *, mask: tf.Tensor | None) -> tf.Tensor:
+        values = errors(x, reconstruction)
+        largest = tf.reduce_max(tf.abs(values), tuple(range(1, len(values.shape))), keepdims=True)
+        values = tf.math.divide_no_nan(values, largest)
+        return squared.per_sample(values, tf.zeros_like(values), mask=mask)
+
+    return {f"{name}_scale": scale, f"{name}_relative": relative}
 
 
 def of_outputs(loss: ReconstructionLoss) -> dict[str, Measure]:
@@ -94,12 +146,15 @@ def of_reconstructions(loss: ReconstructionLoss) -> dict[str, Measure]:
     entropy = BinaryCrossentropy(sample_reduction="mean", dtype=loss.dtype)
 
     def crossentropy(x: tf.Tensor, reconstruction: tf.Tensor, *, mask: tf.Tensor | None) -> tf.Tensor:
-        # It will count for nothing if a value is outside; till then it has to stay finite.
-        x, reconstruction = (tf.clip_by_value(tensor, 0, 1) for tensor in (x, reconstruction))
+        # It will count for nothing if a sample is outside; till then it has to stay finite.
+        x, reconstruction = tf.clip_by_value(x, 0, 1), tf.clip_by_value(reconstruction, MARGIN, 1 - MARGIN)
         return entropy.per_sample(x, reconstruction, mask=mask)
 
+    def errors(x: tf.Tensor, reconstruction: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(reconstruction, x.shape) - tf.cast(x, reconstruction.dtype)
+
     return {
-        "mse": SquaredError(sample_reduction="mean", dtype=loss.dtype).per_sample,
+        **_squares("mse", SquaredError(sample_reduction="mean", dtype=loss.dtype), errors),
         "mae": AbsoluteError(sample_reduction="mean", dtype=loss.dtype).per_sample,
         # A model that returned logits would lose the digits of confident ones by way of their sigmoid.
         **({} if isinstance(loss, BinaryCrossentropy) else {"crossentropy": crossentropy}),
@@ -125,7 +180,6 @@ def of_images(shape: tuple[int, ...], low: float, high: float) -> dict[str, Meas
 def of_baselines(loss: ReconstructionLoss, baselines: Baselines) -> dict[str, Measure]:
     """Losses of the baselines, and the squared distance from the training mean."""
     readable = on_reconstructions(loss)
-    squared = SquaredError(dtype=loss.dtype)
 
     def constant(x: tf.Tensor, *_: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
         return readable.per_sample(x, tf.broadcast_to(baselines.constant, tf.shape(x)))
@@ -133,11 +187,11 @@ def of_baselines(loss: ReconstructionLoss, baselines: Baselines) -> dict[str, Me
     def linear(x: tf.Tensor, *_: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
         return readable.per_sample(x, baselines.linear(x))
 
-    def distance(x: tf.Tensor, *_: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
-        return squared.per_sample(x, tf.broadcast_to(baselines.mean, tf.shape(x)))
+    def from_mean(x: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
+        return tf.cast(x, "float32") - baselines.mean
 
     return {
         "constant": constant,
-        "distance": distance,
+        **_squares("distance", SquaredError(dtype=loss.dtype), from_mean),
         **({} if baselines.components is None else {"linear": linear}),
     }

@@ -10,6 +10,9 @@ import tensorflow as tf
 
 from tfae.servable import dangerous_operations, read_meta_graph, signatures_of
 
+#: What of an evaluation fits into a line.
+_SHOWN = ("loss", "excess", "constant_skill", "linear_skill", "mse", "mae", "psnr", "train_loss")
+
 
 @dataclasses.dataclass(frozen=True)
 class Inspection:
@@ -62,7 +65,7 @@ def _described(description: dict[str, Any]) -> list[str]:
         "versions       " + ", ".join(f"{name} {version}" for name, version in description["versions"].items()),
     ]
     if metrics is not None:
-        shown = {name: value for name, value in metrics.items() if isinstance(value, float)}
+        shown = {name: metrics[name] for name in _SHOWN if isinstance(metrics.get(name), float)}
         lines += ["test split     " + ", ".join(f"{name} {value:.4g}" for name, value in shown.items())]
     return lines
 

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 import keras
 
-from tfae.advice import LOSS_NAMES, advise
 from tfae.datasets import Data
 from tfae.evaluation import Evaluation
 from tfae.report import drawing, measures, page
+from tfae.report.advised import advised_on
 
 
 class Row(Protocol):
@@ -51,6 +51,9 @@ class Comparison(Protocol):
     def winners(self) -> Mapping[str, Mapping[str, str]]:
         """By kind of training data and yardstick, the loss that is better than the others."""
 
+    def refuse_other(self, data: Data) -> None:
+        """Raise ValueError for data that is not what was compared on."""
+
 
 def write_comparison_page(comparison: Comparison, data: Data, path: Path) -> None:
     """Write the report of a comparison: one HTML page that needs no other file.
@@ -67,12 +70,7 @@ def write_comparison_page(comparison: Comparison, data: Data, path: Path) -> Non
         ValueError: If ``data`` is not what was compared on.
     """
     plan = comparison.plan
-    if data.digest != plan["data"]["digest"] or data.preprocessing.method != plan["data"]["preprocessing"]:
-        raise ValueError(
-            f"data: expected what the comparison was made on, {plan['data']['name']} with preprocessing "
-            f"{plan['data']['preprocessing']}; received {data.name} with {data.preprocessing.method}. Load it with the "
-            "arguments of then."
-        )
+    comparison.refuse_other(data)
     kinds = list(dict.fromkeys(row.corruption for row in comparison.rows))
     blocks = [_block(kind, comparison) for kind in kinds]
     sections = [_section(kind, comparison, data) for kind in kinds]
@@ -80,7 +78,6 @@ def write_comparison_page(comparison: Comparison, data: Data, path: Path) -> Non
     if extremes.pictures:
         sections.append(extremes)
     seeds, losses = plan["seeds"], list(plan["losses"])
-    advice = advise(data).as_dict()
     facts = {
         "Data": f"{data.name}, {data.kind}, samples of shape {data.shape}",
         "Samples": ", ".join(f"{number:,} for {split}" for split, number in plan["data"]["num_samples"].items()),
@@ -104,8 +101,7 @@ def write_comparison_page(comparison: Comparison, data: Data, path: Path) -> Non
         plan=plan,
         losses=losses,
         blocks=blocks,
-        advice=advice,
-        loss_names=LOSS_NAMES,
+        advised=advised_on(data),
         facts=facts,
     )
 

@@ -14,11 +14,13 @@ TITLES = {
     "mse": "MSE",
     "mae": "MAE",
     "crossentropy": "Cross-entropy, nats",
+    "bits": "Cross-entropy, bits",
     "psnr": "PSNR, dB",
     "ssim": "SSIM",
     "sharpness": "Sharpness",
     "constant_skill": "Skill against the constant",
     "linear_skill": "Skill against PCA",
+    "num_active_units": "Active units",
     "effective_dimension": "Effective dimension",
     "linear_probe": "Linear probe, accuracy",
     "neighbor_accuracy": "Nearest neighbours, accuracy",
@@ -77,6 +79,8 @@ def of_run(e: Evaluation) -> list[Group]:
 
     of = {"sum": "sum", "mean": "mean"}[e.sample_reduction]
     bits = "" if e.bits is None else f"nats per element; {number(e.bits)} bits"
+    if bits and e.crossentropy_margin:
+        bits += f"; of reconstructions kept {e.crossentropy_margin:.2g} from 0 and 1"
     exact = f"; {e.num_exact:,} exact reconstructions left out" if e.num_exact else ""
     loss = (
         row("Loss", "loss", "mean over the test samples"),
@@ -99,6 +103,11 @@ def of_run(e: Evaluation) -> list[Group]:
         row("Active units", "num_active_units", "" if e.latent_dim is None else f"of {e.latent_dim:,}"),
         row("Effective dimension", "effective_dimension", "participation ratio of the code's covariance"),
         row("Triviality", "triviality", "rank correlation of the loss with the distance from the training mean"),
+        row(
+            "Triviality of the constant",
+            "constant_triviality",
+            "rank correlation with the loss of the constant baseline",
+        ),
     )
     unit = f", {e.loss_unit}" if e.loss_unit else ""
     return _aligned(

@@ -8,11 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfae.advice import LOSS_NAMES
 from tfae.datasets import Data
 from tfae.evaluation import Evaluation
 from tfae.losses import loss_of
 from tfae.report import drawing, measures, page, picture
+from tfae.report.advised import advised_on
 
 #: Of every section, its heading, what to look for, and the caption of each of its pictures.
 _SECTIONS: tuple[tuple[str, str, dict[str, str]], ...] = (
@@ -77,18 +77,24 @@ def draw_pictures(autoencoder: keras.Model, data: Data, history: dict[str, list[
 
 
 def write_run_page(
-    path: Path, config: dict[str, Any], history: dict[str, list[float]], evaluation: Evaluation, pictures: Path
+    path: Path,
+    data: Data,
+    config: dict[str, Any],
+    history: dict[str, list[float]],
+    evaluation: Evaluation,
+    pictures: Path,
 ) -> None:
     """Write the report of a run: one HTML page that needs no other file.
 
     Args:
         path: The file.
-        config: What ``config.json`` holds.
+        data: What was trained on; the page says what is advised on it.
+        config: What ``config.json`` holds. Advice that was noted there is shown as it is.
         history: Losses of every epoch by name.
         evaluation: Of the test split.
         pictures: The folder that :func:`draw_pictures` wrote to; what it lacks, the page lacks.
     """
-    data, model, loss = config["data"], config["model"], config["loss"]
+    described, model, loss = config["data"], config["model"], config["loss"]
     best = int(np.argmin(history["val_loss"]))
     sections = []
     for title, text, captions in _SECTIONS:
@@ -100,14 +106,14 @@ def write_run_page(
         if found:
             sections.append(page.Section(title, text, found))
     facts = {
-        "Data": f"{data['name']}, {data['kind']}, samples of shape {tuple(data['shape'])}",
-        "Samples": ", ".join(f"{number:,} for {split}" for split, number in data["num_samples"].items()),
-        "Preprocessing": data["preprocessing"],
+        "Data": f"{described['name']}, {described['kind']}, samples of shape {tuple(described['shape'])}",
+        "Samples": ", ".join(f"{number:,} for {split}" for split, number in described["num_samples"].items()),
+        "Preprocessing": described["preprocessing"],
         "Model": f"{model['name']}, {model['parameters']:,} parameters, latent_dim {model['latent_dim']}",
         "Loss": f"{loss['class_name']}, {loss['sample_reduction']} over the elements of a sample",
         "Training": f"{config['optimizer']['class_name']}, {len(history['loss'])} of at most {config['epochs']} "
         f"epochs; the best is epoch {best + 1}, with a validation loss of {history['val_loss'][best]:.5g}",
-        "Seed": str(data["seed"]),
+        "Seed": str(described["seed"]),
         "Made": f"{page.moment(config['created'])}, with "
         + ", ".join(f"{n} {v}" for n, v in config["versions"].items()),
     }
@@ -115,12 +121,11 @@ def write_run_page(
         path,
         "run.html",
         sections,
-        title=f"{model['name'].replace('_', ' ').capitalize()} on {data['name']}",
+        title=f"{model['name'].replace('_', ' ').capitalize()} on {described['name']}",
         config=config,
         evaluation=evaluation,
         key_figures=measures.key_figures(evaluation),
         groups=measures.of_run(evaluation),
-        advice=config["notes"].get("advice"),
-        loss_names=LOSS_NAMES,
+        advised=advised_on(data, noted=config["notes"].get("advice")),
         facts=facts,
     )

@@ -33,6 +33,7 @@ from tfae.training.directory import MODEL, check_room, claimed, clear_remains, l
 from tfae.training.execution import Execution, execution_of, is_distributed
 from tfae.training.fitting import as_json, build, fit
 from tfae.training.fitting import finish as finish_run
+from tfae.training.identity import description_of, differences, remedy, said
 from tfae.training.run import Run, data_of, load_run
 from tfae.training.safekeeping import Interrupted
 
@@ -164,7 +165,8 @@ def resume(
 
     Args:
         run_dir: What :func:`train` was given.
-        data: The data, where it came from memory; else it is loaded again.
+        data: The data, where it came from memory; else it is loaded again, to where it was then: memory or disk. Only
+            data with the same samples, scaling, labels, batches and order is gone on with.
         finish: Whether to train no more, but to finish the run with the best epoch so far.
         verbose: As in ``fit``.
 
@@ -183,7 +185,7 @@ def resume(
     with locked(directory):
         try:
             config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-            autoencoder = keras.models.load_model(directory / MODEL)
+            autoencoder = keras.models.load_model(directory / MODEL, safe_mode=True)
         except (OSError, ValueError, KeyError, TypeError) as error:  # The latter two are of other versions of Keras.
             raise ValueError(
                 f"run_dir: expected the directory of a training that was stopped; received {directory} ({error})."
@@ -191,10 +193,10 @@ def resume(
         start = newest(directory / "checkpoints")
         if data is None:
             data = data_of(directory, config)
-        elif _identity(data) != {name: config["data"][name] for name in _identity(data)}:
+        elif found := differences(config["data"], data):
             raise ValueError(
-                f"data: expected what {directory} is trained on, in the same batches and order; received another "
-                f"{' and '.join(name for name, value in _identity(data).items() if value != config['data'][name])}."
+                f"data: expected what {directory} is trained on, in the same batches and order; received other "
+                f"{said(found)}. {remedy(found)}"
             )
         clear_remains(directory)
         build(autoencoder)
@@ -213,14 +215,9 @@ def _describe(autoencoder: keras.Model, data: Data) -> dict[str, Any]:
     optimizer_config = keras.optimizers.serialize(autoencoder.optimizer)
     return {
         "created": provenance.now(),
-        "data": data.describe(),
+        "data": description_of(data),
         "model": provenance.model(autoencoder),
         "loss": provenance.loss(autoencoder),
         "optimizer": {"class_name": optimizer_config["class_name"], **optimizer_config["config"]},
         "versions": provenance.versions(),
     }
-
-
-def _identity(data: Data) -> dict[str, Any]:
-    """What of the data a training depends on."""
-    return {name: data.describe()[name] for name in ("digest", "preprocessing", "seed", "batch_size")}

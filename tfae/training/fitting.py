@@ -97,7 +97,7 @@ def _finished(autoencoder: keras.Model, data: Data, directory: Path, config: dic
             ignore=config["ignore"],
         )
         report.draw_pictures(autoencoder, data, last.history, directory / "pictures")
-    report.write_run_page(directory / "report.html", config, last.history, measures, directory / "pictures")
+    report.write_run_page(directory / "report.html", data, config, last.history, measures, directory / "pictures")
     write_staged(directory / "evaluation.json", as_json(measures.as_dict()))
     shutil.rmtree(directory / "checkpoints")
     return Run(directory, autoencoder, data.preprocessing, config, measures)

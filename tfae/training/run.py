@@ -14,6 +14,7 @@ from tfae.datasets import Data, load
 from tfae.evaluation import Evaluation
 from tfae.preprocessing import Preprocessing
 from tfae.training.directory import how_to_resume
+from tfae.training.identity import differences, said
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +59,7 @@ def load_run(run_dir: str | os.PathLike[str]) -> Run:
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
         preprocessing = json.loads((directory / "preprocessing.json").read_text(encoding="utf-8"))
         measures = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))
-        autoencoder = keras.models.load_model(directory / "model.keras")
+        autoencoder = keras.models.load_model(directory / "model.keras", safe_mode=True)
     except (OSError, ValueError) as error:
         reason: object = error
         if config and any(directory.glob("checkpoints/*")):
@@ -86,9 +87,9 @@ def data_of(directory: Path, config: dict[str, Any]) -> Data:
             f"tfae.training.resume({str(directory)!r}, data=...) goes on with a training."
         )
     data = load(**arguments)
-    if data.digest != config["data"]["digest"]:
+    if found := differences(config["data"], data):
         raise ValueError(
-            f"run_dir: expected the data that {directory} was trained on; {arguments['source']!r} has changed since. "
-            "Name it as another source to measure the model on what it holds now."
+            f"run_dir: expected the data that {directory} was trained on; {arguments['source']!r} has changed since: "
+            f"it gives other {said(found)}. Name it as another source to measure the model on what it holds now."
         )
     return data

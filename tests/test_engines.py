@@ -50,7 +50,11 @@ def stub(tmp_path):
 
 def start(command, **options):
     """Run a command as `tfae serve` does, in a process of its own."""
-    code = f"from tfae.serving import engines; print('starting'); engines.run({command!r})"
+    # A shell has what it puts into the background ignore SIGINT, the tests for instance.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+        f"from tfae.serving import engines; print('starting'); engines.run({command!r})"
+    )
     return subprocess.Popen([sys.executable, "-c", code], text=True, **options)
 
 

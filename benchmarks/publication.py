@@ -141,6 +141,12 @@ def disturb(work: Callable[..., object], folder: Path, kills: int, seconds: tupl
     }
 
 
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{count} {what}" for what, count in value.items())
+    return str(len(value) if isinstance(value, list) else value)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--smoke", action="store_true", help="3 kills")
@@ -166,7 +172,7 @@ def main() -> None:
         }
     table = Table("", *next(iter(rows.values())), title="kill -9 while exporting")
     for work, row in rows.items():
-        table.add_row(work, *(str(len(value) if isinstance(value, list) else value) for value in row.values()))
+        table.add_row(work, *map(_cell, row.values()))
     console.print(table)
     path = machine.write("publication", {"machine": about, "smoke": arguments.smoke, "kill -9": rows})
     console.print(f"written to {path.relative_to(machine.ROOT)}")

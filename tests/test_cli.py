@@ -1,7 +1,9 @@
 import csv
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
@@ -11,6 +13,7 @@ from PIL import Image
 
 import tfae
 from tfae.cli import main
+from tfae.servable import read_warmup
 
 
 def run(*arguments, code=0):
@@ -88,6 +91,28 @@ def test_export_writes_the_next_version(trained):
     digits = tfae.datasets.load("digits").raw.test
     scores = [tfae.export.load(export_dir / version).score(digits) for version in ("1", "2")]
     np.testing.assert_allclose(*scores, rtol=1e-6)
+
+
+def test_export_asks_about_the_data_of_the_run_and_made_samples_where_it_is_gone(trained, tmp_path):
+    _, run_dir, _ = trained
+
+    def asked(result):
+        requests = read_warmup(Path(result.stdout.strip()))
+        return np.concatenate([request.inputs["inputs"] for request in requests if request.signature == "score"])
+
+    def is_of_the_data(samples):
+        return (samples[:, None] == digits[None]).all(axis=(2, 3, 4)).any(axis=1)
+
+    digits = tfae.datasets.load("digits").raw.test
+    assert is_of_the_data(asked(run("export", run_dir, "--export-dir", tmp_path / "there"))).sum() >= 10
+    shutil.copytree(run_dir, tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config["data"]["arguments"]["source"] = str(tmp_path / "gone.csv")
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    result = run("export", tmp_path / "run", "--export-dir", tmp_path / "gone")
+    assert not is_of_the_data(asked(result)).any()
+    assert result.stderr.startswith("Compared on made samples: ")
+    assert "gone.csv" in result.stderr
 
 
 def test_inspect_says_what_is_in_a_saved_model(trained):

@@ -221,6 +221,10 @@ def test_what_does_not_fit_the_signature_is_refused_and_not_sent(stub, client):
         client.score([[1, 2, 3]])
     with pytest.raises(ValueError, match="x: expected values that uint8 can hold; received int64 with a value of 256"):
         client.predict("uint8", x=[256])
+    for signature, x in (("bfloat16", [256, 257]), ("half", [-2048, -2049]), ("half", [0, 70000])):
+        message = f"x: expected values that b?float16 can hold; received int64 with a value of {x[1]}"
+        with pytest.raises(ValueError, match=message):
+            client.predict(signature, x=x)
     assert client.score(X[:0]).shape == (0,)
     assert stub.requests == []
 

@@ -178,6 +178,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         server = self.server
+        if server.faults and server.faults[0] == "deaf":  # It does not read what it is asked.
+            server.faults.popleft()
+            self.close_connection = True
+            self.hang()
+            return
         body = self.rfile.read(int(self.headers["Content-Length"]))
         with server.lock:
             server.requests.append((self.path, body))
@@ -234,8 +239,27 @@ class Handler(BaseHTTPRequestHandler):
 
     def drip(self):
         self.half()
+        self.send_for_ever(b" ")
+
+    def drip_and_close(self):
+        """The same, of an answer behind which the connection ends, so that it belongs to the answer alone."""
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n")
+        self.send_for_ever(b" ")
+
+    def drip_headers(self):
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        self.send_for_ever(b"a")
+
+    def pause_and_close(self):
+        """Send a byte late, and then no more."""
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n")
+        self.server.release.wait(1.4)
+        self.wfile.write(b" ")
+        self.server.release.wait(20)
+
+    def send_for_ever(self, byte):
         while not self.server.release.wait(0.02):
-            self.wfile.write(b" ")
+            self.wfile.write(byte)
 
 
 @pytest.fixture
@@ -426,6 +450,18 @@ def test_the_error_can_be_pickled():
             {"x": [[1e39, 0, 0, 0]]},
             r"expected values that float32 can hold; received float64 with a value of 1e\+39",
         ),
+        (
+            "score",
+            {"x": np.array([[2**24, 2**24 + 1, 0, 0]])},
+            r"x: expected values that float32 can hold; received int64 with a value of 16777217\.$",
+        ),
+        ("mixed", {**{key: [1] for key in MIXED}, "text": ["a"], "f64": [2**63 - 1]}, "f64: .*of 9223372036854775807"),
+        (
+            "score",
+            {"x": np.ma.masked_equal(X, 2)},
+            r"x: expected values without a mask, .*; received some that are masked\. .*x\.filled",
+        ),
+        ("only_bytes", {"s": np.ma.array(["a", "b"], mask=[False, True])}, "s: expected values without a mask"),
         ("score", {"y": X}, "inputs: expected x, the inputs of signature score; received y"),
         ("score", {}, "received none"),
         (
@@ -458,6 +494,13 @@ def test_whole_numbers_of_any_dtype_go_into_integers(stub, client):
     stub.canned["image"] = b'{"predictions": [1.0]}'
     client.predict("image", x=np.full((1, 2, 2), 255.0))
     assert b'"instances":[[[255,255],[255,255]]]' in stub.requests[-1][1]
+
+
+def test_integers_that_a_float_holds_and_masks_that_hide_nothing_are_sent(stub, client):
+    integers = [[2**24, 2**24 + 2, -(2**40), 0]]
+    client.score(np.array(integers))
+    assert np.array(json.loads(stub.requests[-1][1])["instances"], "float32").tolist() == integers
+    assert client.score(np.ma.array(X, mask=False))[0] == 20
 
 
 def test_no_rows_give_no_rows_and_nothing_is_sent(stub, client):
@@ -520,6 +563,17 @@ def test_requests_are_cut_by_their_bytes_too(stub, client):
     lengths = [len(body) for path, body in stub.requests if path.endswith(":predict")]
     assert lengths
     assert all(2.5e6 < length < 4 * 2**20 for length in lengths)
+
+
+def test_requests_with_nan_are_no_longer_than_they_are_taken_for(stub, client):
+    x = np.full((60_000, 4), -0.0000063184107, "float32")  # As long as a float32 gets.
+    x[0, 0] = np.nan
+    stub.canned["score"] = (400, b'{"error": "seen"}')
+    with pytest.raises(ServingError, match="seen"):
+        client.score(x, batch_size=10**6)
+    longest = max((body for path, body in stub.requests if path.endswith(":predict")), key=len)
+    assert 2.5e6 < len(longest) < 4 * 2**20
+    np.testing.assert_array_equal(np.array(json.loads(longest)["instances"][:2]).astype("float32"), x[:2])
 
 
 def test_all_pieces_are_answered_by_the_same_version(stub):
@@ -648,12 +702,12 @@ def test_a_refused_connection_is_unavailable():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # And never listens.
         client = Client(f"http://127.0.0.1:{unused.getsockname()[1]}", model="tiny", retries=1)
-        with pytest.raises(ServingError, match=r"no connection: .*refused") as raised:
+        with pytest.raises(ServingError, match=r"no connection: Failed to establish .*refused") as raised:
             client.status()
     assert raised.value.code == "UNAVAILABLE"
 
 
-@pytest.mark.parametrize("fault", ["hang", "hang_in_the_middle", "drip"])
+@pytest.mark.parametrize("fault", ["hang", "hang_in_the_middle", "drip", "drip_and_close", "drip_headers"])
 def test_a_server_that_does_not_finish_is_given_up(stub, client, fault):
     client.metadata()
     stub.faults.append(fault)
@@ -661,7 +715,28 @@ def test_a_server_that_does_not_finish_is_given_up(stub, client, fault):
     with pytest.raises(ServingError, match=r"no answer within 0.3 s") as raised:
         client.score(X, timeout=0.3)
     assert raised.value.code == "DEADLINE_EXCEEDED"
-    assert time.monotonic() - start < 15  # Not a measure of speed: it hangs for 20 s.
+    assert time.monotonic() - start < 15  # Not a measure of speed: it hangs for 20 s or for ever.
+    assert client.score(X)[0] == 20
+
+
+def test_a_late_byte_does_not_start_the_time_anew(stub, client):
+    client.metadata()
+    stub.faults.append("pause_and_close")
+    start = time.monotonic()
+    with pytest.raises(ServingError, match=r"no answer within 1\.5 s"):
+        client.score(X, timeout=1.5)
+    assert time.monotonic() - start < 2.7  # The byte comes after 1.4 s, so that it would be 2.9 s.
+
+
+def test_a_server_that_does_not_read_is_given_up(stub, client):
+    stub.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)  # Of the connections that it accepts, too.
+    client.metadata()
+    stub.faults.append("deaf")
+    with pytest.raises(ServingError, match="no answer within 1 s") as raised:
+        client.score_images([bytes(2**23)], timeout=1)
+    assert raised.value.code == "DEADLINE_EXCEEDED"
+    assert not stub.faults
+    assert stub.paths(":predict") == []
     assert client.score(X)[0] == 20
 
 
@@ -866,12 +941,18 @@ def test_the_rest_client_imports_neither_tensorflow_nor_grpc():
         ({"address": "http://localhost:8501/v1/models/digits"}, "Leave out /v1 and what follows"),
         ({"address": "grpc://localhost:8500/path"}, "gRPC has no paths"),
         ({"model": ""}, "model: expected the name of a model"),
+        ({"model": "."}, r"model: expected the name of a model on the server; received '\.'"),
+        ({"model": ".."}, r"model: expected the name of a model on the server; received '\.\.'"),
         ({"version": 1, "label": "stable"}, "label: expected no label beside version=1; received 'stable'"),
         ({"version": -1}, "version: expected an integer of at least 0; received -1"),
         ({"version": "1"}, "version: expected an integer of at least 0; received '1'"),
         ({"label": ""}, "label: expected the name of a version label"),
+        ({"label": ".."}, "label: expected the name of a version label"),
         ({"timeout": 0}, "timeout: expected a positive number of seconds; received 0"),
         ({"timeout": float("inf")}, "timeout: expected a positive number of seconds; received inf"),
+        ({"timeout": True}, "timeout: expected a positive number of seconds; received True"),
+        ({"timeout": "3"}, "timeout: expected a positive number of seconds; received '3'"),
+        ({"batch_size": True}, "batch_size: expected an integer of at least 1; received True"),
         ({"batch_size": 0}, "batch_size: expected an integer of at least 1; received 0"),
         ({"concurrency": 1.5}, r"concurrency: expected an integer of at least 1; received 1\.5"),
         ({"retries": -1}, "retries: expected an integer of at least 0; received -1"),
@@ -886,6 +967,11 @@ def test_the_rest_client_imports_neither_tensorflow_nor_grpc():
 def test_arguments_that_can_not_be_meant_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Client(**{"address": "http://localhost:8501", "model": "digits", **arguments})
+
+
+def test_numbers_of_numpy_are_numbers(stub):
+    with Client(stub.url, model="tiny", timeout=np.float32(3), batch_size=np.int64(2), version=np.uint8(1)) as client:
+        assert client.score(X, timeout=np.int32(3))[0] == 20
 
 
 def test_options_of_a_call_are_checked(stub, client):

@@ -398,10 +398,47 @@ def test_a_description_of_another_format_is_refused(digits_model, tmp_path):
         export.load(tmp_path)
 
 
-def test_metrics_that_json_can_not_hold_are_refused_before_anything_is_written(digits_model, tmp_path):
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32("inf"), np.zeros(2)])
+def test_metrics_that_json_can_not_hold_are_refused_before_anything_is_written(value, digits_model, tmp_path):
     model, fitted = digits_model
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        export.save(model, tmp_path, preprocessing=fitted, metrics={"loss": float("nan")})
+    with pytest.raises(ValueError, match=r"^metrics: expected finite numbers by name; received psnr=.*Leave it out"):
+        export.save(model, tmp_path, preprocessing=fitted, metrics={"loss": 1.0, "psnr": value})
+    assert list(tmp_path.iterdir()) == []
+
+
+class WithVariable(keras.layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.factor = tf.Variable(1.0)
+
+    def call(self, x):
+        return x * self.factor
+
+
+class WithTable(keras.layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer([1], [2]), 0)
+
+    def call(self, x):
+        return x + tf.cast(self.table.lookup(tf.cast(x, tf.int32)), tf.float32)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@pytest.mark.parametrize("layer", [WithVariable, WithTable])
+def test_what_keras_does_not_track_is_a_clear_error(layer, tmp_path):
+    core = models.dense((4,), latent_dim=2, widths=(8,))
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, core.get_layer("decoder")(core.get_layer("encoder")(layer()(inputs))))
+    model.compile("adam", loss=SquaredError())
+    with pytest.raises(
+        ValueError,
+        match=r"^autoencoder: expected layers that hold no variables or lookup tables besides Keras's weights; "
+        r"received one with .*(Variable|Lookup).* Nothing was published\. Make variables with add_weight",
+    ):
+        export.save(model, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -419,7 +456,7 @@ def test_the_description_says_what_was_exported(digits_model, tmp_path):
         tmp_path,
         preprocessing=fitted,
         data={"name": "digits", "arguments": {"source": "/home"}},
-        metrics={"loss": 12.5},
+        metrics={"loss": np.float32(12.5)},
     )
     description = json.loads((path / "assets.extra" / "tfae.json").read_text())
     assert description["loss"]["class_name"] == "BinaryCrossentropy"

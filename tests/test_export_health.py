@@ -1,14 +1,18 @@
 """What is in a SavedModel and whether it answers, found without trusting it."""
 
 import json
+import re
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from tests.test_servable import ROWS, python, save, write
+from tests.test_servable import ROWS, python, save
+from tests.test_servable_operations import asset_that_is_a_constant, foreign, table_of_its_assets, write
 from tfae import export, models, training
 from tfae.cli import main
 from tfae.losses import SquaredError
@@ -137,6 +141,78 @@ def test_a_damaged_model_is_a_clear_error(tmp_path):
     assert "as binary proto" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda page: page.clear() or page.update(format=1), r"created, which is not there"),
+        (lambda page: page.update(model=None), r"model: dict, not NoneType"),
+        (lambda page: page["model"].update(parameters="many"), r"model\.parameters: int, not str"),
+        (lambda page: page["loss"].pop("sample_reduction"), r"loss\.sample_reduction, which is not there"),
+        (lambda page: page.update(metrics=[1.5]), r"metrics: dict \| None, not list"),
+    ],
+)
+def test_a_damaged_description_is_a_clear_error(change, message, tmp_path, exported):
+    path = disguised(save(tmp_path / "1", serving_default=(double, ROWS)), exported)
+    page = json.loads((path / "assets.extra" / "tfae.json").read_text())
+    change(page)
+    (path / "assets.extra" / "tfae.json").write_text(json.dumps(page))
+    result = inspect(path)
+    assert result.exit_code == 2
+    assert re.search(rf"with a damaged assets\.extra/tfae\.json \({message}\)", result.stderr), result.stderr
+    with pytest.raises(ValueError, match=message):
+        export.load(path)
+
+
+def test_a_damaged_warmup_tensor_is_unhealthy(tmp_path):
+    path = save(tmp_path / "1", serving_default=(double, ROWS))
+    log = PredictionLog()
+    log.predict_log.request.inputs["x"].dtype = 0
+    (path / WARMUP).parent.mkdir()
+    with tf.io.TFRecordWriter(str(path / WARMUP)) as writer:
+        writer.write(log.SerializeToString())
+    (defect,) = export.check_health(path).defects
+    assert defect.startswith(
+        "would not be loaded by a server, for its warm-up requests: InvalidArgumentError: Failed to"
+    )
+
+
+def test_what_no_zeros_are_like_is_not_tried(tmp_path):
+    save(tmp_path, serving_default=(double, ROWS))
+    content = SavedModel.FromString((tmp_path / "saved_model.pb").read_bytes())
+    info = content.meta_graphs[0].signature_def["serving_default"].inputs["x"]
+    info.tensor_shape.dim[1].size = 2**62
+    (tmp_path / "saved_model.pb").write_bytes(content.SerializeToString())
+    answer = export.check_health(tmp_path).answers["serving_default"]
+    assert answer.startswith("not tried: there are no zeros to ask it for")
+    info.dtype = 0
+    (tmp_path / "saved_model.pb").write_bytes(content.SerializeToString())
+    assert (
+        export.check_health(tmp_path)
+        .defects[0]
+        .startswith("can not be loaded: ValueError: signature: expected a dtype")
+    )
+    result = inspect(tmp_path)
+    assert result.exit_code == 2
+    assert "Error: path: expected a SavedModel; received" in result.stderr
+
+
+def test_a_foreign_model_that_reads_a_secret_is_neither_run_nor_loaded(tmp_path, exported):
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret\n")
+    path = foreign(tmp_path / "1", asset_that_is_a_constant, str(secret))
+    assert export.check_health(path).answers == {}
+    assert export.inspect(path).operations == ("InitializeTableFromTextFileV2 (reads files) at fill",)
+    linked = foreign(tmp_path / "2", table_of_its_assets, str(secret))
+    (linked / "assets" / "vocab.txt").unlink()
+    (linked / "assets" / "vocab.txt").symlink_to(secret)
+    link = "link (leads out of the folder of the SavedModel) at assets/vocab.txt"
+    assert export.inspect(linked).operations == (link,)
+    assert export.check_health(linked).defects[0].startswith(f"holds {link}. Nothing was run.")
+    assert export.check_health(linked, trust=True).healthy
+    with pytest.raises(ValueError, match=r"expected a SavedModel that only computes; received .*, which holds link"):
+        export.load(disguised(linked, exported))
+
+
 def writing_to(file):
     def function(x):
         with tf.control_dependencies([tf.io.write_file(str(file), "written")]):
@@ -165,9 +241,9 @@ def test_a_dangerous_model_is_not_loaded_unless_it_is_trusted(function, tmp_path
     path = disguised(save(tmp_path / "1", **dict.fromkeys(signatures, (function, ROWS))), exported)
     with pytest.raises(
         ValueError,
-        match=r"^path: expected a SavedModel that only computes; received \S+, whose graph holds \w+ \((writes|runs) .*"
+        match=r"^path: expected a SavedModel that only computes; received \S+, which holds \w+ \((writes|runs) .*"
         r"; and \d+ more\. Nothing of it was run\..* say trust=True, or --trust on the command line\.$|"
-        r"^path: expected a SavedModel that only computes; received \S+, whose graph holds \w+ \((writes|runs) ",
+        r"^path: expected a SavedModel that only computes; received \S+, which holds \w+ \((writes|runs) ",
     ):
         export.load(path)
     with pytest.raises(ValueError, match=r'expected a SavedModel with a signature "score" of inputs'):

@@ -1,14 +1,17 @@
 """The gate before publication: what differs from Keras, or can not be served, is not published."""
 
 import json
+import tracemalloc
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfae import datasets, export, models, preprocessing
+from tfae import datasets, export, models, preprocessing, training
 from tfae.export import golden as goldens
+from tfae.export.answers import Answers
 from tfae.export.signatures import Signatures
 from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError
 from tfae.servable import Request, Servable, read_warmup
@@ -17,11 +20,11 @@ DIGITS = np.random.default_rng(0).integers(0, 17, (30, 8, 8, 1)).astype("uint8")
 ALL = {"serving_default", "encode", "decode", "score", "explain", "serve_tf_examples", "serve_image_bytes"}
 
 
-def built(samples=DIGITS, loss=None, method="unit", **arguments):
+def built(samples=DIGITS, loss=None, method="unit", build=models.dense, **arguments):
     loss = loss or SquaredError()
     kind = "image" if samples.ndim == 4 else "table"
     fitted = preprocessing.fit(method, samples, kind=kind, value_range=(0, 16) if kind == "image" else None)
-    model = models.dense(samples.shape[1:], latent_dim=3, output_activation=loss.output_activation, **arguments)
+    model = build(samples.shape[1:], latent_dim=3, output_activation=loss.output_activation, **arguments)
     model.compile("adam", loss=loss)
     return model, fitted
 
@@ -159,6 +162,187 @@ def ending_in(layer):
 def test_a_model_that_is_another_one_on_a_server_is_not_published(layer, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         export.save(ending_in(layer()), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@keras.saving.register_keras_serializable("test")
+class Exaggerating(keras.layers.Layer):
+    """Multiplies by factors in a graph, which it does not do in Python."""
+
+    def __init__(self, factors, **arguments):
+        super().__init__(**arguments)
+        self.factors = factors
+
+    def call(self, x):
+        return x if tf.executing_eagerly() else x * tf.constant(self.factors, x.dtype)
+
+
+def linear(num_features, layer):
+    """A linear autoencoder that ends in ``layer``, with outputs in float32."""
+    inputs, code = keras.Input((num_features,)), keras.Input((2,))
+    encoder = keras.Model(inputs, keras.layers.Dense(2)(inputs), name="encoder")
+    output = keras.layers.Activation("linear", dtype="float32")(layer(keras.layers.Dense(num_features)(code)))
+    decoder = keras.Model(code, output, name="decoder")
+    model = keras.Model(inputs, decoder(encoder(inputs)))
+    model.compile("adam", loss=SquaredError())
+    return model
+
+
+@pytest.fixture
+def policy(request):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"], indirect=True)
+@pytest.mark.parametrize("factors", [[1.01] * 4, [1, 1, 1.01, 1]], ids=["all features", "one feature"])
+def test_a_model_that_is_one_percent_off_on_a_server_is_not_published_in_any_precision(policy, factors, tmp_path):
+    keras.utils.set_random_seed(0)
+    with pytest.raises(ValueError, match=r"^serving_default: expected the answers of the Keras model"):
+        export.save(linear(4, Exaggerating(factors)), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_small_feature_is_not_excused_by_a_large_one(tmp_path):
+    rng, large = np.random.default_rng(0), 1e6
+    table = np.stack([rng.normal(large, large / 10, 300), rng.normal(1, 0.3, 300)], axis=1).astype("float32")
+    data = datasets.load(table, seed=0, preprocessing="none")
+    models = [linear(2, Exaggerating(factors)) for factors in ([1, 1], [1, 1.01])]
+    for model in models:
+        dense = model.get_layer("decoder").layers[1]
+        dense.kernel.assign(dense.kernel * 1e-8)
+        dense.bias.assign([large, 1])
+    export.save(models[0], tmp_path / "right", data=data)
+    with pytest.raises(ValueError, match=r"received from the SavedModel reconstruction\[0, 1\] = "):
+        export.save(models[1], tmp_path / "wrong", data=data)
+
+
+def test_a_sound_model_is_published_whose_outputs_are_small_beside_the_terms_of_their_sums(tmp_path):
+    """Rows near the mean, in which everything cancels out, have rounding errors as large as those far from it."""
+    keras.utils.set_random_seed(6)
+    rng = np.random.default_rng(6)
+    table = rng.normal(size=(300, 20)).astype("float32") @ rng.normal(size=(20, 20)).astype("float32")
+    data, loss = datasets.load(table, seed=0), SquaredError()
+    model = models.dense(data.shape, latent_dim=1, output_activation=loss.output_activation, widths=(256, 128))
+    training.compile(model, loss, data, epochs=3)
+    model.fit(data.train, epochs=3, verbose=0, shuffle=False)
+    assert export.save(model, tmp_path, data=data).name == "1"
+
+
+def test_a_feature_that_always_cancels_out_may_be_all_rounding(tmp_path):
+    """Its true value is 0, but its terms are thousands: what is left depends on the order of the sum."""
+    keras.utils.set_random_seed(0)
+    model = models.dense((4,), latent_dim=64, widths=(), output_activation="linear")
+    kernel = 1e4 * np.random.default_rng(0).normal(size=(64, 4))
+    kernel[32:, 2] = -kernel[:32, 2]
+    encoder, decoder = (
+        next(layer for layer in model.get_layer(name).layers if isinstance(layer, keras.layers.Dense))
+        for name in ("encoder", "decoder")
+    )
+    encoder.kernel.assign(np.tile(encoder.kernel[:, :32], 2))
+    decoder.kernel.assign(kernel)
+    model.compile("adam", loss=SquaredError())
+    assert export.save(model, tmp_path).name == "1"
+
+
+@pytest.mark.parametrize(
+    ("policy", "build"),
+    [("mixed_float16", models.dense), ("mixed_bfloat16", models.convolutional)],
+    indirect=["policy"],
+)
+def test_sound_models_of_mixed_precision_are_published_and_stay_as_they_are(policy, build, tmp_path):
+    keras.utils.set_random_seed(0)
+    model, fitted = built(loss=AbsoluteError(sample_reduction="mean"), build=build)
+    policies = [layer.dtype_policy for layer in model._flatten_layers()]
+    path = export.save(model, tmp_path, preprocessing=fitted)
+    assert [layer.dtype_policy for layer in model._flatten_layers()] == policies
+    assert model.get_layer("encoder").compute_dtype == policy.removeprefix("mixed_")
+    # What is published is the model of mixed precision, not that in float32 beside it.
+    graph = (path / "saved_model.pb").read_bytes()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["1"]
+    assert b"compute_dtype" not in graph
+    servable = Servable(path)
+    narrow = tf.as_dtype(model.get_layer("encoder").compute_dtype)
+    operations = servable._session.graph.as_graph_def().library.function
+    assert any(node.attr["DstT"].type == narrow for f in operations for node in f.node_def if node.op == "Cast")
+    servable.close()
+
+
+@keras.saving.register_keras_serializable("test")
+class Single(keras.layers.Layer):
+    """Takes float32 and nothing else."""
+
+    def call(self, x):
+        return x + tf.zeros((4,), tf.float32)
+
+
+def test_a_layer_that_takes_only_float32_is_published(tmp_path):
+    keras.utils.set_random_seed(0)
+    assert export.save(ending_in(Single()), tmp_path).name == "1"
+
+
+def test_the_slack_of_a_score_of_large_numbers_is_small():
+    """Squares of numbers that float32 still holds overflow in it."""
+    keras.utils.set_random_seed(0)
+    model = models.dense((4,), latent_dim=2, widths=(8,))
+    model.compile("adam", loss=SquaredError())
+    fitted = preprocessing.fit("none", np.zeros((2, 4), "float32"), kind="table")
+    raw = np.random.default_rng(0).normal(1e14, 1e13, (5, 4)).astype("float32")
+    score, slack = Answers(Signatures(model, fitted), [raw]).score(0)
+    assert (slack["instance_score"] < 1e-3 * score["instance_score"]).all()
+
+
+def test_the_slack_of_a_masked_mean_is_that_of_what_the_mask_leaves():
+    model, fitted = built(np.zeros((2, 4), "float32"), SquaredError(sample_reduction="mean"), "none")
+    raw = np.random.default_rng(0).random((3, 4)).astype("float32")
+    slack = {}
+    for mask in (None, np.array([[True, False, False, False]] * 3)):
+        answers = Answers(Signatures(model, fitted), [raw])
+        if mask is not None:
+            answers._values["output"][0]._keras_mask = tf.constant(mask)
+        slack[mask is None] = answers.score(0)[1]["instance_score"], answers.explanation(0)[1]["feature_score"]
+    masked, elements = slack[False]
+    assert (masked >= elements[:, 0] * 0.999).all()
+
+
+def test_samples_are_made_and_read_only_as_far_as_they_are_needed():
+    shape = (64, 64, 3)
+    model = SimpleNamespace(shape=shape, loss=SquaredError(), preprocessing=None)
+    model.preprocessing = preprocessing.fit("unit", np.zeros((1, *shape), "uint8"), kind="image")
+    tracemalloc.start()
+    assert goldens._ordinary(model, None).shape == (7, *shape)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 7 * 64 * 64 * 3 * 8 * 5  # a few copies of seven in float64
+
+    read = []
+
+    class Split:
+        def __len__(self):
+            return 50
+
+        def __getitem__(self, rows):
+            read.append(rows)
+            return np.ones((7, *shape), "uint8")
+
+    data = SimpleNamespace(shape=shape, raw=SimpleNamespace(test=Split(), validation=[], train=[]))
+    assert (goldens._ordinary(model, data) == 1).all()
+    assert read == [slice(0, 7)]
+
+
+def test_a_saved_model_that_can_not_be_loaded_is_no_fault_of_the_disk(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise tf.errors.NotFoundError(None, None, "Op type not registered 'Strange'")
+
+    monkeypatch.setattr(export.parity, "Servable", fail)
+    with pytest.raises(
+        ValueError,
+        match=r"^autoencoder: expected one whose SavedModel TensorFlow Serving can load; loading failed with "
+        r"NotFoundError: Op type not registered 'Strange' Nothing was published\.",
+    ):
+        export.save(linear(4, keras.layers.Identity()), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

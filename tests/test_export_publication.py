@@ -75,6 +75,27 @@ def test_a_file_that_has_the_next_number_is_passed_over(tmp_path):
     assert (tmp_path / "1").read_text() == "a file"
 
 
+def test_a_broken_link_that_has_the_next_number_is_passed_over(tmp_path):
+    (tmp_path / "1").symlink_to(tmp_path / "nowhere")
+    assert publication.publish(tmp_path, write).name == "2"
+    assert (tmp_path / "1").is_symlink()
+
+
+def test_every_account_can_read_what_is_published_whatever_the_umask(tmp_path):
+    tmp_path.chmod(0o700)
+    before = os.umask(0o077)
+    try:
+        published = publication.publish(tmp_path / "saved_models" / "digits", write)
+    finally:
+        os.umask(before)
+    made = [tmp_path / "saved_models", tmp_path / "saved_models" / "digits", published, *published.rglob("*")]
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in made} == {
+        **dict.fromkeys(["saved_models", "digits", "1", "variables"], "0o755"),
+        **dict.fromkeys(["data", "saved_model.pb", "last"], "0o644"),
+    }
+    assert tmp_path.stat().st_mode & 0o777 == 0o700  # It was there, and is its owner's business.
+
+
 def test_exporters_at_once_get_numbers_of_their_own(tmp_path):
     published, errors = [], []
     begin = threading.Barrier(8)

@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from tfae import servable
 from tfae.servable import Request, Servable, TensorInfo
@@ -163,108 +164,6 @@ def test_python_in_a_graph_is_not_run(tmp_path):
         Servable(tmp_path).run("serving_default", {"x": np.ones((1, 2), "float32")})
 
 
-def numpy_function(x):
-    return {"y": tf.ensure_shape(tf.numpy_function(lambda value: value, [x], tf.float32), [None, 2])}
-
-
-def write(x):
-    with tf.control_dependencies([tf.io.write_file("/nowhere", "text")]):
-        return {"y": tf.identity(x)}
-
-
-def write_in_a_branch(x):
-    def branch():
-        return write(x)["y"]
-
-    return {"y": tf.cond(tf.reduce_sum(x) > 0, branch, lambda: x)}
-
-
-def restore(x):
-    (value,) = tf.raw_ops.RestoreV2(prefix="/elsewhere", tensor_names=["a"], shape_and_slices=[""], dtypes=[tf.float32])
-    return {"y": x + value}
-
-
-def dataset(x):
-    lines = tf.data.TextLineDataset("/etc/hostname")
-    return {"y": x, "n": lines.reduce(0, lambda n, _: n + 1)[None]}
-
-
-def to_a_file(x):
-    tf.print(x, output_stream="file:///nowhere")
-    return {"y": tf.identity(x)}
-
-
-@pytest.mark.parametrize(
-    ("function", "expected"),
-    [
-        (python, "EagerPyFunc (runs Python)"),
-        (numpy_function, "PyFunc (runs Python)"),
-        (write, "WriteFile (writes files)"),
-        (write_in_a_branch, "WriteFile (writes files)"),
-        (lambda x: {"y": x, "t": tf.io.read_file("/etc/passwd")}, "ReadFile (reads files)"),
-        (lambda x: {"y": x, "t": tf.io.matching_files("/*")}, "MatchingFiles (reads files)"),
-        (restore, "RestoreV2 (reads files)"),
-        (dataset, "TextLineDataset (reads files)"),
-        (to_a_file, "PrintV2 (writes files)"),
-    ],
-)
-def test_operations_that_do_more_than_compute_are_found(function, expected, tmp_path):
-    save(tmp_path, serving_default=(function, ROWS))
-    found = servable.find_operations(tmp_path)
-    assert any(str(operation).startswith(f"{expected} at ") for operation in found), found
-
-
-def test_printing_and_computing_and_the_savers_own_operations_are_no_danger(path, tmp_path):
-    assert servable.find_operations(path) == []
-
-    def log(x):
-        tf.print(x)
-        return {"y": tf.map_fn(lambda row: row * 2, x)}
-
-    assert servable.find_operations(save(tmp_path, serving_default=(log, ROWS))) == []
-
-
-def test_a_table_from_the_models_own_assets_is_no_danger_and_is_filled(tmp_path):
-    words = tmp_path / "words.txt"
-    words.write_text("one\ntwo\n")
-    module = tf.Module()
-    module.table = tf.lookup.StaticHashTable(
-        tf.lookup.TextFileInitializer(
-            str(words),
-            tf.string,
-            tf.lookup.TextFileIndex.WHOLE_LINE,
-            tf.int64,
-            tf.lookup.TextFileIndex.LINE_NUMBER,
-        ),
-        -1,
-    )
-    function = tf.function(
-        lambda s: {"index": module.table.lookup(s)}, input_signature=[tf.TensorSpec([None], tf.string, name="s")]
-    )
-    path = tmp_path / "1"
-    tf.saved_model.save(module, str(path), signatures={"serving_default": function})
-    words.unlink()
-    assert servable.find_operations(path) == []
-    answer = Servable(path).run("serving_default", {"s": np.array([b"two", b"three"], object)})
-    assert answer["index"].tolist() == [1, -1]
-    graph = servable.read_meta_graph(path)
-    graph.asset_file_def[0].filename = "../../../etc/passwd"
-    assert [o.op for o in servable.dangerous_operations(graph)] == ["InitializeTableFromTextFileV2"]
-
-
-def test_a_saver_that_a_signature_calls_is_found(path):
-    graph = servable.read_meta_graph(path)
-    graph.signature_def["serving_default"].outputs["y"].name = graph.saver_def.save_tensor_name
-    assert {"SaveV2", "MergeV2Checkpoints"} <= {o.op for o in servable.dangerous_operations(graph)}
-
-
-def test_an_operation_that_tensorflow_does_not_have_is_found(path):
-    graph = servable.read_meta_graph(path)
-    graph.graph_def.node.add(name="custom", op="LaunchRocket")
-    (operation,) = servable.dangerous_operations(graph)
-    assert str(operation) == "LaunchRocket (is no public operation of this TensorFlow) at custom"
-
-
 def test_warmup_requests_come_back_as_they_were_written(tmp_path):
     requests = [
         Request("score", {"x": np.array([[1.5, np.nan]], "float32")}),
@@ -289,6 +188,19 @@ def test_a_damaged_warmup_file_is_an_error(tmp_path):
     content[12 + length // 2] ^= 0xFF
     file.write_bytes(content)
     with pytest.raises(tf.errors.DataLossError, match="corrupted record"):
+        servable.read_warmup(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [{"dtype": 0}, {"dtype": 1_000_000}, {"tensor_content": b"12345"}])
+def test_a_warmup_tensor_that_is_none_is_an_error(damage, tmp_path):
+    log = PredictionLog()
+    log.predict_log.request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.ones(3, "float32")))
+    for field, value in damage.items():
+        setattr(log.predict_log.request.inputs["x"], field, value)
+    (tmp_path / servable.WARMUP).parent.mkdir()
+    with tf.io.TFRecordWriter(str(tmp_path / servable.WARMUP)) as writer:
+        writer.write(log.SerializeToString())
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"^Failed to parse warmup record: input x is no tensor"):
         servable.read_warmup(tmp_path)
 
 

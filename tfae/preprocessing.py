@@ -184,8 +184,9 @@ def fit(
 def cast_exactly(values: np.ndarray, dtype: npt.DTypeLike, *, name: str = "inputs") -> np.ndarray:
     """Take raw samples to the dtype of the data that a model was trained on, if that changes none of them.
 
-    Floats may be rounded to floats of another width. Whole numbers may be stored in any dtype, as a .csv file stores
-    them as float64; but fractions given to a model of integers have most likely been scaled already.
+    Floats may be rounded to floats of another width, integers may not: 16777217 is no float32. Whole numbers may be
+    stored in any dtype, as a .csv file stores them as float64; but fractions given to a model of integers have most
+    likely been scaled already.
 
     Args:
         values: Of any shape and dtype.
@@ -210,12 +211,17 @@ def cast_exactly(values: np.ndarray, dtype: npt.DTypeLike, *, name: str = "input
         raise ValueError(f"{expected}.")
     with np.errstate(over="ignore", invalid="ignore"):  # Both are found below.
         cast = values.astype(dtype)
-    changed = np.isfinite(values) & ~np.isfinite(cast) if dtype.kind == "f" else cast != values
+        if dtype.kind != "f":
+            changed = cast != values
+        elif values.dtype.kind in "iu":
+            changed = _is_rounded(values, cast)
+        else:
+            changed = np.isfinite(values) & ~np.isfinite(cast)
     if changed.any():
-        raise ValueError(
-            f"{expected} with a value of {values[changed][0]}. Preprocessing is part of the model: pass the data as it "
-            "was before scaling."
-        )
+        remedy = "Preprocessing is part of the model: pass the data as it was before scaling."
+        if dtype.kind == "f" and values.dtype.kind in "iu":
+            remedy = f'{dtype} does not hold that integer: round it yourself if that does no harm, x.astype("{dtype}").'
+        raise ValueError(f"{expected} with a value of {values[changed][0]}. {remedy}")
     return cast
 
 
@@ -265,6 +271,16 @@ def declared_range(kind: str, dtype: npt.DTypeLike) -> tuple[float, float] | Non
     if kind == "image" and np.dtype(dtype) == np.uint8:
         return (0.0, 255.0)
     return None
+
+
+def _is_rounded(integers: np.ndarray, floats: np.ndarray) -> np.ndarray:
+    """Where floats that were made of integers are not those integers."""
+    if floats.dtype.itemsize > integers.dtype.itemsize:
+        return np.zeros(integers.shape, dtype=bool)  # A float holds every integer of half its width.
+    # Not `floats != integers`, before which NumPy would round the integers.
+    wide = floats.astype("float64")
+    has_no_integer = ~np.isfinite(wide) | (wide >= float(np.iinfo(integers.dtype).max + 1))
+    return has_no_integer | (wide.astype(integers.dtype) != integers)
 
 
 def _refuse_constant(constant: np.ndarray, num_samples: int, kind: str, feature_names: Sequence[str] | None) -> None:

@@ -15,17 +15,26 @@ from tfae.cli.tensorflow import import_tensorflow
 @export_dir_option
 @ignore_option
 def export(run_dir: Path, *, export_dir: Path | None, ignore: tuple[str, ...]) -> None:
-    """Export the model of RUN_DIR as a SavedModel, under the next free version number."""
+    """Export the model of RUN_DIR as a SavedModel, under the next free version number.
+
+    It has to answer as before on samples of the data that it was trained on, or on made ones where that can no longer
+    be loaded.
+    """
     import_tensorflow()
     from tfae import export as exporting
     from tfae import training
 
     run = training.load_run(run_dir)
+    data = run.config["data"]
+    try:
+        data = run.load_data()
+    except ValueError as error:
+        click.echo(f"Compared on made samples: {error}", err=True)
     path = exporting.save(
         run.autoencoder,
         export_dir or Path("saved_models", run.config["data"]["name"].replace("/", "-")),
         preprocessing=run.preprocessing,
-        data=run.config["data"],
+        data=data,
         metrics=run.evaluation.as_dict(),
         ignore=[*run.config["ignore"], *ignore],
     )

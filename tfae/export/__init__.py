@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfae import provenance
 from tfae.checks import check
-from tfae.export.golden import golden_requests
+from tfae.export.golden import Golden, golden_requests
 from tfae.export.graph import check_graph
 from tfae.export.health import Health, probe, refuse_dangerous
-from tfae.export.inspection import Inspection, inspect_files
+from tfae.export.inspection import Inspection, find_misfit, inspect_files
 from tfae.export.parity import check_parity, write_golden
+from tfae.export.precision import computing_in, is_narrow
 from tfae.export.publication import check_writable, publish, versions
 from tfae.export.saved_autoencoder import SavedAutoencoder
 from tfae.export.signatures import Signatures
@@ -55,7 +58,7 @@ def save(
         preprocessing: From data space to model space; becomes part of the graph. By default that of ``data``, and
             without either the model takes data as it is, in float32.
         data: What the model was trained on, or its ``describe()``; name, splits and seed go into the description.
-        metrics: What the evaluation found, plain numbers by name, for the description.
+        metrics: What the evaluation found, finite numbers by name, for the description.
         ignore: Names of checks of :func:`tfae.checks.check` to leave out. Those of the data take ``data`` itself.
 
     Returns:
@@ -64,9 +67,9 @@ def save(
 
     Raises:
         ValueError: If the model is not compiled with a tfae loss, lacks the sub-models, or does not fit the
-            preprocessing; if data, loss and model do not fit together; if the SavedModel holds what TensorFlow
-            Serving can not run, or does not give the answers of the Keras model; or if the directory can not be
-            written to, or the disk is full. Nothing is published then.
+            preprocessing; if data, loss and model do not fit together; if a metric is not finite; if the SavedModel
+            holds what TensorFlow Serving can not run, or does not give the answers of the Keras model; or if the
+            directory can not be written to, or the disk is full. Nothing is published then.
     """
     if preprocessing is None:
         preprocessing = getattr(data, "preprocessing", None)
@@ -74,27 +77,35 @@ def save(
         preprocessing = Preprocessing("none", sample_shape=autoencoder.input_shape[1:], sample_dtype="float32")
     _check_exportable(autoencoder, preprocessing)
     check(None if isinstance(data, Mapping) else data, loss_of(autoencoder), autoencoder, ignore=ignore)
-    description = json.dumps(_describe(autoencoder, preprocessing, data, metrics), indent=2, allow_nan=False) + "\n"
+    described = _describe(autoencoder, preprocessing, data, _plain(metrics))
+    description = json.dumps(described, indent=2, allow_nan=False) + "\n"
     module = tf.Module(name="autoencoder")
     # A module that tracks the bare variables stores each once and is what TensorFlow Serving finds them in. Keras's
     # ExportArchive stores each twice, and a Keras model given to tf.saved_model.save is not served at all.
     module.model_variables = [variable.value for variable in autoencoder.variables]
 
     signatures = Signatures(autoencoder, preprocessing)
-    golden = golden_requests(signatures, data)
-    functions = signatures.concrete_functions()
 
-    def write(folder: Path) -> None:
-        logger = tf.get_logger()
-        level = logger.level
-        logger.setLevel("WARNING")  # Or it says that assets were written to a folder that is about to be renamed.
-        try:
-            tf.saved_model.save(module, str(folder), signatures=functions)
-        finally:
-            logger.setLevel(level)
+    def prepare() -> tuple[list[Golden], dict[str, Callable]]:
+        return golden_requests(signatures, data), signatures.concrete_functions()
+
+    served, in_float32 = prepare(), None
+    if is_narrow(autoencoder):
+        with computing_in("float32", autoencoder):
+            in_float32 = prepare()
+
+    def write_checked(folder: Path, golden: list[Golden], functions: dict[str, Callable]) -> None:
+        _write_saved_model(module, folder, functions)
         check_graph(folder)
         write_golden(folder, golden, model_name=Path(directory).absolute().name)
         check_parity(folder, golden)
+
+    def write(folder: Path) -> None:
+        if in_float32 is not None:
+            # Mixed precision rounds so much that a difference of one percent could hide behind it; so the same model
+            # in float32 has to pass, too.
+            write_checked(folder.with_name("float32"), *in_float32)
+        write_checked(folder, *served)
         (folder / DESCRIPTION).parent.mkdir(exist_ok=True)
         (folder / DESCRIPTION).write_text(description, encoding="utf-8")
 
@@ -183,6 +194,12 @@ def read_description(version: Path) -> dict[str, Any]:
             f"path: expected a description of format {FORMAT}; received {version} with format {found}. "
             "Use the version of tfae that exported it, or export it once more."
         )
+    misfit = find_misfit(description)
+    if misfit is not None:
+        raise ValueError(
+            f"path: expected a description as tfae writes it; received {version} with a damaged {DESCRIPTION} "
+            f"({misfit}). Export it once more, or delete that file to use it as a model of unknown origin."
+        )
     return description
 
 
@@ -205,8 +222,45 @@ def _check_exportable(autoencoder: keras.Model, preprocessing: Preprocessing) ->
         )
 
 
+def _write_saved_model(module: tf.Module, folder: Path, functions: dict[str, Callable]) -> None:
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")  # Or it says that assets were written to a folder that is about to be renamed.
+    try:
+        tf.saved_model.save(module, str(folder), signatures=functions)
+    except AssertionError as error:
+        raise ValueError(
+            "autoencoder: expected layers that hold no variables or lookup tables besides Keras's weights; received "
+            f"one with {_untracked(str(error))}. Nothing was published. Make variables with add_weight, and look up "
+            "before the model."
+        ) from error
+    finally:
+        logger.setLevel(level)
+
+
+def _untracked(message: str) -> str:
+    """What a function uses, from TensorFlow's message that it is not there to be saved."""
+    found = re.search("Trackable referencing this tensor = (.*)|Captured Tensor = (.*)", message)
+    return (found[1] or found[2]).strip() if found else message.splitlines()[0]
+
+
+def _plain(metrics: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """``metrics`` with numbers of Python, which JSON can hold."""
+    if metrics is None:
+        return None
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in metrics.items()}
+    for name, value in plain.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"metrics: expected finite numbers by name; received {name}={value!r}. Leave it out, or give None."
+            ) from None
+    return plain
+
+
 def _describe(
-    autoencoder: keras.Model, preprocessing: Preprocessing, data: Any, metrics: Mapping[str, Any] | None
+    autoencoder: keras.Model, preprocessing: Preprocessing, data: Any, metrics: dict[str, Any] | None
 ) -> dict[str, Any]:
     if hasattr(data, "describe"):
         data = data.describe()
@@ -220,6 +274,6 @@ def _describe(
         "loss": provenance.loss(autoencoder),
         "preprocessing": preprocessing.get_config(),
         "data": data,
-        "metrics": None if metrics is None else dict(metrics),
+        "metrics": metrics,
         "versions": provenance.versions(),
     }

@@ -7,16 +7,17 @@ functions that were traced for the export.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from tfae.export.answers import Answers, Arrays
 from tfae.export.signatures import Signatures
-from tfae.losses import DOMAIN_TOLERANCE, mask_of
+from tfae.losses import DOMAIN_TOLERANCE
 from tfae.servable import Request
 
 #: Ordinary samples, and what they are asked in: alone, as two, as seven, and as seven beside extreme neighbours.
@@ -25,13 +26,6 @@ _NUM_SAMPLES = 7
 _NUM_CANDIDATES = 100
 #: How far from 0 made extremes are in model space, where nothing bounds the data: ten standard deviations.
 _UNBOUNDED = 10.0
-#: Units in the last place of the model's output that the order of its sums may change. Up to 4 were seen, of dense and
-#: convolutional models, trained and not, between Keras and a server's graph and between batches of 1 and 7.
-_ULPS = 16
-#: The distance from 1 to the next number; what Keras computes in wider dtypes is served as float32.
-_EPS = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
-
-Arrays = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,7 +36,8 @@ class Golden:
         request: What is asked.
         rows: Which of the samples is in each row.
         expected: Outputs of the Keras model, by name; float32.
-        slack: By how much rounding inside of the model can change each element, by name of the output.
+        slack: By how much rounding inside of the model can change each element, by name of the output; see
+            :class:`tfae.export.answers.Answers`.
     """
 
     request: Request
@@ -70,10 +65,13 @@ def golden_requests(signatures: Signatures, data: Any = None) -> list[Golden]:
     first = len(ordinary)
     beside = [row for pair in zip(range(first, len(samples)), range(len(extremes)), strict=True) for row in pair]
     golden: list[Golden] = []
-    # On a CPU, whose arithmetic is that of float32; GPUs round the operands of products to ten bits.
-    with tf.device("CPU:0"):
-        for rows in ([0], [1, 2], range(_NUM_SAMPLES), [*beside, 3]):
-            golden += _of_batch(signatures, samples, tuple(rows))
+    # On a CPU, whose arithmetic is that of float32; GPUs round the operands of products to ten bits. What is not finite
+    # is found below.
+    with tf.device("CPU:0"), np.errstate(over="ignore", invalid="ignore"):
+        batches = [(0,), (1, 2), tuple(range(_NUM_SAMPLES)), (*beside, 3)]
+        answers = Answers(signatures, [samples[list(rows)] for rows in batches])
+        for batch, rows in enumerate(batches):
+            golden += _of_batch(signatures, answers, batch, samples[list(rows)], rows)
     for each in golden:
         for output, values in each.expected.items():
             if not np.isfinite(values).all():
@@ -85,111 +83,57 @@ def golden_requests(signatures: Signatures, data: Any = None) -> list[Golden]:
     return golden
 
 
-def _of_batch(signatures: Signatures, samples: np.ndarray, rows: tuple[int, ...]) -> Iterator[Golden]:
-    """Requests to all signatures with the samples of these rows."""
-    raw = samples[list(rows)]
+def _of_batch(
+    signatures: Signatures, answers: Answers, batch: int, raw: np.ndarray, rows: tuple[int, ...]
+) -> Iterator[Golden]:
+    """Requests to all signatures with the raw samples of these rows, the batch of that number in ``answers``."""
     inputs = {"inputs": raw.astype(signatures.dtype.as_numpy_dtype)}
-    answers = _Answers(signatures, raw)
-    score = answers.score()
-    yield Golden(Request("serving_default", inputs), rows, *answers.reconstruction())
-    yield Golden(Request("encode", inputs), rows, *answers.embedding())
-    embedding = {"embedding": answers.code}
-    yield Golden(Request("decode", embedding), rows, *answers.decoded())
+    score = answers.score(batch)
+    yield Golden(Request("serving_default", inputs), rows, *answers.reconstruction(batch))
+    yield Golden(Request("encode", inputs), rows, *answers.embedding(batch))
+    yield Golden(Request("decode", {"embedding": answers.code(batch)}), rows, *answers.decoded(batch))
     yield Golden(Request("score", inputs), rows, *score)
-    yield Golden(Request("explain", inputs), rows, *answers.explanation())
+    yield Golden(Request("explain", inputs), rows, *answers.explanation(batch))
     yield Golden(Request("serve_tf_examples", {"examples": _strings(_example(sample) for sample in raw)}), rows, *score)
     if signatures.takes_images:
         files = _strings(tf.io.encode_png(sample).numpy() for sample in raw)
         yield Golden(Request("serve_image_bytes", {"image_bytes": files}), rows, *score)
 
 
-class _Answers:
-    """What preprocessing, model and loss say about raw samples; each answer with its slack."""
-
-    def __init__(self, signatures: Signatures, raw: np.ndarray) -> None:
-        self._loss, self._preprocessing = signatures.loss, signatures.preprocessing
-        self._decoder = signatures.decoder
-        # Under mixed precision every layer rounds to the narrow dtype.
-        self._eps = max(_EPS.get(name, _EPS["float32"]) for name in _compute_dtypes(signatures.autoencoder))
-        self._x = signatures.preprocessing(raw)
-        self._output = signatures.autoencoder(self._x, training=False)
-        self.code = _numpy(signatures.encoder(self._x, training=False))
-
-    def embedding(self) -> tuple[Arrays, Arrays]:
-        return {"embedding": self.code}, {"embedding": np.broadcast_to(self._rounding(self.code), self.code.shape)}
-
-    def reconstruction(self) -> tuple[Arrays, Arrays]:
-        return self._reconstruction_of(self._output)
-
-    def decoded(self) -> tuple[Arrays, Arrays]:
-        return self._reconstruction_of(self._decoder(self.code, training=False))
-
-    def score(self) -> tuple[Arrays, Arrays]:
-        _, slack = self._explained()
-        # Errors of the elements add up like independent ones; a sum of the slacks would hide true differences.
-        total = np.sqrt((slack.reshape(len(slack), -1) ** 2).sum(axis=1))
-        if self._loss.sample_reduction == "mean":
-            total /= math.prod(slack.shape[1:])
-        return {"instance_score": _numpy(self._loss.per_sample(self._x, self._output))}, {"instance_score": total}
-
-    def explanation(self) -> tuple[Arrays, Arrays]:
-        value, slack = self._explained()
-        score, reconstruction = self.score(), self.reconstruction()
-        return (
-            {**score[0], **reconstruction[0], "feature_score": value},
-            {**score[1], **reconstruction[1], "feature_score": slack},
-        )
-
-    def _explained(self) -> tuple[np.ndarray, np.ndarray]:
-        mask = mask_of(self._output)
-        return self._with_slack(lambda output: self._loss.elementwise(self._x, output, mask=mask), self._output)
-
-    def _reconstruction_of(self, output: Any) -> tuple[Arrays, Arrays]:
-        value, slack = self._with_slack(
-            lambda output: self._preprocessing.inverse(self._loss.reconstruction(output)), output
-        )
-        return {"reconstruction": value}, {"reconstruction": slack}
-
-    def _with_slack(self, function: Callable[[Any], Any], output: Any) -> tuple[np.ndarray, np.ndarray]:
-        """``function`` of the model's output, and how much it changes if rounding changes that."""
-        value = _numpy(function(output))
-        rounding = self._rounding(_numpy(output))
-        shifted = [_numpy(function(_numpy(output) + sign * rounding)) for sign in (1, -1)]
-        return value, np.max([np.abs(other - value) for other in shifted], axis=0)
-
-    def _rounding(self, values: np.ndarray) -> np.ndarray:
-        """Per row: what enters a sum of products is as large as its largest results, however small others are."""
-        largest = np.abs(values).max(axis=tuple(range(1, values.ndim)), keepdims=True)
-        return (_ULPS * self._eps * largest).astype("float32")
-
-
-def _compute_dtypes(layer: keras.Layer) -> set[str]:
-    inner = (_compute_dtypes(each) for each in getattr(layer, "layers", []))
-    return {layer.compute_dtype}.union(*inner)
-
-
-def _numpy(tensor: Any) -> np.ndarray:
-    return np.asarray(tf.cast(tensor, tf.float32))
-
-
 def _ordinary(signatures: Signatures, data: Any) -> np.ndarray:
     """Seven samples on which the loss is defined: of the data, and made ones where it has too few."""
-    rng = np.random.default_rng(0)
-    low, high = _model_range(signatures)
-    shape = (_NUM_CANDIDATES, *signatures.shape)
-    made = rng.normal(size=shape) if math.isinf(high - low) else rng.uniform(low, high, shape)
-    candidates = [_raw(signatures, made)]
-    if _has_samples(signatures, data):
-        split = max(data.raw.test, data.raw.validation, data.raw.train, key=lambda samples: len(samples) > 0)
-        candidates.insert(0, _storable(signatures, np.asarray(split[:_NUM_CANDIDATES])))
-    fitting = np.concatenate([samples[_fits(signatures, samples)] for samples in candidates])
-    if not len(fitting):
+    found = np.zeros((0, *signatures.shape), signatures.preprocessing.sample_dtype)
+    for candidates in itertools.chain(_of_data(signatures, data), _made(signatures)):
+        found = np.concatenate([found, candidates[_fits(signatures, candidates)]])
+        if len(found) >= _NUM_SAMPLES:
+            return found[:_NUM_SAMPLES]
+    if not len(found):
         raise ValueError(
             f"preprocessing: expected one that takes samples of dtype {signatures.preprocessing.sample_dtype} to "
             f"{signatures.loss.domain}, where {type(signatures.loss).__name__} is defined; received "
             f"{signatures.preprocessing.method!r}, which takes none there."
         )
-    return fitting[np.arange(_NUM_SAMPLES) % len(fitting)]
+    return found[np.arange(_NUM_SAMPLES) % len(found)]
+
+
+def _of_data(signatures: Signatures, data: Any) -> Iterator[np.ndarray]:
+    """Blocks of raw samples from the data, if it has any: of the test split, or what else is not empty."""
+    if _has_samples(signatures, data):
+        split = max(data.raw.test, data.raw.validation, data.raw.train, key=lambda samples: len(samples) > 0)
+        for start in range(0, min(len(split), _NUM_CANDIDATES), _NUM_SAMPLES):
+            yield _storable(signatures, np.asarray(split[start : start + _NUM_SAMPLES]))
+
+
+def _made(signatures: Signatures) -> Iterator[np.ndarray]:
+    """Blocks of raw samples that are drawn at random."""
+    rng = np.random.default_rng(0)
+    low, high = _model_range(signatures)
+    shape = (_NUM_SAMPLES, *signatures.shape)
+    for _ in range(0, _NUM_CANDIDATES, _NUM_SAMPLES):
+        if math.isinf(high - low):
+            yield _raw(signatures, rng.standard_normal(shape, "float32"))
+        else:
+            yield _raw(signatures, low + (high - low) * rng.random(shape, "float32"))
 
 
 def _has_samples(signatures: Signatures, data: Any) -> bool:

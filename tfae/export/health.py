@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfae.servable import Operation, Request, Servable, Signature, find_operations, read_warmup
+from tfae.servable import Operation, Request, Servable, Signature, TensorInfo, find_operations, read_warmup
 
 _OK = "OK"
 #: Answers that are no verdict: nothing was asked.
 _NOT_TRIED = "not tried"
-#: Operations that an error names; a graph can hold thousands.
+#: Operations that an error names; a model can hold thousands.
 _NUM_NAMED = 5
 
 
@@ -56,8 +56,9 @@ def refuse_dangerous(path: Path) -> None:
     operations = find_operations(path)
     if operations:
         raise ValueError(
-            f"path: expected a SavedModel that only computes; received {path}, {_named(operations)}. Nothing of it was "
-            "run. If you know who made it and trust them, say trust=True, or --trust on the command line."
+            f"path: expected a SavedModel that only computes; received {path}, which holds {_named(operations)}. "
+            "Nothing of it was run. If you know who made it and trust them, say trust=True, or --trust on the command "
+            "line."
         )
 
 
@@ -80,7 +81,9 @@ def probe(path: Path, *, trust: bool = False) -> Health:
         raise ValueError(f"path: expected a SavedModel; received {path} ({error.message}).") from error
     if operations and not trust:
         return Health(
-            path, {}, (f"{_named(operations)}. Nothing was run. If you trust who made it: trust=True, or --trust",)
+            path,
+            {},
+            (f"holds {_named(operations)}. Nothing was run. If you trust who made it: trust=True, or --trust",),
         )
     try:
         servable = Servable(path)
@@ -111,25 +114,31 @@ def _answer(servable: Servable, signature: Signature, requests: Sequence[Request
         text = [name for name, info in signature.inputs.items() if info.dtype == tf.string]
         if text:
             return f"{_NOT_TRIED}: without warm-up requests there is no telling what {', '.join(text)} holds"
-        inputs = {
-            name: np.zeros([side or 1 for side in info.shape or ()], info.dtype.as_numpy_dtype)
-            for name, info in signature.inputs.items()
-        }
+        try:
+            inputs = {name: _zeros(info) for name, info in signature.inputs.items()}
+        except (MemoryError, TypeError, ValueError) as error:
+            return f"{_NOT_TRIED}: there are no zeros to ask it for ({_reason(error)})"
         requests, asked = [Request(signature.name, inputs)], "zeros"
     for request in requests:
         try:
             if request.inputs.keys() != signature.inputs.keys():
                 return f"a warm-up request has the inputs {', '.join(request.inputs)}"
             servable.run(signature.name, request.inputs)
-        except tf.errors.OpError as error:
+        except (tf.errors.OpError, TypeError, ValueError) as error:  # The latter for what is no tensor of the graph.
             return f"{request}: {_reason(error)}"
     return f"{_OK}, {asked}"
+
+
+def _zeros(info: TensorInfo) -> np.ndarray:
+    if info.dtype in (tf.resource, tf.variant):
+        raise TypeError(f"{info.dtype.name} is no data")
+    return np.zeros([side or 1 for side in info.shape or ()], info.dtype.as_numpy_dtype)
 
 
 def _named(operations: Sequence[Operation]) -> str:
     named = "; ".join(map(str, operations[:_NUM_NAMED]))
     more = f"; and {len(operations) - _NUM_NAMED} more" if len(operations) > _NUM_NAMED else ""
-    return f"whose graph holds {named}{more}"
+    return f"{named}{more}"
 
 
 def _reason(error: Exception) -> str:

@@ -8,10 +8,22 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfae.servable import dangerous_operations, read_meta_graph, signatures_of
+from tfae.servable import find_operations, read_signatures
 
 #: What of an evaluation fits into a line.
 _SHOWN = ("loss", "excess", "constant_skill", "linear_skill", "mse", "mae", "psnr", "train_loss")
+
+
+#: What a description holds, so far as it is read: kinds of values by name, those of mappings by name again.
+_LAYOUT: dict[str, Any] = {
+    "created": str,
+    "model": {"name": str, "parameters": int, "latent_dim": int},
+    "loss": {"class_name": str, "sample_reduction": str},
+    "preprocessing": {"method": str},
+    "data": dict | None,
+    "metrics": dict | None,
+    "versions": dict,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +34,8 @@ class Inspection:
         path: Folder of the version.
         num_bytes: Size of all its files.
         signatures: By name, ``{"inputs": {name: "dtype (shape)"}, "outputs": …}``.
-        operations: Those with which it can read or write files, run Python and the like, as text; none in what tfae
-            exports.
+        operations: Those with which it can read or write files, run Python and the like, and links out of its folder,
+            as text; none in what tfae exports.
         description: What ``tfae.export.save`` wrote about it; None if it was not made by tfae.
     """
 
@@ -70,12 +82,31 @@ def _described(description: dict[str, Any]) -> list[str]:
     return lines
 
 
+def find_misfit(description: Any, layout: Any = _LAYOUT, name: str = "") -> str | None:
+    """Where a description that was read is not laid out as :func:`tfae.export.save` writes it: what was expected there
+    and what is; None if it is sound."""
+    kind = dict if isinstance(layout, dict) else layout
+    if not isinstance(description, kind):
+        expected = getattr(kind, "__name__", str(kind))
+        return f"{name or 'all'}: {expected}, not {type(description).__name__}"
+    if not isinstance(layout, dict):
+        return None
+    for key, inner in layout.items():
+        where = f"{name}.{key}" if name else key
+        misfit = find_misfit(description[key], inner, where) if key in description else f"{where}, which is not there"
+        if misfit is not None:
+            return misfit
+    return None
+
+
 def inspect_files(path: Path, description: dict[str, Any] | None) -> Inspection:
     """Read the SavedModel in the folder ``path``."""
     try:
-        meta_graph = read_meta_graph(path)
+        signatures, operations = read_signatures(path), find_operations(path)
     except tf.errors.OpError as error:
         raise ValueError(f"path: expected a SavedModel; received {path} ({error.message}).") from error
+    except ValueError as error:
+        raise ValueError(f"path: expected a SavedModel; received {path} ({error})") from error
     return Inspection(
         path=path,
         num_bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
@@ -84,8 +115,8 @@ def inspect_files(path: Path, description: dict[str, Any] | None) -> Inspection:
                 "inputs": {key: str(info) for key, info in signature.inputs.items()},
                 "outputs": {key: str(info) for key, info in signature.outputs.items()},
             }
-            for name, signature in signatures_of(meta_graph.signature_def).items()
+            for name, signature in signatures.items()
         },
-        operations=tuple(map(str, dangerous_operations(meta_graph))),
+        operations=tuple(map(str, operations)),
         description=description,
     )

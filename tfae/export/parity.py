@@ -26,14 +26,22 @@ def write_golden(path: Path, golden: Sequence[Golden], *, model_name: str) -> No
 def check_parity(path: Path, golden: Sequence[Golden]) -> None:
     """Ask the SavedModel in the folder ``path`` its golden requests, those of its warm-up file as they are there.
 
-    An answer b̂ has to be within 1e-5·|b| of the answer b of Keras, plus what rounding in the model's output can do
-    to b. Without that, a perfect reconstruction would fail: its score is a difference of nearly equal numbers, and
-    consists of rounding errors.
+    An answer b̂ has to be within 1e-5·|b| of the answer b of Keras, plus its slack: what rounding in the model's
+    output can do to b. Without that, a perfect reconstruction would fail: its score is a difference of nearly equal
+    numbers, and consists of rounding errors. :class:`tfae.export.answers.Answers` says how large the slack is.
 
     Raises:
-        ValueError: If a request fails, an answer differs, or depends on what else is in the batch.
+        ValueError: If it can not be loaded, a request fails, an answer differs, or depends on what else is in the
+            batch.
     """
-    servable = Servable(path, config=tf.compat.v1.ConfigProto(device_count={"GPU": 0}, allow_soft_placement=True))
+    config = tf.compat.v1.ConfigProto(device_count={"GPU": 0}, allow_soft_placement=True)
+    try:
+        servable = Servable(path, config=config)
+    except tf.errors.OpError as error:
+        raise ValueError(
+            f"autoencoder: expected one whose SavedModel TensorFlow Serving can load; loading failed with "
+            f"{type(error).__name__}: {error.message.splitlines()[0]} Nothing was published."
+        ) from error
     try:
         unasked = servable.signatures.keys() - {each.request.signature for each in golden}
         if unasked:

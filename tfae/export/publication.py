@@ -23,6 +23,8 @@ _REMOVED = ".removed-"
 _LOCK, _VERSION = "lock", "version"
 #: How often to begin again, when another exporter takes a new folder for an abandoned one before it is locked.
 _ATTEMPTS = 10
+#: Permissions of what is published: a server under another account has to read it, whatever the umask.
+_FOLDER, _FILE = 0o755, 0o644
 
 
 def versions(directory: Path) -> dict[int, Path]:
@@ -52,7 +54,8 @@ def publish(directory: Path, write: Callable[[Path], None]) -> Path:
     reached the disk. What exporters that were killed have left behind is deleted.
 
     Args:
-        directory: Folder of the versions; made if it is not there.
+        directory: Folder of the versions; made if it is not there. What is made can be read by every account,
+            whatever the umask; what was there keeps its permissions.
         write: Is called with the path of an empty folder.
 
     Returns:
@@ -62,11 +65,10 @@ def publish(directory: Path, write: Callable[[Path], None]) -> Path:
         ValueError: If ``directory`` can not be written to, or the disk is full. Nothing is published then.
     """
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        _make(directory)
         _remove_abandoned(directory)
         with _staging(directory) as staging:
             write(staging)
-            staging.chmod(0o755)  # A server under another account has to come in, whatever the umask.
             _flush_tree(staging)
             published = _rename_to_next_version(staging, directory)
             _flush(directory)
@@ -76,6 +78,15 @@ def publish(directory: Path, write: Callable[[Path], None]) -> Path:
         raise ValueError(
             f"directory: expected a folder to write to; received {directory} ({reason}). Nothing was published."
         ) from error
+
+
+def _make(directory: Path) -> None:
+    """Make the folder and its parents, as far as they are not there, so that every account can come in."""
+    directory = directory.absolute()
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        path.chmod(_FOLDER)
 
 
 @contextlib.contextmanager
@@ -129,18 +140,18 @@ def _rename_to_next_version(staging: Path, directory: Path) -> Path:
         try:
             return staging.rename(published)
         except OSError:
-            # Another exporter was faster, or a file has that name. Whatever else is the matter would not go away
-            # with the next number.
-            if not published.exists():
+            # Another exporter was faster, or a file or a broken link has that name. Whatever else is the matter would
+            # not go away with the next number.
+            if not os.path.lexists(published):
                 raise
             version += 1
 
 
 def _flush_tree(folder: Path) -> None:
-    """Have all files and folders below ``folder``, and itself, reach the disk."""
-    for path in folder.rglob("*"):
+    """Have all files and folders below ``folder``, and itself, reach the disk, readable for every account."""
+    for path in [*folder.rglob("*"), folder]:
+        path.chmod(_FOLDER if path.is_dir() else _FILE)
         _flush(path)
-    _flush(folder)
 
 
 def _flush(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import final
@@ -12,7 +13,8 @@ from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 #: Name of the function that holds a node, None for the graph itself; and the node.
 Place = tuple[str | None, NodeDef]
 
-_VARIABLE_OPS = {"AssignVariableOp", "ReadVariableOp", "VarIsInitializedOp"}
+#: What may change a variable. Those of TensorFlow 1 change variables of another kind.
+_ASSIGNS = r"(?!Assign(Add|Sub)?$|ResourceGather(Nd)?$).*(Assign|Resource)\w*"
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
 
@@ -27,6 +29,7 @@ class Graph:
     def __init__(self, meta_graph: MetaGraphDef) -> None:
         self._nodes = {node.name: node for node in meta_graph.graph_def.node}
         self._functions = {function.signature.name: function for function in meta_graph.graph_def.library.function}
+        self._substitutes = self._substitutes_of(meta_graph)
         self._callers: dict[str, list[Place]] = defaultdict(list)
         for scope, node in self:
             for name in self.called(node):
@@ -45,7 +48,23 @@ class Graph:
         names = [node.op]
         for attribute in node.attr.values():
             names += [attribute.func.name, *(function.name for function in attribute.list.func)]
+        names += [other for name in names for other in self._substitutes.get(name, ())]
         return [name for name in names if name in self._functions]
+
+    def _substitutes_of(self, meta_graph: MetaGraphDef) -> dict[str, set[str]]:
+        """Functions that TensorFlow may run in place of others: their gradients, and, as its optimizer chooses, those
+        that say that they implement the same interface."""
+        interfaces: dict[bytes, set[str]] = defaultdict(set)
+        for name, function in self._functions.items():
+            if "api_implements" in function.attr:
+                interfaces[function.attr["api_implements"].s].add(name)
+        found: dict[str, set[str]] = defaultdict(set)
+        for names in interfaces.values():
+            for name in names:
+                found[name] |= names - {name}
+        for gradient in meta_graph.graph_def.library.gradient:
+            found[gradient.function_name].add(gradient.gradient_func)
+        return found
 
     def is_compiled(self, node: NodeDef) -> bool:
         """Whether a node calls something that XLA must compile, ``tf.function(jit_compile=True)``."""
@@ -78,52 +97,104 @@ class Graph:
                 yield name, inner
                 waiting += self.called(inner)
 
-    def sources(self, place: Place, index: int) -> set[str | None]:
+    def sources(
+        self, place: Place, index: int, *, load: Iterable[Place] = (), not_here: Iterable[Place] = ()
+    ) -> set[str | None]:
         """Where a node's input of that index comes from, back through identities, variables and the
         arguments of functions.
 
+        Args:
+            place: The node.
+            index: Of the input.
+            load: All that runs before the node does. A variable that the graph itself reads counts as what is assigned
+                to it there, if it is certain what that is.
+            not_here: Places among them that must not assign to such a variable, as they run without the paths.
+
         Returns:
-            Names of nodes of the graph itself. None among them stands for something else, such as a constant inside
-            of a function.
+            Tensors of the graph itself, ``"node:0"``. None among them stands for something else, such as a constant
+            inside of a function.
         """
         found: set[str | None] = set()
-        waiting, seen = [(place[0], place[1].input[index])], set()
+        waiting, seen = [(place[0], _input(place[1], index))], set()
         while waiting:
             scope, tensor = waiting.pop()
             if (scope, tensor) in seen:
                 continue
             seen.add((scope, tensor))
-            name = _node_name(tensor)
-            if scope is None:
-                node = self._nodes.get(name)
+            if scope is not None and tensor in self._arguments(scope):
+                waiting += self._passed(scope, self._arguments(scope).index(tensor))
+                continue
+            node = self._node(scope, tensor)
+            if node is None:
+                found.add(None)
+            elif node.op == "Identity":
+                waiting.append((scope, _input(node, 0)))
+            elif node.op == "ReadVariableOp" and scope is None:
+                assigned = self._assigned(_input(node, 0), load, not_here)
+                waiting += [(where, _input(assign, 1)) for where, assign in assigned]
+                if not assigned:
+                    found.add(None)
             else:
-                function = self._functions[scope]
-                arguments = [argument.name for argument in function.signature.input_arg]
-                if name in arguments:
-                    for caller, call in self._callers[scope]:
-                        if call.op in _CALLS:
-                            waiting.append((caller, call.input[arguments.index(name)]))
-                        else:
-                            found.add(None)
-                    continue
-                node = next((inner for inner in function.node_def if inner.name == name), None)
-            if node is not None and node.op == "Identity":
-                waiting.append((scope, node.input[0]))
-            elif node is not None and node.op == "ReadVariableOp" and scope is None and self._is_private(node.input[0]):
-                waiting += [
-                    (None, user.input[1]) for user in self._users(node.input[0]) if user.op == "AssignVariableOp"
-                ]
-            else:
-                found.add(name if scope is None else None)
+                found.add(tensor_name(tensor) if scope is None else None)
         return found
 
-    def _users(self, variable: str) -> list[NodeDef]:
-        """Nodes of the graph itself that take a variable."""
-        return [node for node in self._nodes.values() if _node_name(variable) in map(_node_name, node.input)]
+    def _node(self, scope: str | None, tensor: str) -> NodeDef | None:
+        name = _node_name(tensor)
+        if scope is None:
+            return self._nodes.get(name)
+        return next((inner for inner in self._functions[scope].node_def if inner.name == name), None)
 
-    def _is_private(self, variable: str) -> bool:
-        """Whether no function gets hold of a variable, so that all that can be assigned to it is seen here."""
-        return {user.op for user in self._users(variable)} <= _VARIABLE_OPS
+    def _arguments(self, function: str) -> list[str]:
+        return [argument.name for argument in self._functions[function].signature.input_arg]
+
+    def _passed(self, function: str, index: int) -> Iterator[tuple[str | None, str]]:
+        """What the callers of a function pass as the argument of that index: their scope and the tensor."""
+        # With lists among the arguments, inputs of calls and arguments are not in step.
+        lists = any(
+            argument.number_attr or argument.type_list_attr
+            for argument in self._functions[function].signature.input_arg
+        )
+        for scope, call in self._callers[function]:
+            yield scope, _input(call, index) if call.op in _CALLS and not lists else ""
+
+    def _assigned(self, handle: str, load: Iterable[Place], not_here: Iterable[Place]) -> list[Place]:
+        """All that may assign to the variable with that handle during ``load``; empty if that is not certain."""
+        shared_name = self._shared_name(handle)
+        if shared_name is None:
+            return []
+        elsewhere = {(scope, node.name) for scope, node in not_here}
+        found = []
+        for place in load:
+            scope, node = place
+            if not re.fullmatch(_ASSIGNS, node.op):
+                continue
+            # A handle can also be made of a constant or of a parsed message, which may name any variable.
+            names = {None if name is None else self._shared_name(name) for name in self.sources(place, 0)}
+            if None in names:
+                return []
+            if shared_name in names:
+                if node.op != "AssignVariableOp" or (scope, node.name) in elsewhere:
+                    return []
+                found.append(place)
+        return found
+
+    def _shared_name(self, handle: str) -> str | None:
+        """What a variable is found by, whichever nodes refer to it; None if the tensor is not the handle of a variable,
+        or of one without that name: those may all be the same."""
+        node = self._nodes.get(_node_name(handle))
+        if node is None or node.op != "VarHandleOp":
+            return None
+        return node.attr["shared_name"].s.decode("latin-1") or None if "shared_name" in node.attr else None
+
+
+def tensor_name(tensor: str) -> str:
+    """``"node:0"`` of ``"node"`` and ``"node:0"``."""
+    return tensor if ":" in tensor else f"{tensor}:0"
+
+
+def _input(node: NodeDef, index: int) -> str:
+    """Name of a node's input; empty, which no node is called, if a damaged graph lacks it."""
+    return node.input[index] if index < len(node.input) else ""
 
 
 def _node_name(tensor: str) -> str:

@@ -13,7 +13,7 @@ from tensorflow.core.protobuf.config_pb2 import CallableOptions
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef
 
 from tfae.servable.operations import refused_signatures
-from tfae.servable.signatures import INIT_OP, Signature, old_init_ops, read_meta_graph, signatures_of
+from tfae.servable.signatures import INIT_OP, Signature, assets_of, old_init_ops, read_meta_graph, signatures_of
 
 #: Combinations of signature and outputs that are kept ready to run.
 _NUM_CALLABLES = 64
@@ -59,13 +59,19 @@ class Servable:
         self.signatures: dict[str, Signature] = signatures_of(self.signature_def_map)
         self._refused = refused_signatures(meta_graph, xla_compilation_enabled=xla_compilation_enabled)
         graph = tf.Graph()
-        with graph.as_default():
-            tf.graph_util.import_graph_def(
-                meta_graph.graph_def, name="", producer_op_list=meta_graph.meta_info_def.stripped_op_list
-            )
-            self._session = tf.compat.v1.Session(graph=graph, config=config)
+        try:
+            with graph.as_default():
+                tf.graph_util.import_graph_def(
+                    meta_graph.graph_def, name="", producer_op_list=meta_graph.meta_info_def.stripped_op_list
+                )
+        except (KeyError, TypeError, IndexError) as error:  # What TensorFlow's importer trips over.
+            raise _no_graph(path, error) from error
+        self._session = tf.compat.v1.Session(graph=graph, config=config)
         try:
             self._initialize(meta_graph)
+        except (KeyError, TypeError) as error:  # A tensor to be fed or run that the graph does not have.
+            self._session.close()
+            raise _no_graph(path, error) from error
         except BaseException:
             self._session.close()
             raise
@@ -102,9 +108,7 @@ class Servable:
     def _initialize(self, meta_graph: MetaGraphDef) -> None:
         """Restore the variables and run the init op, in the order of the server."""
         saver, variables = meta_graph.saver_def, self.path / "variables" / "variables"
-        assets = {
-            asset.tensor_info.name: str(self.path / "assets" / asset.filename) for asset in meta_graph.asset_file_def
-        }
+        assets = {asset.tensor_info.name: str(self.path / "assets" / asset.filename) for asset in assets_of(meta_graph)}
         # Without variables a server loads the graph alone, and says AVAILABLE.
         if saver.restore_op_name and variables.with_name("variables.index").is_file():
             self._session.run(saver.restore_op_name, {saver.filename_tensor_name: str(variables)})
@@ -126,6 +130,10 @@ class Servable:
         # Session.run and make_callable compare feeds with the shapes of the placeholders, which the server does not,
         # and take ten times as long.
         return self._session._make_callable_from_options(options)
+
+
+def _no_graph(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"path: expected a SavedModel whose graph TensorFlow can load; received {path} ({error}).")
 
 
 def _as_array(result: object) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef
+from tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef, MetaGraphDef, SignatureDef
 from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo as TensorInfoProto
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -32,10 +32,21 @@ class TensorInfo:
 
     @classmethod
     def from_proto(cls, proto: TensorInfoProto) -> TensorInfo:
-        """What a ``TensorInfo`` message of a SavedModel says."""
+        """What a ``TensorInfo`` message of a SavedModel says.
+
+        Raises:
+            ValueError: If its dtype is none.
+        """
         shape = proto.tensor_shape
         sides = None if shape.unknown_rank else tuple(None if dim.size < 0 else int(dim.size) for dim in shape.dim)
-        return cls(proto.name, tf.as_dtype(proto.dtype), sides)
+        try:
+            dtype = tf.as_dtype(proto.dtype)
+        except TypeError:
+            raise ValueError(
+                f"signature: expected a dtype of TensorFlow; received number {proto.dtype} for the tensor "
+                f"{proto.name!r}. The SavedModel is damaged, or of a newer TensorFlow."
+            ) from None
+        return cls(proto.name, dtype, sides)
 
     def __str__(self) -> str:
         if self.shape is None:
@@ -90,7 +101,7 @@ def read_meta_graph(path: Path) -> MetaGraphDef:
 
 
 def signatures_of(signature_def_map: Mapping[str, SignatureDef]) -> dict[str, Signature]:
-    """Signatures for clients, by name, sorted; the init op is left out."""
+    """Signatures for clients, by name, sorted; the init op is left out. ValueError if one has no dtype."""
     return {
         name: Signature(
             name,
@@ -103,6 +114,27 @@ def signatures_of(signature_def_map: Mapping[str, SignatureDef]) -> dict[str, Si
     }
 
 
+def assets_of(meta_graph: MetaGraphDef) -> list[AssetFileDef]:
+    """The files of a SavedModel whose paths its graph is given; TensorFlow 1 wrote the list elsewhere.
+
+    Raises:
+        tf.errors.OpError: If that list is damaged.
+    """
+    if meta_graph.asset_file_def or "saved_model_assets" not in meta_graph.collection_def:
+        return list(meta_graph.asset_file_def)
+    found = []
+    for packed in meta_graph.collection_def["saved_model_assets"].any_list.value:
+        asset = AssetFileDef()
+        try:
+            unpacked = packed.Unpack(asset)
+        except DecodeError:
+            unpacked = False
+        if not unpacked:
+            raise tf.errors.DataLossError(None, None, "Can't parse the list of assets in the SavedModel")
+        found.append(asset)
+    return found
+
+
 def old_init_ops(meta_graph: MetaGraphDef) -> list[str]:
     """Names of the operations that TensorFlow 1 wrote in place of INIT_OP; the first is the one to run."""
     collections = ("saved_model_main_op", "legacy_init_op")
@@ -112,5 +144,5 @@ def old_init_ops(meta_graph: MetaGraphDef) -> list[str]:
 
 
 def read_signatures(path: Path) -> dict[str, Signature]:
-    """Signatures of the SavedModel in the folder ``path``; raises as :func:`read_meta_graph` does."""
+    """Signatures of the SavedModel in the folder ``path``; raises as :func:`read_meta_graph` does, and ValueError."""
     return signatures_of(read_meta_graph(path).signature_def)

@@ -59,8 +59,8 @@ def read_warmup(path: Path) -> list[Request]:
     """Requests in the version in the folder ``path``; none if it has no such file.
 
     Raises:
-        tf.errors.OpError: With code and message of TensorFlow Serving, if the file is damaged, holds more than
-            MAX_RECORDS, or something else than predict requests.
+        tf.errors.OpError: With code and message of TensorFlow Serving, if the file or a tensor in it is damaged, or
+            if it holds more than MAX_RECORDS or something else than predict requests.
     """
     from google.protobuf.message import DecodeError
     from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
@@ -80,12 +80,14 @@ def read_warmup(path: Path) -> list[Request]:
                 None, None, f"Unsupported log_type for warmup: {log.WhichOneof('log_type')}"
             )
         predict = log.predict_log.request
-        requests.append(
-            Request(
-                predict.model_spec.signature_name or "serving_default",
-                {name: tf.make_ndarray(proto) for name, proto in predict.inputs.items()},
-            )
-        )
+        inputs = {}
+        for name, proto in predict.inputs.items():
+            try:
+                inputs[name] = tf.make_ndarray(proto)
+            except (TypeError, ValueError) as error:
+                message = f"Failed to parse warmup record: input {name} is no tensor ({error}): {file}"
+                raise tf.errors.InvalidArgumentError(None, None, message) from None
+        requests.append(Request(predict.model_spec.signature_name or "serving_default", inputs))
     if len(requests) > MAX_RECORDS:
         raise tf.errors.InvalidArgumentError(
             None, None, f"Number of warmup records exceeds the maximum (max_num_requests={MAX_RECORDS}): {file}"

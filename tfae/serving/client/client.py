@@ -96,11 +96,12 @@ class Client:
         token: str | None = None,
         ca_file: str | os.PathLike[str] | None = None,
     ) -> None:
-        if not isinstance(model, str) or not model:
+        # To a proxy "." and ".." in an address are this folder and the one above.
+        if not isinstance(model, str) or model in ("", ".", ".."):
             raise ValueError(f"model: expected the name of a model on the server; received {model!r}.")
         if version is not None and label is not None:
             raise ValueError(f"label: expected no label beside version={version}; received {label!r}. Leave one out.")
-        if label is not None and (not isinstance(label, str) or not label):
+        if label is not None and (not isinstance(label, str) or label in ("", ".", "..")):
             raise ValueError(f"label: expected the name of a version label; received {label!r}.")
         self._target = Target(model, None if version is None else checked_integer("version", version, 0), label)
         self._address = address

@@ -39,7 +39,8 @@ def cast_exactly(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     """Take numbers to another dtype, if that changes none of them; floats may be rounded to narrower floats.
 
     Raises:
-        ValueError: A value would be another one: a fraction, NaN or 256 for uint8, 1e39 for float32.
+        ValueError: A value would be another one: a fraction, NaN or 256 for uint8, 1e39 or the integer 16777217 for
+            float32.
 
     Example:
         >>> cast_exactly(np.array([0.0, 255.0]), np.dtype("uint8"), "inputs")
@@ -48,18 +49,38 @@ def cast_exactly(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     if values.dtype == dtype:
         return values
     expected = f"{name}: expected values that {dtype} can hold; received {values.dtype}"
-    inexact = dtype.kind in "fc" or dtype.name == "bfloat16"
+    is_float = dtype.kind in "fc" or dtype.name == "bfloat16"
     if values.dtype.kind not in ("biufc" if dtype.kind == "c" else "biuf"):
         raise ValueError(f"{expected}.")
     with np.errstate(over="ignore", invalid="ignore"):  # Both are found below.
         cast = values.astype(dtype)
-        changed = np.isfinite(values) & ~np.isfinite(cast) if inexact else cast != values
+        if not is_float:
+            changed = cast != values
+        elif values.dtype.kind in "iu":
+            changed = _is_rounded(values, cast.real)
+        else:
+            changed = np.isfinite(values) & ~np.isfinite(cast)
     if changed.any():
         raise ValueError(f"{expected} with a value of {values[changed][0]}.")
     return cast
 
 
+def _is_rounded(integers: np.ndarray, floats: np.ndarray) -> np.ndarray:
+    """Where floats that were made of integers are not those integers."""
+    if floats.dtype.itemsize > integers.dtype.itemsize:
+        return np.zeros(integers.shape, dtype=bool)  # A float holds every integer of half its width.
+    # Not `floats != integers`, before which NumPy would round the integers.
+    wide = floats.astype("float64")
+    has_no_integer = ~np.isfinite(wide) | (wide >= float(np.iinfo(integers.dtype).max + 1))
+    return has_no_integer | (wide.astype(integers.dtype) != integers)
+
+
 def _fit(name: str, given: npt.ArrayLike, spec: TensorSpec) -> np.ndarray:
+    if np.ma.is_masked(given):
+        raise ValueError(
+            f"{name}: expected values without a mask, which no server knows of; received some that are masked. "
+            "Say what they are: x.filled(…)."
+        )
     if spec.is_string:
         array = _strings(name, given)
     else:

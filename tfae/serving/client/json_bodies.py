@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ _WIDTHS = {
     "uint8": 4,
     "uint32": 11,
     "uint64": 21,
-    "float32": 16,
+    "float32": 17,
     "float64": 25,
 }
 
@@ -120,11 +121,14 @@ def _write(name: str, array: np.ndarray) -> bytes:
         )
     if array.dtype.kind == "O":
         return orjson.dumps(_map_leaves(lambda data: {"b64": base64.b64encode(data).decode("ascii")}, array.tolist()))
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        # NaN and Infinity are numbers to the server, as to the standard library; orjson would write null.
-        return json.dumps(array.tolist(), separators=(",", ":")).encode("ascii")
     contiguous = np.ascontiguousarray(array) if array.ndim else array[()]
-    return orjson.dumps(contiguous, option=orjson.OPT_SERIALIZE_NUMPY)
+    text = orjson.dumps(contiguous, option=orjson.OPT_SERIALIZE_NUMPY)
+    if array.dtype.kind != "f" or np.isfinite(array).all():
+        return text
+    # orjson writes null, in which numbers have no part, where the server takes the names of the standard library; that
+    # itself would write every float32 with the digits of a float64.
+    names = (json.dumps(number).encode("ascii") for number in array[~np.isfinite(array)].tolist())
+    return re.sub(b"null", lambda _: next(names), text)
 
 
 def _read(name: str, values: Any, spec: TensorSpec) -> np.ndarray:

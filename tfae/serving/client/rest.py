@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping
 from typing import Any, final
 from urllib.parse import quote
@@ -19,6 +20,7 @@ from urllib3.exceptions import (
 )
 
 from tfae.serving.client import json_bodies
+from tfae.serving.client.connections import ending_at, open_pool
 from tfae.serving.client.description import Metadata, Signature, VersionStatus, read_metadata, read_status
 from tfae.serving.client.error import ServingError, code_of
 from tfae.serving.client.retries import Deadline
@@ -26,6 +28,8 @@ from tfae.serving.client.transport import Target, Transport
 
 #: Characters of an answer that is not understood which an error shows.
 _SHOWN = 200
+#: What urllib3 puts in front of what happened to a connection.
+_CONNECTION = re.compile(r"^\w*Connection\(.*?\): ")
 
 
 @final
@@ -48,10 +52,7 @@ class RestTransport(Transport):
         headers = {"Content-Type": "application/json"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        tls = {"cert_reqs": "CERT_REQUIRED", "ca_certs": ca_file} if url.scheme == "https" else {}
-        self._pool = urllib3.connection_from_url(
-            address, maxsize=connections, block=True, retries=False, headers=headers, **tls
-        )
+        self._pool = open_pool(address, connections=connections, headers=headers, ca_file=ca_file)
 
     def metadata(self, target: Target, deadline: Deadline) -> Metadata:
         """As `Transport` says."""
@@ -103,28 +104,20 @@ class RestTransport(Transport):
         left = max(deadline.remaining(), 1e-3)
         late = ServingError("DEADLINE_EXCEEDED", f"no answer within {deadline.seconds:g} s", request)
         try:
-            response = self._pool.urlopen(
-                method,
-                self._prefix + path,
-                body=body,
-                redirect=False,
-                timeout=left,
-                pool_timeout=left,  # type: ignore[arg-type] # It is annotated as an integer and goes to Queue.get.
-                preload_content=False,
-            )
-            with contextlib.closing(response):
-                answer = bytearray()
-                # Piece by piece: the socket's own timeout begins anew with every byte that arrives.
-                while chunk := response.read1(2**20):
-                    answer += chunk
-                    left = deadline.remaining()
-                    if left <= 0:
-                        raise late
-                    socket = getattr(response.connection, "sock", None)
-                    if socket is not None:
-                        socket.settimeout(left)
-                response.release_conn()
-                return response.status, bytes(answer)
+            with ending_at(deadline):
+                response = self._pool.urlopen(
+                    method,
+                    self._prefix + path,
+                    body=body,
+                    redirect=False,
+                    timeout=urllib3.Timeout(total=left),
+                    pool_timeout=left,  # type: ignore[arg-type] # It is annotated as an integer and goes to Queue.get.
+                    preload_content=False,
+                )
+                with contextlib.closing(response):
+                    answer = response.read()
+                    response.release_conn()
+                    return response.status, answer
         except NewConnectionError as error:  # A kind of timeout to urllib3; so it comes first.
             raise ServingError("UNAVAILABLE", f"no connection: {_reason(error)}", request, True) from error
         except (TimeoutError, EmptyPoolError) as error:
@@ -132,6 +125,8 @@ class RestTransport(Transport):
         except SSLError as error:
             raise ServingError("UNAVAILABLE", f"no trusted connection: {_reason(error)}", request) from error
         except ProtocolError as error:
+            if deadline.remaining() <= 0:  # A request that is not sent in time is a broken connection to urllib3.
+                raise late from error
             raise ServingError("UNAVAILABLE", f"the connection broke: {_reason(error)}", request, True) from error
         except HTTPError as error:
             raise ServingError("INTERNAL", f"no HTTP answer: {_reason(error)}", request) from error
@@ -163,4 +158,4 @@ def _error_message(answer: bytes) -> str:
 def _reason(error: HTTPError) -> str:
     """What urllib3 says, without the connection that it puts in front."""
     text = str(error.args[-1]) if error.args else type(error).__name__
-    return text.partition("): ")[2] if text.startswith(("HTTPConnection(", "HTTPSConnection(")) else text
+    return _CONNECTION.sub("", text)

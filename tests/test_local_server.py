@@ -401,6 +401,10 @@ def test_several_models_are_told_apart(template, tmp_path):
         ({"max_request_bytes": 0}, "max_request_bytes: expected at least 1; received 0"),
         ({"poll_seconds": -1}, "poll_seconds: expected a number of at least 0; received -1"),
         ({"threads": 0}, "threads: expected at least 1; received 0"),
+        (
+            {"rest_port": 8501, "grpc_port": 8501},
+            "rest_port: expected another port than grpc_port; received 8501 for both",
+        ),
     ],
 )
 def test_arguments_that_cannot_be_are_refused(tiny, arguments, problem):
@@ -457,9 +461,17 @@ def test_the_command_serves_until_it_is_told_to_stop(tiny, tmp_path):
         (["{tiny}", "--engine", "docker", "--print", "--cors"], "--cors: expected no such option with --engine docker"),
         (["{tiny}", "--print"], "expected none of them with --engine local"),
         (["{tiny}", "--engine", "tensorflow-serving", "--image", "x"], "--image: expected none"),
+        (["{tiny}", "--grace-seconds", "inf"], "--grace-seconds: expected a number of seconds that can be waited for"),
+        (["{tiny}", "--grace-seconds", "nan"], "received nan"),
+        (["{tiny}", "--grace-seconds", "1e300"], "received 1e+300"),
+        (["{tiny}", "--port", "8501", "--grpc-port", "8501"], "expected another port than grpc_port"),
+        (["{tiny}", "--token-file", "{tiny}/../token"], "--token-file: expected a file with a token as text; received"),
+        (["--model-config-file", "{tiny}/../none.config"], "models: expected at least one model; received none"),
     ],
 )
 def test_the_command_says_what_it_cannot_do(tiny, arguments, problem):
+    (tiny.parent / "token").write_bytes(b"\xff\xfe")
+    (tiny.parent / "none.config").write_text("model_config_list {}")
     result = CliRunner().invoke(serve, [argument.format(tiny=tiny) for argument in arguments])
     assert isinstance(result.exception, ValueError), result.output
     assert problem in str(result.exception)

@@ -7,7 +7,9 @@ import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
+from tfae.servable.signatures import Signature, TensorInfo
 from tfae.serving import StatusError
+from tfae.serving.local.prediction import check_dtypes
 from tfae.serving.local.tensors import from_proto, to_proto
 
 ROOMY = 1 << 20
@@ -39,6 +41,7 @@ def read(*arguments, max_bytes=ROOMY, **fields):
         ("INT64", (1,), {"int64_val": [-(2**63)]}, [-(2**63)]),
         ("UINT64", (1,), {"uint64_val": [2**64 - 1]}, [2**64 - 1]),
         ("BOOL", (3,), {"bool_val": [True, False]}, [True, False, False]),
+        ("BOOL", (2, 2), {"tensor_content": b"\xff\x02\x00\x01"}, [[True, True], [False, True]]),
         ("HALF", (2,), {"half_val": [0x3C00, 0x7C00]}, [1, np.inf]),
         ("BFLOAT16", (2,), {"half_val": [0x3F80, 0x3F80 + 0x10000]}, [1, 1]),
         ("COMPLEX128", (2,), {"dcomplex_val": [1, 2, 3]}, [1 + 2j, 1 + 2j]),
@@ -68,7 +71,8 @@ def test_requests_are_read_as_the_real_server_reads_them(dtype, shape, fields, e
         proto("FLOAT", 2, tensor_content=b"1234"),
         proto("FLOAT", 2, tensor_content=b"123456789"),
         proto("INVALID", 1),
-        proto("RESOURCE", 1),
+        proto("QINT8", 2, tensor_content=b"1"),
+        proto("RESOURCE", -1),
         proto("FLOAT", -1, float_val=[1]),
         proto("FLOAT", *[1] * 33, float_val=[1]),
         proto("STRING", 2, tensor_content=b"\x01a"),
@@ -81,13 +85,34 @@ def test_what_is_no_tensor_is_refused_in_the_words_of_the_real_server(broken):
         from_proto("x", broken, max_bytes=ROOMY)
 
 
-@pytest.mark.parametrize("shape", [(2**40,), (2**62, 2**62), (0, 2**40)])
+@pytest.mark.parametrize("shape", [(2**40,), (2**62, 2**62), (0, 2**62), (0, 2**40, 2**40)])
 def test_a_shape_that_no_memory_holds_is_refused_before_anything_is_allocated(shape):
     with pytest.raises(StatusError, match=r"^RESOURCE_EXHAUSTED: Tensor x of shape"):
         read("FLOAT", *shape)
     assert read("FLOAT", 4, max_bytes=16).nbytes == 16
     with pytest.raises(StatusError, match=r"^RESOURCE_EXHAUSTED: Tensor x of shape"):
         read("FLOAT", 5, max_bytes=16)
+
+
+def test_a_shape_with_large_sides_and_no_values_is_a_tensor():
+    assert read("FLOAT", 0, 2**40).shape == (0, 2**40)
+    assert read("STRING", 2**40, 0).shape == (2**40, 0)
+
+
+@pytest.mark.parametrize("name", ["qint8", "quint8", "qint16", "quint16", "qint32", "resource"])
+def test_tensors_that_only_the_real_server_knows_what_to_do_with_are_of_another_dtype(name):
+    signature = Signature("s", "", {"x": TensorInfo("x:0", tf.float32, (None,))}, {})
+    with pytest.raises(StatusError, match=rf"^INVALID_ARGUMENT: Expects arg\[0\] to be float but {name} is provided$"):
+        check_dtypes(signature, {"x": read(name.upper(), 2)})
+
+
+def test_quantized_numbers_are_read_and_written():
+    array = read("QINT8", 3, int_val=[1, 255])
+    assert array.view(np.int8).tolist() == [1, -1, -1]
+    written = TensorProto()
+    to_proto(array, written)
+    assert (written.dtype, written.int_val) == (tf.qint8.as_datatype_enum, [1, -1, -1])
+    assert read("QUINT16", 2, tensor_content=b"\x01\x00\xff\xff").view(np.uint16).tolist() == [1, 65535]
 
 
 ARRAYS = [
@@ -129,6 +154,14 @@ def test_answers_are_what_tensorflow_reads_back_and_carry_typed_fields(array):
         np.testing.assert_array_equal(back, array)
         np.testing.assert_array_equal(np.signbit(np.real(back)), np.signbit(np.real(array)))
     np.testing.assert_array_equal(from_proto("x", written, max_bytes=ROOMY), array)
+
+
+def test_a_bool_is_one_bit_whatever_byte_it_is_kept_in():
+    for shape, expected in (((3,), [True, True, False]), ((), [True])):
+        array = np.frombuffer(b"\xff\x02\x00", np.bool_)[: len(expected)].reshape(shape)
+        written = TensorProto()
+        to_proto(array, written)
+        assert TensorProto.FromString(written.SerializeToString()).bool_val == expected
 
 
 def test_half_is_written_as_patterns_of_16_bits():

@@ -70,6 +70,14 @@ def test_floats_have_the_text_of_the_real_server(dtype, value, text):
     assert float_texts(np.array([value], dtype)) == [text]
 
 
+def test_a_signalling_nan_is_a_nan_and_no_reason_to_warn():
+    for dtype, pattern in (
+        ("float32", [0x7FA00000, 0x3FC00000]),
+        ("float64", [0x7FF4000000000000, 0x3FF8000000000000]),
+    ):
+        assert float_texts(np.array(pattern, dtype.replace("float", "uint")).view(dtype)) == ["NaN", "1.5"]
+
+
 def arrays():
     shapes = st.lists(st.integers(0, 3), min_size=1, max_size=4).map(tuple)
     dtypes = st.sampled_from(["float32", "float64", "int8", "uint8", "int32", "int64", "uint64", "bool"])

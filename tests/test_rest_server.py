@@ -147,6 +147,7 @@ def test_what_is_not_http_is_a_bad_request(serve, request_):
     server = serve(body_timeout=1)
     answer = received(server, request_)
     assert answer.startswith(b"HTTP/1.0 400 ")
+    assert b"\r\nServer: tfae\r\n" in answer
     assert ask(server)[0] == 200
 
 

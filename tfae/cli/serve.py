@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
+import re
 import signal
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _PORT = click.IntRange(0, 65535)
+#: Characters that steer a terminal or break a line, other than the line feed and the tab.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @click.command()
@@ -109,6 +113,9 @@ def serve(
         return
     if image is not None or only_print:
         raise ValueError("--image, --print: expected none of them with --engine local; received one.")
+    grace = 10.0 if local["grace_seconds"] is None else local["grace_seconds"]
+    if not grace <= threading.TIMEOUT_MAX:  # Nor is NaN.
+        raise ValueError(f"--grace-seconds: expected a number of seconds that can be waited for; received {grace}.")
     import_tensorflow()
     from tfae.serving.local.access import Access
     from tfae.serving.local.batching_parameters import read_batching_parameters_file
@@ -128,7 +135,7 @@ def serve(
         metrics=metrics,
         access_log=sys.stderr if local["access_log"] == "-" else local["access_log"],
     )
-    _run(server, 10.0 if local["grace_seconds"] is None else local["grace_seconds"])
+    _run(server, grace)
 
 
 def _engine(engine: str, image: str | None, only_print: bool, **launch: Any) -> None:
@@ -158,7 +165,11 @@ def _run(server: LocalServer, grace: float) -> None:
     gc.collect()
     gc.freeze()
     try:
-        server.start()
+        try:
+            server.start()
+        except (KeyboardInterrupt, SystemExit) as order:
+            # Nobody who stops a start wants to wait for the models, and Python would.
+            _leave(128 + signal.SIGINT if isinstance(order, KeyboardInterrupt) else order.code)
         stopping = threading.Event()
 
         def stop(*_: object) -> None:
@@ -169,26 +180,40 @@ def _run(server: LocalServer, grace: float) -> None:
         previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         for number in previous:
             signal.signal(number, stop)
-        click.echo(_page(server))
-        while not stopping.wait(1.0):  # In steps, since Windows hears of no signal during a wait.
-            pass
-        click.echo(f"Stopping; requests under way have {grace:g} s.", err=True)
-        finished = server.stop(grace)
+        try:
+            click.echo(_page(server))
+            while not stopping.wait(1.0):  # In steps, since Windows hears of no signal during a wait.
+                pass
+        finally:
+            _say(f"Stopping; requests under way have {grace:g} s.")
+            finished = server.stop(grace)
     finally:
         log.removeHandler(handler)
     for number, action in previous.items():
         signal.signal(number, action)
     if not finished:
-        click.echo("Requests were cut off.", err=True)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1)  # Their threads cannot be ended, and Python would wait for them.
+        _say("Requests, or the loading of a version, were cut off.")
+        _leave(1)  # Their threads cannot be ended, and Python would wait for them.
+
+
+def _say(message: str) -> None:
+    """Show a message; whoever closed stderr does not want it, and the server goes on."""
+    with contextlib.suppress(OSError):
+        click.echo(message, err=True)
+
+
+def _leave(code: object) -> NoReturn:
+    """End the process at once, whatever its threads do."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code if isinstance(code, int) else 1)
 
 
 def _page(server: LocalServer) -> str:
     """What there is to know at the start."""
     available = server.models.available()
-    name = next(iter(available))
+    name = next(iter(available), "MODEL")  # A config file may have lost its models meanwhile.
     url = f"{server.rest_url}/v1/models/{name}"
     options = "".join(
         [
@@ -218,12 +243,16 @@ def _token(file: Path | None) -> str | None:
     """The bearer token, if there is one."""
     if file is None:
         return os.environ.get("TFAE_TOKEN")
-    return file.read_text(encoding="utf-8").strip()
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"--token-file: expected a file with a token as text; received {file} ({error}).") from error
 
 
 class _Echo(logging.Handler):
-    """Shows what the server has to say, a line for each."""
+    """Shows what the server has to say; parts of it may come from clients or models."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show a message."""
-        click.echo(self.format(record), err=True)
+        """Show a message: further lines are indented, and what would steer a terminal is written out."""
+        text = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], self.format(record))
+        _say(text.replace("\n", "\n    "))

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import hmac
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+
+def carries_token(authorizations: Sequence[bytes], token: str) -> bool:
+    """Whether the headers ``Authorization`` of a request are one, with the token; ``Bearer`` may be of any case."""
+    if len(authorizations) != 1:
+        return False
+    scheme, _, given = authorizations[0].partition(b" ")
+    return hmac.compare_digest(given.lstrip(b" "), token.encode()) and scheme.lower() == b"bearer"
 
 
 @dataclass(frozen=True)

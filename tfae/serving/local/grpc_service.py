@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, final
+from typing import Any, NoReturn, final
 
 import grpc
 from tensorflow_serving.apis import (
@@ -16,7 +16,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tfae.serving.local.journal import Exchange, Journal, rows
+from tfae.serving.local.journal import Exchange, rows
 from tfae.serving.local.models import Lease, Models, ModelSpec
 from tfae.serving.local.prediction import check_inputs, signature_of, wanted_outputs
 from tfae.serving.local.tensors import from_proto, to_proto
@@ -31,6 +31,30 @@ _MOST_BYTES = 2**31 - 2**20
 _LONGEST_MESSAGE = 2560
 
 
+class AbortedError(Exception):
+    """A method has refused a call."""
+
+    def __init__(self, code: grpc.StatusCode, text: str) -> None:
+        super().__init__(text)
+        self.code, self.text = code, text
+
+
+@final
+class Call:
+    """What a method may know of a call, and do with it; stands in for gRPC's context in threads of ours.
+
+    Args:
+        exchange: What is noted of it.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+
+    def abort(self, code: grpc.StatusCode, text: str) -> NoReturn:
+        """Refuse."""
+        raise AbortedError(code, text)
+
+
 @final
 class Services(
     prediction_service_pb2_grpc.PredictionServiceServicer,
@@ -40,26 +64,24 @@ class Services(
 
     Args:
         models: What is served.
-        journal: Where each exchange is noted.
         max_tensor_bytes: Largest size of one input, in bytes.
     """
 
-    def __init__(self, models: Models, journal: Journal, *, max_tensor_bytes: int) -> None:
+    def __init__(self, models: Models, *, max_tensor_bytes: int) -> None:
         self._models = models
-        self._journal = journal
         self._max_tensor_bytes = max_tensor_bytes
 
     def add_to(self, server: grpc.Server) -> None:
         """Offer the methods, and a refusal of every other one, on a server that was not started yet."""
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self, server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(self, server)
-        server.add_generic_rpc_handlers((_Unknown(self._journal),))
+        server.add_generic_rpc_handlers((_Unknown(),))
 
-    def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+    def Predict(self, request: Any, context: Call) -> Any:  # noqa: N802
         """Run a signature."""
         response = predict_pb2.PredictResponse()
         with (
-            _exchange(self._journal, "Predict", request, context) as exchange,
+            _exchange("Predict", context) as exchange,
             self._lease(request, exchange) as lease,
         ):
             signature = signature_of(lease.servable, request.model_spec.signature_name)
@@ -78,13 +100,12 @@ class Services(
             for name, array in outputs.items():
                 to_proto(array, response.outputs[name])
             _fill(response.model_spec, lease, signature.name)
-            exchange.response_bytes = response.ByteSize()
         return response
 
-    def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+    def GetModelMetadata(self, request: Any, context: Call) -> Any:  # noqa: N802
         """Tell the signatures."""
         response = get_model_metadata_pb2.GetModelMetadataResponse()
-        with _exchange(self._journal, "GetModelMetadata", request, context) as exchange:
+        with _exchange("GetModelMetadata", context) as exchange:
             _require_spec(request)
             if not request.metadata_field:
                 raise StatusError(
@@ -97,13 +118,12 @@ class Services(
                 signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=lease.servable.signature_def_map)
                 response.metadata["signature_def"].Pack(signatures)
                 _fill(response.model_spec, lease)
-            exchange.response_bytes = response.ByteSize()
         return response
 
-    def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+    def GetModelStatus(self, request: Any, context: Call) -> Any:  # noqa: N802
         """Tell which versions there are; a label is not looked at, as in the real server."""
         response = get_model_status_pb2.GetModelStatusResponse()
-        with _exchange(self._journal, "GetModelStatus", request, context) as exchange:
+        with _exchange("GetModelStatus", context) as exchange:
             _require_spec(request)
             spec = request.model_spec
             found = self._models.status(spec.name, spec.version.value if spec.HasField("version") else None)
@@ -118,35 +138,34 @@ class Services(
                     .number
                 )
                 entry.status.error_message = status.error_message
-            exchange.response_bytes = response.ByteSize()
         return response
 
-    def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+    def Classify(self, request: Any, context: Call) -> Any:  # noqa: N802
         """Refuse: tfae exports no signature for it."""
         self._refuse_examples("Classify", "classification", request, context)
 
-    def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+    def Regress(self, request: Any, context: Call) -> Any:  # noqa: N802
         """Refuse: tfae exports no signature for it."""
         self._refuse_examples("Regress", "regression", request, context)
 
-    def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+    def MultiInference(self, request: Any, context: Call) -> Any:  # noqa: N802
         """Refuse: tfae exports no signature for it."""
-        with _exchange(self._journal, "MultiInference", request, context):
+        with _exchange("MultiInference", context):
             raise StatusError("UNIMPLEMENTED", "The local server has no MultiInference. TensorFlow Serving has it.")
 
-    def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+    def HandleReloadConfigRequest(self, request: Any, context: Call) -> Any:  # noqa: N802
         """Refuse: whoever reaches the port could have any folder of this machine loaded."""
-        with _exchange(self._journal, "HandleReloadConfigRequest", request, context):
+        with _exchange("HandleReloadConfigRequest", context):
             raise StatusError(
                 "UNIMPLEMENTED",
                 "The local server takes no config over the network. It reads its model config file again, when that "
                 "changes.",
             )
 
-    def _refuse_examples(self, method: str, what: str, request: Any, context: grpc.ServicerContext) -> None:
+    def _refuse_examples(self, method: str, what: str, request: Any, context: Call) -> None:
         """Answer a method whose inputs are tf.Examples as the real server does where the signature is not for it."""
         with (
-            _exchange(self._journal, method, request, context) as exchange,
+            _exchange(method, context) as exchange,
             self._lease(request, exchange) as lease,
         ):
             signature = signature_of(lease.servable, request.model_spec.signature_name)
@@ -182,20 +201,16 @@ def _fill(spec: Any, lease: Lease, signature_name: str = "") -> None:
 
 
 @contextmanager
-def _exchange(journal: Journal, method: str, request: Any, context: grpc.ServicerContext) -> Iterator[Exchange]:
-    """Note an exchange, and end the call with the code and text of an error."""
+def _exchange(method: str, context: Call) -> Iterator[Exchange]:
+    """Learn about an exchange, and end the call with the code and text of an error."""
     refusal = None
-    with journal.exchange("gRPC", method, "", context.peer()) as exchange:
-        exchange.request_bytes = request.ByteSize()
-        try:
-            yield exchange
-        except StatusError as error:
-            refusal = error
-        except Exception as error:
-            _LOG.exception("gRPC %s failed", method)
-            refusal = StatusError("INTERNAL", f"{type(error).__name__}: {error}")
-        if refusal is not None:
-            exchange.code = refusal.code
+    try:
+        yield context.exchange
+    except StatusError as error:
+        refusal = error
+    except Exception as error:
+        _LOG.exception("gRPC %s failed", method)
+        refusal = StatusError("INTERNAL", f"{type(error).__name__}: {error}")
     if refusal is not None:
         message = refusal.message.encode("utf-8", "replace")[:_LONGEST_MESSAGE].decode("utf-8", "ignore")
         context.abort(getattr(grpc.StatusCode, refusal.code), message)
@@ -205,16 +220,6 @@ def _exchange(journal: Journal, method: str, request: Any, context: grpc.Service
 class _Unknown(grpc.GenericRpcHandler):
     """Refuses the methods that are not there, with the empty text of the real server."""
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+    def service(self, _: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         """The refusal."""
-        path = handler_call_details.method
-
-        def refuse(_: bytes, context: grpc.ServicerContext) -> None:
-            with self._journal.exchange("gRPC", "unknown", path, context.peer()) as exchange:
-                exchange.code = "UNIMPLEMENTED"
-            context.abort(grpc.StatusCode.UNIMPLEMENTED, "")
-
-        return grpc.unary_unary_rpc_method_handler(refuse)
+        return grpc.unary_unary_rpc_method_handler(lambda _, context: context.abort(grpc.StatusCode.UNIMPLEMENTED, ""))

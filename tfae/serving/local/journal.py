@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tfae.serving.local.metrics import Metrics
+
+_LOG = logging.getLogger("tfae.serving")
 
 
 @dataclass
@@ -54,6 +57,8 @@ class Exchange:
 class Journal:
     """Writes the access log and counts for the metrics; thread-safe.
 
+    A log that cannot be written, as on a full disk, costs its lines and no answers: the logger is told once.
+
     Args:
         log: Where the lines go, None for no access log.
         metrics: What counts, None for no metrics.
@@ -72,6 +77,7 @@ class Journal:
         self._log = log
         self.metrics = metrics
         self._lock = threading.Lock()
+        self._is_broken = False
 
     @contextmanager
     def exchange(self, protocol: str, method: str, path: str, peer: str) -> Iterator[Exchange]:
@@ -96,10 +102,20 @@ class Journal:
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         line = {"time": now, **vars(exchange), "milliseconds": round(seconds * 1000, 3)}
         text = json.dumps({key: value for key, value in line.items() if value not in (None, "")}, ensure_ascii=False)
+        problem = None
         with self._lock:
-            if self._log is not None:
+            if self._log is None:
+                return
+            try:
                 self._log.write(text + "\n")
                 self._log.flush()
+            except (OSError, ValueError) as error:  # ValueError: it is closed, or cannot hold these characters.
+                problem = None if self._is_broken else error
+                self._is_broken = True
+            else:
+                self._is_broken = False
+        if problem is not None:
+            _LOG.warning("The access log cannot be written (%s); requests are answered without it.", problem)
 
 
 def rows(inputs: Mapping[str, np.ndarray]) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import threading
@@ -43,7 +44,7 @@ class Models:
         batched: Told the number of rows of every batch.
 
     Raises:
-        ValueError: From ``source``.
+        ValueError: From ``source``, or if it names no model at the start.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class Models:
             raise ValueError(f"poll_seconds: expected a number of at least 0; received {poll_seconds}.")
         self._source = source
         self._read = list(source())
+        if not self._read:
+            raise ValueError("models: expected at least one model; received none.")
         self._table = VersionTable(self._read)
         self._poll_seconds = poll_seconds
         self._allow_xla = allow_xla
@@ -81,6 +84,8 @@ class Models:
         """
         if self._batcher is not None:
             self._batcher.start()
+        # TensorFlow aborts a process that ends while one of its threads loads.
+        atexit.register(self._end_thread)
         self._thread.start()
         with self._table.changed:
             if not self._table.changed.wait_for(lambda: self._settled, timeout):
@@ -93,17 +98,24 @@ class Models:
             Whether that was all.
         """
         deadline = time.monotonic() + grace
-        with self._table.changed:
-            self._stopping = True
-            self._table.changed.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(grace)
+        self._end_thread(grace)
         free = self._table.wait_until_free(max(0.0, deadline - time.monotonic()))
         self._table.unload_all()
         self._close_all()
         if self._batcher is not None:
             self._batcher.stop()
+        if self._thread.is_alive():  # In the middle of a version; Python waits for it when it ends.
+            return False
+        atexit.unregister(self._end_thread)
         return free
+
+    def _end_thread(self, timeout: float | None = None) -> None:
+        """Have the thread end after the version that it loads, and wait for that."""
+        with self._table.changed:
+            self._stopping = True
+            self._table.changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
 
     def lease(self, spec: ModelSpec) -> AbstractContextManager[Lease]:
         """Hold a version for the time of a request; it is unloaded only when nobody holds it.

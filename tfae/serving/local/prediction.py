@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
 from tfae.servable import INIT_OP, Signature
+from tfae.serving.local.tensors import dtype_of
 from tfae.serving.status import CODES, StatusError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def check_dtypes(signature: Signature, inputs: Mapping[str, np.ndarray]) -> None
     # The server numbers the inputs by the names of their tensors.
     by_tensor = sorted(signature.inputs, key=lambda name: signature.inputs[name].tensor_name)
     for index, name in enumerate(by_tensor):
-        expected, received = signature.inputs[name].dtype, tf.as_dtype(inputs[name].dtype)
+        expected, received = signature.inputs[name].dtype, dtype_of(inputs[name])
         if received != expected:
             raise StatusError(
                 "INVALID_ARGUMENT",

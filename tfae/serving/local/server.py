@@ -96,6 +96,8 @@ class LocalServer:
         for argument, port in (("rest_port", rest_port), ("grpc_port", grpc_port)):
             if not 0 <= port < 65536:
                 raise ValueError(f"{argument}: expected a number from 0 to 65535; received {port}.")
+        if rest_port == grpc_port != 0:
+            raise ValueError(f"rest_port: expected another port than grpc_port; received {rest_port} for both.")
         for argument, value in (("max_request_bytes", max_request_bytes), ("threads", threads)):
             if value is not None and value < 1:
                 raise ValueError(f"{argument}: expected at least 1; received {value}.")
@@ -268,8 +270,16 @@ def _opened(log: IO[str] | str | os.PathLike[str] | None, stack: contextlib.Exit
     if not isinstance(log, (str, os.PathLike)):
         return log
     try:
-        return stack.enter_context(Path(log).open("a", encoding="utf-8"))
+        stream = Path(log).open("a", encoding="utf-8")  # noqa: SIM115
     except OSError as error:
         raise ValueError(
             f"access_log: expected a file that can be written; received {os.fspath(log)} ({error.strerror})."
         ) from error
+    stack.callback(_close, stream)
+    return stream
+
+
+def _close(log: IO[str]) -> None:
+    """Close the access log; the journal has already said it if the last lines cannot be written."""
+    with contextlib.suppress(OSError):
+        log.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,9 +35,16 @@ _FIELDS = {
     tf.string: ("string_val", object),
     tf.complex64: ("scomplex_val", np.float32),
     tf.complex128: ("dcomplex_val", np.float64),
+    tf.qint8: ("int_val", np.int32),
+    tf.quint8: ("int_val", np.int32),
+    tf.qint16: ("int_val", np.int32),
+    tf.quint16: ("int_val", np.int32),
+    tf.qint32: ("int_val", np.int32),
 }
 _NUMPY = {dtype: object if dtype == tf.string else dtype.as_numpy_dtype for dtype in _FIELDS}
 _DTYPES = {dtype.as_datatype_enum: dtype for dtype in _FIELDS}
+#: Handles mean nothing to this process. They are read as so many of nothing, for `check_dtypes` to refuse them.
+_HANDLES = np.dtype([("resource", np.ubyte)])
 _OF_NUMPY = {np.dtype(numpy): dtype for dtype, numpy in _NUMPY.items()}
 #: Packed fields whose entries are as wide as the values, so that the bytes of an array are the field: its key.
 _PACKED_KEYS = {tf.float32: b"\x2a", tf.float64: b"\x32", tf.bool: b"\x5a", tf.complex64: b"\x4a"}
@@ -57,25 +65,34 @@ def from_proto(name: str, proto: TensorProto, *, max_bytes: int) -> np.ndarray:
         The array, strings as an object array of bytes.
 
     Raises:
-        StatusError: INVALID_ARGUMENT if it is no tensor; RESOURCE_EXHAUSTED if it is larger than ``max_bytes``.
+        StatusError: INVALID_ARGUMENT if it is no tensor; RESOURCE_EXHAUSTED if it is larger than ``max_bytes``, or
+            has no values and sides that NumPy cannot count.
     """
     dtype, shape = _DTYPES.get(proto.dtype), tuple(dim.size for dim in proto.tensor_shape.dim)
-    if dtype is None or len(shape) > _MOST_AXES or min(shape, default=0) < 0:
+    is_handle = proto.dtype == tf.resource.as_datatype_enum
+    if (dtype is None and not is_handle) or len(shape) > _MOST_AXES or min(shape, default=0) < 0:
         raise _unreadable(name)
-    count = math.prod(shape)
-    if max(count, math.prod(size or 1 for size in shape)) * np.dtype(_NUMPY[dtype]).itemsize > max_bytes:
+    count, numpy = math.prod(shape), _HANDLES if dtype is None else np.dtype(_NUMPY[dtype])
+    if count * numpy.itemsize > max_bytes or math.prod(size or 1 for size in shape) * numpy.itemsize > sys.maxsize:
         raise StatusError(
             "RESOURCE_EXHAUSTED", f"Tensor {name} of shape {list(shape)} is larger than {max_bytes} bytes."
         )
-    if not count:
-        return np.empty(shape, _NUMPY[dtype])
+    if dtype is None or not count:
+        return np.zeros(shape, numpy)
     if not proto.tensor_content:
         return _from_field(proto, dtype, count).reshape(shape)
     if dtype == tf.string:
         return _strings(name, proto.tensor_content, count).reshape(shape)
-    if len(proto.tensor_content) != count * np.dtype(_NUMPY[dtype]).itemsize:
+    if len(proto.tensor_content) != count * numpy.itemsize:
         raise _unreadable(name)
-    return np.frombuffer(proto.tensor_content, _NUMPY[dtype]).reshape(shape)
+    if dtype == tf.bool:  # Any byte can come; NumPy itself takes a bool to be 0 or 1.
+        return (np.frombuffer(proto.tensor_content, np.uint8) != 0).reshape(shape)
+    return np.frombuffer(proto.tensor_content, numpy).reshape(shape)
+
+
+def dtype_of(array: np.ndarray) -> tf.DType:
+    """The dtype of an array from `from_proto`."""
+    return tf.resource if array.dtype == _HANDLES else tf.as_dtype(array.dtype)
 
 
 def to_proto(array: np.ndarray, proto: TensorProto) -> None:
@@ -93,6 +110,8 @@ def to_proto(array: np.ndarray, proto: TensorProto) -> None:
         proto.tensor_shape.dim.add().size = size
     if not array.size:
         return
+    if dtype == tf.bool:
+        array = array.view(np.uint8) != 0  # What a kernel passes on may be any byte.
     if dtype in _PACKED_KEYS:
         values = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
         proto.MergeFromString(_PACKED_KEYS[dtype] + _varint(len(values)) + values)
@@ -103,6 +122,8 @@ def to_proto(array: np.ndarray, proto: TensorProto) -> None:
         flat = flat.view(np.uint16)
     elif dtype == tf.complex128:
         flat = flat.view(entry)
+    elif flat.dtype.names:  # Quantized: NumPy has them as structures of one integer.
+        flat = flat.view(flat.dtype[0])
     getattr(proto, field).extend(flat.tolist())
 
 

@@ -18,6 +18,8 @@ from tfae.serving.status import StatusError
 if TYPE_CHECKING:
     from tfae.serving.local.journal import Journal
 
+#: In every answer; clients tell by it that it is not TensorFlow Serving's own.
+SERVER = {"Server": "tfae"}
 #: What libevent says by itself: of requests that are not HTTP, and of methods that it does not know.
 BAD_REQUEST = (400, "Bad Request", "INVALID_ARGUMENT")
 NOT_IMPLEMENTED = (501, "Not Implemented", "UNIMPLEMENTED")
@@ -113,7 +115,7 @@ class _Connection(RequestHandler):
             with self._manager.journal.exchange("REST", "OTHER", "", peer(request)) as exchange:
                 exchange.code, exchange.status = answer.code, answer.status
                 exchange.response_bytes = len(answer.body)
-        response = web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+        response = web.Response(status=answer.status, body=answer.body, headers={**SERVER, **answer.headers})
         response.force_close()
         return response
 

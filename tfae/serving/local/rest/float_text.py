@@ -16,6 +16,7 @@ _DIGITS = {"float32": 9, "float64": 17}
 _POWERS = 10.0 ** np.arange(23)
 
 
+@np.errstate(invalid="ignore")  # A signalling NaN is one, and no reason to warn.
 def float_texts(values: np.ndarray) -> list[str]:
     """The text of each value.
 
@@ -34,9 +35,8 @@ def float_texts(values: np.ndarray) -> list[str]:
     name, digits = values.dtype.name, _DIGITS[values.dtype.name]
     exact = values.astype(np.float64)
     exact[np.abs(exact) < np.finfo(values.dtype).tiny] *= 0.0
-    with np.errstate(invalid="ignore"):
-        whole = (exact == np.rint(exact)) & (np.abs(exact) < 1e6)
-        usual = np.isfinite(exact) & ~whole & (np.abs(exact) >= 1e-4) & (np.abs(exact) < 1e15)
+    whole = (exact == np.rint(exact)) & (np.abs(exact) < 1e6)
+    usual = np.isfinite(exact) & ~whole & (np.abs(exact) >= 1e-4) & (np.abs(exact) < 1e15)
     short = np.zeros(len(values), bool)
     short[usual] = _reads_back(exact[usual], name)
     # A whole number that needs all digits, and has no more than those, is written without an exponent.

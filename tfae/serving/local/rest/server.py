@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import hmac
 import ssl
 import threading
 import zlib
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any, final
 
 from aiohttp import web
 
-from tfae.serving.local.rest.connections import BAD_REQUEST, NOT_IMPLEMENTED, Connections, peer
+from tfae.serving.local.access import carries_token
+from tfae.serving.local.rest.connections import BAD_REQUEST, NOT_IMPLEMENTED, SERVER, Connections, peer
 from tfae.serving.local.rest.handler import Answer, Handler, error_answer, html_answer
 from tfae.serving.local.rest.paths import is_api, path_of
 from tfae.serving.status import StatusError
@@ -48,7 +48,7 @@ class RestServer:
             same time is given to the head of a request, after which the connection is closed without a word.
         ssl_context: For TLS.
         token: What clients have to send as ``Authorization: Bearer …``; None lets everybody in.
-        threads: Requests that are worked on at the same time.
+        threads: Predictions that are worked on at the same time; further ones wait.
 
     Attributes:
         port: That it listens at; the given one until it has started.
@@ -92,8 +92,10 @@ class RestServer:
         self._max_request_bytes = max_request_bytes
         self._body_timeout = body_timeout
         self._ssl_context = ssl_context
-        self._token = None if token is None else f"Bearer {token}".encode()
+        self._token = token
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="tfae-rest")
+        # Who asks for the status does not wait for models.
+        self._quick = concurrent.futures.ThreadPoolExecutor(2, thread_name_prefix="tfae-rest-quick")
         self._thread = threading.Thread(target=self._run, name="tfae-rest", daemon=True)
         self._ready: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -122,7 +124,8 @@ class RestServer:
         if self._thread.ident is not None:
             self._thread.join()
         # Kernels cannot be interrupted; whoever still runs one then writes to a connection that is closed.
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._quick):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _run(self) -> None:
         """What the thread does."""
@@ -174,7 +177,7 @@ class RestServer:
             answer = html_answer(*BAD_REQUEST) if path is None else await self._answer(request, path, exchange)
             exchange.code, exchange.status = answer.code, answer.status
             exchange.response_bytes = len(answer.body)
-        headers = {"Server": "tfae", **answer.headers}
+        headers = {**SERVER, **answer.headers}
         if path is not None and is_api(path):
             headers.update(self._cors_headers)
         if answer.status == 401:
@@ -207,8 +210,9 @@ class RestServer:
             return html_answer(*BAD_REQUEST)
         exchange.request_bytes = len(body)
         headers = request.headers
+        pool = self._pool if request.method == "POST" else self._quick
         return await asyncio.get_running_loop().run_in_executor(
-            self._pool, self._in_thread, request.method, path, headers, body, exchange
+            pool, self._in_thread, request.method, path, headers, body, exchange
         )
 
     def _in_thread(self, method: str, path: str, headers: Any, body: bytes, exchange: Exchange) -> Answer:
@@ -240,8 +244,8 @@ class RestServer:
         return error_answer(error, status=413, closes=True)
 
     def _knows_token(self, request: web.BaseRequest) -> bool:
-        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
-        return self._token is not None and hmac.compare_digest(given, self._token)
+        given = [value.encode(errors="surrogateescape") for value in request.headers.getall("Authorization", [])]
+        return self._token is not None and carries_token(given, self._token)
 
 
 class _BodyTooLargeError(Exception):

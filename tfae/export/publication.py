@@ -99,8 +99,9 @@ def _staging(directory: Path) -> Iterator[Path]:
             lock.acquire(timeout=0)
             staging = container / _VERSION
             staging.mkdir()
-        except (filelock.Timeout, FileNotFoundError):
-            # Another exporter found the folder before it was locked, and is deleting it.
+        except (filelock.Timeout, FileNotFoundError, FileExistsError):
+            # Another exporter found the folder before it was locked, and is deleting it. It "exists" to somebody who
+            # tried to make it anew a moment too early.
             lock.release()
             continue
         try:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from keras import ops
 
+from tfae.casting import cast_and_compare
 from tfae.spread import Samples, bounds, moments
 
 #: What the methods do, for error messages and the command line.
@@ -209,14 +210,7 @@ def cast_exactly(values: np.ndarray, dtype: npt.DTypeLike, *, name: str = "input
     expected = f"{name}: expected raw samples of dtype {dtype}, in data space; received {values.dtype}"
     if values.dtype.kind not in "biuf":
         raise ValueError(f"{expected}.")
-    with np.errstate(over="ignore", invalid="ignore"):  # Both are found below.
-        cast = values.astype(dtype)
-        if dtype.kind != "f":
-            changed = cast != values
-        elif values.dtype.kind in "iu":
-            changed = _is_rounded(values, cast)
-        else:
-            changed = np.isfinite(values) & ~np.isfinite(cast)
+    cast, changed = cast_and_compare(values, dtype)
     if changed.any():
         remedy = "Preprocessing is part of the model: pass the data as it was before scaling."
         if dtype.kind == "f" and values.dtype.kind in "iu":
@@ -271,16 +265,6 @@ def declared_range(kind: str, dtype: npt.DTypeLike) -> tuple[float, float] | Non
     if kind == "image" and np.dtype(dtype) == np.uint8:
         return (0.0, 255.0)
     return None
-
-
-def _is_rounded(integers: np.ndarray, floats: np.ndarray) -> np.ndarray:
-    """Where floats that were made of integers are not those integers."""
-    if floats.dtype.itemsize > integers.dtype.itemsize:
-        return np.zeros(integers.shape, dtype=bool)  # A float holds every integer of half its width.
-    # Not `floats != integers`, before which NumPy would round the integers.
-    wide = floats.astype("float64")
-    has_no_integer = ~np.isfinite(wide) | (wide >= float(np.iinfo(integers.dtype).max + 1))
-    return has_no_integer | (wide.astype(integers.dtype) != integers)
 
 
 def _refuse_constant(constant: np.ndarray, num_samples: int, kind: str, feature_names: Sequence[str] | None) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tfae.casting import cast_and_compare
 from tfae.serving.client.description import Signature, TensorSpec
 
 
@@ -49,30 +50,12 @@ def cast_exactly(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     if values.dtype == dtype:
         return values
     expected = f"{name}: expected values that {dtype} can hold; received {values.dtype}"
-    is_float = dtype.kind in "fc" or dtype.name == "bfloat16"
     if values.dtype.kind not in ("biufc" if dtype.kind == "c" else "biuf"):
         raise ValueError(f"{expected}.")
-    with np.errstate(over="ignore", invalid="ignore"):  # Both are found below.
-        cast = values.astype(dtype)
-        if not is_float:
-            changed = cast != values
-        elif values.dtype.kind in "iu":
-            changed = _is_rounded(values, cast.real)
-        else:
-            changed = np.isfinite(values) & ~np.isfinite(cast)
+    cast, changed = cast_and_compare(values, dtype)
     if changed.any():
         raise ValueError(f"{expected} with a value of {values[changed][0]}.")
     return cast
-
-
-def _is_rounded(integers: np.ndarray, floats: np.ndarray) -> np.ndarray:
-    """Where floats that were made of integers are not those integers."""
-    if floats.dtype.itemsize > integers.dtype.itemsize:
-        return np.zeros(integers.shape, dtype=bool)  # A float holds every integer of half its width.
-    # Not `floats != integers`, before which NumPy would round the integers.
-    wide = floats.astype("float64")
-    has_no_integer = ~np.isfinite(wide) | (wide >= float(np.iinfo(integers.dtype).max + 1))
-    return has_no_integer | (wide.astype(integers.dtype) != integers)
 
 
 def _fit(name: str, given: npt.ArrayLike, spec: TensorSpec) -> np.ndarray:

@@ -84,7 +84,9 @@ def measure_losses(name: str, epochs: int, **arguments: Any) -> dict[str, dict[s
         data = datasets.load(name, **arguments)  # Anew, so that each training sees the samples in the same order.
         keras.utils.set_random_seed(0)
         loss = losses.get(loss_name, **({"from_logits": True} if loss_name == "bce" else {}))
-        autoencoder = models.dense(data.shape, latent_dim=16, output_activation=loss.output_activation)
+        autoencoder = models.dense(
+            data.shape, latent_dim=16, output_activation=loss.output_activation(data.output_range)
+        )
         training.compile(autoencoder, loss, data, epochs=epochs)
         start = time.perf_counter()
         autoencoder.fit(data.train, epochs=epochs, verbose=0, shuffle=False)

@@ -47,7 +47,7 @@ def train(kind: str, data: Any, architecture: str, loss_name: str, epochs: int, 
     latent_dim = min(16, int(np.prod(data.shape)) // 2)
     x, x_validation = (data.preprocessing(samples).numpy() for samples in data.raw[:2])
     start = time.perf_counter()
-    model = build(data.shape, latent_dim=latent_dim, output_activation=loss.output_activation)
+    model = build(data.shape, latent_dim=latent_dim, output_activation=loss.output_activation(data.output_range))
     if kind == "tfae":
         training.compile(model, loss, data, epochs=epochs)
         history = model.fit(

@@ -73,7 +73,7 @@ def trained(data: Any) -> Any:
     from tfae import losses, models, training
 
     loss = losses.SquaredError()
-    autoencoder = models.dense(data.shape, latent_dim=16, output_activation=loss.output_activation)
+    autoencoder = models.dense(data.shape, latent_dim=16, output_activation=loss.output_activation(data.output_range))
     training.compile(autoencoder, loss, data, epochs=1)
     autoencoder.fit(data.train, epochs=1, verbose=0, shuffle=False)
     return autoencoder

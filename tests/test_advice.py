@@ -171,6 +171,35 @@ def test_only_unit_is_said_to_keep_values_in_the_unit_interval(rng):
     assert rules.preprocessing(s, "mse", "standard")[1].endswith('of the scalings, "standard" makes them most alike')
 
 
+@pytest.mark.parametrize(("method", "activation"), [("unit", "sigmoid"), ("symmetric", "tanh")])
+def test_pixels_call_for_an_output_that_is_bounded_as_they_are(method, activation):
+    advice = advise(tfae.datasets.load("digits", preprocessing=method))
+    assert (advice.loss, advice.output_activation) == ("mse", activation)
+    ends = 100 * (1 - advice.statistics.share_inside)
+    assert (
+        f"pixels are bounded, and {ends:.3g} % of them lie at an end of their range: a {activation}"
+        in advice.reasons[2]
+    )
+    assert f"output activation   {activation}\n" in str(advice)
+
+
+def test_ink_on_paper_calls_for_logits(rng):
+    advice = advised(255 * (rng.random((50, 6, 6)) < 0.3).astype("uint8"))
+    assert (advice.loss, advice.output_activation) == ("bce", "linear")
+    assert "cross-entropy takes logits" in advice.reasons[2]
+
+
+def test_standardised_pixels_have_no_bounds():
+    advice = advise(tfae.datasets.load("digits", preprocessing="standard"))
+    assert (advice.preprocessing, advice.output_activation) == ("standard", "linear")
+
+
+def test_columns_have_no_bounds_that_hold_for_all_samples(rng):
+    advice = advised(rng.random((200, 5)), preprocessing="unit")
+    assert advice.output_activation == "linear"
+    assert 'with preprocessing "unit" nothing bounds all samples' in advice.reasons[2]
+
+
 def test_two_values_that_no_scaling_takes_to_the_unit_interval_are_remarked_on(rng):
     x = np.where(rng.random((200, 5)) < 0.3, 4.0, 2.0)
     x[:, 2] = 7

@@ -20,6 +20,7 @@ LOSSES: dict[str, Callable[..., ReconstructionLoss]] = {
     "probabilities": BinaryCrossentropy,
     "logits": functools.partial(BinaryCrossentropy, from_logits=True),
 }
+IMAGES = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 1)).astype("uint8")
 probabilities, logits = LOSSES["probabilities"](), LOSSES["logits"]()
 
 
@@ -73,11 +74,19 @@ def variational(**loss):
 @pytest.mark.parametrize("options", [{}, {"code_l1": 0.1}, {"input_noise": 0.1}])
 def test_what_tfae_builds_for_a_loss_passes(build, kind, options):
     loss = LOSSES[kind]()
-    images = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 1)).astype("uint8")
-    data = datasets.load(images)
-    model = build(data.shape, latent_dim=2, output_activation=loss.output_activation, **options)
+    data = datasets.load(IMAGES)
+    model = build(data.shape, latent_dim=2, output_activation=loss.output_activation(data.output_range), **options)
     checks.check(data, loss, model)
     checks.check(None, loss, model)
+
+
+@pytest.mark.parametrize("method", ["unit", "symmetric", "standard", "none"])
+def test_what_the_loss_names_for_the_data_passes_under_each_preprocessing(method):
+    loss, data = SquaredError(), datasets.load(IMAGES, preprocessing=method)
+    activation = {"unit": "sigmoid", "symmetric": "tanh"}.get(method, "linear")
+    assert loss.output_activation(data.output_range) == activation
+    model = models.dense(data.shape, latent_dim=2, widths=(4,), output_activation=activation)
+    checks.check(data, loss, model)
 
 
 @pytest.mark.parametrize("kind", ["squared", "absolute"])
@@ -265,6 +274,11 @@ def test_the_remedy_names_the_preprocessing_that_fits_the_activation(standard, u
         checks.check(standard, SquaredError(), dense("tanh"))
     with pytest.raises(ValueError, match=r'ends in sigmoid, .* or use preprocessing="unit"\.'):
         checks.check(standard, SquaredError(), dense("sigmoid"))
+    images = datasets.load(IMAGES, preprocessing="symmetric")
+    with pytest.raises(
+        ValueError, match=r'ends in sigmoid, .* End it in activation="tanh", or use preprocessing="unit"'
+    ):
+        checks.check(images, SquaredError(), models.dense(images.shape, latent_dim=2, output_activation="sigmoid"))
     with pytest.raises(ValueError, match=r'ends in elu, .* End it in activation="linear"\. To'):
         checks.check(standard, SquaredError(), dense("elu"))
 

@@ -573,6 +573,18 @@ def test_arguments_that_do_not_fit_are_refused_before_the_training(data, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
+def test_models_of_images_end_in_an_activation_that_is_bounded_as_pixels_are(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (60, 4, 4, 1)).astype("uint8")
+    received = []
+
+    def build(output_activation):
+        received.append(output_activation)
+        return models.dense(images.shape[1:], latent_dim=2, widths=(4,), output_activation=output_activation)
+
+    comparison.compare(datasets.load(images), run_dir=tmp_path, seeds=1, epochs=1, build=build, verbose=False)
+    assert received == 2 * ["sigmoid", "sigmoid", "linear"]  # Cross-entropy takes logits.
+
+
 COUNTER = itertools.count(1)
 
 

@@ -25,7 +25,8 @@ def built(samples, loss, method="unit", build=models.dense, **arguments):
     kind = "image" if samples.ndim == 4 else "table"
     value_range = (0, 16) if kind == "image" else None
     fitted = preprocessing.fit(method, samples, kind=kind, value_range=value_range)
-    model = build(samples.shape[1:], latent_dim=3, output_activation=loss.output_activation, **arguments)
+    output_range = fitted.value_range if kind == "image" else None
+    model = build(samples.shape[1:], latent_dim=3, output_activation=loss.output_activation(output_range), **arguments)
     model.compile("adam", loss=loss)
     return model, fitted
 

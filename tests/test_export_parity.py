@@ -24,7 +24,8 @@ def built(samples=DIGITS, loss=None, method="unit", build=models.dense, **argume
     loss = loss or SquaredError()
     kind = "image" if samples.ndim == 4 else "table"
     fitted = preprocessing.fit(method, samples, kind=kind, value_range=(0, 16) if kind == "image" else None)
-    model = build(samples.shape[1:], latent_dim=3, output_activation=loss.output_activation, **arguments)
+    output_range = fitted.value_range if kind == "image" else None
+    model = build(samples.shape[1:], latent_dim=3, output_activation=loss.output_activation(output_range), **arguments)
     model.compile("adam", loss=loss)
     return model, fitted
 
@@ -225,7 +226,7 @@ def test_a_sound_model_is_published_whose_outputs_are_small_beside_the_terms_of_
     rng = np.random.default_rng(6)
     table = rng.normal(size=(300, 20)).astype("float32") @ rng.normal(size=(20, 20)).astype("float32")
     data, loss = datasets.load(table, seed=0), SquaredError()
-    model = models.dense(data.shape, latent_dim=1, output_activation=loss.output_activation, widths=(256, 128))
+    model = models.dense(data.shape, latent_dim=1, widths=(256, 128))
     training.compile(model, loss, data, epochs=3)
     model.fit(data.train, epochs=3, verbose=0, shuffle=False)
     assert export.save(model, tmp_path, data=data).name == "1"

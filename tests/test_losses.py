@@ -515,6 +515,14 @@ def test_no_other_constant_beats_the_best_one(kind):
         assert loss(x, np.broadcast_to(output + step, x.shape)) > best
 
 
+@pytest.mark.parametrize("output_range", [None, (0.0, 1.0), (-1.0, 1.0), (0.0, 16.0)])
+def test_each_loss_names_the_activation_that_is_bounded_as_the_data_is(output_range):
+    bounded = {(0.0, 1.0): "sigmoid", (-1.0, 1.0): "tanh"}.get(output_range, "linear")
+    assert SquaredError().output_activation(output_range) == AbsoluteError().output_activation(output_range) == bounded
+    assert BinaryCrossentropy().output_activation(output_range) == "sigmoid"
+    assert BinaryCrossentropy(from_logits=True).output_activation(output_range) == "linear"
+
+
 def test_the_reconstruction_of_logits_is_their_sigmoid():
     np.testing.assert_allclose(
         BinaryCrossentropy(from_logits=True).reconstruction([[0.0, 2.0]]), [[0.5, 1 / (1 + math.exp(-2))]]

@@ -49,7 +49,7 @@ def test_encoder_and_decoder_work_alone_and_make_up_the_model(builder):
 def test_plain_fit_lowers_the_loss(builder):
     keras.utils.set_random_seed(0)
     loss = BinaryCrossentropy(from_logits=True)
-    model = builder((8, 8, 1), latent_dim=4, output_activation=loss.output_activation)
+    model = builder((8, 8, 1), latent_dim=4, output_activation=loss.output_activation((0.0, 1.0)))
     model.compile("adam", loss=loss)
     x = np.repeat((images((8, 8, 1), 4) > 0.5).astype("float32"), 16, axis=0)
     history = model.fit(x, x, epochs=30, verbose=0).history["loss"]

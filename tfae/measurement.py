@@ -94,7 +94,7 @@ def _check(
             "autoencoder",
             "activation",
             "Has training diverged? Lower the learning rate.",
-            f'End the model with activation="{loss.output_activation}", or compile it for from_logits=True.',
+            f'End the model with activation="{loss.output_activation()}", or compile it for from_logits=True.',
         ),
     ):
         finite, low, high = (values[prefix + name] for name in ("finite", "low", "high"))

@@ -3,7 +3,8 @@
 A model knows its shapes and its output activation, never its loss; `compile` brings the two together:
 
     loss = tfae.losses.BinaryCrossentropy(from_logits=True)
-    autoencoder = tfae.models.dense(data.shape, latent_dim=16, output_activation=loss.output_activation)
+    activation = loss.output_activation(data.output_range)
+    autoencoder = tfae.models.dense(data.shape, latent_dim=16, output_activation=activation)
     autoencoder.compile(optimizer="adam", loss=loss)
 """
 
@@ -37,7 +38,7 @@ def dense(
         widths: Units of the encoder's hidden layers, from input to code; the decoder mirrors them. Empty
             for a linear autoencoder, which under squared error learns the principal subspace.
         activation: Of the hidden layers.
-        output_activation: Of the last layer; take it from ``loss.output_activation``.
+        output_activation: Of the last layer; take it from ``loss.output_activation(data.output_range)``.
         input_noise: Standard deviation in [0, 1], in model space, of Gaussian noise that is added to the input while
             training only; the target stays clean (a denoising autoencoder).
         code_l1: Weight of an L1 penalty on the code, Σ|z| per sample, averaged over the batch as the
@@ -100,7 +101,7 @@ def convolutional(
         filters: Channels of the encoder's convolutions, from input to code; the decoder mirrors them.
         kernel_size: Side of the convolution kernels.
         activation: Of the hidden layers.
-        output_activation: Of the last layer; take it from ``loss.output_activation``.
+        output_activation: Of the last layer; take it from ``loss.output_activation(data.output_range)``.
         input_noise: As in :func:`dense`.
         code_l1: As in :func:`dense`.
 

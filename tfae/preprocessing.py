@@ -26,6 +26,8 @@ METHODS = {
     "standard": "to mean 0 and standard deviation 1, per feature or per channel",
     "none": "unchanged",
 }
+#: Where those take the data that have a range of their own.
+RANGES = {"unit": (0.0, 1.0), "symmetric": (-1.0, 1.0)}
 
 
 @final
@@ -179,7 +181,7 @@ def fit(
             offset, scale = (low + high) / 2, (high - low) / 2
     # The deviation of a constant column may be a rounding error instead of 0.
     _refuse_constant(constant | (scale < np.finfo("float32").tiny), len(samples), kind, feature_names)
-    return make(offset=offset, scale=scale, value_range={"unit": (0, 1), "symmetric": (-1, 1)}.get(method))
+    return make(offset=offset, scale=scale, value_range=RANGES.get(method))
 
 
 def cast_exactly(values: np.ndarray, dtype: npt.DTypeLike, *, name: str = "inputs") -> np.ndarray:

@@ -14,6 +14,7 @@ from tfae.advice import rules
 from tfae.advice.rules import LOSS_NAMES, Choice
 from tfae.advice.statistics import Statistics, measure
 from tfae.datasets import Data
+from tfae.preprocessing import RANGES
 
 __all__ = ["LOSS_NAMES", "Advice", "Choice", "Statistics", "advise"]
 
@@ -26,7 +27,8 @@ class Advice:
     data_name: str
     #: The loss, ``"mse"``, ``"mae"`` or ``"bce"``, as ``tfae.losses.get`` takes it.
     loss: str
-    #: Of the model, ``"linear"`` for all three: cross-entropy takes logits, with ``from_logits=True``.
+    #: Of the model's last layer, with that loss and preprocessing. Cross-entropy takes logits, with
+    #: ``from_logits=True``.
     output_activation: str
     #: The preprocessing that goes with the loss, as ``tfae.datasets.load`` takes it.
     preprocessing: str
@@ -105,15 +107,19 @@ def advise(data: Data) -> Advice:
     statistics, loaded = measure(data), data.preprocessing.method
     loss, reason = rules.loss(statistics)
     preprocessing, scaling_reason = rules.preprocessing(statistics, loss, loaded)
+    output_range = data.output_range
+    if preprocessing != loaded:
+        output_range = RANGES.get(preprocessing) if data.kind == "image" else None
+    activation, activation_reason = rules.output_activation(statistics, loss, preprocessing, output_range)
     return Advice(
         data_name=data.name,
         loss=loss,
-        output_activation="linear",
+        output_activation=activation,
         preprocessing=preprocessing,
         loaded_preprocessing=loaded,
         loaded_loss="mse" if loss == "bce" and loaded != preprocessing else loss,
         floor=statistics.entropy or 0.0 if loss == "bce" else 0.0,
-        reasons=(reason, scaling_reason, *rules.remarks(statistics)),
+        reasons=(reason, scaling_reason, activation_reason, *rules.remarks(statistics)),
         alternatives=rules.alternatives(statistics, loss, preprocessing),
         statistics=statistics,
     )

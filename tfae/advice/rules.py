@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tfae import losses
 from tfae.advice.statistics import Statistics
 
 #: What the losses are called.
@@ -111,6 +112,26 @@ def preprocessing(s: Statistics, loss: str, loaded: str) -> tuple[str, str]:
     if loaded == usual:
         return loaded, f'{spread}; of the scalings, "{usual}" makes them most alike'
     return usual, f'{spread}, and should have like ones near 1: use "{usual}" (LeCun et al. 1998)'
+
+
+def output_activation(
+    s: Statistics, loss: str, preprocessing: str, output_range: tuple[float, float] | None
+) -> tuple[str, str]:
+    """The activation of the model's last layer that goes with a loss, and the reason for it.
+
+    Reference:
+        docs/which_loss.md: what sigmoid and linear outputs reach on the same data.
+    """
+    if loss == "bce":
+        return "linear", "cross-entropy takes logits: in float32 a sigmoid rounds to 1 from a logit of 17 on"
+    activation = losses.get(loss).output_activation(output_range)
+    if activation == "linear":
+        return activation, f'with preprocessing "{preprocessing}" nothing bounds all samples, so the output is linear'
+    ends = "" if s.entropy is None else f", and {_percent(1 - s.share_inside)} of them lie at an end of their range"
+    return activation, (
+        f"pixels are bounded{ends}: a {activation} saturates there, where a linear output has to hit a number "
+        "(docs/which_loss.md)"
+    )
 
 
 def remarks(s: Statistics) -> list[str]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from tfae.checks.output import output_of
 from tfae.losses import DOMAIN_TOLERANCE, BinaryCrossentropy, ReconstructionLoss, refusal_of
+from tfae.preprocessing import RANGES
 
 if TYPE_CHECKING:
     from tfae.datasets import Data
@@ -119,11 +120,11 @@ def _range(data: Data | None, loss: ReconstructionLoss, model: keras.Model) -> s
     if data is None:
         return None
     # The test split of a table may lie a little outside of what the training split is scaled to; that is no mistake.
-    return _unreached(*_span(data, "train"), loss, model, method=data.preprocessing.method)
+    return _unreached(*_span(data, "train"), loss, model, data)
 
 
 def _unreached(
-    low: float, high: float, loss: ReconstructionLoss, model: keras.Model, *, method: str | None = None
+    low: float, high: float, loss: ReconstructionLoss, model: keras.Model, data: Data | None = None
 ) -> str | None:
     output = output_of(model)
     if output is None or _logits(None, loss, model):
@@ -133,12 +134,14 @@ def _unreached(
     least, greatest = (low, high) if loss.domain is None else np.clip((low, high), *loss.domain)
     if least >= reachable[0] - DOMAIN_TOLERANCE and greatest <= reachable[1] + DOMAIN_TOLERANCE:
         return None
-    scaling = "in model space" if method is None else f'after preprocessing "{method}"'
-    better = {(0.0, 1.0): "unit", (-1.0, 1.0): "symmetric"}.get((output.low, output.high))
+    method, output_range = (data.preprocessing.method, data.output_range) if data else (None, None)
+    scaling = f'after preprocessing "{method}"' if data else "in model space"
+    better = next((name for name, ends in RANGES.items() if ends == (output.low, output.high)), None)
     return (
         "model: expected one whose reconstructions reach the training split, which spans "
         f"{_interval(low, high)} {scaling}; received one that ends in "
-        f'{output.name}, which keeps them in {_interval(*reachable)}. End it in activation="{loss.output_activation}"'
+        f"{output.name}, which keeps them in {_interval(*reachable)}. End it in "
+        f'activation="{loss.output_activation(output_range)}"'
         + (f', or use preprocessing="{better}".' if better and better != method else ".")
     )
 

@@ -205,7 +205,7 @@ def _train(
         build = functools.partial(build, **{"widths" if architecture == "dense" else "filters": widths})
     autoencoder = build(
         latent_dim=latent_dim,
-        output_activation=loss.output_activation,
+        output_activation=loss.output_activation(data.output_range),
         input_noise=input_noise,
         code_l1=code_l1,
     )

@@ -159,7 +159,7 @@ def compare(
     if build is None:
         latent_dim = max(1, min(16, math.prod(data.shape) // 2))
         build = functools.partial(models.dense, data.shape, latent_dim=latent_dim)
-    built_for = built(build, by_name, all_seeds[0], data.shape)
+    built_for = built(build, by_name, all_seeds[0], data)
     # What corruptions reach depends on the seed by luck only, and each training checks its own.
     variants = (variant for _, variant in variants_of(data, chosen, all_seeds[0]))
     by_name = fitting(by_name, built_for, variants, drop=losses is None, ignore=ignore)
@@ -177,7 +177,7 @@ def compare(
 
     def train(loss: ReconstructionLoss, seed: int, data: Data, directory: Path) -> training.Run:
         return training.train(
-            seeded(build, loss, seed),
+            seeded(build, loss, seed, data),
             data,
             loss=loss,
             learning_rate=learning_rate,

@@ -82,15 +82,13 @@ def variants_of(data: Data, corruptions: Sequence[Corruption], seed: int) -> Ite
         yield corruption, corrupted(data, corruption, seed=seed)
 
 
-def seeded(build: Build, loss: ReconstructionLoss, seed: int) -> keras.Model:
+def seeded(build: Build, loss: ReconstructionLoss, seed: int, data: Data) -> keras.Model:
     """Build the model for a loss: with the same initial weights for every loss, as they come from the seed alone."""
     keras.utils.set_random_seed(seed)
-    return build(output_activation=loss.output_activation)
+    return build(output_activation=loss.output_activation(data.output_range))
 
 
-def built(
-    build: Build, losses: dict[str, ReconstructionLoss], seed: int, shape: tuple[int, ...]
-) -> dict[str, keras.Model]:
+def built(build: Build, losses: dict[str, ReconstructionLoss], seed: int, data: Data) -> dict[str, keras.Model]:
     """Build the model of every loss.
 
     Raises:
@@ -99,11 +97,11 @@ def built(
     """
     built_for = {}
     for name, loss in losses.items():
-        model = built_for[name] = seeded(build, loss, seed)
+        model = built_for[name] = seeded(build, loss, seed, data)
         received = getattr(model, "input_shape", None)
-        if not isinstance(model, keras.Model) or received is None or tuple(received[1:]) != shape:
+        if not isinstance(model, keras.Model) or received is None or tuple(received[1:]) != data.shape:
             raise ValueError(
-                f"build: expected a function that returns a model for samples of shape {shape}, called as "
+                f"build: expected a function that returns a model for samples of shape {data.shape}, called as "
                 f"build(output_activation=...); received {type(model).__name__}"
                 f"{'' if received is None else f' for samples of shape {tuple(received[1:])}'}."
             )

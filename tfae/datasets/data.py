@@ -89,6 +89,15 @@ class Data:
         return self.feed.order(self.seed).indices(epoch)[start : start + self.batch_size]
 
     @property
+    def output_range(self) -> tuple[float, float] | None:
+        """What bounds reconstructions in model space, for ``loss.output_activation``: the range of scaled pixels.
+
+        None where preprocessing has no range, and for all but images: other samples of a table may lie outside of what
+        its training split was scaled to, and few of its values are at the ends.
+        """
+        return self.preprocessing.value_range if self.kind == "image" else None
+
+    @property
     def defect(self) -> ValueError | None:
         """What went wrong when a pipeline read from disk last: tf.data wraps such an error in one of its own.
 

@@ -99,7 +99,7 @@ def _outside_domain(loss: ReconstructionLoss, totals: Totals) -> Finding:
         max(low - spanned[0], spanned[1] - high),
         f"{what} are from {spanned[0]:.4g} to {spanned[1]:.4g}, and {loss.name} is defined on [{low:g}, {high:g}]: "
         "beyond, floor, excess and skill mean nothing, for the loss has no lower bound. Scale the data, end the model "
-        f'in activation="{loss.output_activation}", or choose another loss.',
+        f'in activation="{loss.output_activation()}", or choose another loss.',
     )
 
 

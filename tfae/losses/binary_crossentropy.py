@@ -57,7 +57,10 @@ class BinaryCrossentropy(ReconstructionLoss):
     ) -> None:
         super().__init__(sample_reduction=sample_reduction, reduction=reduction, name=name, dtype=dtype)
         self.from_logits = from_logits
-        self.output_activation = "linear" if from_logits else "sigmoid"
+
+    def output_activation(self, output_range: tuple[float, float] | None = None) -> str:
+        """Activation of the last layer: ``"linear"`` for logits, ``"sigmoid"`` for probabilities."""
+        return "linear" if self.from_logits else "sigmoid"
 
     def _value_and_derivative(self, x: tf.Tensor, output: tf.Tensor, total: Total) -> tuple[tf.Tensor, Derivative]:
         return self._on_logits(x, output, total) if self.from_logits else self._on_probabilities(x, output, total)

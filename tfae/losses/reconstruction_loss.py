@@ -16,6 +16,9 @@ from tfae.losses.total import Total, each_element, sum_per_sample
 #: How far rounding may take a sample beyond the edge of a loss's domain, in model space.
 DOMAIN_TOLERANCE = 1e-5
 
+# Activations by the range that they keep outputs in.
+_BOUNDED: dict[tuple[float, float] | None, str] = {(0.0, 1.0): "sigmoid", (-1.0, 1.0): "tanh"}
+
 #: From the gradient by a loss to those by ``x`` and by ``output``.
 Derivative = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
@@ -53,8 +56,6 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
 
     #: Range of the samples for which the loss is defined, or None where every real number is welcome.
     domain: ClassVar[tuple[float, float] | None] = None
-    #: Activation of the model's last layer that the loss expects.
-    output_activation: str = "linear"
     #: Unit of the loss; None where it is that of the data in model space, or its square.
     unit: ClassVar[str | None] = None
 
@@ -84,6 +85,20 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         The derivative is written by hand because it is exact where automatic differentiation of a clipped or
         piecewise form is not, and because it needs a third of the passes over memory.
         """
+
+    def output_activation(self, output_range: tuple[float, float] | None = None) -> str:
+        """Activation of the last layer that suits this loss.
+
+        Args:
+            output_range: What reconstructions are bounded by in model space, as ``tfae.datasets.Data`` has it; None
+                where nothing bounds them.
+
+        Returns:
+            ``"sigmoid"`` for (0, 1), ``"tanh"`` for (−1, 1), else ``"linear"``. Pixels are at the ends of their range
+            more often than not, where a bounded activation saturates and a linear one has to hit a number: on mnist a
+            linear one never leaves the median under absolute error (see docs/which_loss.md).
+        """
+        return _BOUNDED.get(output_range, "linear")
 
     def elementwise(self, x: Any, output: Any, *, mask: Any = None) -> tf.Tensor:
         """Loss of each element.

@@ -2,8 +2,9 @@
 
 ``tfae.comparison.compare`` on fashion_mnist and mnist: the default dense model under squared error, absolute error and
 cross-entropy, three seeds each. It prints a table for each data set, in the yardsticks that losses have in common, and
-the same as Markdown for the docs. The data sets come from the original files in ``$TFAE_DATA_DIR``, or from where TFDS
-has them. A benchmark that was stopped goes on.
+the same as Markdown for the docs. With ``--linear`` the last layer is linear for all three, instead of the sigmoid that
+pixels call for. The data sets come from the original files in ``$TFAE_DATA_DIR``, or from where TFDS has them. A
+benchmark that was stopped goes on.
 """
 
 import argparse
@@ -20,10 +21,22 @@ from benchmarks.schedule import LARGE, load
 EPOCHS = 10
 
 
-def compare(name: str, *, seeds: int, epochs: int, run_dir: Path) -> Any:
-    from tfae import comparison
+def compare(data: Any, *, linear: bool, **arguments: Any) -> Any:
+    from tfae import comparison, models
 
-    return comparison.compare(load(name, 0), run_dir=run_dir, seeds=seeds, epochs=epochs, verbose=False)
+    def build(output_activation: str) -> Any:
+        return models.dense(data.shape, latent_dim=16)
+
+    return comparison.compare(data, build=build if linear else None, verbose=False, **arguments)
+
+
+def draw(found: Any, data: Any, path: Path) -> None:
+    """The same test samples as the model of each loss reconstructs them, of the first seed."""
+    from tfae import training
+    from tfae.report import drawing
+
+    models = {row.loss: training.load_run(row.runs[0]).autoencoder for row in found.rows}
+    drawing.side_by_side_picture(path.stem, models, data).save(path.parent)
 
 
 def as_markdown(found: Any) -> str:
@@ -48,27 +61,33 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="two seeds and one epoch on the digits")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--data", nargs="+", default=LARGE, choices=LARGE)
+    parser.add_argument("--linear", action="store_true", help="end all models in a linear layer")
+    parser.add_argument("--picture", type=Path, help="draw what came out on the first data set, too, to a .png file")
     arguments = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     console = Console(width=110)
     about = machine.describe()
     console.print(machine.header(about), highlight=False)
     names, seeds, epochs = (["digits"], 2, 1) if arguments.smoke else (arguments.data, arguments.seeds, EPOCHS)
+    kind = "comparison_linear" if arguments.linear else "comparison"
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name in names:
-            run_dir = (Path(scratch) if arguments.smoke else machine.RESULTS / "comparison") / name
+            run_dir = (Path(scratch) if arguments.smoke else machine.RESULTS / kind) / name
             try:
-                found = compare(name, seeds=seeds, epochs=epochs, run_dir=run_dir)
+                data = load(name, 0)
+                found = compare(data, linear=arguments.linear, seeds=seeds, epochs=epochs, run_dir=run_dir)
             except ValueError as error:
                 console.print(f"{name} is left out: {error}")
                 continue
             console.print(str(found), highlight=False, soft_wrap=True, markup=False)
+            if arguments.picture and not results:
+                draw(found, data, arguments.picture)
             results[name] = {**found.as_dict(), "markdown": as_markdown(found)}
-            machine.write("comparison", {"machine": about, "smoke": arguments.smoke, "results": results})
+            machine.write(kind, {"machine": about, "smoke": arguments.smoke, "results": results})
     for name, result in results.items():
         console.print(f"\n{name}\n\n{result['markdown']}", highlight=False, soft_wrap=True, markup=False)
-    console.print("written to benchmarks/results/comparison.json")
+    console.print(f"written to benchmarks/results/{kind}.json")
 
 
 if __name__ == "__main__":

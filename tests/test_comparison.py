@@ -419,7 +419,13 @@ def test_there_is_no_winner_without_a_spread_or_a_rival():
 
 @pytest.mark.parametrize(
     ("values", "text"),
-    [((0.0, 0.0), "0 ± 0"), ((1234.0, 1300.0), "1,267 ± 47"), ((1.0, 1.0 + 1e-5), "1.0000 ± 7e-06"), ((2.5,), "2.5")],
+    [
+        ((0.0, 0.0), "0 ± 0"),
+        ((1234.0, 1300.0), "1,267 ± 47"),
+        ((1.0, 1.0 + 1e-5), "1.0000 ± 7e-06"),
+        ((20.702, 20.712), "20.707 ± 0.007"),
+        ((2.5,), "2.5"),
+    ],
 )
 def test_a_spread_shows_two_digits_of_its_deviation(values, text):
     assert str(Spread(values)) == text

@@ -80,7 +80,7 @@ class Spread:
         # Of runs that hardly differ, no more than five digits of the mean.
         limit = max(0, 4 - math.floor(math.log10(abs(self.mean) or 1)))
         if decimals > limit:
-            return f"{self.mean:,.{limit}f} ± {self.deviation:.0e}"
+            return f"{self.mean:,.{limit}f} ± {self.deviation:.1g}"
         return f"{self.mean:,.{decimals}f} ± {self.deviation:,.{decimals}f}"
 
 

@@ -115,7 +115,10 @@ def _below_floor(e: Evaluation) -> Iterator[Finding]:
 
 
 def _no_better_than_constant(e: Evaluation, *, is_exact: bool) -> Iterator[Finding]:
-    remedy = "Train longer or with another learning rate, and check the scaling of the data and the output activation."
+    remedy = (
+        "Train longer or with another learning rate, and check the scaling of the data and the output activation: pixels "
+        "in [0, 1] call for a sigmoid."
+    )
     if e.constant_skill is not None and e.constant_skill < LEAST_SKILL:
         yield Finding(
             "no_better_than_constant",

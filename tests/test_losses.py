@@ -60,12 +60,16 @@ def samples(shape, kind, dtype="float32", seed=0):
     return x.astype(dtype), output.astype(dtype)
 
 
-def gradient(loss, x, output):
-    output = tf.constant(output)
+def value_and_gradient(value_of, x, output):
+    """What a loss is, and its derivative by the output."""
     with tf.GradientTape() as tape:
         tape.watch(output)
-        value = tf.reduce_sum(loss.per_sample(x, output))
-    return tape.gradient(value, output).numpy()
+        value = tf.reduce_sum(value_of(x, output))
+    return value, tape.gradient(value, output)
+
+
+def gradient(loss, x, output):
+    return value_and_gradient(loss.per_sample, x, tf.constant(output))[1].numpy()
 
 
 @each_loss
@@ -98,14 +102,8 @@ def test_graph_and_xla_give_value_and_gradient_of_eager_execution(kind, jit_comp
     x, output = samples((6, 5, 3), kind)
     loss = LOSSES[kind]()
 
-    @tf.function(jit_compile=jit_compile)
-    def value_and_gradient(x, output):
-        with tf.GradientTape() as tape:
-            tape.watch(output)
-            value = loss(x, output)
-        return value, tape.gradient(value, output)
-
-    value, by_output = value_and_gradient(tf.constant(x), tf.constant(output))
+    compiled = tf.function(value_and_gradient, jit_compile=jit_compile)
+    value, by_output = compiled(loss, tf.constant(x), tf.constant(output))
     np.testing.assert_allclose(value, loss(x, output), rtol=1e-6)
     np.testing.assert_allclose(by_output, gradient(loss, x, output) / 6, rtol=1e-5, atol=1e-7)
 
@@ -161,16 +159,9 @@ def test_sums_keep_their_digits_whatever_the_number_of_elements(kind, shape, jit
 def test_unknown_dimensions_change_neither_value_nor_gradient(kind, spec, jit_compile):
     x, output = samples((5, 4, 6), kind)
     loss = LOSSES[kind](sample_reduction="mean")
-    spec = tf.TensorSpec(spec)
-
-    @tf.function(jit_compile=jit_compile, input_signature=[spec, spec])
-    def value_and_gradient(x, output):
-        with tf.GradientTape() as tape:
-            tape.watch(output)
-            value = tf.reduce_sum(loss.per_sample(x, output))
-        return value, tape.gradient(value, output)
-
-    value, by_output = value_and_gradient(x, output)
+    measure = functools.partial(value_and_gradient, loss.per_sample)
+    compiled = tf.function(measure, jit_compile=jit_compile, input_signature=2 * [tf.TensorSpec(spec)])
+    value, by_output = compiled(x, output)
     np.testing.assert_allclose(value, oracle(kind, x, output).mean(axis=(1, 2)).sum(), rtol=2e-6)
     np.testing.assert_allclose(by_output, slope(kind, x, output) / 24, rtol=1e-5, atol=1e-7)
 
@@ -189,15 +180,8 @@ def test_narrow_outputs_are_widened_and_get_a_gradient_in_their_own_dtype(kind, 
     narrow = tf.cast(output, dtype)
     output = tf.cast(narrow, "float64").numpy()
     loss = LOSSES[kind]()
-
-    @tf.function(jit_compile=jit_compile)
-    def value_and_gradient(x, output):
-        with tf.GradientTape() as tape:
-            tape.watch(output)
-            value = tf.reduce_sum(loss.per_sample(x, output))
-        return value, tape.gradient(value, output)
-
-    value, by_output = value_and_gradient(x, narrow)
+    compiled = tf.function(value_and_gradient, jit_compile=jit_compile)
+    value, by_output = compiled(loss.per_sample, x, narrow)
     assert (value.dtype, by_output.dtype) == ("float32", dtype)
     np.testing.assert_allclose(value, oracle(kind, x, output).sum(), rtol=2e-6)
     # Rounded once, from float32.

@@ -2,9 +2,9 @@
 
 ``tfae.comparison.compare`` on fashion_mnist and mnist: the default dense model under squared error, absolute error and
 cross-entropy, three seeds each. It prints a table for each data set, in the yardsticks that losses have in common, and
-the same as Markdown for the docs. With ``--linear`` the last layer is linear for all three, instead of the sigmoid that
-pixels call for. The data sets come from the original files in ``$TFAE_DATA_DIR``, or from where TFDS has them. A
-benchmark that was stopped goes on.
+the same as Markdown for the docs. With ``--output-activation`` the last layer of squared and absolute error is another
+one than pixels call for. The data sets come from the original files in ``$TFAE_DATA_DIR``, or from where TFDS has them.
+A benchmark that was stopped goes on.
 """
 
 import argparse
@@ -21,13 +21,15 @@ from benchmarks.schedule import LARGE, load
 EPOCHS = 10
 
 
-def compare(data: Any, *, linear: bool, **arguments: Any) -> Any:
+def compare(data: Any, replacement: str | None, **arguments: Any) -> Any:
     from tfae import comparison, models
 
-    def build(output_activation: str) -> Any:
-        return models.dense(data.shape, latent_dim=16)
+    def build(output_activation: Any) -> Any:
+        if replacement and output_activation != "linear":  # That is what the logits of cross-entropy have.
+            output_activation = replacement
+        return models.dense(data.shape, latent_dim=16, output_activation=output_activation)
 
-    return comparison.compare(data, build=build if linear else None, verbose=False, **arguments)
+    return comparison.compare(data, build=build, verbose=False, **arguments)
 
 
 def draw(found: Any, data: Any, path: Path) -> None:
@@ -61,7 +63,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="two seeds and one epoch on the digits")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--data", nargs="+", default=LARGE, choices=LARGE)
-    parser.add_argument("--linear", action="store_true", help="end all models in a linear layer")
+    parser.add_argument("--output-activation", choices=["sigmoid", "linear"], help="of squared and absolute error")
     parser.add_argument("--picture", type=Path, help="draw what came out on the first data set, too, to a .png file")
     arguments = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -69,14 +71,14 @@ def main() -> None:
     about = machine.describe()
     console.print(machine.header(about), highlight=False)
     names, seeds, epochs = (["digits"], 2, 1) if arguments.smoke else (arguments.data, arguments.seeds, EPOCHS)
-    kind = "comparison_linear" if arguments.linear else "comparison"
+    kind = f"comparison_{arguments.output_activation}" if arguments.output_activation else "comparison"
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name in names:
             run_dir = (Path(scratch) if arguments.smoke else machine.RESULTS / kind) / name
             try:
                 data = load(name, 0)
-                found = compare(data, linear=arguments.linear, seeds=seeds, epochs=epochs, run_dir=run_dir)
+                found = compare(data, arguments.output_activation, seeds=seeds, epochs=epochs, run_dir=run_dir)
             except ValueError as error:
                 console.print(f"{name} is left out: {error}")
                 continue

@@ -9,6 +9,7 @@ from keras import layers, ops
 from scipy import optimize
 
 from tfae import checks, datasets, evaluation, export, models, training
+from tfae.activations import Clip
 from tfae.checks.output import output_of
 from tfae.cli import main
 from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
@@ -83,7 +84,7 @@ def test_what_tfae_builds_for_a_loss_passes(build, kind, options):
 @pytest.mark.parametrize("method", ["unit", "symmetric", "standard", "none"])
 def test_what_the_loss_names_for_the_data_passes_under_each_preprocessing(method):
     loss, data = SquaredError(), datasets.load(IMAGES, preprocessing=method)
-    activation = {"unit": "sigmoid", "symmetric": "tanh"}.get(method, "linear")
+    activation = {"unit": Clip(0, 1), "symmetric": Clip(-1, 1)}.get(method, "linear")
     assert loss.output_activation(data.output_range) == activation
     model = models.dense(data.shape, latent_dim=2, widths=(4,), output_activation=activation)
     checks.check(data, loss, model)
@@ -275,9 +276,8 @@ def test_the_remedy_names_the_preprocessing_that_fits_the_activation(standard, u
     with pytest.raises(ValueError, match=r'ends in sigmoid, .* or use preprocessing="unit"\.'):
         checks.check(standard, SquaredError(), dense("sigmoid"))
     images = datasets.load(IMAGES, preprocessing="symmetric")
-    with pytest.raises(
-        ValueError, match=r'ends in sigmoid, .* End it in activation="tanh", or use preprocessing="unit"'
-    ):
+    clip = r"activation=tfae\.activations\.Clip\(-1, 1\)"
+    with pytest.raises(ValueError, match=rf'ends in sigmoid, .* End it in {clip}, or use preprocessing="unit"'):
         checks.check(images, SquaredError(), models.dense(images.shape, latent_dim=2, output_activation="sigmoid"))
     with pytest.raises(ValueError, match=r'ends in elu, .* End it in activation="linear"\. To'):
         checks.check(standard, SquaredError(), dense("elu"))
@@ -349,6 +349,8 @@ def nested(last):
     ("model", "name", "low", "high"),
     [
         (dense("sigmoid"), "sigmoid", 0, 1),
+        (dense(Clip(-2, 3)), "Clip", -2, 3),
+        (functional(Clip(0, 1)), "Clip", 0, 1),
         (models.convolutional((8, 8, 1), latent_dim=2, output_activation="tanh"), "tanh", -1, 1),
         (ending(layers.Dense(6, "sigmoid")), "sigmoid", 0, 1),
         (ending(layers.Dense(6, "sigmoid"), layers.Activation("linear")), "sigmoid", 0, 1),

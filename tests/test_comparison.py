@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tfae import comparison, datasets, losses, models, report, training
+from tfae.activations import Clip
 from tfae.cli import main
 from tfae.comparison import Corruption, Spread, Yardstick, corrupted, winner
 from tfae.comparison.probes import accuracies, probe
@@ -588,7 +589,7 @@ def test_models_of_images_end_in_an_activation_that_is_bounded_as_pixels_are(tmp
         return models.dense(images.shape[1:], latent_dim=2, widths=(4,), output_activation=output_activation)
 
     comparison.compare(datasets.load(images), run_dir=tmp_path, seeds=1, epochs=1, build=build, verbose=False)
-    assert received == 2 * ["sigmoid", "sigmoid", "linear"]  # Cross-entropy takes logits.
+    assert received == 2 * [Clip(0, 1), Clip(0, 1), "linear"]  # Cross-entropy takes logits.
 
 
 COUNTER = itertools.count(1)

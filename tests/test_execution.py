@@ -25,7 +25,7 @@ def build(architecture="dense", shape=(8, 8, 1), **arguments):
 
 def compiled(architecture="dense", loss=None, **arguments):
     model = build(architecture, **arguments)
-    model.compile(adam(40), loss=loss or losses.SquaredError())
+    model.compile(adam(40, 5e-3), loss=loss or losses.SquaredError())
     return model
 
 
@@ -52,7 +52,7 @@ def test_regularizers_metrics_and_sample_weights_count_as_in_keras(program):
 
     def fitted(install):
         model = build(code_l1=0.1)
-        model.compile(adam(40), loss=losses.SquaredError(), weighted_metrics=["mae"])
+        model.compile(adam(40, 5e-3), loss=losses.SquaredError(), weighted_metrics=["mae"])
         if install:
             Execution(model, program, steps=4).install()
         return model.fit(x, x, sample_weight=weight, batch_size=32, epochs=2, shuffle=False, verbose=0).history
@@ -212,6 +212,25 @@ def test_compile_takes_the_learning_rate_up_and_down_to_zero():
     assert rates[:8] == pytest.approx([0.01 * step / 8 for step in range(1, 9)])  # a fifth of 40 steps
     assert rates[8:28] == pytest.approx([0.01] * 20)
     assert rates[28:] == pytest.approx([0.01 * step / 12 for step in range(12, -1, -1)])  # three tenths
+
+
+@pytest.mark.parametrize(
+    ("build", "peak"),
+    [
+        (build, 0.005),
+        (lambda: build("convolutional"), 0.008),
+        (lambda: keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2DTranspose(1, 1)]), 0.008),
+    ],
+    ids=["dense", "convolutional", "convolutions only"],
+)
+def test_convolutions_are_trained_with_a_higher_learning_rate(build, peak):
+    model = build()
+    training.compile(model, losses.SquaredError(), loaded(), epochs=5)
+    model.optimizer.iterations.assign(20)
+    assert float(model.optimizer.learning_rate) == pytest.approx(peak) == training.default_learning_rate(model)
+    training.compile(model, losses.SquaredError(), loaded(), epochs=5, learning_rate=0.01)
+    model.optimizer.iterations.assign(20)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
 
 
 def test_the_loss_scale_of_float16_fits_a_sum_over_many_elements():

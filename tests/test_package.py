@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[1]
 #: What each module may import of tfae; imports point one way.
 ALLOWED = {
     "__main__": {"cli"},
-    "losses": set(),
+    "activations": set(),
+    "losses": {"activations"},
     "casting": set(),
     "spread": set(),
     "preprocessing": {"casting", "spread"},
@@ -24,11 +25,11 @@ ALLOWED = {
     "servable": set(),
     "models": set(),
     "datasets": {"preprocessing", "spread"},
-    "advice": {"datasets", "losses", "preprocessing", "spread"},
+    "advice": {"activations", "datasets", "losses", "preprocessing", "spread"},
     "plots": {"losses"},
     "score_file": {"staging"},
     "provenance": {"losses"},
-    "checks": {"datasets", "losses", "preprocessing"},
+    "checks": {"activations", "datasets", "losses", "preprocessing"},
     "measurement": {"losses"},
     "evaluation": {"checks", "losses", "measurement"},
     "export": {"checks", "datasets", "losses", "preprocessing", "provenance", "servable"},

@@ -50,7 +50,7 @@ def begin(run_dir, data=None, **arguments):
     """With noise on the input, so that there is a random state to keep, and a metric."""
     keras.utils.set_random_seed(0)
     model = models.dense((5,), latent_dim=2, widths=(8,), input_noise=0.1)
-    model.compile(training.optimizer.adam(EPOCHS * 10), losses.SquaredError(), metrics=["mae"])
+    model.compile(training.optimizer.adam(EPOCHS * 10, 5e-3), losses.SquaredError(), metrics=["mae"])
     return training.train(
         model, data or loaded(), run_dir=run_dir, **{"epochs": EPOCHS, "patience": 2, "verbose": 0, **arguments}
     )

@@ -17,6 +17,7 @@ import lazy_loader
 import wrapt
 
 if TYPE_CHECKING:
+    from tfae import activations as activations
     from tfae import advice as advice
     from tfae import checks as checks
     from tfae import comparison as comparison
@@ -35,8 +36,9 @@ __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules={
-        "checks",
+        "activations",
         "advice",
+        "checks",
         "comparison",
         "datasets",
         "evaluation",
@@ -54,5 +56,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
 @wrapt.when_imported("keras")
 def _register_with_keras(keras: ModuleType) -> None:
     """Let ``keras.models.load_model`` find the classes of tfae, whichever of the two is imported first."""
-    for module in ("losses", "models", "preprocessing"):
+    for module in ("activations", "losses", "models", "preprocessing"):
         importlib.import_module(f"{__name__}.{module}")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import keras
@@ -26,7 +26,7 @@ def dense(
     latent_dim: int,
     widths: Sequence[int] = (256, 128),
     activation: str = "relu",
-    output_activation: str = "linear",
+    output_activation: str | Callable[[Any], Any] = "linear",
     input_noise: float = 0.0,
     code_l1: float = 0.0,
 ) -> keras.Model:
@@ -86,7 +86,7 @@ def convolutional(
     filters: Sequence[int] = (32, 64),
     kernel_size: int = 3,
     activation: str = "relu",
-    output_activation: str = "linear",
+    output_activation: str | Callable[[Any], Any] = "linear",
     input_noise: float = 0.0,
     code_l1: float = 0.0,
 ) -> keras.Model:
@@ -192,7 +192,7 @@ class CodePenalty(layers.Layer):
         return {**super().get_config(), "l1": self.l1}
 
 
-def _output(x: tf.Tensor, activation: str) -> tf.Tensor:
+def _output(x: tf.Tensor, activation: str | Callable[[Any], Any]) -> tf.Tensor:
     # float32 under mixed policies too: half-precision outputs lose digits in the loss and can not be served.
     return layers.Activation(activation, dtype="float32", name="output")(x)
 

@@ -28,7 +28,7 @@ class Advice:
     #: The loss, ``"mse"``, ``"mae"`` or ``"bce"``, as ``tfae.losses.get`` takes it.
     loss: str
     #: Of the model's last layer, with that loss and preprocessing. Cross-entropy takes logits, with
-    #: ``from_logits=True``.
+    #: ``from_logits=True``; ``Clip`` is of :mod:`tfae.activations`.
     output_activation: str
     #: The preprocessing that goes with the loss, as ``tfae.datasets.load`` takes it.
     preprocessing: str
@@ -114,7 +114,7 @@ def advise(data: Data) -> Advice:
     return Advice(
         data_name=data.name,
         loss=loss,
-        output_activation=activation,
+        output_activation=str(activation),
         preprocessing=preprocessing,
         loaded_preprocessing=loaded,
         loaded_loss="mse" if loss == "bce" and loaded != preprocessing else loss,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tfae import losses
+from tfae.activations import Clip
 from tfae.advice.statistics import Statistics
 
 #: What the losses are called.
@@ -116,11 +117,11 @@ def preprocessing(s: Statistics, loss: str, loaded: str) -> tuple[str, str]:
 
 def output_activation(
     s: Statistics, loss: str, preprocessing: str, output_range: tuple[float, float] | None
-) -> tuple[str, str]:
+) -> tuple[str | Clip, str]:
     """The activation of the model's last layer that goes with a loss, and the reason for it.
 
     Reference:
-        docs/which_loss.md: what sigmoid and linear outputs reach on the same data.
+        docs/which_loss.md: what clipped, sigmoid and linear outputs reach on the same data.
     """
     if loss == "bce":
         return "linear", "cross-entropy takes logits: in float32 a sigmoid rounds to 1 from a logit of 17 on"
@@ -129,8 +130,8 @@ def output_activation(
         return activation, f'with preprocessing "{preprocessing}" nothing bounds all samples, so the output is linear'
     ends = "" if s.entropy is None else f", and {_percent(1 - s.share_inside)} of them lie at an end of their range"
     return activation, (
-        f"pixels are bounded{ends}: a {activation} saturates there, where a linear output has to hit a number "
-        "(docs/which_loss.md)"
+        f"pixels are bounded{ends}: a clipped output gets there and back, where a linear one has to hit a number and a "
+        "sigmoid's gradient vanishes (docs/which_loss.md)"
     )
 
 

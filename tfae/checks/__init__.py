@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from tfae.activations import Clip
 from tfae.checks.output import output_of
 from tfae.losses import DOMAIN_TOLERANCE, BinaryCrossentropy, ReconstructionLoss, refusal_of
 from tfae.preprocessing import RANGES
@@ -141,9 +142,13 @@ def _unreached(
         "model: expected one whose reconstructions reach the training split, which spans "
         f"{_interval(low, high)} {scaling}; received one that ends in "
         f"{output.name}, which keeps them in {_interval(*reachable)}. End it in "
-        f'activation="{loss.output_activation(output_range)}"'
+        f"activation={_as_code(loss.output_activation(output_range))}"
         + (f', or use preprocessing="{better}".' if better and better != method else ".")
     )
+
+
+def _as_code(activation: str | Clip) -> str:
+    return f"tfae.activations.{activation}" if isinstance(activation, Clip) else f'"{activation}"'
 
 
 def _activation(data: Data | None, loss: ReconstructionLoss, model: keras.Model) -> str | None:

@@ -68,9 +68,7 @@ from tfae.cli.tensorflow import import_tensorflow
 @click.option(
     "--learning-rate",
     type=click.FloatRange(0, min_open=True),
-    default=5e-3,
-    show_default=True,
-    help="Peak of Adam's, which rises to it and falls to 0 at the end.",
+    help="Peak of Adam's, which rises to it and falls to 0 at the end.  [default: 0.005 dense; 0.008 convolutional]",
 )
 @click.option(
     "--run-dir",
@@ -93,7 +91,7 @@ def compare(
     latent_dim: int | None,
     widths: tuple[int, ...] | None,
     epochs: int,
-    learning_rate: float,
+    learning_rate: float | None,
     run_dir: Path | None,
     ignore: tuple[str, ...],
     as_json: bool,

@@ -78,9 +78,7 @@ if TYPE_CHECKING:
 @click.option(
     "--learning-rate",
     type=click.FloatRange(0, min_open=True),
-    default=5e-3,
-    show_default=True,
-    help="Peak of Adam's, which rises to it and falls to 0 at the end.",
+    help="Peak of Adam's, which rises to it and falls to 0 at the end.  [default: 0.005 dense; 0.008 convolutional]",
 )
 @click.option(
     "--run-dir", type=click.Path(path_type=Path), help="New directory for the run.  [default: runs/NAME-TIME]"
@@ -156,7 +154,7 @@ def _train(
     code_l1: float,
     epochs: int,
     patience: int,
-    learning_rate: float,
+    learning_rate: float | None,
     run_dir: Path | None,
     export_dir: Path | None,
     ignore: tuple[str, ...],
@@ -164,7 +162,7 @@ def _train(
     verbose: int,
     **load: Any,
 ) -> None:
-    if not math.isfinite(learning_rate):
+    if learning_rate is not None and not math.isfinite(learning_rate):
         raise click.BadParameter(f"expected a finite number; received {learning_rate}.", param_hint="--learning-rate")
     import keras
 

@@ -46,7 +46,6 @@ from tfae.datasets import Data
 from tfae.losses import ReconstructionLoss
 from tfae.staging import write_staged
 from tfae.training.directory import MODEL, locked
-from tfae.training.optimizer import LEARNING_RATE
 
 __all__ = [
     "CORRUPTIONS",
@@ -92,7 +91,7 @@ def compare(
     epochs: int = 30,
     build: Build | None = None,
     corruptions: Sequence[str | Corruption] = (),
-    learning_rate: float = LEARNING_RATE,
+    learning_rate: float | None = None,
     sample_reduction: str = "sum",
     ignore: Collection[str] = (),
     verbose: bool = True,
@@ -151,7 +150,7 @@ def compare(
         [('clean', 'squared_error'), ('clean', 'absolute_error')]
     """
     seeds, epochs = _positive("seeds", seeds), _positive("epochs", epochs)
-    if not 0 < learning_rate < math.inf:
+    if learning_rate is not None and not 0 < learning_rate < math.inf:
         raise ValueError(f"learning_rate: expected a positive number; received {learning_rate!r}.")
     all_seeds = [(data.seed + index) % 2**32 for index in range(seeds)]
     chosen = chosen_corruptions(corruptions)
@@ -163,6 +162,8 @@ def compare(
     # What corruptions reach depends on the seed by luck only, and each training checks its own.
     variants = (variant for _, variant in variants_of(data, chosen, all_seeds[0]))
     by_name = fitting(by_name, built_for, variants, drop=losses is None, ignore=ignore)
+    model = next(iter(built_for.values()))
+    learning_rate = learning_rate or training.default_learning_rate(model)
     plan = plan_of(
         data,
         by_name,
@@ -170,10 +171,10 @@ def compare(
         chosen,
         epochs=epochs,
         learning_rate=learning_rate,
-        model=description_of(next(iter(built_for.values()))),
+        model=description_of(model),
         notes=notes or {},
     )
-    del built_for
+    del model, built_for
 
     def train(loss: ReconstructionLoss, seed: int, data: Data, directory: Path) -> training.Run:
         return training.train(

@@ -116,8 +116,8 @@ def _below_floor(e: Evaluation) -> Iterator[Finding]:
 
 def _no_better_than_constant(e: Evaluation, *, is_exact: bool) -> Iterator[Finding]:
     remedy = (
-        "Train longer or with another learning rate, and check the scaling of the data and the output activation: "
-        "pixels in [0, 1] call for a sigmoid."
+        "Train longer or with another learning rate, check the scaling of the data, and end the model in "
+        "activation=loss.output_activation(data.output_range)."
     )
     if e.constant_skill is not None and e.constant_skill < LEAST_SKILL:
         yield Finding(

@@ -11,13 +11,11 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from tfae.activations import Clip
 from tfae.losses.total import Total, each_element, sum_per_sample
 
 #: How far rounding may take a sample beyond the edge of a loss's domain, in model space.
 DOMAIN_TOLERANCE = 1e-5
-
-# Activations by the range that they keep outputs in.
-_BOUNDED: dict[tuple[float, float] | None, str] = {(0.0, 1.0): "sigmoid", (-1.0, 1.0): "tanh"}
 
 #: From the gradient by a loss to those by ``x`` and by ``output``.
 Derivative = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
@@ -86,19 +84,19 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         piecewise form is not, and because it needs a third of the passes over memory.
         """
 
-    def output_activation(self, output_range: tuple[float, float] | None = None) -> str:
-        """Activation of the last layer that suits this loss.
+    def output_activation(self, output_range: tuple[float, float] | None = None) -> str | Clip:
+        """Activation of the last layer that suits this loss, as every Keras layer takes it.
 
         Args:
             output_range: What reconstructions are bounded by in model space, as ``tfae.datasets.Data`` has it; None
                 where nothing bounds them.
 
         Returns:
-            ``"sigmoid"`` for (0, 1), ``"tanh"`` for (−1, 1), else ``"linear"``. Pixels are at the ends of their range
-            more often than not, where a bounded activation saturates and a linear one has to hit a number: on mnist a
-            linear one never leaves the median under absolute error (see docs/which_loss.md).
+            :class:`tfae.activations.Clip` to the range, or ``"linear"``. Pixels are at the ends of their range more
+            often than not. A linear layer has to hit these numbers, and a sigmoid that is on the wrong side no longer
+            learns: on mnist absolute error then stays at the median (see docs/which_loss.md).
         """
-        return _BOUNDED.get(output_range, "linear")
+        return "linear" if output_range is None else Clip(*output_range)
 
     def elementwise(self, x: Any, output: Any, *, mask: Any = None) -> tf.Tensor:
         """Loss of each element.

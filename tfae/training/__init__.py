@@ -30,14 +30,22 @@ from tfae.training import optimizer
 from tfae.training import tensorboard as tensorboard_logs
 from tfae.training.checkpoint import Checkpoint, assign, newest, values_of, variables_of
 from tfae.training.directory import MODEL, check_room, claimed, clear_remains, locked
-from tfae.training.execution import Execution, execution_of, is_distributed
+from tfae.training.execution import Execution, execution_of, has_convolutions, is_distributed
 from tfae.training.fitting import as_json, build, fit
 from tfae.training.fitting import finish as finish_run
 from tfae.training.identity import description_of, differences, remedy, said
 from tfae.training.run import Run, data_of, load_run
 from tfae.training.safekeeping import Interrupted
 
-__all__ = ["Interrupted", "Run", "compile", "load_run", "resume", "train"]
+__all__ = ["Interrupted", "Run", "compile", "default_learning_rate", "load_run", "resume", "train"]
+
+
+def default_learning_rate(autoencoder: keras.Model) -> float:
+    """Peak of the learning rate for a model that was given none: 0.008 for one with convolutions, else 0.005.
+
+    Chosen by ``benchmarks/schedule.py``, on validation data of large and small data sets.
+    """
+    return optimizer.CONVOLUTIONAL if has_convolutions(autoencoder) else optimizer.DENSE
 
 
 def compile(
@@ -46,7 +54,7 @@ def compile(
     data: Data,
     *,
     epochs: int,
-    learning_rate: float = optimizer.LEARNING_RATE,
+    learning_rate: float | None = None,
 ) -> None:
     """Compile a model so that Keras's ``fit`` trains it as fast as the machine allows.
 
@@ -58,7 +66,7 @@ def compile(
         loss: What it shall minimise.
         data: What it will be trained on; the number of its batches sets the schedule.
         epochs: How many will be trained; the learning rate is 0 after them.
-        learning_rate: Its peak.
+        learning_rate: Its peak; None for that of :func:`default_learning_rate`.
 
     Example:
         >>> import tfae
@@ -67,8 +75,10 @@ def compile(
         >>> compile(autoencoder, tfae.losses.SquaredError(), data, epochs=2)
         >>> history = autoencoder.fit(data.train, epochs=2, verbose=0, shuffle=False)
     """
+    if learning_rate is None:
+        learning_rate = default_learning_rate(autoencoder)
     num_steps = epochs * int(data.train.cardinality())
-    autoencoder.compile(optimizer=optimizer.adam(num_steps, learning_rate=learning_rate), loss=loss)
+    autoencoder.compile(optimizer=optimizer.adam(num_steps, learning_rate), loss=loss)
     optimizer.scale_loss(autoencoder)
     execution_of(autoencoder, data, epochs=epochs).install()
 
@@ -79,7 +89,7 @@ def train(
     *,
     run_dir: str | os.PathLike[str],
     loss: ReconstructionLoss | None = None,
-    learning_rate: float = optimizer.LEARNING_RATE,
+    learning_rate: float | None = None,
     epochs: int = 30,
     patience: int = 5,
     tensorboard: bool = False,

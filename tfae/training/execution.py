@@ -140,8 +140,12 @@ def execution_of(autoencoder: keras.Model, data: Data, *, epochs: int) -> Execut
     if any(device.device_type != "CPU" for device in tf.config.list_logical_devices()):
         return Execution(autoencoder, "step", steps)
     # TensorFlow's own convolutions are twice as fast on a CPU as those of XLA.
-    is_dense = not any(isinstance(layer, _CONVOLUTIONS) for layer in _layers(autoencoder))
-    return Execution(autoencoder, "loop" if is_dense else "graph", steps)
+    return Execution(autoencoder, "graph" if has_convolutions(autoencoder) else "loop", steps)
+
+
+def has_convolutions(autoencoder: keras.Model) -> bool:
+    """Return whether some layer of a model, or of a model inside it, is a convolution."""
+    return any(isinstance(layer, _CONVOLUTIONS) for layer in _layers(autoencoder))
 
 
 def multiply_adds(autoencoder: keras.Model) -> int:

@@ -11,8 +11,8 @@ from keras import ops
 
 from tfae.losses import ReconstructionLoss
 
-#: Peak of the learning rate. Chosen with the rest of the recipe by ``benchmarks/schedule.py``, on validation data.
-LEARNING_RATE = 5e-3
+#: Peaks of the learning rate, of models with convolutions and without.
+CONVOLUTIONAL, DENSE = 8e-3, 5e-3
 _BETA_2 = 0.99
 
 
@@ -54,7 +54,7 @@ class Trapezoid(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "num_steps": self.num_steps}
 
 
-def adam(num_steps: int, *, learning_rate: float = LEARNING_RATE) -> keras.optimizers.Adam:
+def adam(num_steps: int, learning_rate: float) -> keras.optimizers.Adam:
     """Return Adam with the learning rates that suit a training of so many steps.
 
     Args:

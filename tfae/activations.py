@@ -1,0 +1,78 @@
+"""An activation for the last layer of a model, beside those of Keras."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+
+@final
+@keras.saving.register_keras_serializable(package="tfae")
+class Clip:
+    """Keeps values in ``[low, high]``; gradients pass through it as if it did not.
+
+    A sigmoid keeps values in [0, 1] as well, but its gradient vanishes near the ends. A model that has taken all of
+    an image to black, as absolute error asks of it at first where most pixels are black, can not come back. Through
+    ``Clip`` the loss still pulls at every value that is on the wrong side, and lets go of one that is at, or beyond,
+    the end where it should be. A linear layer has to hit the ends exactly instead.
+
+    It goes wherever Keras takes an activation, and is saved with the model.
+
+    Args:
+        low: The least value, in the unit of the values.
+        high: The greatest.
+
+    Raises:
+        ValueError: If they are not finite, or ``low`` is not below ``high``.
+
+    Example:
+        >>> clip = Clip(0, 1)
+        >>> clip
+        Clip(0, 1)
+        >>> clip([-3.0, 0.25, 7.0]).numpy().tolist()
+        [0.0, 0.25, 1.0]
+
+    Reference:
+        Bengio et al., Estimating or Propagating Gradients Through Stochastic Neurons for Conditional Computation, 2013
+        (the straight-through estimator); ``tfp.math.clip_by_value_preserve_gradient``. docs/which_loss.md measures it.
+    """
+
+    def __init__(self, low: float, high: float) -> None:
+        if not -float("inf") < low < high < float("inf"):
+            raise ValueError(f"low, high: expected finite numbers, the lower one first; received {low!r}, {high!r}.")
+        self.low, self.high = float(low), float(high)
+
+    def __call__(self, values: Any) -> tf.Tensor:
+        """Return the nearest values in the range, a float tensor of the same shape and dtype."""
+        if isinstance(values, keras.KerasTensor):  # A functional model is being built.
+            return layers.Activation(self)(values)
+        return _clip(ops.convert_to_tensor(values), self.low, self.high)
+
+    def get_config(self) -> dict[str, float]:
+        """Configuration from which ``from_config`` builds an equal activation."""
+        return {"low": self.low, "high": self.high}
+
+    @classmethod
+    def from_config(cls, config: dict[str, float]) -> Clip:
+        """Return the activation of a configuration."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"Clip({self.low:g}, {self.high:g})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Clip) and self.get_config() == other.get_config()
+
+    def __hash__(self) -> int:
+        return hash((self.low, self.high))
+
+
+def _clip(values: tf.Tensor, low: float, high: float) -> tf.Tensor:
+    @tf.custom_gradient
+    def straight_through(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        return ops.clip(values, low, high), lambda upstream: upstream
+
+    return straight_through(values)

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -475,8 +476,28 @@ def test_every_option_has_help(command):
             assert parameter.help, parameter.name
 
 
-def test_the_installed_command_trains_quietly_and_with_exit_code_0(tmp_path):
+@pytest.mark.parametrize(("onednn", "used"), [(None, "1"), ("0", "0")])
+def test_the_installed_command_trains_quietly_and_with_exit_code_0(onednn, used, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    if onednn is not None:
+        environment["TF_ENABLE_ONEDNN_OPTS"] = onednn
     command = [sys.executable, "-c", "from tfae.cli import main; main()", "train", "wine", "--epochs", "1"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    command += ["--run-dir", "run"]
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
     assert (tmp_path / "saved_models" / "wine" / "1" / "saved_model.pb").is_file()
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["onednn"] == used
+
+
+@pytest.mark.parametrize("onednn", [None, "0", "1"])
+def test_a_training_goes_on_with_the_kernels_that_it_began_with(onednn, tmp_path):
+    """Only in a process of its own has TensorFlow not been imported yet."""
+    (tmp_path / "config.json").write_text(json.dumps({"onednn": onednn}))
+    code = (
+        "import os; from click.testing import CliRunner; from tfae.cli import main; "
+        "print(CliRunner().invoke(main, ['train', '--resume', '.']).exit_code, os.environ.get('TF_ENABLE_ONEDNN_OPTS'))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["2", str(onednn)]  # There is no more of a run than that.

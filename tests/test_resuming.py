@@ -382,6 +382,21 @@ def test_what_a_killed_process_was_writing_is_cleared_away(tmp_path, monkeypatch
     assert not list(tmp_path.rglob(".staging-*"))
 
 
+@pytest.mark.parametrize(("before", "after"), [(None, "1"), ("1", None), ("0", "1")])
+def test_other_kernels_of_tensorflow_are_told(before, after, tmp_path, monkeypatch):
+    def set_to(onednn):
+        monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+        if onednn is not None:
+            monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", onednn)
+
+    set_to(before)
+    crashed(tmp_path, monkeypatch)
+    set_to(after)
+    said = ["unset" if onednn is None else f"={onednn}" for onednn in (before, after)]
+    with pytest.warns(UserWarning, match=f"began with TF_ENABLE_ONEDNN_OPTS ?{said[0]} and goes on with .*{said[1]},"):
+        training.resume(tmp_path, data=loaded(), verbose=0)
+
+
 def test_finishing_keeps_the_best_epoch_so_far(tmp_path, monkeypatch):
     crashed(tmp_path, monkeypatch)
     run = training.resume(tmp_path, data=loaded(), finish=True, verbose=0)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,10 @@ from tfae.training.run import Run, data_of, load_run
 from tfae.training.safekeeping import Interrupted
 
 __all__ = ["Interrupted", "Run", "compile", "default_learning_rate", "load_run", "resume", "train"]
+
+
+# TensorFlow reads it when it is imported, and takes other kernels for convolutions, which round differently.
+_ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 
 
 def default_learning_rate(autoencoder: keras.Model) -> float:
@@ -150,6 +155,7 @@ def train(
             "epochs": epochs,
             "patience": patience,
             "execution": {"program": execution.program, "steps": execution.steps},
+            "onednn": os.environ.get(_ONEDNN),
             "tensorboard": tensorboard,
             "notes": notes or {},
             "ignore": [ignore] if isinstance(ignore, str) else sorted(ignore),
@@ -183,6 +189,9 @@ def resume(
     Returns:
         As :func:`train`.
 
+    Warns:
+        UserWarning: If ``TF_ENABLE_ONEDNN_OPTS`` is not what it was in the environment of :func:`train`.
+
     Raises:
         ValueError: If there is no such run, it is finished, another process is at it, or the data has changed.
         Interrupted: As in :func:`train`.
@@ -208,6 +217,13 @@ def resume(
                 f"data: expected what {directory} is trained on, in the same batches and order; received other "
                 f"{said(found)}. {remedy(found)}"
             )
+        if config.get("onednn") != os.environ.get(_ONEDNN):
+            warnings.warn(
+                f"run_dir: {directory} began with {_setting(config.get('onednn'))} and goes on with "
+                f"{_setting(os.environ.get(_ONEDNN))}, which may round differently. For the very same weights, set it "
+                "as it was before TensorFlow is imported, or use tfae train --resume.",
+                stacklevel=2,
+            )
         clear_remains(directory)
         build(autoencoder)
         assign(variables_of(autoencoder), start.variables)
@@ -219,6 +235,10 @@ def resume(
             execution = Execution(autoencoder, **config["execution"])
             start = fit(autoencoder, data, directory, config, execution, start=start, verbose=verbose)
         return finish_run(autoencoder, data, directory, config, start)
+
+
+def _setting(onednn: str | None) -> str:
+    return f"{_ONEDNN} unset" if onednn is None else f"{_ONEDNN}={onednn}"
 
 
 def _describe(autoencoder: keras.Model, data: Data) -> dict[str, Any]:

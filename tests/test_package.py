@@ -104,10 +104,12 @@ def test_importing_tfae_imports_no_tensorflow():
     assert output == "[]\n"
 
 
-@pytest.mark.parametrize("first", ["tfae", "keras"])
+@pytest.mark.parametrize(
+    "first", ["tfae", "keras", "tfae.activations", "tfae.losses", "tfae.models", "tfae.preprocessing"]
+)
 def test_keras_finds_the_classes_of_tfae_whichever_is_imported_first(first, tmp_path):
-    second = {"tfae": "keras", "keras": "tfae"}[first]
-    names = ["SquaredError", "AbsoluteError", "BinaryCrossentropy", "Preprocessing", "CodePenalty"]
+    second = {"keras": "tfae"}.get(first, "keras")
+    names = ["Clip", "SquaredError", "AbsoluteError", "BinaryCrossentropy", "Preprocessing", "CodePenalty"]
     code = (
         f"import {first}, {second}; print([keras.saving.get_registered_object('tfae>' + n).__name__ for n in {names}])"
     )

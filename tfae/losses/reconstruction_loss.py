@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from tfae.activations import Clip
+from tfae import activations  # Not from it: where it is imported first, it imports this, by way of Keras.
 from tfae.losses.total import Total, each_element, sum_per_sample
 
 #: How far rounding may take a sample beyond the edge of a loss's domain, in model space.
@@ -84,7 +84,7 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         piecewise form is not, and because it needs a third of the passes over memory.
         """
 
-    def output_activation(self, output_range: tuple[float, float] | None = None) -> str | Clip:
+    def output_activation(self, output_range: tuple[float, float] | None = None) -> str | activations.Clip:
         """Activation of the last layer that suits this loss, as every Keras layer takes it.
 
         Args:
@@ -96,7 +96,7 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
             often than not. A linear layer has to hit these numbers, and a sigmoid that is on the wrong side no longer
             learns: on mnist absolute error then stays at the median (see docs/which_loss.md).
         """
-        return "linear" if output_range is None else Clip(*output_range)
+        return "linear" if output_range is None else activations.Clip(*output_range)
 
     def elementwise(self, x: Any, output: Any, *, mask: Any = None) -> tf.Tensor:
         """Loss of each element.

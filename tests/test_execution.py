@@ -166,7 +166,7 @@ def test_a_train_step_of_ones_own_may_report_under_other_names():
             return {"reconstruction_loss": super().train_step(data)["loss"]}
 
     inner = build()
-    model = Own(inner.inputs, inner.outputs)
+    model = Own(inner.input, inner.output)
     model.compile("sgd", losses.SquaredError())
     Execution(model, "loop", steps=3).install()
     model.fit(loaded().train, epochs=1, verbose=0, shuffle=False)

@@ -28,7 +28,7 @@ from tfae.cli.deploy import deploy
 from tfae.serving import LocalServer, engines
 from tfae.serving.deployment import Deployment, folder, golden, write
 from tfae.serving.local.batching_parameters import read_batching_parameters_file
-from tfae.serving.local.config import read_model_config_file
+from tfae.serving.model_config import read_model_config_file
 
 FILES = {
     "README.md",

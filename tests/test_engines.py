@@ -13,7 +13,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from tfae.serving import engines
-from tfae.serving.local.config import ModelConfig, VersionPolicy
+from tfae.serving.model_config import ModelConfig, VersionPolicy
 
 EVERY_INTERFACE = "0.0.0.0"
 

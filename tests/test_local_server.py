@@ -32,11 +32,10 @@ from tests import tiny_models
 from tfae.cli.serve import serve
 from tfae.serving import LocalServer
 from tfae.serving.local.access import Access
-from tfae.serving.local.config import ModelConfig, VersionPolicy
 from tfae.serving.local.grpc_server import GrpcServer
 from tfae.serving.local.journal import Journal
 from tfae.serving.local.models import Models
-from tfae.serving.local.source import source
+from tfae.serving.model_config import ModelConfig, VersionPolicy, source
 
 X = np.array([[1, 2], [3, 4]], "float32")
 

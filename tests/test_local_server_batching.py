@@ -12,7 +12,7 @@ from tfae.serving import StatusError
 from tfae.serving.local.batching import Batcher
 from tfae.serving.local.batching_parameters import BatchingParameters, read_batching_parameters_file
 from tfae.serving.local.models import Models, ModelSpec
-from tfae.serving.local.source import source
+from tfae.serving.model_config import source
 
 #: Long enough that requests sent together are batched together, on any machine.
 PATIENT = {"max_batch_size": 8, "batch_timeout_micros": 500_000, "num_batch_threads": 1}

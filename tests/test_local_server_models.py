@@ -10,9 +10,8 @@ import tensorflow as tf
 from tests import tiny_models
 from tfae.servable import Request
 from tfae.serving import StatusError
-from tfae.serving.local.config import ModelConfig, VersionPolicy, read_model_config_file
 from tfae.serving.local.models import Models, ModelSpec, VersionStatus
-from tfae.serving.local.source import source
+from tfae.serving.model_config import ModelConfig, VersionPolicy, read_model_config_file, source
 
 X = np.array([[1, 2], [3, 4]], "float32")
 POLL = 0.02

@@ -95,7 +95,7 @@ def serve(
     if (saved_models is None) == (model_config_file is None):
         raise ValueError("SAVED_MODELS: expected either a folder or --model-config-file; received both or neither.")
     try:
-        from tfae.serving.local.source import source
+        from tfae.serving.model_config import source
     except ImportError as error:
         raise ValueError(str(error)) from error
     if saved_models is not None and saved_models.is_file():

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tfae.serving.deployment.configs import check_versions, model_config, monitoring_config
-from tfae.serving.local.config import ModelConfig
+from tfae.serving.model_config import ModelConfig
 from tfae.staging import write_staged
 
 #: The official image; a tag or digest behind it holds the version of TensorFlow Serving fixed.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-from tfae.serving.local.config import ModelConfig
+from tfae.serving.model_config import ModelConfig
 
 #: Where Prometheus finds the metrics, below the REST port.
 METRICS_PATH = "/monitoring/prometheus/metrics"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tfae.serving.deployment.configs import check_versions
 from tfae.serving.engines import IMAGE
-from tfae.serving.local.config import ModelConfig, VersionPolicy
+from tfae.serving.model_config import ModelConfig, VersionPolicy
 
 #: A DNS label, as Kubernetes names objects, with room for what is put behind it.
 _MAX_KUBERNETES_NAME = 50

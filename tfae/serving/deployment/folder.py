@@ -16,7 +16,7 @@ import jinja2
 from tfae.serving.deployment.configs import METRICS_PATH, batching_config, model_config, monitoring_config
 from tfae.serving.deployment.deployment import Deployment
 from tfae.serving.deployment.golden import bodies, golden_requests, warmed_batch_sizes
-from tfae.serving.local.config import ModelConfig
+from tfae.serving.model_config import ModelConfig
 from tfae.staging import write_staged
 
 #: Milliseconds that a REST call may take, TensorFlow Serving's own default.

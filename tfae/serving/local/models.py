@@ -15,7 +15,6 @@ import numpy as np
 
 from tfae.serving.local.batching import Batcher
 from tfae.serving.local.batching_parameters import BatchingParameters
-from tfae.serving.local.config import ModelConfig
 from tfae.serving.local.loading import load
 from tfae.serving.local.prediction import check_dtypes, run_alone, signature_of
 from tfae.serving.local.version_table import VersionTable
@@ -23,6 +22,7 @@ from tfae.serving.local.versions import Lease as Lease
 from tfae.serving.local.versions import ModelSpec as ModelSpec
 from tfae.serving.local.versions import ModelVersion
 from tfae.serving.local.versions import VersionStatus as VersionStatus
+from tfae.serving.model_config import ModelConfig
 from tfae.serving.status import StatusError
 
 _LOG = logging.getLogger("tfae.serving")

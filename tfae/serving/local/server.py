@@ -14,14 +14,13 @@ from typing import IO, TYPE_CHECKING, Any, final
 
 from tfae.serving.local.access import Access
 from tfae.serving.local.batching_parameters import BatchingParameters
-from tfae.serving.local.config import ModelConfig
 from tfae.serving.local.grpc_server import GrpcServer
 from tfae.serving.local.journal import Journal
 from tfae.serving.local.metrics import Metrics
 from tfae.serving.local.models import Models
 from tfae.serving.local.ports import authority, port_of, try_listening
 from tfae.serving.local.rest import RestServer
-from tfae.serving.local.source import Source, source
+from tfae.serving.model_config import ModelConfig, Source, source
 from tfae.serving.status import StatusError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from tfae.serving.local.config import ModelConfig
 from tfae.serving.local.versions import Lease, ModelSpec, ModelVersion, VersionStatus, aspire, retire
+from tfae.serving.model_config import ModelConfig
 from tfae.serving.status import StatusError
 
 if TYPE_CHECKING:

@@ -27,7 +27,6 @@ import tfae
 from tfae.cli.deploy import deploy
 from tfae.serving import LocalServer, engines
 from tfae.serving.deployment import Deployment, folder, golden, write
-from tfae.serving.local.batching_parameters import read_batching_parameters_file
 from tfae.serving.model_config import read_model_config_file
 
 FILES = {
@@ -164,7 +163,6 @@ def test_no_batch_is_run_that_was_not_warmed_up(tmp_path, sizes):
     assert parameters.max_batch_size.value == max(sizes)
     assert parameters.num_batch_threads.value == 3
     assert parameters.batch_timeout_micros.value > 0
-    assert read_batching_parameters_file(file).max_batch_size == max(sizes)
 
 
 def test_a_size_counts_only_if_every_signature_was_warmed_up_with_it(tmp_path):

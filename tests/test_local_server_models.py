@@ -10,7 +10,9 @@ import tensorflow as tf
 from tests import tiny_models
 from tfae.servable import Request
 from tfae.serving import StatusError
-from tfae.serving.local.models import Models, ModelSpec, VersionStatus
+from tfae.serving.local.models import Models
+from tfae.serving.local.prediction import find_signature, run
+from tfae.serving.local.versions import ModelSpec, VersionStatus
 from tfae.serving.model_config import ModelConfig, VersionPolicy, read_model_config_file, source
 
 X = np.array([[1, 2], [3, 4]], "float32")
@@ -65,7 +67,11 @@ NEWEST = ModelSpec("tiny")
 
 def ask(models, spec=NEWEST, signature="", **inputs):
     with models.lease(spec) as lease:
-        return models.run(lease, signature, inputs or {"x": X})
+        return ask_held(lease, signature, **inputs)
+
+
+def ask_held(lease, signature="", **inputs):
+    return run(lease.servable, find_signature(lease.servable, signature), inputs or {"x": X})
 
 
 def states(models, name="tiny"):
@@ -94,7 +100,8 @@ def test_the_newest_version_is_served_and_no_other_one(publish, start):
     refused("NOT_FOUND", "Servable not found for request: Latest(other)", ask, models, ModelSpec("other"))
     refused("NOT_FOUND", "Could not find any versions of model other", models.status, "other")
     refused("NOT_FOUND", "Could not find version 9 of model tiny", models.status, "tiny", 9)
-    refused("FAILED_PRECONDITION", 'Serving signature key "no" not found.', ask, models, signature="no")
+    with pytest.raises(StatusError, match=r"FAILED_PRECONDITION: signature_name: expected one of .*; received 'no'"):
+        ask(models, signature="no")
 
 
 def test_new_versions_are_swapped_in_without_a_failed_or_a_wrong_answer(publish, start):
@@ -106,7 +113,7 @@ def test_new_versions_are_swapped_in_without_a_failed_or_a_wrong_answer(publish,
         while not done.is_set():
             try:
                 with models.lease(ModelSpec("tiny")) as lease:
-                    answer = models.run(lease, "", {"x": X})["y"]
+                    answer = ask_held(lease)["y"]
                 if not np.array_equal(answer, X * lease.version):
                     problems.append((lease.version, answer))
                 seen.add(lease.version)
@@ -137,7 +144,7 @@ def test_a_version_is_unloaded_only_when_nobody_holds_it(publish, start):
         until(lambda: states(models) == {2: "AVAILABLE", 1: "UNLOADING"})
         np.testing.assert_array_equal(ask(models)["y"], X * 2)
         refused("NOT_FOUND", "Servable not found for request: Specific(tiny, 1)", ask, models, ModelSpec("tiny", 1))
-        np.testing.assert_array_equal(models.run(held, "", {"x": X})["y"], X)
+        np.testing.assert_array_equal(ask_held(held)["y"], X)
         assert states(models) == {2: "AVAILABLE", 1: "UNLOADING"}
     until(lambda: states(models) == {2: "AVAILABLE", 1: "END"})
     with pytest.raises(tf.errors.CancelledError, match="Session has been closed"):
@@ -256,8 +263,6 @@ def test_a_config_file_is_read_again_when_it_changes_and_kept_when_it_breaks(pub
     file.write_text(f"model_config_list {{ {second} }}")
     until(lambda: models.available() == {"second": [2]} and states(models) == {1: "END"})
     refused("NOT_FOUND", "Servable not found for request: Latest(tiny)", ask, models)
-    models.reload([])
-    until(lambda: models.available() == {} and states(models, "second") == {2: "END"})
 
 
 def test_python_in_a_graph_is_refused_and_never_run(publish, start):
@@ -290,12 +295,11 @@ def test_xla_runs_only_where_it_is_allowed(publish, start):
     np.testing.assert_array_equal(ask(start(allow_xla=True), signature="xla")["y"], X / 2)
 
 
-def test_kernels_say_what_is_wrong_and_dtypes_are_compared_first(publish, start):
+def test_kernels_say_what_is_wrong_and_shapes_are_up_to_them(publish, start):
     publish(1)
     models = start()
     with pytest.raises(StatusError, match=r"^INVALID_ARGUMENT: x is not finite : Tensor had NaN"):
         ask(models, signature="finite", x=np.array([np.nan], "float32"))
-    refused("INVALID_ARGUMENT", "Expects arg[0] to be float but double is provided", ask, models, x=X.astype("float64"))
     # Neither shapes nor row counts are compared with the signature, by the real server or here.
     np.testing.assert_array_equal(ask(models, x=X[:0])["y"], X[:0])
 
@@ -306,7 +310,7 @@ def test_what_is_held_is_waited_for_at_the_end_but_not_for_ever(publish, tmp_pat
     models.start(timeout=60)
     with models.lease(ModelSpec("tiny")) as lease:
         assert not models.stop(grace=0.1)
-        np.testing.assert_array_equal(models.run(lease, "", {"x": X})["y"], X)
+        np.testing.assert_array_equal(ask_held(lease)["y"], X)
 
 
 def test_a_source_names_what_is_wrong_with_a_folder(publish, tmp_path):

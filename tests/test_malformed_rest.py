@@ -169,15 +169,15 @@ def test_documents_of_wrong_types_shapes_and_names_are_refused(rest):
     ("body", "error"),
     [
         (b"[" * 1_000_000, "JSON Parse error"),
-        (b'{"instances": ' + b"[" * 9_000 + b"]" * 9_000 + b"}", "tensor parsing error: x"),
-        (b'{"inputs": ' + b'{"x": ' * 9_000 + b"1" + b"}" * 9_000 + b"}", "is not of expected type: float"),
-        (b'{"instances": [[1, ' + b"9" * 1_000_000 + b"]]}", "Number too big to be stored in double"),
-        (b'{"instances": "' + b"x" * 1_000_000 + b'"}', "Expecting 'instances' to be an list/array"),
-        (b'{"signature_name": "' + b"x" * 1_000_000 + b'", "instances": [1]}', "not found in signature def"),
+        (b'{"instances": ' + b"[" * 9_000 + b"]" * 9_000 + b"}", "JSON Parse error|lists of equal lengths"),
+        (b'{"inputs": ' + b'{"x": ' * 9_000 + b"1" + b"}" * 9_000 + b"}", "JSON Parse error|null or objects"),
+        (b'{"instances": [[1, ' + b"9" * 1_000_000 + b"]]}", "number too large"),
+        (b'{"instances": "' + b"x" * 1_000_000 + b'"}', "instances: expected a list"),
+        (b'{"signature_name": "' + b"x" * 1_000_000 + b'", "instances": [1]}', "signature_name: expected one of"),
     ],
     ids=["open", "lists", "objects", "digits", "string", "name"],
 )
 def test_deep_and_long_documents_are_refused_at_once(rest, body, error):
     status, document = rest.post(body)
     assert status == 400
-    assert error in document["error"]
+    assert re.search(error, document["error"])

@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,6 +26,9 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _PORT = click.IntRange(0, 65535)
 #: Characters that steer a terminal or break a line, other than the line feed and the tab.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+#: Options by the engines that have them; all others are for each.
+_LOCAL_ONLY = ("max_request_bytes", "access_log", "grace_seconds")
+_ENGINES_ONLY = ("batching_parameters_file", "metrics", "cors", "flags", "image", "only_print")
 
 
 @click.command()
@@ -42,23 +46,15 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 )
 @click.option("--grpc-port", type=_PORT, default=8500, show_default=True, help="Of gRPC; 0 for any that is free.")
 @click.option(
-    "--batching-parameters-file", type=_FILE, help="Batch requests, as TensorFlow Serving's option of that name."
-)
-@click.option("--metrics", is_flag=True, help="Offer /monitoring/prometheus/metrics.")
-@click.option(
     "--poll-seconds",
     type=click.FloatRange(0),
-    help="Time between two looks for new versions; 0 looks once.  [default: 1]",
+    default=1,
+    show_default=True,
+    help="Time between two looks for new versions; 0 looks once.",
 )
-@click.option("--max-request-bytes", type=click.IntRange(1), help="Largest request.  [default: 64 MiB]")
-@click.option("--tls-cert", type=_FILE, help="PEM file of the server's certificate: both ports then speak TLS.")
-@click.option("--tls-key", type=_FILE, help="PEM file of its private key.")
-@click.option(
-    "--token-file", type=_FILE, help="File with the bearer token that clients have to send.  [default: $TFAE_TOKEN]"
-)
-@click.option("--cors", is_flag=True, help="Let pages of other sites ask.")
-@click.option("--access-log", metavar="FILE", help="Log every request as a line of JSON; - for stderr.")
 @click.option("--xla", is_flag=True, help="Run functions with jit_compile=True, which is refused by default.")
+@click.option("--max-request-bytes", type=click.IntRange(1), help="Largest request.  [default: 64 MiB]")
+@click.option("--access-log", metavar="FILE", help="Log every REST request as a line; - for stderr.")
 @click.option(
     "--grace-seconds", type=click.FloatRange(0), help="For requests under way when told to stop.  [default: 10]"
 )
@@ -69,23 +65,22 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
     show_default=True,
     help="What serves: tfae itself, tensorflow_model_server on the PATH, or its official Docker image.",
 )
-@click.option("--image", help="Of Docker, with its tag.  [default: tensorflow/serving]")
-@click.option("--print", "only_print", is_flag=True, help="Show the command of the engine instead of running it.")
+@click.option("--batching-parameters-file", type=_FILE, help="With an --engine: batch requests, as this file says.")
+@click.option("--metrics", is_flag=True, help="With an --engine: offer /monitoring/prometheus/metrics.")
+@click.option("--cors", is_flag=True, help="With an --engine: let pages of other sites ask.")
+@click.option(
+    "--flag", "flags", multiple=True, help="With an --engine: one of its own, --flag=--rest_api_num_threads=4."
+)
+@click.option("--image", help="With --engine docker: its image and tag.  [default: tensorflow/serving]")
+@click.option("--print", "only_print", is_flag=True, help="With an --engine: show its command instead of running it.")
 def serve(
     saved_models: Path | None,
     *,
     name: str | None,
     labels: tuple[str, ...],
     model_config_file: Path | None,
-    host: str | None,
-    rest_port: int,
-    grpc_port: int,
-    batching_parameters_file: Path | None,
-    metrics: bool,
     engine: str,
-    image: str | None,
-    only_print: bool,
-    **local: Any,
+    **options: Any,
 ) -> None:
     """Serve SAVED_MODELS, the folder of a model's versions, over TensorFlow Serving's REST and gRPC interfaces.
 
@@ -94,65 +89,94 @@ def serve(
     """
     if (saved_models is None) == (model_config_file is None):
         raise ValueError("SAVED_MODELS: expected either a folder or --model-config-file; received both or neither.")
-    try:
-        from tfae.serving.model_config import source
-    except ImportError as error:
-        raise ValueError(str(error)) from error
     if saved_models is not None and saved_models.is_file():
         raise ValueError(f"SAVED_MODELS: expected a folder; received the file {saved_models}. Is it a config file?")
+    is_local = engine == "local"
+    for option in _ENGINES_ONLY if is_local else _LOCAL_ONLY:
+        if options[option] not in (None, False, ()):
+            spelling = {"flags": "flag", "only_print": "print"}.get(option, option).replace("_", "-")
+            has_it = "--engine docker and --engine tensorflow-serving" if is_local else "tfae's own server"
+            raise ValueError(f"--{spelling}: expected no such option with --engine {engine}; it is for {has_it}.")
+    from tfae.serving.model_config import source
+
     models = source(model_config_file or saved_models or "", name=name, labels=versions_by_label(labels))
-    if engine != "local":
-        unknown = [option for option, value in local.items() if value not in (None, False)]
-        if unknown:
-            raise ValueError(
-                f"--{unknown[0].replace('_', '-')}: expected no such option with --engine {engine}; received one. "
-                "It is for tfae's own server."
-            )
-        launch = {"host": host, "port": grpc_port, "rest_api_port": rest_port, "metrics": metrics}
-        _engine(engine, image, only_print, models=models(), batching_parameters_file=batching_parameters_file, **launch)
-        return
-    if image is not None or only_print:
-        raise ValueError("--image, --print: expected none of them with --engine local; received one.")
-    grace = 10.0 if local["grace_seconds"] is None else local["grace_seconds"]
-    if not grace <= threading.TIMEOUT_MAX:  # Nor is NaN.
-        raise ValueError(f"--grace-seconds: expected a number of seconds that can be waited for; received {grace}.")
-    import_tensorflow()
-    from tfae.serving.local.access import Access
-    from tfae.serving.local.batching_parameters import read_batching_parameters_file
-    from tfae.serving.local.server import MAX_REQUEST_BYTES, LocalServer
-
-    server = LocalServer(
-        models,
-        host=host or "127.0.0.1",
-        rest_port=rest_port,
-        grpc_port=grpc_port,
-        poll_seconds=1.0 if local["poll_seconds"] is None else local["poll_seconds"],
-        batching=read_batching_parameters_file(batching_parameters_file) if batching_parameters_file else None,
-        allow_xla=local["xla"],
-        max_request_bytes=local["max_request_bytes"] or MAX_REQUEST_BYTES,
-        access=Access(_token(local["token_file"]), local["tls_cert"], local["tls_key"]),
-        cors=local["cors"],
-        metrics=metrics,
-        access_log=sys.stderr if local["access_log"] == "-" else local["access_log"],
-    )
-    _run(server, grace)
+    if is_local:
+        _serve_locally(models, **options)
+    else:
+        _serve_with(engine, models(), **options)
 
 
-def _engine(engine: str, image: str | None, only_print: bool, **launch: Any) -> None:
+def _serve_with(engine: str, models: Any, **options: Any) -> None:
     """Become TensorFlow Serving, or show the command for it."""
     from tfae.serving import engines
 
-    what = engines.Launch(**launch)
+    launch = engines.Launch(
+        models=models,
+        host=options["host"],
+        port=options["grpc_port"],
+        rest_api_port=options["rest_port"],
+        batching_parameters_file=options["batching_parameters_file"],
+        metrics=options["metrics"],
+        poll_seconds=options["poll_seconds"],
+        cors=options["cors"],
+        allow_xla=options["xla"],
+        flags=options["flags"],
+    )
     if engine == "docker":
-        command = engines.docker(what, image=image or engines.IMAGE)
-    elif image is None:
-        command = engines.tensorflow_model_server(what)
+        command = engines.docker(launch, image=options["image"] or engines.IMAGE)
+    elif options["image"] is None:
+        command = engines.tensorflow_model_server(launch)
     else:
         raise ValueError("--image: expected none with --engine tensorflow-serving; received one.")
-    if only_print:
+    if options["only_print"]:
         click.echo(engines.text(command))
     else:
         engines.run(command)
+
+
+def _serve_locally(models: Any, **options: Any) -> None:
+    """Serve from this process until told to stop."""
+    grace = 10.0 if options["grace_seconds"] is None else options["grace_seconds"]
+    if not grace <= threading.TIMEOUT_MAX:  # Nor is NaN.
+        raise ValueError(f"--grace-seconds: expected a number of seconds that can be waited for; received {grace}.")
+    try:
+        import tfae.serving.local  # noqa: F401  # Says what is missing, before TensorFlow takes its time.
+    except ModuleNotFoundError as error:
+        raise ValueError(str(error)) from error
+    import_tensorflow()
+    from tfae.serving.local.server import MAX_REQUEST_BYTES, LocalServer
+
+    with _access_log(options["access_log"]) as access_log:
+        server = LocalServer(
+            models,
+            host=options["host"] or "127.0.0.1",
+            rest_port=options["rest_port"],
+            grpc_port=options["grpc_port"],
+            poll_seconds=options["poll_seconds"],
+            allow_xla=options["xla"],
+            max_request_bytes=options["max_request_bytes"] or MAX_REQUEST_BYTES,
+            access_log=access_log,
+        )
+        _run(server, grace)
+
+
+@contextlib.contextmanager
+def _access_log(file: str | None) -> Iterator[logging.Logger | None]:
+    """The logger of REST requests that writes to a file, or to stderr for ``-``."""
+    if file is None:
+        yield None
+        return
+    handler = logging.StreamHandler() if file == "-" else logging.FileHandler(file, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log = logging.getLogger("tfae.serving.access")
+    log.propagate = False
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    try:
+        yield log
+    finally:
+        log.removeHandler(handler)
+        handler.close()
 
 
 def _run(server: LocalServer, grace: float) -> None:
@@ -215,12 +239,6 @@ def _page(server: LocalServer) -> str:
     available = server.models.available()
     name = next(iter(available), "MODEL")  # A config file may have lost its models meanwhile.
     url = f"{server.rest_url}/v1/models/{name}"
-    options = "".join(
-        [
-            f" --cacert {server.access.certificate_file}" if server.access.encrypted else "",
-            " -H 'Authorization: Bearer TOKEN'" if server.access.token else "",
-        ]
-    )
     lines = [
         "tfae's local server, for notebooks and tests. In production take TensorFlow Serving: --engine docker.",
         "",
@@ -231,22 +249,12 @@ def _page(server: LocalServer) -> str:
         f"REST  {url}",
         f"gRPC  {server.grpc_url}",
         "",
-        f"curl{options} {url}/metadata",
+        f"curl {url}/metadata",
         f'python -c \'from tfae.serving import Client; print(Client("{server.rest_url}", "{name}").metadata())\'',
     ]
-    if not server.access.token and not server.is_local:
-        lines += ["", "Everybody who reaches this machine may ask it; --token-file lets in only those with a token."]
+    if not server.is_local:
+        lines += ["", "Everybody who reaches this machine may ask it."]
     return "\n".join([*lines, "", "Ctrl-C stops it."])
-
-
-def _token(file: Path | None) -> str | None:
-    """The bearer token, if there is one."""
-    if file is None:
-        return os.environ.get("TFAE_TOKEN")
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"--token-file: expected a file with a token as text; received {file} ({error}).") from error
 
 
 class _Echo(logging.Handler):

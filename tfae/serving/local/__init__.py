@@ -1,18 +1,14 @@
 """The local server: TensorFlow Serving's REST and gRPC interfaces on this machine, without TensorFlow Serving.
 
-For notebooks, tests and machines without Docker. It answers as the real one does (same paths, codes, texts and
-numbers), is held to recorded exchanges, and is not meant for production.
+For notebooks, tests and machines without Docker. It promises the interface of the real server: paths, formats, dtypes,
+codes and versions. What production needs beyond that is TensorFlow Serving's; docs/serving.md lists it.
 """
 
 from importlib.util import find_spec
 
-#: What it needs beyond tfae itself: the extra ``serve``.
-_LIBRARIES = ("aiohttp", "grpc", "prometheus_client", "rapidjson", "tensorflow_serving")
-
-_missing = [library for library in _LIBRARIES if find_spec(library) is None]
-if _missing:
+if find_spec("aiohttp") is None:
     raise ModuleNotFoundError(
-        f"tfae.serving.local: expected {', '.join(_LIBRARIES)}; received none of {', '.join(_missing)}. Install them "
-        "with pip install 'tfae[serve]'.",
-        name=_missing[0],
+        "tfae.serving.local: expected aiohttp, the web server behind LocalServer and `tfae serve`; found none. "
+        "Install it with pip install 'tfae[serve]'.",
+        name="aiohttp",
     )

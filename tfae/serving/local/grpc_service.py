@@ -2,224 +2,255 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NoReturn, final
+import math
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any, final
 
 import grpc
+import grpc.aio
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
-    model_service_pb2_grpc,
+    inference_pb2,
+    model_management_pb2,
     predict_pb2,
-    prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
-from tfae.serving.local.journal import Exchange, rows
-from tfae.serving.local.models import Lease, Models, ModelSpec
-from tfae.serving.local.prediction import check_inputs, signature_of, wanted_outputs
-from tfae.serving.local.tensors import from_proto, to_proto
-from tfae.serving.status import StatusError
+from tfae.serving.local.models import Models
+from tfae.serving.local.prediction import check_inputs, find_signature, run
+from tfae.serving.local.versions import Lease, ModelSpec
+from tfae.serving.status import CODES, StatusError
+
+if TYPE_CHECKING:
+    from tensorflow.core.framework.tensor_pb2 import TensorProto
+
+    from tfae.servable import Signature
 
 _LOG = logging.getLogger("tfae.serving")
 
 #: Messages of protocol buffers are shorter than 2 GiB; some room is left for what is around the tensors.
-_MOST_BYTES = 2**31 - 2**20
+_MAX_MESSAGE_BYTES = 2**31 - 2**20
+#: Clients refuse trailers of more than 8 KiB, where a byte may take three, and would see no error at all.
+_MAX_ERROR_BYTES = 2560
 
-#: In bytes. Clients refuse trailers of more than 8 KiB, where a byte may take three, and would see no message at all.
-_LONGEST_MESSAGE = 2560
-
-
-class AbortedError(Exception):
-    """A method has refused a call."""
-
-    def __init__(self, code: grpc.StatusCode, text: str) -> None:
-        super().__init__(text)
-        self.code, self.text = code, text
-
-
-@final
-class Call:
-    """What a method may know of a call, and do with it; stands in for gRPC's context in threads of ours.
-
-    Args:
-        exchange: What is noted of it.
-    """
-
-    def __init__(self, exchange: Exchange) -> None:
-        self.exchange = exchange
-
-    def abort(self, code: grpc.StatusCode, text: str) -> NoReturn:
-        """Refuse."""
-        raise AbortedError(code, text)
+#: The field of a ``TensorProto`` that holds the values of a dtype, by NumPy's name of it.
+_FIELDS = {"float32": "float_val", "float64": "double_val", "int64": "int64_val", "bool": "bool_val"}
+_FIELDS |= dict.fromkeys(("int8", "int16", "int32", "uint8", "uint16"), "int_val")
+_FIELDS |= {"uint32": "uint32_val", "uint64": "uint64_val", "float16": "half_val", "bfloat16": "half_val"}
+_FIELDS |= {"complex64": "scomplex_val", "complex128": "dcomplex_val", "object": "string_val"}
+#: Field number and wire type of single values in a message, which parse far faster than Python numbers are appended.
+_KEYS = {"float32": 5 << 3 | 5, "float64": 6 << 3 | 1}
 
 
 @final
-class Services(
-    prediction_service_pb2_grpc.PredictionServiceServicer,
-    model_service_pb2_grpc.ModelServiceServicer,
-):
-    """The answers to all methods; each blocks until it has one.
+class GrpcService:
+    """The methods of both services.
 
     Args:
         models: What is served.
-        max_tensor_bytes: Largest size of one input, in bytes.
+        pool: The threads that run predictions.
+        max_request_bytes: Largest request.
+        message_timeout: Seconds that a call may take to send its message; then it is ended.
     """
 
-    def __init__(self, models: Models, *, max_tensor_bytes: int) -> None:
+    def __init__(self, models: Models, pool: Executor, *, max_request_bytes: int, message_timeout: float) -> None:
         self._models = models
-        self._max_tensor_bytes = max_tensor_bytes
+        self._pool = pool
+        self._message_timeout = message_timeout
+        # One byte of a request can stand for several of a tensor, as where one value fills it.
+        self._max_tensor_bytes = 4 * max_request_bytes
 
-    def add_to(self, server: grpc.Server) -> None:
-        """Offer the methods, and a refusal of every other one, on a server that was not started yet."""
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self, server)
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(self, server)
-        server.add_generic_rpc_handlers((_Unknown(),))
+    def handlers(self) -> list[grpc.GenericRpcHandler]:
+        """What a server of ``grpc.aio`` is to answer; it refuses all other methods as UNIMPLEMENTED."""
+        prediction = {
+            "Predict": self._method(predict_pb2.PredictRequest, self._predict),
+            "GetModelMetadata": self._method(get_model_metadata_pb2.GetModelMetadataRequest, self._metadata),
+            "Classify": self._method(classification_pb2.ClassificationRequest, self._refuse_examples),
+            "Regress": self._method(regression_pb2.RegressionRequest, self._refuse_examples),
+            "MultiInference": self._method(inference_pb2.MultiInferenceRequest, self._refuse),
+        }
+        model = {
+            "GetModelStatus": self._method(get_model_status_pb2.GetModelStatusRequest, self._status),
+            "HandleReloadConfigRequest": self._method(model_management_pb2.ReloadConfigRequest, self._refuse),
+        }
+        return [
+            grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", prediction),
+            grpc.method_handlers_generic_handler("tensorflow.serving.ModelService", model),
+        ]
 
-    def Predict(self, request: Any, context: Call) -> Any:  # noqa: N802
-        """Run a signature."""
+    def _method(self, request_type: Any, answer: Callable[[Any], Any]) -> grpc.RpcMethodHandler:
+        """A method that waits for its message in the event loop, and answers it in a thread of the pool."""
+        pool = self._pool if answer == self._predict else None  # Who asks for the status does not wait for models.
+
+        def respond(raw: bytes) -> bytes:
+            try:
+                request = request_type.FromString(raw)
+            except DecodeError as error:
+                raise StatusError("INTERNAL", f"message: expected a {request_type.__name__}; {error}.") from error
+            response: bytes = answer(request).SerializeToString()
+            return response
+
+        async def handle(messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> bytes:
+            try:
+                raw = await asyncio.wait_for(anext(messages), self._message_timeout)
+                return await asyncio.get_running_loop().run_in_executor(pool, respond, raw)
+            except asyncio.TimeoutError:
+                refusal = StatusError("CANCELLED", f"message: not received within {self._message_timeout:g} seconds.")
+            except StopAsyncIteration:
+                refusal = StatusError("UNIMPLEMENTED", "message: expected exactly one; received none.")
+            except StatusError as error:
+                refusal = error
+            except Exception as error:
+                _LOG.exception("gRPC %s failed", request_type.__name__)
+                refusal = StatusError("INTERNAL", f"{type(error).__name__}: {error}")
+            message = refusal.message.encode("utf-8", "replace")[:_MAX_ERROR_BYTES].decode("utf-8", "ignore")
+            try:
+                await context.abort(getattr(grpc.StatusCode, refusal.code), message)
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:
+                raise asyncio.CancelledError from error  # The client has left meanwhile.
+            raise AssertionError("abort raises")
+
+        # On the wire the same as a call of one message, but here the handler itself waits for it: a client that never
+        # sends its message holds no thread.
+        return grpc.stream_unary_rpc_method_handler(handle)
+
+    def _predict(self, request: Any) -> Any:
         response = predict_pb2.PredictResponse()
-        with (
-            _exchange("Predict", context) as exchange,
-            self._lease(request, exchange) as lease,
-        ):
-            signature = signature_of(lease.servable, request.model_spec.signature_name)
-            exchange.signature = signature.name
+        with self._models.lease(_read_spec(request)) as lease:
+            signature = find_signature(lease.servable, request.model_spec.signature_name)
             check_inputs(signature, request.inputs)
             inputs = {
-                name: from_proto(name, request.inputs[name], max_bytes=self._max_tensor_bytes)
-                for name in signature.inputs
+                name: _from_proto(name, request.inputs[name], info.dtype, self._max_tensor_bytes)
+                for name, info in signature.inputs.items()
             }
-            exchange.rows = rows(inputs)
-            wanted = wanted_outputs(signature, request.output_filter)
-            outputs = self._models.run(lease, signature.name, inputs, wanted)
+            outputs = run(lease.servable, signature, inputs, _read_filter(signature, request.output_filter))
             size = sum(array.nbytes for array in outputs.values())
-            if size > _MOST_BYTES:
-                raise StatusError("RESOURCE_EXHAUSTED", f"Outputs of {size} bytes are larger than a message can be.")
+            if size > _MAX_MESSAGE_BYTES:
+                raise StatusError("RESOURCE_EXHAUSTED", f"outputs: {size} bytes are more than a message can hold.")
             for name, array in outputs.items():
-                to_proto(array, response.outputs[name])
-            _fill(response.model_spec, lease, signature.name)
+                _to_proto(array, response.outputs[name])
+            _write_spec(response.model_spec, lease, signature.name)
         return response
 
-    def GetModelMetadata(self, request: Any, context: Call) -> Any:  # noqa: N802
-        """Tell the signatures."""
+    def _metadata(self, request: Any) -> Any:
         response = get_model_metadata_pb2.GetModelMetadataResponse()
-        with _exchange("GetModelMetadata", context) as exchange:
-            _require_spec(request)
-            if not request.metadata_field:
-                raise StatusError(
-                    "INVALID_ARGUMENT", "GetModelMetadataRequest must specify at least one metadata_field"
-                )
-            for field in request.metadata_field:
-                if field != "signature_def":
-                    raise StatusError("INVALID_ARGUMENT", f"Metadata field {field} is not supported")
-            with self._lease(request, exchange) as lease:
-                signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=lease.servable.signature_def_map)
-                response.metadata["signature_def"].Pack(signatures)
-                _fill(response.model_spec, lease)
+        with self._models.lease(_read_spec(request)) as lease:
+            if not request.metadata_field or set(request.metadata_field) != {"signature_def"}:
+                received = ", ".join(request.metadata_field) or "none"
+                raise StatusError("INVALID_ARGUMENT", f"metadata_field: expected signature_def; received {received}.")
+            signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=lease.servable.signature_def_map)
+            response.metadata["signature_def"].Pack(signatures)
+            _write_spec(response.model_spec, lease)
         return response
 
-    def GetModelStatus(self, request: Any, context: Call) -> Any:  # noqa: N802
-        """Tell which versions there are; a label is not looked at, as in the real server."""
+    def _status(self, request: Any) -> Any:
         response = get_model_status_pb2.GetModelStatusResponse()
-        with _exchange("GetModelStatus", context) as exchange:
-            _require_spec(request)
-            spec = request.model_spec
-            found = self._models.status(spec.name, spec.version.value if spec.HasField("version") else None)
-            exchange.model = spec.name
-            for status in found:
-                entry = response.model_version_status.add(version=status.version)
-                entry.state = get_model_status_pb2.ModelVersionStatus.State.Value(status.state)
-                entry.status.error_code = (
-                    type(entry.status)
-                    .DESCRIPTOR.fields_by_name["error_code"]
-                    .enum_type.values_by_name[status.error_code]
-                    .number
-                )
-                entry.status.error_message = status.error_message
+        spec = _read_spec(request)
+        for status in self._models.status(spec.name, spec.version):  # A label is not looked at, as in the real server.
+            entry = response.model_version_status.add(version=status.version)
+            entry.state = get_model_status_pb2.ModelVersionStatus.State.Value(status.state)
+            entry.status.error_code = CODES.index(status.error_code)
+            entry.status.error_message = status.error_message
         return response
 
-    def Classify(self, request: Any, context: Call) -> Any:  # noqa: N802
-        """Refuse: tfae exports no signature for it."""
-        self._refuse_examples("Classify", "classification", request, context)
-
-    def Regress(self, request: Any, context: Call) -> Any:  # noqa: N802
-        """Refuse: tfae exports no signature for it."""
-        self._refuse_examples("Regress", "regression", request, context)
-
-    def MultiInference(self, request: Any, context: Call) -> Any:  # noqa: N802
-        """Refuse: tfae exports no signature for it."""
-        with _exchange("MultiInference", context):
-            raise StatusError("UNIMPLEMENTED", "The local server has no MultiInference. TensorFlow Serving has it.")
-
-    def HandleReloadConfigRequest(self, request: Any, context: Call) -> Any:  # noqa: N802
-        """Refuse: whoever reaches the port could have any folder of this machine loaded."""
-        with _exchange("HandleReloadConfigRequest", context):
-            raise StatusError(
-                "UNIMPLEMENTED",
-                "The local server takes no config over the network. It reads its model config file again, when that "
-                "changes.",
-            )
-
-    def _refuse_examples(self, method: str, what: str, request: Any, context: Call) -> None:
-        """Answer a method whose inputs are tf.Examples as the real server does where the signature is not for it."""
-        with (
-            _exchange(method, context) as exchange,
-            self._lease(request, exchange) as lease,
-        ):
-            signature = signature_of(lease.servable, request.model_spec.signature_name)
-            exchange.signature = signature.name
+    def _refuse_examples(self, request: Any) -> Any:
+        """Classify and Regress: no signature of tfae is made for them."""
+        with self._models.lease(_read_spec(request)) as lease:
+            signature = find_signature(lease.servable, request.model_spec.signature_name)
             if signature.method_name == "tensorflow/serving/predict":
-                definition = lease.servable.signature_def_map[signature.name]
-                raise StatusError("INVALID_ARGUMENT", f"No {what} inputs found in SignatureDef: {definition}")
-            raise StatusError("UNIMPLEMENTED", f"The local server has no {method}. TensorFlow Serving has it.")
+                raise StatusError(
+                    "INVALID_ARGUMENT",
+                    f"signature_name: {signature.name} is for Predict; it takes no tf.Examples here.",
+                )
+        return self._refuse(request)
 
-    @contextmanager
-    def _lease(self, request: Any, exchange: Exchange) -> Iterator[Lease]:
-        """Hold the version that a request names."""
-        _require_spec(request)
-        spec = request.model_spec
-        if not spec.name:
-            raise StatusError("INVALID_ARGUMENT", "ModelSpec has no name specified.")
-        choice = spec.WhichOneof("version_choice")
-        version = spec.version.value if choice == "version" else None
-        label = spec.version_label if choice == "version_label" else None
-        with self._models.lease(ModelSpec(spec.name, version, label)) as lease:
-            exchange.model, exchange.version = lease.name, lease.version
-            yield lease
+    def _refuse(self, request: Any) -> Any:
+        raise StatusError(
+            "UNIMPLEMENTED", f"The local server has no method for {type(request).__name__}. TensorFlow Serving has it."
+        )
 
 
-def _require_spec(request: Any) -> None:
-    if not request.HasField("model_spec"):
-        raise StatusError("INVALID_ARGUMENT", "Missing ModelSpec")
+def _read_spec(request: Any) -> ModelSpec:
+    spec = request.model_spec
+    if not spec.name:
+        raise StatusError("INVALID_ARGUMENT", "model_spec: expected the name of a model; received none.")
+    choice = spec.WhichOneof("version_choice")
+    return ModelSpec(
+        spec.name,
+        spec.version.value if choice == "version" else None,
+        spec.version_label if choice == "version_label" else None,
+    )
 
 
-def _fill(spec: Any, lease: Lease, signature_name: str = "") -> None:
+def _read_filter(signature: Signature, output_filter: Any) -> list[str] | None:
+    """The outputs that a request names, None for all of them."""
+    wanted = list(output_filter)
+    if not set(wanted) <= set(signature.outputs) or len(set(wanted)) < len(wanted):
+        raise StatusError(
+            "INVALID_ARGUMENT",
+            f"output_filter: expected some of {', '.join(signature.outputs)}, each once; received {', '.join(wanted)}.",
+        )
+    return wanted or None
+
+
+def _write_spec(spec: Any, lease: Lease, signature_name: str = "") -> None:
     """Name in an answer what was used."""
     spec.name, spec.version.value, spec.signature_name = lease.name, lease.version, signature_name
 
 
-@contextmanager
-def _exchange(method: str, context: Call) -> Iterator[Exchange]:
-    """Learn about an exchange, and end the call with the code and text of an error."""
-    refusal = None
+def _from_proto(name: str, proto: TensorProto, dtype: tf.DType, max_bytes: int) -> np.ndarray:
+    """The array that a request means, as TensorFlow reads it: too few values are repeated, too many are cut.
+
+    Args:
+        name: Of the input.
+        proto: Its value.
+        dtype: That it has to have.
+        max_bytes: Largest size of the array: few bytes of a request can stand for many.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT or RESOURCE_EXHAUSTED.
+    """
+    if proto.dtype != dtype.as_datatype_enum:
+        received = types_pb2.DataType.Name(proto.dtype) if proto.dtype in types_pb2.DataType.values() else "none"
+        raise StatusError("INVALID_ARGUMENT", f"{name}: expected dtype {dtype.name}; received {received}.")
+    shape = [dim.size for dim in proto.tensor_shape.dim]
+    if math.prod(max(size, 0) for size in shape) * max(dtype.size, 1) > max_bytes:
+        raise StatusError("RESOURCE_EXHAUSTED", f"{name}: expected at most {max_bytes} bytes; received shape {shape}.")
     try:
-        yield context.exchange
-    except StatusError as error:
-        refusal = error
-    except Exception as error:
-        _LOG.exception("gRPC %s failed", method)
-        refusal = StatusError("INTERNAL", f"{type(error).__name__}: {error}")
-    if refusal is not None:
-        message = refusal.message.encode("utf-8", "replace")[:_LONGEST_MESSAGE].decode("utf-8", "ignore")
-        context.abort(getattr(grpc.StatusCode, refusal.code), message)
+        if proto.tensor_content and dtype != tf.string:  # The usual case, in a tenth of the time.
+            return tf.make_ndarray(proto)
+        value = tf.io.parse_tensor(proto.SerializeToString(), dtype).numpy()
+    except (ValueError, TypeError, tf.errors.OpError) as error:
+        raise StatusError("INVALID_ARGUMENT", f"{name}: expected a tensor; {error}.") from error
+    return np.array(value, object) if isinstance(value, bytes) else np.asarray(value)
 
 
-@final
-class _Unknown(grpc.GenericRpcHandler):
-    """Refuses the methods that are not there, with the empty text of the real server."""
-
-    def service(self, _: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
-        """The refusal."""
-        return grpc.unary_unary_rpc_method_handler(lambda _, context: context.abort(grpc.StatusCode.UNIMPLEMENTED, ""))
+def _to_proto(array: np.ndarray, proto: TensorProto) -> None:
+    """Write an array, with its values in the field of its dtype."""
+    name = array.dtype.name
+    if name not in _FIELDS:
+        raise StatusError("UNIMPLEMENTED", f"outputs: expected a dtype that the local server can send; it is {name}.")
+    proto.dtype = tf.as_dtype(array.dtype).as_datatype_enum
+    proto.tensor_shape.CopyFrom(tf.TensorShape(array.shape).as_proto())
+    flat = array.reshape(-1)
+    if name in _KEYS:
+        entries = np.empty(flat.size, [("key", "u1"), ("value", flat.dtype.newbyteorder("<"))])
+        entries["key"], entries["value"] = _KEYS[name], flat
+        proto.MergeFromString(entries.tobytes())
+        return
+    if _FIELDS[name] == "half_val":
+        flat = flat.view(np.uint16)  # The bit patterns.
+    elif array.dtype.kind == "c":
+        flat = flat.view(np.float32 if name == "complex64" else np.float64)
+    getattr(proto, _FIELDS[name]).extend(flat.tolist())

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import contextlib
 import ipaddress
+import logging
 import os
+import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, final
 
-from tfae.serving.local.access import Access
-from tfae.serving.local.batching_parameters import BatchingParameters
-from tfae.serving.local.grpc_server import GrpcServer
-from tfae.serving.local.journal import Journal
-from tfae.serving.local.metrics import Metrics
+import grpc
+import grpc.aio
+from aiohttp import web
+
+from tfae.serving.local.grpc_service import GrpcService
 from tfae.serving.local.models import Models
-from tfae.serving.local.ports import authority, port_of, try_listening
-from tfae.serving.local.rest import RestServer
+from tfae.serving.local.rest_service import RestService
 from tfae.serving.model_config import ModelConfig, Source, source
 from tfae.serving.status import StatusError
 
@@ -29,14 +31,23 @@ if TYPE_CHECKING:
 #: Largest request by default, in bytes: a hundred RGB images of 224 × 224 as float32 fit into it.
 MAX_REQUEST_BYTES = 64 << 20
 
+#: Seconds that a message may take to arrive, and that a connection may stay open without one.
+_MESSAGE_TIMEOUT = 30.0
+#: Seconds in which a client that was refused may still send, so that it reads the answer that says why.
+_LINGERING_TIME = 2.0
+#: Bytes of a read from a connection. Large bodies come in few pieces, and small ones take no room.
+_READ_BYTES = 1 << 18
+#: What is not HTTP is answered with 400; nobody wants a traceback for it.
+_HTTP_LOG = logging.getLogger("tfae.serving.http")
+_HTTP_LOG.setLevel(logging.CRITICAL)
+
 
 @final
 class LocalServer:
     """Serves SavedModels over TensorFlow Serving's REST and gRPC interfaces, from this process.
 
-    For notebooks, tests and machines without Docker. It answers as TensorFlow Serving does and finds new versions by
-    itself, but does not replace it in production: this is one process of Python, nor is it as fast. A server is
-    started once; take a new one to start again.
+    For notebooks, tests and machines without Docker. It finds new versions by itself, but does not replace TensorFlow
+    Serving in production. A server is started once; take a new one to start again.
 
     Args:
         models: Folder of a model's versions, such as ``saved_models/digits``; or a model config file of TensorFlow
@@ -48,20 +59,15 @@ class LocalServer:
         rest_port: Port of REST, 0 for any that is free.
         grpc_port: Port of gRPC, 0 for any that is free.
         poll_seconds: Time between two looks for new versions, 0 for a single look.
-        batching: How requests that come together are batched, None for not at all.
         allow_xla: Whether functions compiled by XLA may run, which the real server refuses by default on a CPU.
         max_request_bytes: Largest request.
-        access: Who may ask, and whether the line is encrypted; everybody over a plain line by default.
-        cors: Whether pages of other sites may ask.
-        metrics: Whether ``/monitoring/prometheus/metrics`` answers.
-        access_log: File, which is added to, or stream that gets one JSON object a line for every request.
-        threads: Requests of each interface that are worked on at the same time.
+        access_log: Logger that is told of every REST request, in aiohttp's format.
+        threads: Predictions that are worked on at the same time; further ones wait.
 
     Attributes:
-        models: What is loaded.
+        models: The loaded versions.
         rest_port: The port of REST.
         grpc_port: The port of gRPC.
-        access: As given.
 
     Raises:
         ValueError: For an argument that cannot be, such as a folder that is not there.
@@ -83,14 +89,10 @@ class LocalServer:
         rest_port: int = 0,
         grpc_port: int = 0,
         poll_seconds: float = 1.0,
-        batching: BatchingParameters | None = None,
         allow_xla: bool = False,
         max_request_bytes: int = MAX_REQUEST_BYTES,
-        access: Access | None = None,
-        cors: bool = False,
-        metrics: bool = False,
-        access_log: IO[str] | str | os.PathLike[str] | None = None,
-        threads: int | None = None,
+        access_log: logging.Logger | None = None,
+        threads: int = 16,
     ) -> None:
         for argument, port in (("rest_port", rest_port), ("grpc_port", grpc_port)):
             if not 0 <= port < 65536:
@@ -98,28 +100,17 @@ class LocalServer:
         if rest_port == grpc_port != 0:
             raise ValueError(f"rest_port: expected another port than grpc_port; received {rest_port} for both.")
         for argument, value in (("max_request_bytes", max_request_bytes), ("threads", threads)):
-            if value is not None and value < 1:
+            if value < 1:
                 raise ValueError(f"{argument}: expected at least 1; received {value}.")
         self.rest_port, self.grpc_port = rest_port, grpc_port
+        self.models = Models(source(models, name=name, labels=labels), poll_seconds=poll_seconds, allow_xla=allow_xla)
         self._host = host
-        self.access = access or Access()
-        self._cors = cors
         self._max_request_bytes = max_request_bytes
-        self._threads = threads or _threads(batching)
         self._access_log = access_log
-        self._metrics = Metrics() if metrics else None
-        self.models = Models(
-            source(models, name=name, labels=labels),
-            poll_seconds=poll_seconds,
-            batching=batching,
-            allow_xla=allow_xla,
-            batched=None if self._metrics is None else self._metrics.batched,
-        )
-        if self._metrics is not None:
-            self._metrics.watch(self.models.available)
-        self._log = contextlib.ExitStack()
-        self._rest: RestServer | None = None
-        self._grpc: GrpcServer | None = None
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="tfae-predict")
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._grpc: grpc.aio.Server | None = None
+        self._rest: web.AppRunner | None = None
 
     def start(self, timeout: float | None = None) -> None:
         """Load what is there, then begin to answer. A folder without versions is waited for, and answers NOT_FOUND.
@@ -131,48 +122,20 @@ class LocalServer:
             ValueError: If a port is taken, or if a model has versions of which not one can be loaded.
             TimeoutError: If loading took longer.
         """
-        with contextlib.ExitStack() as undo:
-            undo.callback(self._log.close)
-            journal = Journal(_opened(self._access_log, self._log), self._metrics)
-            shared: dict[str, Any] = {
-                "host": self._host,
-                "threads": self._threads,
-                "max_request_bytes": self._max_request_bytes,
-            }
-            # First the ports: if one is taken, nobody wants to wait for the models to hear of it.
-            with port_of("grpc_port", self._host, self.grpc_port):
-                try_listening(self._host, self.grpc_port)  # Says better than gRPC what is wrong.
-                grpc = GrpcServer(
-                    self.models,
-                    journal,
-                    port=self.grpc_port,
-                    token=self.access.token,
-                    certificate=self.access.certificate(),
-                    **shared,
-                )
-            undo.callback(grpc.stop, 0)
-            with port_of("rest_port", self._host, self.rest_port):
-                try_listening(self._host, self.rest_port)
-            undo.callback(self.models.stop, 0)
+        # First the ports: if one is taken, nobody wants to wait for the models to hear of it.
+        for argument, port in (("grpc_port", self.grpc_port), ("rest_port", self.rest_port)):
+            with _explain_port(argument, self._host, port):
+                _try_listening(self._host, port)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=_run_forever, args=(self._loop,), name="tfae-serve", daemon=True)
+        self._thread.start()
+        try:
             self.models.start(timeout)
             self._require_models()
-            rest = RestServer(
-                self.models,
-                journal,
-                port=self.rest_port,
-                token=self.access.token,
-                ssl_context=self.access.ssl_context(),
-                cors=self._cors,
-                metrics=self._metrics,
-                **shared,
-            )
-            with port_of("rest_port", self._host, self.rest_port):
-                rest.start()
-            undo.callback(rest.stop, 0)
-            grpc.start()
-            self._grpc, self._rest = grpc, rest
-            self.grpc_port, self.rest_port = grpc.port, rest.port
-            undo.pop_all()
+            self._await(self._listen())
+        except BaseException:
+            self.stop(0)
+            raise
 
     def stop(self, grace: float = 10.0) -> bool:
         """Refuse new requests, finish those under way, then unload everything.
@@ -183,28 +146,25 @@ class LocalServer:
         Returns:
             Whether all was finished. If not, a kernel still runs in a thread, which nothing can interrupt.
         """
-        if self._rest is None or self._grpc is None:
+        if self._loop is None:
             return True
         deadline = time.monotonic() + grace
-        # Both at once, lest the one goes on taking requests while the other finishes.
-        grpc = threading.Thread(target=self._grpc.stop, args=(grace,), name="tfae-grpc-stop")
-        grpc.start()
-        self._rest.stop(grace)
-        grpc.join()
-        self._rest = self._grpc = None
-        finished = self.models.stop(max(0.0, deadline - time.monotonic()))
-        self._log.close()
-        return finished
+        self._await(self._close(grace))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop = None
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        return self.models.stop(max(0.0, deadline - time.monotonic()))
 
     @property
     def rest_url(self) -> str:
         """Where REST answers, such as ``http://127.0.0.1:8501``."""
-        return f"{'https' if self.access.encrypted else 'http'}://{authority(self._host, self.rest_port)}"
+        return f"http://{_authority(self._host, self.rest_port)}"
 
     @property
     def grpc_url(self) -> str:
         """Where gRPC answers, such as ``grpc://127.0.0.1:8500``."""
-        return f"{'grpcs' if self.access.encrypted else 'grpc'}://{authority(self._host, self.grpc_port)}"
+        return f"grpc://{_authority(self._host, self.grpc_port)}"
 
     @property
     def is_local(self) -> bool:
@@ -230,9 +190,6 @@ class LocalServer:
         names = list(self.models.available())
         if model is None and len(names) != 1:
             raise ValueError(f"model: expected one of {', '.join(names)}; received none.")
-        if self.access.encrypted:
-            options.setdefault("ca_file", self.access.certificate_file)
-        options.setdefault("token", self.access.token)
         return Client(self.grpc_url if grpc else self.rest_url, model or names[0], **options)
 
     def __enter__(self) -> LocalServer:
@@ -258,27 +215,90 @@ class LocalServer:
                     + "; ".join(f"version {s.version}, {s.error_code}: {s.error_message}" for s in failed)
                 )
 
+    async def _listen(self) -> None:
+        limits = {"max_request_bytes": self._max_request_bytes}
+        self._grpc = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", self._max_request_bytes),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),  # Two servers on one port would each get some of the requests.
+            ]
+        )
+        service = GrpcService(self.models, self._pool, message_timeout=_MESSAGE_TIMEOUT, **limits)
+        self._grpc.add_generic_rpc_handlers(service.handlers())
+        with _explain_port("grpc_port", self._host, self.grpc_port):
+            try:
+                self.grpc_port = self._grpc.add_insecure_port(_bracket(self._host) + f":{self.grpc_port}")
+            except RuntimeError as error:
+                raise OSError(str(error)) from error
+        rest = RestService(self.models, self._pool, body_timeout=_MESSAGE_TIMEOUT, **limits)
+        self._rest = web.AppRunner(
+            rest.application(),
+            access_log=self._access_log,
+            auto_decompress=False,
+            keepalive_timeout=_MESSAGE_TIMEOUT,
+            lingering_time=_LINGERING_TIME,
+            logger=_HTTP_LOG,
+            read_bufsize=_READ_BYTES,
+        )
+        await self._rest.setup()
+        with _explain_port("rest_port", self._host, self.rest_port):
+            await web.TCPSite(self._rest, self._host, self.rest_port).start()
+        self.rest_port = self._rest.addresses[0][1]
+        await self._grpc.start()
 
-def _threads(batching: BatchingParameters | None) -> int:
-    """Threads for each interface: enough to keep the processors busy, or to fill a batch with single rows."""
-    return 16 if batching is None else min(256, max(16, 2 * batching.max_batch_size))
+    async def _close(self, grace: float) -> None:
+        """Stop both at once, lest the one goes on taking requests while the other finishes."""
+        await asyncio.gather(self._close_rest(grace), *([] if self._grpc is None else [self._grpc.stop(grace)]))
+
+    async def _close_rest(self, grace: float) -> None:
+        if self._rest is None:
+            return
+        for site in list(self._rest.sites):
+            await site.stop()
+        if self._rest.server is not None:
+            self._rest.server.pre_shutdown()
+            await self._rest.server.shutdown(grace)
+        await self._rest.cleanup()
+
+    def _await(self, coroutine: Any) -> None:
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
-def _opened(log: IO[str] | str | os.PathLike[str] | None, stack: contextlib.ExitStack) -> IO[str] | None:
-    """The stream of the access log; a file is closed by the stack."""
-    if not isinstance(log, (str, os.PathLike)):
-        return log
+def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
     try:
-        stream = Path(log).open("a", encoding="utf-8")  # noqa: SIM115
+        loop.run_forever()
+    finally:
+        loop.close()
+
+
+@contextlib.contextmanager
+def _explain_port(argument: str, host: str, port: int) -> Iterator[None]:
+    """Say which argument it was if a port cannot be listened at."""
+    try:
+        yield
     except OSError as error:
         raise ValueError(
-            f"access_log: expected a file that can be written; received {os.fspath(log)} ({error.strerror})."
+            f"host, {argument}: expected an address of this machine and a free port; received {host}:{port} "
+            f"({error.strerror or error}). Take another, or port 0 for any that is free."
         ) from error
-    stack.callback(_close, stream)
-    return stream
 
 
-def _close(log: IO[str]) -> None:
-    """Close the access log; the journal has already said it if the last lines cannot be written."""
-    with contextlib.suppress(OSError):
-        log.close()
+def _try_listening(host: str, port: int) -> None:
+    """Listen at a port and let it go again: that says better than gRPC what is wrong."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as trial:
+        if os.name == "posix":  # Elsewhere it would take a port from whoever has it.
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        trial.bind(address)
+        trial.listen()
+
+
+def _authority(host: str, port: int) -> str:
+    """Host and port in a URL; a server at every address is reached at the machine's own."""
+    return f"{_bracket({'0.0.0.0': '127.0.0.1', '::': '::1', '': '127.0.0.1'}.get(host, host))}:{port}"
+
+
+def _bracket(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

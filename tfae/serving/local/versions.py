@@ -1,9 +1,9 @@
-"""One version of a model: the state it is in, what is loaded of it, and how many hold it."""
+"""The versions of each model: the state each is in, what is loaded of it, and how many requests hold it."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tfae.serving.status import StatusError
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class ModelSpec:
     """Which model a request is for: ``version`` if given, else that of the ``label`` if given, else the newest.
 
@@ -27,7 +27,7 @@ class ModelSpec:
     label: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class VersionStatus:
     """What GetModelStatus says of one version.
 
@@ -44,46 +44,51 @@ class VersionStatus:
     error_message: str = ""
 
 
-@dataclass(eq=False)
+@dataclasses.dataclass(eq=False)
 class ModelVersion:
-    """A version that was asked for, in whatever state; only `VersionTable` changes it, under its lock.
+    """A version of a model.
 
     Attributes:
         name: Of the model.
         number: Of the version.
         path: Its folder.
         state: As in `VersionStatus`.
-        aspired: Whether the policy still wants it.
+        wanted: Whether the version policy asks for it.
         error: Why it could not be loaded, if so.
-        servable: What runs, from AVAILABLE until the end of UNLOADING.
-        leases: How many requests hold it now.
+        servable: The loaded model, from AVAILABLE until the end of UNLOADING.
+        num_leases: How many requests hold it.
     """
 
     name: str
     number: int
     path: Path
     state: str = "START"
-    aspired: bool = True
+    wanted: bool = True
     error: StatusError | None = None
     servable: Servable | None = None
-    leases: int = 0
+    num_leases: int = 0
 
     @property
     def status(self) -> VersionStatus:
-        """What is told about it."""
+        """What clients are told."""
         if self.error is None:
             return VersionStatus(self.number, self.state)
         return VersionStatus(self.number, self.state, self.error.code, self.error.message)
 
+    @property
+    def is_closable(self) -> bool:
+        """Whether it is to be unloaded and no request holds it."""
+        return self.state == "UNLOADING" and not self.num_leases
 
-@dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True)
 class Lease:
     """A version that stays loaded as long as this is held.
 
     Attributes:
         name: Of the model.
         version: Its number, also where the request named a label or nothing.
-        servable: What is loaded; its ``signatures`` say what can be asked.
+        servable: The loaded model.
     """
 
     name: str
@@ -91,38 +96,38 @@ class Lease:
     servable: Servable
 
 
-def aspire(versions: dict[int, ModelVersion], name: str, found: Mapping[int, Path]) -> None:
+def want(versions: dict[int, ModelVersion], name: str, found: Mapping[int, Path]) -> None:
     """Note which versions of a model are wanted from now on.
 
-    A version that failed is tried again only after it was away.
+    A version that failed is tried again only after its folder was away.
 
     Args:
         versions: Of the model, by number; changed in place.
         name: Of the model.
-        found: Folders of the versions that are wanted.
+        found: Folders of the wanted versions.
     """
     for number, version in versions.items():
-        version.aspired = version.aspired and number in found
+        version.wanted = version.wanted and number in found
     for number, path in found.items():
         known = versions.get(number)
-        if known is None or (known.state == "END" and not known.aspired):
+        if known is None or (known.state == "END" and not known.wanted):
             versions[number] = ModelVersion(name, number, path)
-        elif known.state != "UNLOADING":  # That has to end first; it is seen at the next look.
-            known.aspired = True
+        elif known.state != "UNLOADING":  # That has to end first; the next look finds it again.
+            known.wanted = True
     retire(versions.values())
 
 
 def retire(versions: Iterable[ModelVersion]) -> None:
-    """Send away what is no longer wanted, once something that is wanted answers in its place.
+    """Unload what is no longer wanted, once a wanted version answers in its place.
 
-    As long as nothing that is wanted answers, what answered before stays; if nothing is wanted, all of it goes.
+    If nothing is wanted, everything goes.
     """
-    wanted = [version for version in versions if version.aspired]
-    replaced = not wanted or any(version.state == "AVAILABLE" for version in wanted)
+    wanted = [version for version in versions if version.wanted]
+    is_replaced = not wanted or any(version.state == "AVAILABLE" for version in wanted)
     for version in versions:
-        if version.aspired:
+        if version.wanted:
             continue
         if version.state == "START":
             version.state = "END"
-        elif version.state == "AVAILABLE" and replaced:
+        elif version.state == "AVAILABLE" and is_replaced:
             version.state = "UNLOADING"

@@ -1,0 +1,233 @@
+"""The JSON of the local server: requests as arrays, arrays as answers."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfae.servable.signatures import TensorInfo
+from tfae.serving.local.json_answers import write_predictions
+from tfae.serving.local.json_requests import parse, read_inputs, read_signature_name
+from tfae.serving.status import StatusError
+
+NAN, INF = float("nan"), float("inf")
+
+
+def read(body, **dtypes):
+    """The inputs in a body, for a signature with inputs of these dtypes."""
+    body = body if isinstance(body, bytes) else body.encode()
+    infos = {name: TensorInfo(f"{name}:0", tf.as_dtype(dtype), None) for name, dtype in dtypes.items()}
+    return read_inputs(parse(body), infos, has_booleans=b"true" in body or b"false" in body)
+
+
+def read_column(value, dtype):
+    return read(f'{{"inputs": {value}}}', x=dtype)[0]["x"]
+
+
+@pytest.mark.parametrize(
+    ("body", "document"),
+    [
+        (b' \r\n\t{ "a" : [ 1 , 2 ] } ', {"a": [1, 2]}),
+        (b'\xef\xbb\xbf{"a":null}', {"a": None}),
+        (b'{"a":true} and more', {"a": True}),
+        (b'{"inputs":1,"inputs":2}', {"inputs": 1}),
+        (b'{"a":[NaN,-NaN,Inf,-Inf,Infinity,-Infinity]}', {"a": [NAN, NAN, INF, -INF, INF, -INF]}),
+        (b'{"a":[NaN,"say \\"-NaN, Inf\\""]}', {"a": [NAN, 'say "-NaN, Inf"']}),
+        (b'{"a":18446744073709551615,"b":18446744073709551616}', {"a": 2**64 - 1, "b": 2.0**64}),
+        (b'{"a":[NaN,18446744073709551615,18446744073709551616]}', {"a": [NAN, 2**64 - 1, 2.0**64]}),
+        (b'{"a":[NaN,-9223372036854775808,1e-400]}', {"a": [NAN, -(2**63), 0.0]}),
+        (b'{"a":"b\xffc"}', {"a": "b\udcffc"}),
+    ],
+)
+def test_a_body_is_read_as_tensorflow_serving_reads_it(body, document):
+    assert repr(parse(body)) == repr(document)  # NaN is not equal to itself, and 1 is equal to 1.0.
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(
+            b"",
+            b" ",
+            b"\0{}",
+            b"tru",
+            b'{"a":1,}',
+            b'{"a" 1}',
+            b'{"a":[1 2]}',
+            b'{"a":"b',
+            b'{"a":"b\nc"}',
+            b'{"a":+1}',
+        ),
+        *(
+            b'{"a":1e309}',
+            b'{"a":[NaN,1e309]}',
+            b'{"a":[NaN,%s]}' % (b"9" * 5000),
+            b"[1]",
+            b"1",
+            b"null",
+            b'"a"',
+            b"NaN",
+        ),
+        *(b'{"a":' + b"[" * 200_000, b'{"a":[NaN,' + b'{"b":' * 200_000),
+    ],
+)
+def test_what_is_no_json_object_is_refused(body):
+    with pytest.raises(StatusError, match=r"INVALID_ARGUMENT: (JSON Parse error: |body: expected a JSON object; )"):
+        parse(body)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "expected"),
+    [
+        ("float32", "[[1, 2.5], [-3, 4]]", [[1, 2.5], [-3, 4]]),
+        ("float32", "[1e39, -1e39, NaN, Infinity]", [INF, -INF, NAN, INF]),
+        ("float64", "[9007199254740993, 0.1]", [9007199254740992.0, 0.1]),
+        ("int8", "[127, 128, -129]", [127, -128, 127]),
+        ("uint8", "[255, 256, -1]", [255, 0, 255]),
+        ("int64", "[9223372036854775807, -9223372036854775808]", [2**63 - 1, -(2**63)]),
+        ("uint64", "[0, 5, 18446744073709551615]", [0, 5, 2**64 - 1]),
+        ("bool", "[true, false]", [True, False]),
+        (
+            "string",
+            '["é", {"b64": "/+8="}, {"b64": "YQ"}, {"b64": "YW Jj\\n"}]',
+            ["é".encode(), b"\xff\xef", b"a", b"abc"],
+        ),
+        ("string", '"a"', b"a"),
+        ("float32", "1.5", 1.5),
+    ],
+)
+def test_values_become_arrays_of_the_dtype(dtype, value, expected):
+    array = read_column(value, dtype)
+    assert array.dtype == (object if dtype == "string" else dtype)
+    np.testing.assert_array_equal(array, np.array(expected, array.dtype))
+
+
+@pytest.mark.parametrize(
+    ("value", "shape"), [("[]", (0,)), ("[[]]", (1, 0)), ("[[], []]", (2, 0)), ("[[[1], [2]]]", (1, 2, 1))]
+)
+def test_shapes_are_those_of_the_lists(value, shape):
+    assert read_column(value, "float32").shape == shape
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "problem"),
+    [
+        ("float32", "[[1, 2], [3]]", "x: expected lists of equal lengths"),
+        ("float32", "[1, [2]]", "x: expected lists of equal lengths"),
+        ("float32", "[" * 300 + "1" + "]" * 300, "x: expected lists of equal lengths"),
+        ("float32", '["1"]', "x: expected values of dtype float32; received text"),
+        ("float32", "[1, null]", "x: expected values of dtype float32; received null or objects"),
+        ("float32", '[{"a": 1}]', "x: expected values of dtype float32; received null or objects"),
+        ("float32", "[true, false]", "x: expected values of dtype float32; received booleans"),
+        ("float32", "[[1, 2], [3, true]]", "x: expected values of dtype float32; received booleans among them"),
+        ("int64", "[1.0]", "x: expected values of dtype int64; received numbers with a decimal point"),
+        ("int64", "[9223372036854775808]", "x: expected integers from .*; received 9223372036854775808 to"),
+        ("uint64", "[-1, 18446744073709551615]", "x: expected values of dtype uint64"),
+        ("uint32", "[-1]", "x: expected integers from 0 to 4294967295; received -1 to -1"),
+        ("uint8", "[4294967296]", "x: expected integers from"),
+        ("bool", "[1]", "x: expected values of dtype bool; received integers"),
+        ("string", "[1]", "x: expected strings or .*; received a number"),
+        ("string", '[["a"], ["b", "c"]]', "x: expected strings or .*; received a list"),
+        ("string", '[{"b64": "YQ==", "c": 1}]', "expected x in every row; received b64, c in row 0"),
+        ("string", '["\\ud800"]', "body|surrogate"),
+    ]
+    + [
+        ("string", f'[{{"b64": "{text}"}}]', "base64") for text in ("!!!", "YWJjZ", "YQ=", "YQ===", "Y=Q=", "_-8=", "é")
+    ],
+)
+def test_values_that_are_none_of_the_dtype_are_refused(dtype, value, problem):
+    # NaN has the standard library read the text, which lets half a surrogate pair through.
+    body = f'{{"instances": {value}, "x": NaN}}' if dtype == "string" else f'{{"inputs": {value}}}'
+    with pytest.raises(StatusError, match=f"INVALID_ARGUMENT: .*({problem})"):
+        read(body, x=dtype)
+
+
+def test_dtypes_without_json_are_unimplemented_in_columns_and_invalid_in_rows():
+    with pytest.raises(StatusError, match="UNIMPLEMENTED: x: expected a dtype that JSON can carry"):
+        read('{"inputs": [1]}', x="float16")
+    with pytest.raises(StatusError, match="INVALID_ARGUMENT: x: expected a dtype that JSON can carry"):
+        read('{"instances": [1]}', x="float16")
+
+
+def test_rows_and_columns_give_the_same_arrays():
+    rows, in_rows = read('{"instances": [{"a": [1, 2], "b": 5}, {"b": 6, "a": [3, 4]}]}', a="float32", b="int64")
+    columns, in_columns = read(
+        '{"inputs": {"a": [[1, 2], [3, 4]], "b": [5, 6], "unknown": "ignored"}}', a="float32", b="int64"
+    )
+    assert (in_rows, in_columns) == (True, False)
+    for arrays in (rows, columns):
+        assert {name: (array.dtype.name, array.tolist()) for name, array in arrays.items()} == {
+            "a": ("float32", [[1.0, 2.0], [3.0, 4.0]]),
+            "b": ("int64", [5, 6]),
+        }
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ("{}", "expected either 'instances' .* received both or neither"),
+        ('{"instances": [1], "inputs": [1]}', "received both or neither"),
+        ('{"instances": []}', "instances: expected a list with at least one row; received an empty one"),
+        ('{"instances": {"a": 1}}', "instances: expected a list .*; received an object"),
+        ('{"instances": [1]}', "instances: expected objects with a, b; received a number"),
+        ('{"instances": [{"a": 1, "b": 2}, {"a": 1}]}', "expected a, b in every row; received a in row 1"),
+        ('{"instances": [{"a": 1, "b": 2}, 3]}', "expected a, b in every row; received a number in row 1"),
+        ('{"instances": [{}]}', "expected a, b in every row; received an empty object in row 0"),
+        ('{"inputs": [1]}', "inputs: expected an object with a, b; received a list"),
+        ('{"inputs": {"a": [1]}}', "inputs: expected a value for a, b; received none for b"),
+    ],
+)
+def test_requests_that_do_not_fit_the_signature_are_refused(body, problem):
+    with pytest.raises(StatusError, match=f"INVALID_ARGUMENT: .*{problem}"):
+        read(body, a="float32", b="float32")
+
+
+def test_a_request_may_name_its_signature():
+    assert [read_signature_name(document) for document in ({}, {"signature_name": "encode"})] == ["", "encode"]
+    with pytest.raises(StatusError, match="signature_name: expected a string; received null"):
+        read_signature_name({"signature_name": None})
+
+
+@pytest.mark.parametrize(
+    ("outputs", "in_rows", "body"),
+    [
+        ({"y": np.array([[1.5, 0.1]], "float32")}, True, b'{"predictions":[[1.5,0.1]]}'),
+        ({"y": np.array([[1.5, 0.1]], "float32").T}, False, b'{"outputs":[[1.5],[0.1]]}'),
+        ({"y": np.array(2.5)}, False, b'{"outputs":2.5}'),
+        ({"y": np.array([NAN, INF, -INF, 0.5], "float32")}, False, b'{"outputs": [NaN, Infinity, -Infinity, 0.5]}'),
+        ({"y": np.zeros((0, 2), "float16")}, True, b'{"predictions":[]}'),
+        ({"y": np.array([[]], "int8")}, True, b'{"predictions":[[]]}'),
+        ({"y": np.array([True]), "z": np.array([7], "uint8")}, True, b'{"predictions":[{"y":true,"z":7}]}'),
+        ({"y": np.array([True]), "z": np.array([7, 8])}, False, b'{"outputs":{"y":[true],"z":[7,8]}}'),
+        ({"y": np.array([b"a", "é".encode()], object)}, True, '{"predictions":["a","é"]}'.encode()),
+        ({"y": np.array([b"\xff"], object)}, True, b'{"predictions": ["\xff"]}'),
+        ({"y_bytes": np.array([[b"\xff"]], object)}, True, b'{"predictions":[[{"b64":"/w=="}]]}'),
+    ],
+)
+def test_answers_are_written(outputs, in_rows, body):
+    assert write_predictions(outputs, in_rows=in_rows) == body
+
+
+@pytest.mark.parametrize(
+    ("outputs", "problem"),
+    [
+        ({"y": np.array(1.0)}, r"expected the same number of rows in each.* the model gave y \(\)"),
+        ({"y": np.zeros(2), "z": np.zeros(3)}, r"the model gave y \(2,\), z \(3,\)"),
+        ({"y": np.ones(1, "float16")}, "y: expected an output that JSON can carry; it is float16"),
+        ({"y": np.ones(1, "complex64")}, "it is complex64"),
+    ],
+)
+def test_answers_that_cannot_be_written_are_refused(outputs, problem):
+    with pytest.raises(StatusError, match=f"INVALID_ARGUMENT: .*{problem}"):
+        write_predictions(outputs, in_rows=True)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.floats(width=32), min_size=1, max_size=8))
+def test_floats_come_back_as_they_were(values):
+    array = np.array(values, "float32")
+    found = json.loads(write_predictions({"y": array}, in_rows=False))["outputs"]
+    np.testing.assert_array_equal(np.array(found, "float32"), array)

@@ -1,0 +1,118 @@
+"""The JSON of answers over REST."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from tfae.serving.status import StatusError
+
+if TYPE_CHECKING:
+    from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+
+    from tfae.serving.local.versions import Lease, VersionStatus
+
+_DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64", "bool", "object")
+
+
+def write_predictions(outputs: Mapping[str, np.ndarray], *, in_rows: bool) -> bytes:
+    """The outputs of a signature; a single one has no name.
+
+    Args:
+        outputs: An array for each output, strings as object arrays of bytes.
+        in_rows: Whether to write ``predictions``, one for each row, or ``outputs``, one for each output.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT if a dtype has no JSON, or if there are to be rows and an output has none, or
+            another number of them.
+
+    Example:
+        >>> write_predictions({"y": np.array([[1, np.nan]], "float32")}, in_rows=True)
+        b'{"predictions": [[1.0, NaN]]}'
+    """
+    values = {name: _to_values(name, array) for name, array in outputs.items()}
+    is_finite = all(array.dtype.kind != "f" or np.isfinite(array).all() for array in outputs.values())
+    if len(values) == 1:
+        (content,) = values.values()
+    else:
+        content = values
+    if in_rows:
+        sizes = {len(array) if array.ndim else None for array in outputs.values()}
+        if None in sizes or len(sizes) > 1:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in outputs.items())
+            raise StatusError(
+                "INVALID_ARGUMENT",
+                f"outputs: expected the same number of rows in each, for a request with 'instances'; the model gave "
+                f"{shapes}. Send 'inputs' instead.",
+            )
+        if len(values) > 1:
+            content = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+    return _write({"predictions" if in_rows else "outputs": content}, is_finite=is_finite)
+
+
+def write_error(message: str) -> bytes:
+    """What a client gets instead of an answer."""
+    return _write({"error": message})
+
+
+def write_status(versions: Sequence[VersionStatus]) -> bytes:
+    """The states of a model's versions."""
+    entries = [
+        {
+            "version": str(version.version),
+            "state": version.state,
+            "status": {"error_code": version.error_code, "error_message": version.error_message},
+        }
+        for version in versions
+    ]
+    return _write({"model_version_status": entries})
+
+
+def write_metadata(lease: Lease, signature_def_map: Mapping[str, SignatureDef]) -> bytes:
+    """The signatures of a version, that of its init op included."""
+    # Both take a while to import, and many requests never need them.
+    from google.protobuf import json_format
+    from tensorflow_serving.apis.get_model_metadata_pb2 import SignatureDefMap
+
+    signatures = json_format.MessageToDict(
+        SignatureDefMap(signature_def=signature_def_map),
+        preserving_proto_field_name=True,
+        always_print_fields_with_no_presence=True,
+    )
+    spec = {"name": lease.name, "version": str(lease.version), "signature_name": ""}
+    return _write({"model_spec": spec, "metadata": {"signature_def": signatures}})
+
+
+def _to_values(name: str, array: np.ndarray) -> Any:
+    """An output as something that can be written."""
+    if array.dtype.name not in _DTYPES:
+        if array.size:
+            raise StatusError(
+                "INVALID_ARGUMENT", f"{name}: expected an output that JSON can carry; it is {array.dtype}."
+            )
+        return array.tolist()
+    if array.dtype == object:
+        is_binary = name.endswith("_bytes")
+        texts = [
+            {"b64": base64.b64encode(item).decode()} if is_binary else item.decode(errors="surrogateescape")
+            for item in array.reshape(-1)
+        ]
+        found = np.empty(array.size, object)
+        found[:] = texts
+        return found.reshape(array.shape).tolist()
+    return np.ascontiguousarray(array) if array.ndim else array.item()
+
+
+def _write(document: dict[str, Any], *, is_finite: bool = True) -> bytes:
+    if is_finite:  # orjson would write null.
+        try:
+            return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+        except orjson.JSONEncodeError:  # Text that is not UTF-8 goes out as the bytes that it is.
+            pass
+    text = json.dumps(document, ensure_ascii=False, default=lambda array: array.tolist())
+    return text.encode(errors="surrogateescape")

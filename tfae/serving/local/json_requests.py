@@ -1,0 +1,264 @@
+"""The body of a Predict request over REST: JSON in rows or columns, as one array for each input."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from tfae.serving.status import StatusError
+
+if TYPE_CHECKING:
+    from tfae.servable import TensorInfo
+
+#: The integers that a dtype takes. Those of less than 32 bits then wrap around, as in TensorFlow Serving.
+_INT32 = (-(2**31), 2**31 - 1)
+_RANGES = {"int8": _INT32, "int16": _INT32, "int32": _INT32, "uint8": _INT32}
+_RANGES |= {"int64": (-(2**63), 2**63 - 1), "uint32": (0, 2**32 - 1), "uint64": (0, 2**64 - 1)}
+
+#: What NumPy makes of JSON values, by the kind of its dtype.
+_KINDS = {"b": "booleans", "i": "integers", "u": "integers", "f": "numbers with a decimal point", "U": "text"}
+_KINDS |= {"O": "null or objects"}
+
+#: Keys of a request; of equal ones the first counts.
+_KEYS = ("signature_name", "instances", "inputs")
+#: TensorFlow Serving reads these as numbers, the standard library reads only their other spelling.
+_SPELLINGS = {"-NaN": "NaN", "Inf": "Infinity", "-Inf": "-Infinity"}
+_TOKENS = re.compile(r'"|\\.|-NaN|-?Inf(?:inity)?', re.DOTALL)
+_WHITE_SPACE = dict.fromkeys(map(ord, " \t\n\v\f\r"))
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """The JSON object that a body begins with; what follows it is not read.
+
+    NaN, Infinity and Inf are numbers. Bytes that are not UTF-8 become lone surrogates (``surrogateescape``).
+
+    Raises:
+        StatusError: INVALID_ARGUMENT.
+
+    Example:
+        >>> parse(b'{"instances": [1, NaN]} and more')
+        {'instances': [1, nan]}
+    """
+    body = body.removeprefix(b"\xef\xbb\xbf")  # The byte order mark.
+    try:
+        document = None if any(body.count(f'"{key}"'.encode()) > 1 for key in _KEYS) else orjson.loads(body)
+    except orjson.JSONDecodeError:
+        document = None
+    if document is None:
+        document = _parse_leniently(body)
+    if not isinstance(document, dict):
+        raise _invalid(f"body: expected a JSON object; received {_name_type(document)}.")
+    return document
+
+
+def read_signature_name(document: Mapping[str, Any]) -> str:
+    """The signature that a request asks for, ``""`` if it does not say.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT.
+    """
+    name = document.get("signature_name", "")
+    if not isinstance(name, str):
+        raise _invalid(f"signature_name: expected a string; received {_name_type(name)}.")
+    return name
+
+
+def read_inputs(
+    document: Mapping[str, Any], infos: Mapping[str, TensorInfo], *, has_booleans: bool
+) -> tuple[dict[str, np.ndarray], bool]:
+    """The inputs of a Predict request.
+
+    Args:
+        document: The request.
+        infos: The inputs of the signature. Their shapes are not compared: that is up to the graph.
+        has_booleans: Whether ``true`` or ``false`` may be among the values. NumPy takes them for numbers, so that
+            every value has to be looked at.
+
+    Returns:
+        An array for each input, strings as object arrays of bytes; and whether the answer is to be in rows.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT; UNIMPLEMENTED for columns of dtypes that JSON cannot carry.
+    """
+    if ("instances" in document) == ("inputs" in document):
+        raise _invalid("body: expected either 'instances' (rows) or 'inputs' (columns); received both or neither.")
+    in_rows = "instances" in document
+    columns = _split_rows(document["instances"], infos) if in_rows else _name_columns(document["inputs"], infos)
+    try:
+        return {
+            name: _to_array(name, columns[name], info.dtype.name, has_booleans) for name, info in infos.items()
+        }, in_rows
+    except StatusError as error:
+        raise _invalid(error.message) if in_rows else error from None
+
+
+def _parse_leniently(body: bytes) -> object:
+    """As `parse`, in the standard library's time, for what orjson refuses and TensorFlow Serving reads."""
+    text = body.decode(errors="surrogateescape")
+    if "-NaN" in text or "Inf" in text:
+        text = _respell(text)
+    decoder = json.JSONDecoder(object_pairs_hook=_keep_first, parse_float=_to_float, parse_int=_to_integer)
+    try:
+        return decoder.raw_decode(text.lstrip(" \t\n\r"))[0]
+    except (ValueError, RecursionError) as error:
+        raise _invalid(f"JSON Parse error: {error}") from None
+
+
+def _respell(text: str) -> str:
+    inside = False
+
+    def replace(match: re.Match[str]) -> str:
+        nonlocal inside
+        token = match[0]
+        if token == '"':
+            inside = not inside
+        return token if inside else _SPELLINGS.get(token, token)
+
+    return _TOKENS.sub(replace, text)
+
+
+def _keep_first(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, value in pairs:
+        found.setdefault(name, value)
+    return found
+
+
+def _to_float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"number too large: {text[:40]}")
+    return value
+
+
+def _to_integer(text: str) -> int | float:
+    """As orjson has it: what does not fit into 64 bits is a float."""
+    value = int(text) if len(text) <= 20 else None
+    return _to_float(text) if value is None or not -(2**63) <= value < 2**64 else value
+
+
+def _is_named(value: object) -> bool:
+    """Whether a value holds inputs by name; ``{"b64": "..."}`` is a string."""
+    return isinstance(value, dict) and not (len(value) == 1 and isinstance(value.get("b64"), str))
+
+
+def _name_columns(value: Any, infos: Mapping[str, TensorInfo]) -> Mapping[str, Any]:
+    """The value of each input; what is there beyond the inputs is not looked at."""
+    if _is_named(value):
+        missing = [name for name in infos if name not in value]
+        if missing:
+            raise _invalid(f"inputs: expected a value for {', '.join(infos)}; received none for {', '.join(missing)}.")
+        return value
+    if len(infos) > 1:
+        raise _invalid(f"inputs: expected an object with {', '.join(infos)}; received {_name_type(value)}.")
+    return dict.fromkeys(infos, value)
+
+
+def _split_rows(rows: Any, infos: Mapping[str, TensorInfo]) -> Mapping[str, list]:
+    """The values of each input, one for each row."""
+    if not isinstance(rows, list) or not rows:
+        received = "an empty one" if rows == [] else _name_type(rows)
+        raise _invalid(f"instances: expected a list with at least one row; received {received}.")
+    if not any(map(_is_named, rows)):
+        if len(infos) > 1:
+            raise _invalid(f"instances: expected objects with {', '.join(infos)}; received {_name_type(rows[0])}.")
+        return dict.fromkeys(infos, rows)
+    for index, row in enumerate(rows):
+        if not _is_named(row) or row.keys() != infos.keys():
+            received = ", ".join(row) or "an empty object" if _is_named(row) else _name_type(row)
+            raise _invalid(f"instances: expected {', '.join(infos)} in every row; received {received} in row {index}.")
+    return {name: [row[name] for row in rows] for name in infos}
+
+
+def _to_array(name: str, value: Any, dtype: str, has_booleans: bool) -> np.ndarray:
+    """Nested lists as an array of a dtype."""
+    if dtype == "string":
+        return _to_strings(name, value)
+    if dtype not in (*_RANGES, "float32", "float64", "bool"):
+        raise StatusError("UNIMPLEMENTED", f"{name}: expected a dtype that JSON can carry; the model wants {dtype}.")
+    try:
+        array = np.array(value)
+    except (ValueError, RecursionError):
+        raise _unequal(name) from None
+    if dtype == "uint64" and array.dtype.kind == "f":
+        # NumPy takes integers beyond int64 for floats if there are smaller ones beside them.
+        exact = np.array(value, object)
+        if all(type(item) is int and item >= 0 for item in exact.flat):
+            array = exact.astype(np.uint64)
+    if not array.size:
+        return array.astype(dtype)
+    wanted = {"bool": "b", "float32": "iuf", "float64": "iuf"}.get(dtype, "iu")
+    if array.dtype.kind not in wanted or (dtype != "bool" and has_booleans and _holds_boolean(value)):
+        received = "booleans among them" if array.dtype.kind in wanted else _KINDS[array.dtype.kind]
+        raise _invalid(f"{name}: expected values of dtype {dtype}; received {received}.")
+    if dtype in _RANGES:
+        (low, high), least, most = _RANGES[dtype], int(array.min()), int(array.max())
+        if not low <= least <= most <= high:
+            raise _invalid(f"{name}: expected integers from {low} to {high}; received {least} to {most}.")
+    with np.errstate(over="ignore"):  # 1e39 is Infinity in float32.
+        return array.astype(dtype, copy=False)
+
+
+def _to_strings(name: str, value: Any) -> np.ndarray:
+    """Nested lists of strings and of ``{"b64": "..."}`` as an object array of bytes."""
+    try:
+        array = np.array(value, object)
+    except (ValueError, RecursionError):
+        raise _unequal(name) from None
+    flat = array.reshape(-1)
+    for index, item in enumerate(flat):
+        if isinstance(item, dict) and not _is_named(item):
+            flat[index] = _decode(name, item["b64"])
+        elif isinstance(item, str):
+            try:
+                flat[index] = item.encode(errors="surrogateescape")
+            except UnicodeEncodeError:
+                raise _invalid(f"{name}: expected text; received half of a surrogate pair.") from None
+        else:
+            raise _invalid(f'{name}: expected strings or {{"b64": "..."}}; received {_name_type(item)}.')
+    return array
+
+
+def _decode(name: str, text: str) -> bytes:
+    """Standard base64; padding may be left out, white space is skipped."""
+    text = text.translate(_WHITE_SPACE)
+    bare = text.rstrip("=.")  # Either pads in TensorFlow's own decoder.
+    try:
+        if len(text) - len(bare) not in (0, -len(bare) % 4):
+            raise ValueError("wrong padding")
+        return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _invalid(f"{name}: expected base64; {error}.") from None
+
+
+def _holds_boolean(value: object) -> bool:
+    """Whether a boolean is anywhere in nested lists."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, bool):
+            return True
+        if isinstance(item, list):
+            waiting += item
+    return False
+
+
+def _name_type(value: object) -> str:
+    names = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string"}
+    return {**names, list: "a list", dict: "an object"}[type(value)]
+
+
+def _unequal(name: str) -> StatusError:
+    return _invalid(f"{name}: expected lists of equal lengths, in at most 32 axes; received others.")
+
+
+def _invalid(message: str) -> StatusError:
+    return StatusError("INVALID_ARGUMENT", message)

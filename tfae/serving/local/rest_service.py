@@ -1,0 +1,151 @@
+"""TensorFlow Serving's REST interface, as an application of aiohttp."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import urllib.parse
+import zlib
+from concurrent.futures import Executor
+from typing import final
+
+from aiohttp import web
+
+from tfae.serving.local.json_answers import write_error, write_metadata, write_predictions, write_status
+from tfae.serving.local.json_requests import parse, read_inputs, read_signature_name
+from tfae.serving.local.models import Models
+from tfae.serving.local.prediction import find_signature, run
+from tfae.serving.local.versions import ModelSpec
+from tfae.serving.status import StatusError
+
+_LOG = logging.getLogger("tfae.serving")
+
+#: What is asked by POST and by GET, of which model. The fixed parts match in any case, but for the question itself.
+_MODEL = r"(?i:/v1/models)/(?P<name>[^/:]+)(?:(?i:/versions)/(?P<version>[0-9]+)|(?i:/labels)/(?P<label>[^/:]+))?"
+_ROUTES = {
+    "POST": re.compile(_MODEL + r":(?P<question>predict|classify|regress)", re.ASCII),
+    "GET": re.compile(_MODEL + r"(?:/(?P<question>(?i:metadata)))?", re.ASCII),
+}
+_API = re.compile(r"/v1/", re.IGNORECASE)
+_ORIGIN = re.compile(r"https?://")
+_MAX_VERSION = 2**63 - 1
+
+
+@final
+class RestService:
+    """Answers requests; each is worked on in a thread.
+
+    Args:
+        models: What is served.
+        pool: The threads that run predictions.
+        max_request_bytes: Largest body, unpacked. A larger one is answered with 413 and the connection closed.
+        body_timeout: Seconds that a body may take to arrive; then the answer is 408 and the connection closed.
+    """
+
+    def __init__(self, models: Models, pool: Executor, *, max_request_bytes: int, body_timeout: float) -> None:
+        self._models = models
+        self._pool = pool
+        self._max_request_bytes = max_request_bytes
+        self._body_timeout = body_timeout
+
+    def application(self) -> web.Application:
+        """What a runner of aiohttp is to serve. It has to leave the bodies packed, with ``auto_decompress=False``."""
+        application = web.Application(client_max_size=self._max_request_bytes)
+        application.router.add_route("*", "/{path:.*}", self._respond)
+        return application
+
+    async def _respond(self, request: web.Request) -> web.Response:
+        """Answer a request, whatever happens."""
+        try:
+            body = await asyncio.wait_for(request.read(), self._body_timeout)
+        except asyncio.TimeoutError:
+            return _refuse(408, f"body: not received within {self._body_timeout:g} seconds.")
+        except web.HTTPRequestEntityTooLarge:
+            return self._refuse_size()
+        pool = self._pool if request.method == "POST" else None  # Who asks for the status does not wait for models.
+        return await asyncio.get_running_loop().run_in_executor(pool, self._answer, request, body)
+
+    def _answer(self, request: web.Request, body: bytes) -> web.Response:
+        method, path = request.method, request.rel_url.raw_path_qs
+        if not _API.match(path):
+            return _error(404, f"path: expected one below /v1/models; received {path}")
+        if method == "OPTIONS":
+            return web.Response(status=200 if _ORIGIN.match(request.headers.get("Origin", "")) else 400)
+        try:
+            if "gzip" in request.headers.get("Content-Encoding", ""):
+                body = self._unpack(body)
+            return web.Response(body=self._ask(method, path, body), content_type="application/json")
+        except web.HTTPRequestEntityTooLarge:
+            return self._refuse_size()
+        except StatusError as error:
+            return _error(error.http_status, error.message)
+        except Exception as error:
+            _LOG.exception("%s %s failed", method, path)
+            return _error(500, f"{type(error).__name__}: {error}")
+
+    def _ask(self, method: str, path: str, body: bytes) -> bytes:
+        """The body of the answer."""
+        match = _ROUTES[method].fullmatch(path) if method in _ROUTES else None
+        if match is None:
+            raise StatusError(
+                "INVALID_ARGUMENT",
+                f"Malformed request: {method} {path}. Expected POST /v1/models/NAME[/versions/N|/labels/L]:predict, or "
+                "GET /v1/models/NAME[/versions/N|/labels/L][/metadata].",
+            )
+        spec, question = _read_spec(match), match["question"]
+        if method == "GET":
+            if question is None:
+                return write_status(self._models.status(spec.name, spec.version))
+            with self._models.lease(spec) as lease:
+                return write_metadata(lease, lease.servable.signature_def_map)
+        document = parse(body)
+        name = read_signature_name(document)
+        with self._models.lease(spec) as lease:
+            try:
+                signature = find_signature(lease.servable, name)
+            except StatusError as error:
+                raise StatusError("INVALID_ARGUMENT", error.message) from None  # FAILED_PRECONDITION is gRPC's.
+            if question != "predict":
+                raise StatusError(
+                    "INVALID_ARGUMENT", f"The local server has no :{question}. TensorFlow Serving has it."
+                )
+            has_booleans = b"true" in body or b"false" in body
+            inputs, in_rows = read_inputs(document, signature.inputs, has_booleans=has_booleans)
+            del document  # It is larger than the arrays, and the kernels may take a while.
+            outputs = run(lease.servable, signature, inputs)
+        return write_predictions(outputs, in_rows=in_rows)
+
+    def _unpack(self, body: bytes) -> bytes:
+        """A gzip body unpacked; a damaged one reads as an empty document, as in TensorFlow Serving."""
+        stream = zlib.decompressobj(wbits=31)
+        try:
+            unpacked = stream.decompress(body, self._max_request_bytes + 1)
+        except zlib.error:
+            return b""
+        if len(unpacked) > self._max_request_bytes:
+            raise web.HTTPRequestEntityTooLarge(max_size=self._max_request_bytes, actual_size=len(unpacked))
+        return unpacked if stream.eof and not stream.unused_data else b""
+
+    def _refuse_size(self) -> web.Response:
+        return _refuse(413, f"body: expected at most {self._max_request_bytes} bytes; received more.")
+
+
+def _read_spec(match: re.Match[str]) -> ModelSpec:
+    name, version, label = (
+        None if part is None else urllib.parse.unquote(part) for part in match.group("name", "version", "label")
+    )
+    if version is not None and (len(version.lstrip("0")) > 19 or int(version) > _MAX_VERSION):
+        raise StatusError("INVALID_ARGUMENT", f"version: expected at most {_MAX_VERSION}; received {version}.")
+    return ModelSpec(name or "", None if version is None else int(version), label)
+
+
+def _error(status: int, message: str) -> web.Response:
+    return web.Response(status=status, body=write_error(message), content_type="application/json")
+
+
+def _refuse(status: int, message: str) -> web.Response:
+    """An error after which the connection ends: what the client still sends is not read."""
+    response = _error(status, message)
+    response.force_close()
+    return response

@@ -130,8 +130,8 @@ def test_values_without_number_arrive_over_grpc(server):
 @pytest.mark.parametrize(
     ("method", "code", "text"),
     [
-        ("Classify", "INVALID_ARGUMENT", "signature_name: serving_default is for Predict"),
-        ("Regress", "INVALID_ARGUMENT", "signature_name: serving_default is for Predict"),
+        ("Classify", "INVALID_ARGUMENT", "serving_default takes no tf.Examples in this way; use Predict"),
+        ("Regress", "INVALID_ARGUMENT", "serving_default takes no tf.Examples in this way; use Predict"),
         ("MultiInference", "UNIMPLEMENTED", "The local server has no method for MultiInferenceRequest"),
         ("NoSuchMethod", "UNIMPLEMENTED", "Method not found"),
     ],

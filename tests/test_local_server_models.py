@@ -66,12 +66,12 @@ NEWEST = ModelSpec("tiny")
 
 
 def ask(models, spec=NEWEST, signature="", **inputs):
-    with models.lease(spec) as lease:
-        return ask_held(lease, signature, **inputs)
+    with models.lease(spec) as (_, servable):
+        return ask_held(servable, signature, **inputs)
 
 
-def ask_held(lease, signature="", **inputs):
-    return run(lease.servable, find_signature(lease.servable, signature), inputs or {"x": X})
+def ask_held(servable, signature="", **inputs):
+    return run(servable, find_signature(servable, signature), inputs or {"x": X})
 
 
 def states(models, name="tiny"):
@@ -112,11 +112,11 @@ def test_new_versions_are_swapped_in_without_a_failed_or_a_wrong_answer(publish,
     def keep_asking():
         while not done.is_set():
             try:
-                with models.lease(ModelSpec("tiny")) as lease:
-                    answer = ask_held(lease)["y"]
-                if not np.array_equal(answer, X * lease.version):
-                    problems.append((lease.version, answer))
-                seen.add(lease.version)
+                with models.lease(ModelSpec("tiny")) as (version, servable):
+                    answer = ask_held(servable)["y"]
+                if not np.array_equal(answer, X * version.number):
+                    problems.append((version.number, answer))
+                seen.add(version.number)
             except Exception as error:
                 problems.append(error)
 
@@ -139,7 +139,7 @@ def test_new_versions_are_swapped_in_without_a_failed_or_a_wrong_answer(publish,
 def test_a_version_is_unloaded_only_when_nobody_holds_it(publish, start):
     publish(1)
     models = start()
-    with models.lease(ModelSpec("tiny")) as held:
+    with models.lease(ModelSpec("tiny")) as (_, held):
         publish(2)
         until(lambda: states(models) == {2: "AVAILABLE", 1: "UNLOADING"})
         np.testing.assert_array_equal(ask(models)["y"], X * 2)
@@ -148,7 +148,7 @@ def test_a_version_is_unloaded_only_when_nobody_holds_it(publish, start):
         assert states(models) == {2: "AVAILABLE", 1: "UNLOADING"}
     until(lambda: states(models) == {2: "AVAILABLE", 1: "END"})
     with pytest.raises(tf.errors.CancelledError, match="Session has been closed"):
-        held.servable.run("serving_default", {"x": X})
+        held.run("serving_default", {"x": X})
 
 
 def test_a_damaged_version_leaves_the_one_before_and_the_next_one_comes(publish, start, tmp_path):
@@ -308,9 +308,9 @@ def test_what_is_held_is_waited_for_at_the_end_but_not_for_ever(publish, tmp_pat
     publish(1)
     models = Models(source(tmp_path / "tiny"), poll_seconds=POLL)
     models.start(timeout=60)
-    with models.lease(ModelSpec("tiny")) as lease:
+    with models.lease(ModelSpec("tiny")) as (_, servable):
         assert not models.stop(grace=0.1)
-        np.testing.assert_array_equal(ask_held(lease)["y"], X)
+        np.testing.assert_array_equal(ask_held(servable)["y"], X)
 
 
 def test_a_source_names_what_is_wrong_with_a_folder(publish, tmp_path):

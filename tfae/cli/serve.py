@@ -157,7 +157,7 @@ def _serve_locally(models: Any, **options: Any) -> None:
             max_request_bytes=options["max_request_bytes"] or MAX_REQUEST_BYTES,
             access_log=access_log,
         )
-        _run(server, grace)
+        _run(server, grace, is_local=options["host"] in (None, "localhost", "127.0.0.1", "::1"))
 
 
 @contextlib.contextmanager
@@ -179,7 +179,7 @@ def _access_log(file: str | None) -> Iterator[logging.Logger | None]:
         handler.close()
 
 
-def _run(server: LocalServer, grace: float) -> None:
+def _run(server: LocalServer, grace: float, *, is_local: bool) -> None:
     """Serve until told to stop."""
     log, handler = logging.getLogger("tfae.serving"), _Echo()
     log.addHandler(handler)
@@ -205,7 +205,7 @@ def _run(server: LocalServer, grace: float) -> None:
         for number in previous:
             signal.signal(number, stop)
         try:
-            click.echo(_page(server))
+            click.echo(_page(server, is_local=is_local))
             while not stopping.wait(1.0):  # In steps, since Windows hears of no signal during a wait.
                 pass
         finally:
@@ -234,7 +234,7 @@ def _leave(code: object) -> NoReturn:
     os._exit(code if isinstance(code, int) else 1)
 
 
-def _page(server: LocalServer) -> str:
+def _page(server: LocalServer, *, is_local: bool) -> str:
     """What there is to know at the start."""
     available = server.models.available()
     name = next(iter(available), "MODEL")  # A config file may have lost its models meanwhile.
@@ -252,7 +252,7 @@ def _page(server: LocalServer) -> str:
         f"curl {url}/metadata",
         f'python -c \'from tfae.serving import Client; print(Client("{server.rest_url}", "{name}").metadata())\'',
     ]
-    if not server.is_local:
+    if not is_local:
         lines += ["", "Everybody who reaches this machine may ask it."]
     return "\n".join([*lines, "", "Ctrl-C stops it."])
 

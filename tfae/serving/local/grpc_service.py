@@ -27,7 +27,7 @@ from tensorflow_serving.apis import (
 
 from tfae.serving.local.models import Models
 from tfae.serving.local.prediction import check_inputs, find_signature, run
-from tfae.serving.local.versions import Lease, ModelSpec
+from tfae.serving.local.versions import ModelSpec, ModelVersion
 from tfae.serving.status import CODES, StatusError
 
 if TYPE_CHECKING:
@@ -53,14 +53,7 @@ _KEYS = {"float32": 5 << 3 | 5, "float64": 6 << 3 | 1}
 
 @final
 class GrpcService:
-    """The methods of both services.
-
-    Args:
-        models: What is served.
-        pool: The threads that run predictions.
-        max_request_bytes: Largest request.
-        message_timeout: Seconds that a call may take to send its message; then it is ended.
-    """
+    """The methods of both services; predictions run in the threads of ``pool``."""
 
     def __init__(self, models: Models, pool: Executor, *, max_request_bytes: int, message_timeout: float) -> None:
         self._models = models
@@ -127,31 +120,31 @@ class GrpcService:
 
     def _predict(self, request: Any) -> Any:
         response = predict_pb2.PredictResponse()
-        with self._models.lease(_read_spec(request)) as lease:
-            signature = find_signature(lease.servable, request.model_spec.signature_name)
+        with self._models.lease(_read_spec(request)) as (version, servable):
+            signature = find_signature(servable, request.model_spec.signature_name)
             check_inputs(signature, request.inputs)
             inputs = {
                 name: _from_proto(name, request.inputs[name], info.dtype, self._max_tensor_bytes)
                 for name, info in signature.inputs.items()
             }
-            outputs = run(lease.servable, signature, inputs, _read_filter(signature, request.output_filter))
+            outputs = run(servable, signature, inputs, _read_filter(signature, request.output_filter))
             size = sum(array.nbytes for array in outputs.values())
             if size > _MAX_MESSAGE_BYTES:
                 raise StatusError("RESOURCE_EXHAUSTED", f"outputs: {size} bytes are more than a message can hold.")
             for name, array in outputs.items():
                 _to_proto(array, response.outputs[name])
-            _write_spec(response.model_spec, lease, signature.name)
+            _write_spec(response.model_spec, version, signature.name)
         return response
 
     def _metadata(self, request: Any) -> Any:
         response = get_model_metadata_pb2.GetModelMetadataResponse()
-        with self._models.lease(_read_spec(request)) as lease:
+        with self._models.lease(_read_spec(request)) as (version, servable):
             if not request.metadata_field or set(request.metadata_field) != {"signature_def"}:
                 received = ", ".join(request.metadata_field) or "none"
                 raise StatusError("INVALID_ARGUMENT", f"metadata_field: expected signature_def; received {received}.")
-            signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=lease.servable.signature_def_map)
+            signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=servable.signature_def_map)
             response.metadata["signature_def"].Pack(signatures)
-            _write_spec(response.model_spec, lease)
+            _write_spec(response.model_spec, version)
         return response
 
     def _status(self, request: Any) -> Any:
@@ -166,14 +159,11 @@ class GrpcService:
 
     def _refuse_examples(self, request: Any) -> Any:
         """Classify and Regress: no signature of tfae is made for them."""
-        with self._models.lease(_read_spec(request)) as lease:
-            signature = find_signature(lease.servable, request.model_spec.signature_name)
-            if signature.method_name == "tensorflow/serving/predict":
-                raise StatusError(
-                    "INVALID_ARGUMENT",
-                    f"signature_name: {signature.name} is for Predict; it takes no tf.Examples here.",
-                )
-        return self._refuse(request)
+        with self._models.lease(_read_spec(request)) as (_, servable):
+            name = find_signature(servable, request.model_spec.signature_name).name
+            raise StatusError(
+                "INVALID_ARGUMENT", f"signature_name: {name} takes no tf.Examples in this way; use Predict."
+            )
 
     def _refuse(self, request: Any) -> Any:
         raise StatusError(
@@ -204,22 +194,15 @@ def _read_filter(signature: Signature, output_filter: Any) -> list[str] | None:
     return wanted or None
 
 
-def _write_spec(spec: Any, lease: Lease, signature_name: str = "") -> None:
+def _write_spec(spec: Any, version: ModelVersion, signature_name: str = "") -> None:
     """Name in an answer what was used."""
-    spec.name, spec.version.value, spec.signature_name = lease.name, lease.version, signature_name
+    spec.name, spec.version.value, spec.signature_name = version.name, version.number, signature_name
 
 
 def _from_proto(name: str, proto: TensorProto, dtype: tf.DType, max_bytes: int) -> np.ndarray:
     """The array that a request means, as TensorFlow reads it: too few values are repeated, too many are cut.
 
-    Args:
-        name: Of the input.
-        proto: Its value.
-        dtype: That it has to have.
-        max_bytes: Largest size of the array: few bytes of a request can stand for many.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT or RESOURCE_EXHAUSTED.
+    Few bytes can stand for many, hence ``max_bytes``, the largest size of the array.
     """
     if proto.dtype != dtype.as_datatype_enum:
         received = types_pb2.DataType.Name(proto.dtype) if proto.dtype in types_pb2.DataType.values() else "none"

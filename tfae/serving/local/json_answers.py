@@ -15,21 +15,16 @@ from tfae.serving.status import StatusError
 if TYPE_CHECKING:
     from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
-    from tfae.serving.local.versions import Lease, VersionStatus
+    from tfae.serving.local.versions import ModelVersion, VersionStatus
 
 _DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64", "bool", "object")
 
 
 def write_predictions(outputs: Mapping[str, np.ndarray], *, in_rows: bool) -> bytes:
-    """The outputs of a signature; a single one has no name.
-
-    Args:
-        outputs: An array for each output, strings as object arrays of bytes.
-        in_rows: Whether to write ``predictions``, one for each row, or ``outputs``, one for each output.
+    """The outputs of a signature, as ``predictions`` in rows or as ``outputs``; a single output has no name.
 
     Raises:
-        StatusError: INVALID_ARGUMENT if a dtype has no JSON, or if there are to be rows and an output has none, or
-            another number of them.
+        StatusError: INVALID_ARGUMENT if a dtype has no JSON, or if there are to be rows and outputs differ in theirs.
 
     Example:
         >>> write_predictions({"y": np.array([[1, np.nan]], "float32")}, in_rows=True)
@@ -73,7 +68,7 @@ def write_status(versions: Sequence[VersionStatus]) -> bytes:
     return _write({"model_version_status": entries})
 
 
-def write_metadata(lease: Lease, signature_def_map: Mapping[str, SignatureDef]) -> bytes:
+def write_metadata(version: ModelVersion, signature_def_map: Mapping[str, SignatureDef]) -> bytes:
     """The signatures of a version, that of its init op included."""
     # Both take a while to import, and many requests never need them.
     from google.protobuf import json_format
@@ -84,7 +79,7 @@ def write_metadata(lease: Lease, signature_def_map: Mapping[str, SignatureDef]) 
         preserving_proto_field_name=True,
         always_print_fields_with_no_presence=True,
     )
-    spec = {"name": lease.name, "version": str(lease.version), "signature_name": ""}
+    spec = {"name": version.name, "version": str(version.number), "signature_name": ""}
     return _write({"model_spec": spec, "metadata": {"signature_def": signatures}})
 
 

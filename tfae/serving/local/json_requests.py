@@ -60,11 +60,7 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def read_signature_name(document: Mapping[str, Any]) -> str:
-    """The signature that a request asks for, ``""`` if it does not say.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT.
-    """
+    """The signature that a request asks for, ``""`` if it does not say."""
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise _invalid(f"signature_name: expected a string; received {_name_type(name)}.")

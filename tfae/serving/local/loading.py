@@ -16,10 +16,6 @@ from tfae.serving.status import StatusError
 def load(path: Path, *, allow_xla: bool = False) -> Servable:
     """Load the version in the folder ``path`` and send it its warm-up requests.
 
-    Args:
-        path: Folder with ``saved_model.pb``.
-        allow_xla: Whether signatures compiled by XLA may run.
-
     Raises:
         StatusError: If it cannot be loaded, or a single warm-up request fails, as in TensorFlow Serving.
     """

@@ -9,12 +9,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from tfae.serving.local.loading import load
-from tfae.serving.local.versions import Lease, ModelSpec, ModelVersion, VersionStatus, retire, want
+from tfae.serving.local.versions import ModelSpec, ModelVersion, VersionStatus, retire, want
 from tfae.serving.model_config import ModelConfig
 from tfae.serving.status import StatusError
+
+if TYPE_CHECKING:
+    from tfae.servable import Servable
 
 _LOG = logging.getLogger("tfae.serving")
 
@@ -26,10 +29,7 @@ class Models:
     A new version is loaded and warmed up before the one that it replaces is unloaded, and a version is unloaded only
     when no request holds it.
 
-    Args:
-        source: Says which models are wanted, each time it is called.
-        poll_seconds: Time between two looks for versions; 0 looks once only.
-        allow_xla: Whether functions compiled by XLA may run.
+    The arguments are those of `LocalServer`; ``source`` says which models are wanted each time it is called.
 
     Raises:
         ValueError: From ``source``, or if it names no model at the start.
@@ -56,11 +56,8 @@ class Models:
     def start(self, timeout: float | None = None) -> None:
         """Begin to load, and wait until every version that is there now is loaded or has failed.
 
-        Args:
-            timeout: Seconds to wait at most.
-
         Raises:
-            TimeoutError: If that was not long enough; loading goes on.
+            TimeoutError: If that took longer than ``timeout`` seconds; loading goes on.
         """
         atexit.register(self._stop_thread)  # TensorFlow aborts a process that ends while one of its threads loads.
         self._thread.start()
@@ -69,11 +66,7 @@ class Models:
                 raise TimeoutError(f"timeout: expected the models to be loaded within {timeout} s; they were not.")
 
     def stop(self, grace: float = 10.0) -> bool:
-        """Unload everything as soon as no request holds it, ``grace`` seconds from now at the latest; call it once.
-
-        Returns:
-            Whether everything was unloaded in time.
-        """
+        """Unload everything that no request holds any more within ``grace`` seconds; whether that was all."""
         deadline = time.monotonic() + grace
         self._stop_thread(grace)
         with self._changed:
@@ -89,12 +82,8 @@ class Models:
         return is_free
 
     @contextlib.contextmanager
-    def lease(self, spec: ModelSpec) -> Iterator[Lease]:
-        """Hold a version for the time of a request.
-
-        Raises:
-            StatusError: NOT_FOUND if there is no such model or version, INVALID_ARGUMENT for an unknown label.
-        """
+    def lease(self, spec: ModelSpec) -> Iterator[tuple[ModelVersion, Servable]]:
+        """Hold a version and its loaded model during a request; NOT_FOUND or INVALID_ARGUMENT if there is none."""
         with self._changed:
             version = self._find(spec)
             version.num_leases += 1
@@ -102,7 +91,7 @@ class Models:
         if servable is None:
             raise AssertionError("a version that is AVAILABLE has something loaded")
         try:
-            yield Lease(version.name, version.number, servable)
+            yield version, servable
         finally:
             with self._changed:
                 version.num_leases -= 1
@@ -110,11 +99,7 @@ class Models:
                     self._changed.notify_all()
 
     def status(self, name: str, version: int | None = None) -> list[VersionStatus]:
-        """The states of a model's versions, newest first, or that of one version.
-
-        Raises:
-            StatusError: NOT_FOUND.
-        """
+        """The states of a model's versions, newest first, or that of one version; NOT_FOUND if there is none."""
         with self._changed:
             versions = self._versions.get(name, {})
             if version is not None:

@@ -19,11 +19,7 @@ DEFAULT_SIGNATURE = "serving_default"
 
 
 def find_signature(servable: Servable, name: str) -> Signature:
-    """The signature of that name, ``serving_default`` for an empty one.
-
-    Raises:
-        StatusError: FAILED_PRECONDITION if there is none, as gRPC has it; REST says INVALID_ARGUMENT.
-    """
+    """The signature of that name, ``serving_default`` for an empty one; FAILED_PRECONDITION, as in gRPC, if none."""
     name = name or DEFAULT_SIGNATURE
     if name not in servable.signatures:
         raise StatusError(
@@ -34,11 +30,7 @@ def find_signature(servable: Servable, name: str) -> Signature:
 
 
 def check_inputs(signature: Signature, received: Collection[str]) -> None:
-    """Refuse inputs other than those of the signature.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT.
-    """
+    """Refuse inputs other than those of the signature as INVALID_ARGUMENT."""
     if set(received) != set(signature.inputs):
         raise StatusError(
             "INVALID_ARGUMENT",
@@ -50,20 +42,7 @@ def check_inputs(signature: Signature, received: Collection[str]) -> None:
 def run(
     servable: Servable, signature: Signature, inputs: Mapping[str, np.ndarray], outputs: Collection[str] | None = None
 ) -> dict[str, np.ndarray]:
-    """Run a signature.
-
-    Args:
-        servable: The loaded model.
-        signature: One of its signatures.
-        inputs: An array of the right dtype for every input; strings are object arrays of bytes.
-        outputs: Names of the outputs that are wanted, all by default.
-
-    Returns:
-        An array for each output.
-
-    Raises:
-        StatusError: With the code and the words of the kernel that failed.
-    """
+    """Run a signature as `Servable.run` does; errors have the code and the words of the kernel."""
     try:
         return servable.run(signature.name, inputs, outputs)
     except tf.errors.OpError as error:

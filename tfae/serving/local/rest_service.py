@@ -34,13 +34,10 @@ _MAX_VERSION = 2**63 - 1
 
 @final
 class RestService:
-    """Answers requests; each is worked on in a thread.
+    """Answers requests; predictions run in the threads of ``pool``.
 
-    Args:
-        models: What is served.
-        pool: The threads that run predictions.
-        max_request_bytes: Largest body, unpacked. A larger one is answered with 413 and the connection closed.
-        body_timeout: Seconds that a body may take to arrive; then the answer is 408 and the connection closed.
+    A body that is too large, packed or unpacked, is answered with 413, one that does not arrive in time with 408; then
+    the connection is closed.
     """
 
     def __init__(self, models: Models, pool: Executor, *, max_request_bytes: int, body_timeout: float) -> None:
@@ -97,13 +94,13 @@ class RestService:
         if method == "GET":
             if question is None:
                 return write_status(self._models.status(spec.name, spec.version))
-            with self._models.lease(spec) as lease:
-                return write_metadata(lease, lease.servable.signature_def_map)
+            with self._models.lease(spec) as (version, servable):
+                return write_metadata(version, servable.signature_def_map)
         document = parse(body)
         name = read_signature_name(document)
-        with self._models.lease(spec) as lease:
+        with self._models.lease(spec) as (_, servable):
             try:
-                signature = find_signature(lease.servable, name)
+                signature = find_signature(servable, name)
             except StatusError as error:
                 raise StatusError("INVALID_ARGUMENT", error.message) from None  # FAILED_PRECONDITION is gRPC's.
             if question != "predict":
@@ -113,7 +110,7 @@ class RestService:
             has_booleans = b"true" in body or b"false" in body
             inputs, in_rows = read_inputs(document, signature.inputs, has_booleans=has_booleans)
             del document  # It is larger than the arrays, and the kernels may take a while.
-            outputs = run(lease.servable, signature, inputs)
+            outputs = run(servable, signature, inputs)
         return write_predictions(outputs, in_rows=in_rows)
 
     def _unpack(self, body: bytes) -> bytes:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import ipaddress
 import logging
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, final
 
 import grpc
@@ -166,14 +164,6 @@ class LocalServer:
         """Where gRPC answers, such as ``grpc://127.0.0.1:8500``."""
         return f"grpc://{_authority(self._host, self.grpc_port)}"
 
-    @property
-    def is_local(self) -> bool:
-        """Whether only this machine can reach it."""
-        try:
-            return ipaddress.ip_address(self._host).is_loopback
-        except ValueError:
-            return self._host == "localhost"
-
     def client(self, model: str | None = None, *, grpc: bool = False, **options: Any) -> Client:
         """A client of this server.
 
@@ -197,9 +187,7 @@ class LocalServer:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop."""
         self.stop()
 
@@ -252,13 +240,12 @@ class LocalServer:
         await asyncio.gather(self._close_rest(grace), *([] if self._grpc is None else [self._grpc.stop(grace)]))
 
     async def _close_rest(self, grace: float) -> None:
-        if self._rest is None:
+        if self._rest is None or self._rest.server is None:
             return
         for site in list(self._rest.sites):
             await site.stop()
-        if self._rest.server is not None:
-            self._rest.server.pre_shutdown()
-            await self._rest.server.shutdown(grace)
+        self._rest.server.pre_shutdown()
+        await self._rest.server.shutdown(grace)
         await self._rest.cleanup()
 
     def _await(self, coroutine: Any) -> None:

@@ -14,13 +14,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
-    """Which model a request is for: ``version`` if given, else that of the ``label`` if given, else the newest.
-
-    Attributes:
-        name: Of the model.
-        version: Its number.
-        label: As the model config names it, such as ``"stable"``.
-    """
+    """Which model a request is for: ``version`` if given, else that of the ``label`` if given, else the newest."""
 
     name: str
     version: int | None = None
@@ -29,14 +23,7 @@ class ModelSpec:
 
 @dataclasses.dataclass(frozen=True)
 class VersionStatus:
-    """What GetModelStatus says of one version.
-
-    Attributes:
-        version: Its number.
-        state: ``"START"``, ``"LOADING"``, ``"AVAILABLE"``, ``"UNLOADING"`` or ``"END"``.
-        error_code: ``"OK"``, or why it ended, such as ``"DATA_LOSS"``.
-        error_message: Empty if the code is OK.
-    """
+    """What clients are told of a version: START, LOADING, AVAILABLE, UNLOADING or END, and the error that ended it."""
 
     version: int
     state: str
@@ -49,12 +36,7 @@ class ModelVersion:
     """A version of a model.
 
     Attributes:
-        name: Of the model.
-        number: Of the version.
-        path: Its folder.
-        state: As in `VersionStatus`.
         wanted: Whether the version policy asks for it.
-        error: Why it could not be loaded, if so.
         servable: The loaded model, from AVAILABLE until the end of UNLOADING.
         num_leases: How many requests hold it.
     """
@@ -81,30 +63,10 @@ class ModelVersion:
         return self.state == "UNLOADING" and not self.num_leases
 
 
-@dataclasses.dataclass(frozen=True)
-class Lease:
-    """A version that stays loaded as long as this is held.
-
-    Attributes:
-        name: Of the model.
-        version: Its number, also where the request named a label or nothing.
-        servable: The loaded model.
-    """
-
-    name: str
-    version: int
-    servable: Servable
-
-
 def want(versions: dict[int, ModelVersion], name: str, found: Mapping[int, Path]) -> None:
-    """Note which versions of a model are wanted from now on.
+    """Note in the versions of a model, by number, which ones are wanted from now on, and where.
 
     A version that failed is tried again only after its folder was away.
-
-    Args:
-        versions: Of the model, by number; changed in place.
-        name: Of the model.
-        found: Folders of the wanted versions.
     """
     for number, version in versions.items():
         version.wanted = version.wanted and number in found
@@ -118,10 +80,7 @@ def want(versions: dict[int, ModelVersion], name: str, found: Mapping[int, Path]
 
 
 def retire(versions: Iterable[ModelVersion]) -> None:
-    """Unload what is no longer wanted, once a wanted version answers in its place.
-
-    If nothing is wanted, everything goes.
-    """
+    """Unload what is no longer wanted, once a wanted version answers in its place, or if nothing is wanted."""
     wanted = [version for version in versions if version.wanted]
     is_replaced = not wanted or any(version.state == "AVAILABLE" for version in wanted)
     for version in versions:

@@ -1,4 +1,4 @@
-"""Serving: a client for TensorFlow Serving, a local server that behaves the same, and what operations want.
+"""Serving: a client for TensorFlow Serving, a local server that keeps its interface, and what operations want.
 
     Client        asks a served autoencoder over REST or gRPC
     LocalServer   serves SavedModels on this machine, for notebooks and tests

@@ -21,7 +21,7 @@ from tests import tiny_models
 from tfae.serving.local.server import LocalServer
 
 #: Seconds in which there has to be an answer.
-PATIENCE = 10
+PATIENCE = 30
 #: After so many seconds without an answer, a request counts as one that the server waits for the rest of.
 _QUIET_SECONDS = 0.05
 MAX_REQUEST_BYTES = 1 << 20

@@ -224,7 +224,8 @@ def test_the_graph_holds_no_op_that_a_server_can_not_run(saved):
     ("array", "received"),
     [
         (DIGITS[:2, :5], "2 5 8 1"),
-        (DIGITS[:2, 0], "2 8 1"),
+        (DIGITS[0], "8 8 1"),
+        (DIGITS[0, 0, 0, 0], ""),
         (DIGITS[:2].repeat(3, axis=3), "2 8 8 3"),
         (DIGITS[:0], "0 8 8 1"),
     ],
@@ -236,11 +237,12 @@ def test_a_wrong_shape_is_refused_inside_the_graph(saved, signature, array, rece
         ask(saved, signature, array)
 
 
-def test_a_code_of_the_wrong_width_is_refused_inside_the_graph(saved):
-    with pytest.raises(
-        tf.errors.InvalidArgumentError, match=r"embedding: expected shape \(batch, 3\), batch >= 1; received\] \[2 4\]"
-    ):
-        ask(saved, "decode", np.zeros((2, 4), "float32"))
+@pytest.mark.parametrize(("shape", "received"), [((2, 4), "2 4"), ((3,), "3"), ((), "")])
+def test_a_code_of_the_wrong_shape_is_refused_inside_the_graph(saved, shape, received):
+    # Of one axis, and as long as the sample: the comparison that TensorFlow would broadcast or fold away.
+    message = rf"embedding: expected shape \(batch, 3\), batch >= 1; received\] \[{received}\]"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        ask(saved, "decode", np.zeros(shape, "float32"))
 
 
 @pytest.mark.parametrize("signature", ["score", "explain"])
@@ -254,10 +256,12 @@ def test_a_code_that_is_not_finite_is_refused_inside_the_graph(saved):
         ask(saved, "decode", np.full((2, 3), np.nan, "float32"))
 
 
+@pytest.mark.parametrize(("shape", "received"), [((0,), "0"), ((), ""), ((2, 1), "2 1")])
 @pytest.mark.parametrize("signature", ["serve_tf_examples", "serve_image_bytes"])
-def test_a_request_without_rows_is_refused_inside_the_graph(saved, signature):
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"batch >= 1; received\] \[0 8 8 1\]"):
-        ask(saved, signature, np.array([], object))
+def test_strings_of_the_wrong_shape_are_refused_inside_the_graph(saved, signature, shape, received):
+    message = rf"expected shape \(batch\), batch >= 1; received\] \[{received}\]"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        ask(saved, signature, np.full(shape, b"", object))
 
 
 def test_a_colour_image_is_refused_by_a_model_of_gray_ones(saved):
@@ -280,11 +284,13 @@ def test_integers_out_of_range_are_refused_in_examples(saved):
         ask(saved, "serve_tf_examples", np.array([int_example(DIGITS[0].astype(int) + 256)], object))
 
 
-def test_nan_is_refused_with_a_message(tmp_path):
+def test_nan_and_what_float32_can_not_hold_are_refused_with_a_message(tmp_path):
     model, fitted = built(TABLE, SquaredError(), "standard")
     served = export.load(export.save(model, tmp_path, preprocessing=fitted))
     with pytest.raises(ValueError, match=r"^inputs: expected finite numbers; received NaN or infinity\.$"):
         served.score(np.array([[np.nan, 1.0]]))
+    with pytest.raises(ValueError, match=r"that float32 can hold after scaling; received one that is too large\.$"):
+        served.score(np.array([[1e300, 1.0]]))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import os
+import random
 import subprocess
 import sys
 import time
@@ -10,13 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import checksums
 
 from tfae.datasets import load, open_source
-from tfae.datasets.scikit_learn import ScikitLearn
 
 URL = "https://nowhere.invalid/shapes/shapes.npy.gz"
 slow = pytest.mark.skipif("TFAE_SLOW" not in os.environ, reason="takes half a minute; TFAE_SLOW=1 runs it")
@@ -72,9 +74,13 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("originals")
     np.save(folder / "shapes.npy", IMAGES)
     (folder / "shapes.npy.gz").write_bytes(gzip.compress((folder / "shapes.npy").read_bytes(), mtime=0))
-    info = checksums.compute_url_info(folder / "shapes.npy.gz")
-    Shapes.url_infos = {URL: info}
+    expect(folder)
     return folder
+
+
+def expect(folder: Path) -> None:
+    """Have the data set expect the original file that is there."""
+    Shapes.url_infos = {URL: checksums.compute_url_info(folder / "shapes.npy.gz")}
 
 
 @pytest.fixture(scope="module")
@@ -134,10 +140,6 @@ def test_features_that_can_not_be_x_are_refused(prepared: Path, feature: str, me
 @pytest.mark.parametrize("name", ["shapes:2.1.0", "shapes:2.*.*", "shapes:2.*", "shapes:2"])
 def test_versions_can_be_partly_named(prepared: Path, name: str) -> None:
     assert open_source(name, data_dir=prepared).parts["test"].num_samples == 10
-
-
-def test_the_version_of_a_set_of_scikit_learn_can_be_named(tmp_path: Path) -> None:
-    assert open_source("wine:1.*", data_dir=tmp_path).shape == (13,)
 
 
 def test_a_version_that_is_not_there_is_refused(prepared: Path) -> None:
@@ -204,7 +206,7 @@ def test_images_of_varying_size_are_refused_before_they_are_prepared(tmp_path: P
             "data/flowers.csv",
             "^source: expected an existing file or folder; received 'data/flowers.csv', which is not",
         ),
-        ("digits:9.*", r"^source: expected version 1\.0\.0 of 'digits', the only one; received 'digits:9\.\*'\.$"),
+        ("digits:9.*", r"^source: expected 'digits' for scikit-learn's 'digits', .* versions .*; received 'digits:9\.\*'"),
         ("./mnist", "expected an existing file or folder; received './mnist'"),
         ("missing.npy", "expected an existing file or folder"),
     ],
@@ -222,37 +224,65 @@ def test_a_name_means_the_same_in_every_folder(tmp_path: Path, monkeypatch: pyte
         open_source("./digits")
 
 
-def test_a_folder_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+def test_original_files_are_refused_for_a_set_of_scikit_learn(originals: Path) -> None:
+    with pytest.raises(ValueError, match=r"^originals: expected None for scikit-learn's 'wine'"):
+        open_source("wine", originals=originals)
+
+
+def test_a_folder_that_can_not_be_written_is_named(originals: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match=r"expected a folder that 'digits' can be prepared in; received '.*file'"):
-        open_source("digits", data_dir=tmp_path / "file")
+    with pytest.raises(ValueError, match=r"expected a folder that 'shapes' can be prepared in; received '.*file'"):
+        open_source("shapes", originals=originals, data_dir=tmp_path / "file")
 
 
 def test_a_process_that_is_overtaken_takes_what_the_faster_one_prepared(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    generate = ScikitLearn._generate_examples
+    generate = Shapes._generate_examples
 
-    def overtaken(self: ScikitLearn) -> Iterator[Any]:
-        monkeypatch.setattr(ScikitLearn, "_generate_examples", generate)
-        open_source("wine", data_dir=tmp_path)
-        yield from generate(self)
+    def overtaken(self: Shapes, *arguments: Any) -> Iterator[Any]:
+        monkeypatch.setattr(Shapes, "_generate_examples", generate)
+        open_source("shapes", originals=originals, data_dir=tmp_path)
+        yield from generate(self, *arguments)
 
-    monkeypatch.setattr(ScikitLearn, "_generate_examples", overtaken)
-    assert len(open_source("wine", data_dir=tmp_path).parts["all"].read()[0]) == 178
-    assert [path.name for path in tmp_path.iterdir()] == ["scikit_learn"]
+    monkeypatch.setattr(Shapes, "_generate_examples", overtaken)
+    opened = open_source("shapes", originals=originals, data_dir=tmp_path)
+    assert len(opened.parts["train"].read()[0]) == 30
+    assert [path.name for path in tmp_path.iterdir()] == ["shapes"]
+    assert capfd.readouterr() == ("", "")  # No bars in a log.
+
+
+@pytest.mark.parametrize(("name", "feature"), [("wine", None), ("shapes", None), ("shapes", "zipped")])
+def test_loading_leaves_global_random_state_as_it_was(
+    name: str, feature: str | None, originals: Path, tmp_path: Path
+) -> None:
+    arguments = {"feature": feature, "originals": originals if name == "shapes" else None, "data_dir": tmp_path}
+    keras.utils.set_random_seed(0)
+    first = _drawn()
+    for _ in range(2):  # Prepared by the first one.
+        keras.utils.set_random_seed(0)
+        load(name, **arguments)
+        assert _drawn() == first
+
+
+def _drawn() -> list[float]:
+    return [random.random(), np.random.random(), float(tf.random.uniform([])), float(keras.random.uniform([]))]
 
 
 @slow
-def test_two_processes_prepare_at_once(tmp_path: Path) -> None:
-    code = (
-        "import sys, tfae; print(len(tfae.datasets.open_source('wine', data_dir=sys.argv[1]).parts['all'].read()[0]))"
-    )
+def test_two_processes_prepare_at_once(originals: Path, tmp_path: Path) -> None:
+    code = """
+import pathlib, sys
+from tests.test_datasets_catalog import expect, open_source
+
+expect(pathlib.Path(sys.argv[1]))
+print(len(open_source("shapes", originals=sys.argv[1], data_dir=sys.argv[2]).parts["train"].read()[0]))
+"""
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", code, str(tmp_path)]
+    command = [sys.executable, "-c", code, str(originals), str(tmp_path)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) for _ in range(2)]
-    assert [process.communicate()[0].strip() for process in processes] == [b"178", b"178"]
-    assert [path.name for path in tmp_path.iterdir()] == ["scikit_learn"]
+    assert [process.communicate()[0].strip() for process in processes] == [b"30", b"30"]
+    assert [path.name for path in tmp_path.iterdir()] == ["shapes"]
 
 
 @slow

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import fnmatch
 import io
 import os
+import random
 import re
 import sys
 import tempfile
@@ -38,6 +38,15 @@ def from_name(
         data_dir: Where TFDS keeps prepared data sets; by default TFDS_DATA_DIR, else ~/tensorflow_datasets.
         originals: Folder with the files that TFDS would download.
     """
+    bare = _bare(name)
+    if bare in scikit_learn.NAMES:
+        for argument, value, expected in (("source", name, bare), ("originals", originals, None)):
+            if value != expected:
+                raise ValueError(
+                    f"{argument}: expected {expected!r} for scikit-learn's {bare!r}, which has neither versions nor "
+                    f"original files; received {value!r}."
+                )
+        return scikit_learn.from_name(name, feature=feature)
     builder = _builder(name, data_dir)
     records.chosen(name, builder.info, feature)  # before a long preparation
     if not Path(builder.data_dir).exists():  # TFDS writes elsewhere and renames: what is there is complete
@@ -60,11 +69,6 @@ def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> tfds.core.Da
     if matched["version"]:
         numbers = matched["version"].split(".")
         version = ".".join(numbers + ["*"] * (3 - len(numbers)))
-    if full_name in scikit_learn.NAMES:
-        only = str(scikit_learn.ScikitLearn.VERSION)
-        if version is not None and not fnmatch.fnmatchcase(only, version):
-            raise ValueError(f"source: expected version {only} of {full_name!r}, the only one; received {name!r}.")
-        return scikit_learn.ScikitLearn(config=full_name, data_dir=data_dir)
     if version is not None:
         full_name += f":{version}"
     try:
@@ -81,21 +85,24 @@ def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> tfds.core.Da
 
 def is_known(name: str) -> bool:
     """Whether there is a data set of this name, whatever files there are."""
-    bare = re.split("[/:]", name)[0]
-    return bare in scikit_learn.NAMES or bare in tfds.list_builders(with_community_datasets=False)
+    return _bare(name) in scikit_learn.NAMES or _bare(name) in tfds.list_builders(with_community_datasets=False)
+
+
+def _bare(name: str) -> str:
+    """The name without configuration and version."""
+    return re.split("[/:]", name)[0]
 
 
 def _known(name: str) -> str:
     names = [*scikit_learn.NAMES, *tfds.list_builders(with_community_datasets=False)]
-    close = difflib.get_close_matches(re.split("[/:]", name)[0], names, n=3)
+    close = difflib.get_close_matches(_bare(name), names, n=3)
     if close:
         return f"Did you mean {' or '.join(map(repr, close))}?"
     return f"scikit-learn's are {', '.join(map(repr, scikit_learn.NAMES))}, and tfds.list_builders() has the others."
 
 
 def _prepare(name: str, builder: tfds.core.DatasetBuilder, originals: str | os.PathLike[str] | None) -> None:
-    is_embedded = isinstance(builder, scikit_learn.ScikitLearn)
-    if originals is None and not is_embedded:
+    if originals is None:
         original_files.refuse_unobtainable(name, builder)
     root = Path(builder.data_dir_root)
     try:
@@ -108,19 +115,16 @@ def _prepare(name: str, builder: tfds.core.DatasetBuilder, originals: str | os.P
             f"data_dir: expected a folder that {name!r} can be prepared in; received {str(root)!r}: {error.strerror}. "
             "Choose another."
         ) from None
+    drawn = random.getstate()  # From which TFDS draws, and Keras the weights of a model.
     is_watched = sys.stderr.isatty() or "ipykernel" in sys.modules
-    with staging, _quiet() if is_embedded or not is_watched else contextlib.redirect_stdout(sys.stderr):
-        download_dir: str | None = staging.name
-        manual_dir = None
+    with staging, contextlib.redirect_stdout(sys.stderr) if is_watched else _quiet():
         if originals is not None:
             original_files.stage(name, builder, Path(originals), Path(staging.name))
-            manual_dir = originals
-        elif not is_embedded:
-            download_dir = None  # TFDS's own, where an interrupted download can go on
         try:
             builder.download_and_prepare(
-                download_dir=download_dir,
-                download_config=tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False),
+                # TFDS's own folder where it downloads, so that an interrupted download can go on.
+                download_dir=None if originals is None else staging.name,
+                download_config=tfds.download.DownloadConfig(manual_dir=originals, try_download_gcs=False),
             )
         except Exception as error:
             if Path(builder.data_dir).exists():
@@ -128,11 +132,13 @@ def _prepare(name: str, builder: tfds.core.DatasetBuilder, originals: str | os.P
             raise ValueError(
                 f"source: expected a data set that TFDS can prepare; received {name!r}: {defects.reason(error)}."
             ) from error
+        finally:
+            random.setstate(drawn)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep TFDS from announcing a second's work in a dozen lines, and from drawing bars into a log."""
+    """Keep TFDS from drawing bars into a log."""
     was_shown = getattr(tqdm_utils, "_active", True)
     tfds.display_progress_bar(False)
     try:

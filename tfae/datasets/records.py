@@ -26,7 +26,6 @@ class RecordPart(Part):
 
     def __init__(self, builder: tfds.core.DatasetBuilder, split: str, x: str, label: str | None) -> None:
         self.num_samples = builder.info.splits[split].num_examples
-        self.feature_names = _feature_names(builder)
         self._builder = builder
         self._split = split
         self._keys = (x,) if label is None else (x, label)
@@ -76,15 +75,13 @@ def from_builder(name: str, builder: tfds.core.DatasetBuilder, *, feature: str |
     else:
         parts = {"all": RecordPart(builder, "+".join(splits) if len(splits) > 1 else splits[0], x, label)}
     kind = kind_of(shape)
-    low_high = (info.metadata or {}).get("value_range")
     return Source(
         name=name,
         kind=kind,
         shape=shape,
         dtype=dtype.name,
         parts=parts,
-        feature_names=_feature_names(builder),
-        value_range=(float(low_high[0]), float(low_high[1])) if low_high else declared_range(kind, dtype),
+        value_range=declared_range(kind, dtype),
     )
 
 
@@ -120,11 +117,6 @@ def chosen(name: str, info: tfds.core.DatasetInfo, feature: str | None) -> tuple
     label = supervised[1] if isinstance(supervised[1], str) else "label"
     is_scalar = label in features and features[label].shape == ()
     return x, label if is_scalar and label != x else None
-
-
-def _feature_names(builder: tfds.core.DatasetBuilder) -> tuple[str, ...] | None:
-    names = (builder.info.metadata or {}).get("feature_names")
-    return tuple(names) if names else None
 
 
 def _column(feature: tfds.features.FeatureConnector) -> tuple[Any, Column] | None:

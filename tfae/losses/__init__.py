@@ -17,7 +17,6 @@ import keras
 
 from tfae.losses.absolute_error import AbsoluteError
 from tfae.losses.binary_crossentropy import BinaryCrossentropy
-from tfae.losses.conversion import Conversion, convert
 from tfae.losses.reconstruction_loss import DOMAIN_TOLERANCE, ReconstructionLoss, mask_of
 from tfae.losses.squared_error import SquaredError
 
@@ -25,10 +24,8 @@ __all__ = [
     "DOMAIN_TOLERANCE",
     "AbsoluteError",
     "BinaryCrossentropy",
-    "Conversion",
     "ReconstructionLoss",
     "SquaredError",
-    "convert",
     "get",
     "loss_of",
     "mask_of",

@@ -2,7 +2,6 @@
 
 import collections
 import concurrent.futures
-import sys
 import threading
 
 import grpc
@@ -315,10 +314,3 @@ def test_the_token_is_sent(stub):
     with Client(stub.url, model="tiny", token="secret") as client:
         client.score(X)
     assert stub.headers[-1]["authorization"] == "Bearer secret"
-
-
-def test_what_is_missing_for_grpc_is_named(monkeypatch):
-    monkeypatch.delitem(sys.modules, "tfae.serving.client.grpc_transport", raising=False)
-    monkeypatch.setitem(sys.modules, "grpc", None)
-    with pytest.raises(ImportError, match=r"grpc is not installed. Install them: pip install 'tfae\[serve\]'"):
-        Client("grpc://localhost:8500", model="tiny")

@@ -295,7 +295,7 @@ def test_a_single_output_gets_its_name_back(stub, client):
 
 def test_several_outputs_come_in_their_own_dtypes(stub, client):
     stub.canned["detect"] = RECORDED["many_outputs"]
-    outputs = client.detect(X[:1])
+    outputs = client.predict("detect", x=X[:1])
     assert {name: array.dtype.name for name, array in outputs.items()} == {
         "instance_score": "float32",
         "p_value": "float32",
@@ -506,7 +506,7 @@ def test_integers_that_a_float_holds_and_masks_that_hide_nothing_are_sent(stub, 
 def test_no_rows_give_no_rows_and_nothing_is_sent(stub, client):
     assert client.score(X[:0]).shape == (0,)
     assert client.reconstruct(X[:0]).shape == (0, 4)
-    assert client.detect(X[:0])["is_outlier"].dtype == bool
+    assert client.predict("detect", x=X[:0])["is_outlier"].dtype == bool
     assert client.score_images([]).shape == (0,)
     assert stub.paths(":predict") == []
     with pytest.raises(ValueError, match=r"expected shape \(batch, 4\); received \(0, 3\)"):

@@ -206,7 +206,10 @@ def test_images_of_varying_size_are_refused_before_they_are_prepared(tmp_path: P
             "data/flowers.csv",
             "^source: expected an existing file or folder; received 'data/flowers.csv', which is not",
         ),
-        ("digits:9.*", r"^source: expected 'digits' for scikit-learn's 'digits', .* versions .*; received 'digits:9\.\*'"),
+        (
+            "digits:9.*",
+            r"^source: expected 'digits' for scikit-learn's 'digits', .* versions .*; received 'digits:9\.\*'",
+        ),
         ("./mnist", "expected an existing file or folder; received './mnist'"),
         ("missing.npy", "expected an existing file or folder"),
     ],
@@ -256,7 +259,11 @@ def test_a_process_that_is_overtaken_takes_what_the_faster_one_prepared(
 def test_loading_leaves_global_random_state_as_it_was(
     name: str, feature: str | None, originals: Path, tmp_path: Path
 ) -> None:
-    arguments = {"feature": feature, "originals": originals if name == "shapes" else None, "data_dir": tmp_path}
+    arguments: dict[str, Any] = {
+        "feature": feature,
+        "originals": originals if name == "shapes" else None,
+        "data_dir": tmp_path,
+    }
     keras.utils.set_random_seed(0)
     first = _drawn()
     for _ in range(2):  # Prepared by the first one.

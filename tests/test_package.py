@@ -1,13 +1,17 @@
 """What holds for the package as a whole: where imports point, what is installed, how fast it answers."""
 
 import ast
+import importlib.metadata
+import json
 import subprocess
 import sys
 import tarfile
+import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import tfae
 
@@ -174,6 +178,72 @@ def test_the_wheel_works_where_the_sources_are_not(distributions, tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     ).stdout.splitlines()
     assert output == [str(tmp_path / "site" / "tfae" / "__init__.py"), f"tfae, version {tfae.__version__}"]
+
+
+@pytest.fixture(scope="module")
+def plain_environment(distributions, tmp_path_factory):
+    """An environment as `pip install` of the wheel leaves it, without extras: its Python, and the command."""
+    folder = tmp_path_factory.mktemp("plain")
+    venv.create(folder, symlinks=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    wheel = zipfile.ZipFile(distributions[0])
+    wanted, there = requirements(wheel.read(f"tfae-{tfae.__version__}.dist-info/METADATA").decode()), set()
+    while wanted:
+        distribution = importlib.metadata.distribution(wanted.pop())
+        if distribution.name not in there:
+            there.add(distribution.name)
+            wanted += requirements(distribution.read_text("METADATA"))
+            for name in {file.parts[0] for file in distribution.files} - {"..", "__pycache__"}:
+                if not (site / name).exists():
+                    (site / name).symlink_to(distribution.locate_file(name))
+    command = [sys.executable, "-m", "pip", "--python", str(folder), "install", "--no-deps", "--no-index"]
+    subprocess.run([*command, "--quiet", str(distributions[0])], check=True)
+    return folder / "bin" / "python", folder / "bin" / "tfae"
+
+
+def requirements(metadata):
+    """Names of the distributions that are installed with one of this METADATA, here and without extras."""
+    needed = [Requirement(line[15:]) for line in metadata.splitlines() if line.startswith("Requires-Dist: ")]
+    return [each.name for each in needed if each.marker is None or each.marker.evaluate({"extra": ""})]
+
+
+@pytest.mark.slow
+def test_every_command_but_the_local_server_works_without_extras(plain_environment, tmp_path):
+    python, tfae_command = plain_environment
+    small = ["--epochs", "1", "--latent-dim", "2", "--widths", "8"]
+    commands = [
+        ["advise", "wine"],
+        ["train", "wine", "--run-dir", "run", "--export-dir", "saved_models/wine", *small],
+        ["compare", "wine", "--seeds", "1", "--loss", "mse", *small],
+        ["evaluate", "run"],
+        ["export", "run", "--export-dir", "saved_models/wine"],
+        ["inspect", "saved_models/wine"],
+        ["score", "saved_models/wine", "wine", "-o", "scores.csv"],
+        ["reconstruct", "saved_models/wine", "wine", "-o", "picture.png"],
+        ["deploy", "saved_models/wine"],
+        ["serve", "saved_models/wine", "--engine", "docker", "--print"],
+        ["serve", "saved_models/wine", "--engine", "tensorflow-serving", "--print"],
+    ]
+    commands += [[command, "--help"] for command in sorted({command for command, *_ in commands})]
+    program = """
+import json, sys, importlib.util
+from click.testing import CliRunner
+from tfae.cli import main
+from tfae.serving import Client
+
+assert importlib.util.find_spec("aiohttp") is None
+Client("grpc://127.0.0.1:1", "wine").close()
+for command in json.loads(sys.argv[1]):
+    result = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert result.exit_code == 0, (command, result.output)
+"""
+    subprocess.run([python, "-c", program, json.dumps(commands)], cwd=tmp_path, check=True)
+    assert (tmp_path / "deploy" / "README.md").exists()
+    refused = subprocess.run([tfae_command, "serve", "saved_models/wine"], cwd=tmp_path, capture_output=True, text=True)
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert "pip install 'tfae[serve]'" in line
 
 
 def test_the_sdist_carries_licence_readme_and_sources(distributions):

@@ -47,7 +47,8 @@ def _users_mistake(error: Exception) -> str | None:
     """The message of an error that tfae raises at its boundary, or None for one that is a bug."""
     if isinstance(error, BrokenPipeError):  # The reader of our output has left, as `head` does: click ends quietly.
         return None
-    if isinstance(error, (ValueError, OSError)):
+    is_extra = isinstance(error, ModuleNotFoundError) and "pip install" in str(error)  # One that is not installed.
+    if is_extra or isinstance(error, (ValueError, OSError)):
         return str(error)
     # A tf.data pipeline turns a ValueError from reading a file into an error of its own, with a traceback inside.
     raised_inside = re.search(r"ValueError: (.*?)(\n\s*\n|Traceback|$)", str(error), re.DOTALL)

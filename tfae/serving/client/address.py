@@ -19,7 +19,6 @@ def connect(address: str, *, connections: int, token: str | None, ca_file: str |
 
     Raises:
         ValueError: If an argument does not fit.
-        ImportError: If gRPC is asked for and is not installed.
     """
     url = _parse(address)
     address = address.rstrip("/")
@@ -33,16 +32,8 @@ def connect(address: str, *, connections: int, token: str | None, ca_file: str |
         ca_file = os.fspath(ca_file)
     if url.scheme in ("http", "https"):
         return RestTransport(address, connections=connections, token=token, ca_file=ca_file)
-    try:
-        from tfae.serving.client.grpc_transport import GrpcTransport
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("grpc", "tensorflow_serving"):
-            raise
-        raise ImportError(
-            f"address: {url.scheme}:// needs grpcio and tensorflow-serving-api, and {error.name} is not installed. "
-            "Install them: pip install 'tfae[serve]'. http:// needs neither.",
-            name=error.name,
-        ) from error
+    from tfae.serving.client.grpc_transport import GrpcTransport  # It imports TensorFlow, which REST does without.
+
     host = f"{url.host}:{url.port or _GRPC_PORT}"
     return GrpcTransport(address, host, tls=url.scheme == "grpcs", token=token, ca_file=ca_file)
 

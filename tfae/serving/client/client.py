@@ -51,8 +51,8 @@ class Client:
 
     Args:
         address: ``"http://host:8501"`` or ``"https://…"`` for REST, which may end in a path that a proxy wants;
-            ``"grpc://host:8500"`` or ``"grpcs://…"`` for gRPC. gRPC needs the extra ``tfae[serve]``, is faster with
-            large arrays, and imports TensorFlow for its messages, which takes seconds.
+            ``"grpc://host:8500"`` or ``"grpcs://…"`` for gRPC, which is faster with large arrays, and imports
+            TensorFlow for its messages, which takes seconds.
         model: Its name on the server.
         version: A version number, instead of the newest.
         label: A version label, such as ``"stable"``, instead of the newest; not together with ``version``.
@@ -65,7 +65,6 @@ class Client:
 
     Raises:
         ValueError: If an argument is none of those.
-        ImportError: If gRPC is asked for and is not installed.
 
     Example:
         ::
@@ -153,14 +152,6 @@ class Client:
             element, and ``reconstruction`` in data space. All float32.
         """
         return self._ask("explain", sole(inputs), options)
-
-    def detect(self, inputs: npt.ArrayLike, **options: Unpack[CallOptions]) -> dict[str, np.ndarray]:
-        """Scores with a verdict, by a calibrated model; arguments as for :meth:`reconstruct`.
-
-        Returns:
-            ``instance_score`` and ``p_value``, float32 ``(batch,)``, and ``is_outlier``, bool ``(batch,)``.
-        """
-        return self._ask("detect", sole(inputs), options)
 
     def score_examples(self, examples: Sequence[Any], **options: Unpack[CallOptions]) -> np.ndarray:
         """Per-sample losses, float32 ``(batch,)``, of ``tf.train.Example`` protocol buffers.

@@ -489,15 +489,37 @@ def test_the_installed_command_trains_quietly_and_with_exit_code_0(onednn, used,
     assert json.loads((tmp_path / "run" / "config.json").read_text())["onednn"] == used
 
 
-@pytest.mark.parametrize("onednn", [None, "0", "1"])
-def test_a_training_goes_on_with_the_kernels_that_it_began_with(onednn, tmp_path):
-    """Only in a process of its own has TensorFlow not been imported yet."""
-    (tmp_path / "config.json").write_text(json.dumps({"onednn": onednn}))
-    code = (
-        "import os; from click.testing import CliRunner; from tfae.cli import main; "
-        "print(CliRunner().invoke(main, ['train', '--resume', '.']).exit_code, os.environ.get('TF_ENABLE_ONEDNN_OPTS'))"
-    )
-    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
-    command = [sys.executable, "-c", code]
-    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    assert result.stdout.split() == ["2", str(onednn)]  # There is no more of a run than that.
+class NoTensorFlow:
+    """Ends an import of TensorFlow, which takes seconds."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "tensorflow":
+            raise ImportError("not now")
+
+
+@pytest.mark.parametrize(
+    ("command", "begun_with", "used"),
+    [
+        ("train wine", None, "1"),
+        ("compare wine", None, "1"),
+        *((command, onednn, onednn) for command in ("train --resume .", "evaluate .") for onednn in (None, "0", "1")),
+        ("export .", "1", "1"),
+        ("score . wine -o scores.csv", "1", None),
+        ("reconstruct . wine -o pairs.png", "1", None),
+        ("inspect .", "1", None),
+        ("serve .", "1", None),
+        ("deploy .", "1", None),
+        ("advise wine", "1", None),
+    ],
+)
+def test_trainings_run_on_onednn_what_evaluates_them_too_and_models_of_others_as_tensorflow_has_it(
+    command, begun_with, used, tmp_path, monkeypatch
+):
+    (tmp_path / "config.json").write_text(json.dumps({"onednn": begun_with}))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    monkeypatch.setattr(sys, "meta_path", [NoTensorFlow(), *sys.meta_path])
+    result = CliRunner().invoke(main, command.split())
+    assert str(result.exception) == "not now", result.output
+    assert os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None) == used

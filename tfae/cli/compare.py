@@ -102,7 +102,7 @@ def compare(
     Within a seed, all losses begin with the same weights, and see the same batches for as many epochs. Ctrl-C stops
     it, and saves; the same command again goes on.
     """
-    import_tensorflow()
+    import_tensorflow(onednn="1")
     from tfae import comparison, datasets, models, report
 
     chosen = [comparison.Corruption.parse(text) for text in corruptions]  # A mistake shows before the data is read.

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from tfae.cli.options import ignore_option, open_for_model, run_dir_argument, source_options
-from tfae.cli.tensorflow import import_tensorflow
+from tfae.cli.tensorflow import import_tensorflow, onednn_of
 
 
 @click.command()
@@ -27,7 +27,7 @@ def evaluate(run_dir: Path, source: str | None, *, as_json: bool, ignore: tuple[
     given = [name for name, value in options.items() if value is not None]
     if source is None and given:
         raise click.UsageError(f"expected --{given[0].replace('_', '-')} only with SOURCE.")
-    import_tensorflow()
+    import_tensorflow(onednn=onednn_of(run_dir))
     from tfae import datasets, evaluation, training
 
     run = training.load_run(run_dir)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tfae.cli.options import export_dir_option, ignore_option, run_dir_argument
-from tfae.cli.tensorflow import import_tensorflow
+from tfae.cli.tensorflow import import_tensorflow, onednn_of
 
 
 @click.command()
@@ -20,7 +20,7 @@ def export(run_dir: Path, *, export_dir: Path | None, ignore: tuple[str, ...]) -
     It has to answer as before on samples of the data that it was trained on, or on made ones where that can no longer
     be loaded.
     """
-    import_tensorflow()
+    import_tensorflow(onednn=onednn_of(run_dir))
     from tfae import export as exporting
     from tfae import training
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
+from pathlib import Path
 
 
-def import_tensorflow(*, onednn: str | None = "1") -> None:
+def import_tensorflow(*, onednn: str | None = None) -> None:
     """Import TensorFlow without the lines that its C++ parts print on the way.
 
     They announce which instructions and drivers there are, before any setting can tell them not to. What they print
     is shown if the import fails.
 
     Args:
-        onednn: What ``TF_ENABLE_ONEDNN_OPTS`` is to be unless the user has set it. The kernels of oneDNN train models
-            with convolutions 1.3 times as fast; by itself, TensorFlow takes them on CPUs with AVX-512 only.
+        onednn: What ``TF_ENABLE_ONEDNN_OPTS`` is to be unless the user has set it; by default it is left alone. The
+            kernels of oneDNN train models with convolutions 1.3 times as fast; by itself, TensorFlow takes them on
+            CPUs with AVX-512 only. A convolution of theirs that gets a tensor of too low a rank ends the process,
+            so commands that run the models of others do not turn them on.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if onednn is not None and "tensorflow" not in sys.modules:
@@ -35,3 +39,12 @@ def import_tensorflow(*, onednn: str | None = "1") -> None:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+def onednn_of(run_dir: Path) -> str | None:
+    """What ``TF_ENABLE_ONEDNN_OPTS`` was when a training began, on which the rounding of its results depends."""
+    try:
+        onednn = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))["onednn"]
+    except (OSError, ValueError, KeyError, TypeError):  # Whoever loads the run says what is wrong.
+        return None
+    return onednn if isinstance(onednn, str) else None

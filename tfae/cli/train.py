@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import functools
 import itertools
-import json
 import math
 import sys
 from pathlib import Path
@@ -15,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from tfae.cli.options import Integers, arguments, export_dir_option, ignore_option, load_options
-from tfae.cli.tensorflow import import_tensorflow
+from tfae.cli.tensorflow import import_tensorflow, onednn_of
 
 if TYPE_CHECKING:
     from tfae.advice import Advice
@@ -116,7 +115,7 @@ def train(
             raise click.UsageError("expected --finish together with --resume RUN_DIR.")
     else:
         _refuse_others(ctx, "resume", "finish", "export_dir")
-    import_tensorflow(**({} if resume is None else {"onednn": _onednn_of(resume)}))
+    import_tensorflow(onednn="1" if resume is None else onednn_of(resume))
     from tfae import training
 
     # A bar redraws its line, which would fill a log file; there it is one line per epoch.
@@ -132,15 +131,6 @@ def train(
     except training.Interrupted as interruption:
         click.echo(f"\n{interruption}", err=True)
         ctx.exit(128 + interruption.signal_number)
-
-
-def _onednn_of(run_dir: Path) -> str | None:
-    """What ``TF_ENABLE_ONEDNN_OPTS`` was when a training began, on which the rounding of its results depends."""
-    try:
-        onednn = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))["onednn"]
-    except (OSError, ValueError, KeyError, TypeError):  # training.resume says what is wrong.
-        return None
-    return onednn if isinstance(onednn, str) else None
 
 
 def _refuse_others(ctx: click.Context, *names: str) -> None:

@@ -2,13 +2,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench clean
+# A process per core, which takes one file of tests after the other; what takes the longest is listed.
+PYTEST := $(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder --durations 20
+
+.PHONY: demo test test-all check bench clean
 
 demo: .venv/installed  ## Train on the digits, export, and score with what was exported.
 	$(BIN)/tfae train digits
 
-test: check  ## Everything CI runs.
-	$(BIN)/pytest
+test: check  ## What to run before every commit: all but the slow tests.
+	$(PYTEST) -m "not slow"
+
+test-all: check  ## Everything CI runs: also the benchmarks' smallest settings, the wheel, pages in a browser, real data.
+	$(PYTEST)
 
 check: .venv/installed-test  ## Format, lint and types.
 	$(BIN)/ruff format --check .

@@ -6,6 +6,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+    # Before NumPy and TensorFlow are imported, and for what the tests start: each worker has its share of the cores.
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, threads)
+
 import matplotlib
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser

@@ -21,7 +21,6 @@ from tensorflow_datasets.core.download import checksums
 from tfae.datasets import load, open_source
 
 URL = "https://nowhere.invalid/shapes/shapes.npy.gz"
-slow = pytest.mark.skipif("TFAE_SLOW" not in os.environ, reason="takes half a minute; TFAE_SLOW=1 runs it")
 IMAGES = np.random.RandomState(0).randint(0, 256, (40, 6, 5, 3), dtype="uint8")
 
 
@@ -276,7 +275,7 @@ def _drawn() -> list[float]:
     return [random.random(), np.random.random(), float(tf.random.uniform([])), float(keras.random.uniform([]))]
 
 
-@slow
+@pytest.mark.slow
 def test_two_processes_prepare_at_once(originals: Path, tmp_path: Path) -> None:
     code = """
 import pathlib, sys
@@ -292,7 +291,7 @@ print(len(open_source("shapes", originals=sys.argv[1], data_dir=sys.argv[2]).par
     assert [path.name for path in tmp_path.iterdir()] == ["shapes"]
 
 
-@slow
+@pytest.mark.slow
 def test_mnist_and_fashion_mnist_are_staged_side_by_side_and_equal_their_originals(
     real_data: Path, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""The Python in the READMEs runs as a test, in a folder of its own that holds the repository's saved models."""
+"""The threads and examples of the tests; the Python in the READMEs, which runs as a test, in a folder of its own that holds the repository's saved models."""
 
 import os
 import shutil
@@ -13,10 +13,16 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
         os.environ.setdefault(name, threads)
 
 import matplotlib
+from hypothesis import settings
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
 matplotlib.use("Agg")
+
+# The same few examples each time; pytest --hypothesis-profile=thorough looks for others.
+settings.register_profile("quick", max_examples=40, deadline=None, derandomize=True, database=None)
+settings.register_profile("thorough", max_examples=2000, deadline=None)
+settings.load_profile("quick")
 
 
 def _enter_folder(namespace: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Where the tests keep prepared data sets, and where they find real ones."""
+"""Where the tests keep prepared data sets, where they find real ones, and what they leave out or set for a while."""
 
 import os
 from collections.abc import Iterator
@@ -24,3 +24,22 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"there is no real data: neither TFAE_DATA_DIR nor {default} is a folder")
     return folder
+
+
+@pytest.fixture(scope="module")
+def without_pictures() -> Iterator[None]:
+    """Trainings draw none: they would take half of the time, and are the matter of test_report.py and test_cli.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfae.report.draw_pictures", lambda *_: None)
+        yield
+
+
+@pytest.fixture
+def policy(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Keras's policy of dtypes, which a test takes as an indirect parameter."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy(before)

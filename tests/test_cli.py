@@ -2,10 +2,12 @@ import csv
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pyarrow.parquet
 import pytest
@@ -13,15 +15,18 @@ from click.testing import CliRunner
 from PIL import Image
 
 import tfae
+from tests.commands import run
 from tfae.cli import main
 from tfae.servable import read_warmup
 
 
-def run(*arguments, code=0):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    if result.exit_code != code:
-        raise AssertionError(f"exit code {result.exit_code}\n{result.output}") from result.exception
-    return result
+def train(*arguments, export_dir=None):
+    """``tfae train`` without pictures, and without an export where there is no folder for it; both take long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfae.report.draw_pictures", lambda *_: None)
+        if export_dir is None:
+            patch.setattr(sys.modules["tfae.cli.train"], "_export", lambda *_: None)
+        return run("train", *arguments, *(() if export_dir is None else ("--export-dir", export_dir)))
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +165,7 @@ def table(folder):
 @pytest.fixture(scope="module")
 def table_model(table, folder):
     options = ["--epochs", 1, "--widths", "4", "--latent-dim", 1, "--label", "state"]
-    run("train", table, *options, "--run-dir", folder / "table-run", "--export-dir", folder / "machines")
+    train(table, *options, "--run-dir", folder / "table-run", export_dir=folder / "machines")
     return folder / "machines"
 
 
@@ -208,47 +213,43 @@ def test_a_run_notices_that_its_source_has_changed(folder):
     path = folder / "changing.npy"
     rows = np.random.default_rng(0).random((50, 3))
     np.save(path, rows)
-    options = ["--epochs", 1, "--widths", 4, "--export-dir", folder / "changing"]
-    run("train", path, *options, "--run-dir", folder / "changing-run")
+    train(path, "--epochs", 1, "--widths", 4, "--run-dir", folder / "changing-run")
     run("evaluate", folder / "changing-run")
     np.save(path, rows + 1e-9)
     assert "has changed since" in run("evaluate", folder / "changing-run", code=2).stderr
 
 
 def test_a_code_that_compresses_nothing_is_warned_of_and_is_not_the_default(folder):
-    options = ["--epochs", 1, "--widths", 4]
-    warned = run(
-        "train", "wine", *options, "--latent-dim", 13, "--run-dir", folder / "w1", "--export-dir", folder / "w"
-    )
+    options = ["wine", "--epochs", 1, "--widths", 4, "--run-dir"]
+    warned = train(*options, folder / "w1", "--latent-dim", 13)
     assert "a code of width 13 compresses nothing for samples of that size (13)" in warned.stderr
-    default = run("train", "wine", *options, "--run-dir", folder / "w2", "--export-dir", folder / "w")
+    default = train(*options, folder / "w2")
     assert "latent_dim 6;" in default.stdout
     assert "compresses nothing" not in default.stderr
 
 
 def test_a_handful_of_samples_is_enough(folder):
     np.save(folder / "few.npy", np.random.default_rng(0).random((10, 3)))
-    options = ["--epochs", 1, "--run-dir", folder / "few-run", "--export-dir", folder / "few"]
-    run("train", folder / "few.npy", *options)
-    assert "Embedding" not in (folder / "few-run" / "report.html").read_text()
+    result = train(folder / "few.npy", "--epochs", 1, "--run-dir", folder / "few-run", export_dir=folder / "few")
+    assert "scored    1 test samples" in result.stdout
 
 
 def test_two_runs_of_the_same_second_get_directories_of_their_own(tmp_path, monkeypatch):
+    class FrozenClock:
+        class datetime:  # noqa: N801 - stands in for datetime.datetime
+            @classmethod
+            def now(cls):
+                return cls()
+
+            def __format__(self, spec):
+                return "now"
+
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys.modules["tfae.cli.train"], "datetime", FrozenClock)
-    for _ in range(3):
-        run("train", "wine", "--epochs", 1, "--widths", 4)
+    for name in ("wine-now", "wine-now-2"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    train("wine", "--epochs", 1, "--widths", 4)
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["wine-now", "wine-now-2", "wine-now-3"]
-
-
-class FrozenClock:
-    class datetime:  # noqa: N801 - stands in for datetime.datetime
-        @classmethod
-        def now(cls):
-            return cls()
-
-        def __format__(self, spec):
-            return "now"
 
 
 def test_a_place_that_can_not_be_exported_to_is_found_before_training(tmp_path):
@@ -280,11 +281,9 @@ def test_the_options_of_train_reach_the_training(folder):
         0.5,
         "--loss",
         "mae",
-        "--ignore",
-        "reduction",
     ]
-    options += ["--splits", 0.5, 0.25, 0.25, "--widths", "9,8", "--input-noise", 0.25]
-    run("train", "wine", *options, "--run-dir", folder / "options-run", "--export-dir", folder / "options")
+    options += ["--ignore", "reduction", "--splits", 0.5, 0.25, 0.25, "--widths", "9,8", "--input-noise", 0.25]
+    train("wine", *options, "--run-dir", folder / "options-run")
     config = json.loads((folder / "options-run" / "config.json").read_text())
     assert (config["epochs"], config["patience"]) == (3, 1)
     assert config["optimizer"]["learning_rate"]["config"]["peak"] == pytest.approx(0.02)
@@ -300,14 +299,15 @@ def test_the_options_of_train_reach_the_training(folder):
 
 
 def test_the_same_seed_gives_the_same_model_and_another_one_another(folder):
-    def scores(name, seed):
-        options = ["--epochs", 1, "--widths", 4, "--run-dir", folder / f"{name}-run", "--export-dir", folder / name]
-        run("train", "wine", "--seed", seed, *options)
-        return tfae.export.load(folder / name).score(tfae.datasets.open_source("wine").parts["all"].read()[0])
+    def weights(name, seed):
+        train("wine", "--seed", seed, "--epochs", 1, "--widths", 4, "--run-dir", folder / name)
+        return np.concatenate(
+            [weight.ravel() for weight in tfae.training.load_run(folder / name).autoencoder.get_weights()]
+        )
 
-    first = scores("first", 1)
-    np.testing.assert_array_equal(first, scores("second", 1))
-    assert np.abs(first - scores("third", 2)).max() > 0.01
+    first = weights("first", 1)
+    np.testing.assert_array_equal(first, weights("second", 1))
+    assert np.abs(first - weights("third", 2)).max() > 0.01
 
 
 def test_scores_are_numbered_through_over_chunks_and_named_after_files(trained, folder, monkeypatch):
@@ -326,10 +326,8 @@ def test_scores_are_numbered_through_over_chunks_and_named_after_files(trained, 
 
 
 def test_tensorboard_logs_hold_reconstructions(folder):
-    run_dir = folder / "tensorboard-run"
-    options = ["--epochs", 1, "--widths", 8, "--tensorboard", "--export-dir", folder / "tensorboard-export"]
-    run("train", "digits", *options, "--run-dir", run_dir)
-    (images,) = (run_dir / "tensorboard" / "images").iterdir()
+    train("digits", "--epochs", 1, "--widths", 8, "--tensorboard", "--run-dir", folder / "tensorboard-run")
+    (images,) = (folder / "tensorboard-run" / "tensorboard" / "images").iterdir()
     assert b"original above reconstruction" in images.read_bytes()
 
 
@@ -398,58 +396,39 @@ def test_a_defect_in_streamed_data_is_one_clear_line_and_leaves_no_file(table_mo
     assert "Traceback" not in result.output
 
 
-def test_an_order_to_stop_leaves_nothing_half_written(trained, tmp_path):
+def test_an_order_to_stop_leaves_nothing_half_written(trained, tmp_path, monkeypatch):
     _, _, export_dir = trained
-    code = (
-        "import os, signal; from tfae.cli import main; from tfae.export import SavedAutoencoder; "
-        "SavedAutoencoder.score = lambda *_: os.kill(os.getpid(), signal.SIGTERM); "
-        f"main(['score', {str(export_dir)!r}, 'digits', '-o', 'scores.csv'])"
-    )
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=False)
-    assert result.returncode == 143
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tfae.export.SavedAutoencoder, "score", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    run("score", export_dir, "digits", "-o", "scores.csv", code=128 + signal.SIGTERM)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture
-def stopped(tmp_path):
-    """A training whose process was told to stop in its second epoch, and what it said."""
+def test_a_training_that_is_interrupted_says_how_to_go_on_and_does_or_keeps_its_best_epoch(tmp_path, monkeypatch):
+    def interrupt(_, epoch, logs=None):
+        if epoch == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tfae.report.draw_pictures", lambda *_: None)
     options = ["--epochs", "3", "--widths", "8", "--latent-dim", "2", "--run-dir", "run", "--export-dir", "exported"]
-    code = (
-        "import os, signal; from tfae.cli import main; from tfae import training; import keras; "
-        "keras.callbacks.EarlyStopping.on_epoch_begin = "
-        "lambda _, epoch, logs=None: epoch == 1 and os.kill(os.getpid(), signal.SIGINT); "
-        f"main(['train', 'digits', *{options}])"
-    )
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert result.returncode == 130
-    return tmp_path, result
-
-
-def test_a_training_that_is_interrupted_says_how_to_go_on_and_does(stopped, monkeypatch):
-    folder, result = stopped
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.callbacks.EarlyStopping, "on_epoch_begin", interrupt)
+        result = run("train", "digits", *options, code=130)
     assert result.stderr.splitlines()[-1] == (
         "training: stopped in epoch 2, after batch 12 of 12, and saved. Go on with tfae train --resume run, or keep "
         "the best epoch so far with tfae train --resume run --finish."
     )
     assert "Traceback" not in result.stderr
-    monkeypatch.chdir(folder)
     assert "go on with tfae train --resume run)" in run("evaluate", "run", code=2).stderr
     assert "expected --resume without '--epochs'" in run("train", "--resume", "run", "--epochs", 5, code=2).stderr
-    output = run("train", "--resume", "run").stdout
-    assert "scored    180 test samples" in output
-    assert (folder / "exported" / "1" / "saved_model.pb").is_file()
-    with (folder / "run" / "history.csv").open() as file:
-        assert len(file.readlines()) == 1 + 3
+    shutil.copytree("run", "copy")
+    assert "scored    180 test samples" in run("train", "--resume", "run").stdout
     assert "expected a run that is not finished" in run("train", "--resume", "run", code=2).stderr
-
-
-def test_a_training_that_is_interrupted_can_be_finished_with_its_best_epoch(stopped, monkeypatch):
-    folder, _ = stopped
-    monkeypatch.chdir(folder)
-    run("train", "--resume", "run", "--finish")
-    with (folder / "run" / "history.csv").open() as file:
-        assert len(file.readlines()) == 1 + 1
-    assert (folder / "exported" / "1" / "saved_model.pb").is_file()
+    run("train", "--resume", "copy", "--finish")
+    for directory, version, num_epochs in (("run", "1", 3), ("copy", "2", 1)):
+        assert len(Path(directory, "history.csv").read_text().splitlines()) == 1 + num_epochs
+        assert Path("exported", version, "saved_model.pb").is_file()
 
 
 def test_traceback_shows_where_an_error_comes_from():
@@ -476,17 +455,19 @@ def test_every_option_has_help(command):
             assert parameter.help, parameter.name
 
 
-@pytest.mark.parametrize(("onednn", "used"), [(None, "1"), ("0", "0")])
-def test_the_installed_command_trains_quietly_and_with_exit_code_0(onednn, used, tmp_path):
-    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
-    if onednn is not None:
-        environment["TF_ENABLE_ONEDNN_OPTS"] = onednn
-    command = [sys.executable, "-c", "from tfae.cli import main; main()", "train", "wine", "--epochs", "1"]
-    command += ["--run-dir", "run"]
-    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+def process(code, folder, **environment):
+    """A process of its own, in which TensorFlow has not been imported yet."""
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"} | environment
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_installed_command_trains_quietly_and_with_exit_code_0(tmp_path):
+    code = "from tfae.cli import main; main(['train', 'wine', '--epochs', '1', '--run-dir', 'run'])"
+    result = process(code, tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     assert (tmp_path / "saved_models" / "wine" / "1" / "saved_model.pb").is_file()
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["onednn"] == used
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["onednn"] == "1"
 
 
 class NoTensorFlow:
@@ -523,3 +504,12 @@ def test_trainings_run_on_onednn_what_evaluates_them_too_and_models_of_others_as
     result = CliRunner().invoke(main, command.split())
     assert str(result.exception) == "not now", result.output
     assert os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None) == used
+
+
+def test_kernels_that_the_user_has_chosen_are_kept(tmp_path):
+    """What the environment says when TensorFlow is imported, in whose place a module says it."""
+    (tmp_path / "config.json").write_text(json.dumps({"onednn": "1"}))
+    (tmp_path / "tensorflow.py").write_text("import os; print(os.environ.get('TF_ENABLE_ONEDNN_OPTS')); os._exit(0)")
+    code = "from tfae.cli import main; main(['train', '--resume', '.'])"
+    result = process(code, tmp_path, TF_ENABLE_ONEDNN_OPTS="0")
+    assert result.stdout.split() == ["0"], result.stderr

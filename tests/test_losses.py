@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -567,7 +567,6 @@ def test_a_model_without_a_tfae_loss_is_refused_with_the_remedy():
 unit_floats = st.floats(0, 1, width=32)
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_hypothesis_finds_no_batch_on_which_a_loss_and_its_formula_differ(data):
     kind = data.draw(st.sampled_from(list(LOSSES)))
@@ -579,7 +578,6 @@ def test_hypothesis_finds_no_batch_on_which_a_loss_and_its_formula_differ(data):
     np.testing.assert_allclose(LOSSES[kind]().per_sample(x, output), expected, rtol=1e-4, atol=1e-4)
 
 
-@settings(deadline=None, max_examples=40)
 @given(hnp.arrays("float32", hnp.array_shapes(min_dims=2, max_dims=3, max_side=4), elements=unit_floats), st.data())
 def test_hypothesis_finds_no_reconstruction_below_the_floor(x, data):
     probabilities = data.draw(hnp.arrays("float32", x.shape, elements=unit_floats))

@@ -29,7 +29,7 @@ def test_convolutional_models_reconstruct_every_size(shape):
     assert model(images(shape)).shape == (16, *shape)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.integers(4, 40), st.integers(4, 40), st.integers(1, 5), st.integers(1, 2))
 def test_hypothesis_finds_no_image_size_that_does_not_fit(height, width, channels, depth):
     model = models.convolutional((height, width, channels), latent_dim=2, filters=(2,) * depth)

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -87,7 +87,6 @@ def test_a_large_offset_costs_no_digits():
     np.testing.assert_allclose(scaled, expected, rtol=1e-5)
 
 
-@settings(deadline=None, max_examples=50)
 @given(
     hnp.arrays("float64", (6, 3), elements=st.floats(-1e6, 1e6), unique=True),
     st.sampled_from(["unit", "symmetric", "standard"]),

@@ -5,8 +5,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from google.protobuf import text_format
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from tests import tiny_models
 from tfae import servable
 from tfae.servable import Request, Servable, TensorInfo
 
@@ -30,6 +33,34 @@ def save(path, tracked=None, **functions):
     finally:
         logger.setLevel(level)
     return path
+
+
+def foreign(path, file_of, secret="nowhere"):
+    """Write a SavedModel that fills a table from the file that ``file_of`` makes of its asset, assets/vocab.txt."""
+    with tf.Graph().as_default() as graph:
+        x = tf.compat.v1.placeholder(tf.int64, [None], name="x")
+        file = file_of(tf.compat.v1.placeholder(tf.string, [], name="asset"), secret)
+        table = tf.raw_ops.HashTableV2(key_dtype=tf.int64, value_dtype=tf.string, shared_name="table")
+        tf.raw_ops.InitializeTableFromTextFileV2(
+            table_handle=table, filename=file, key_index=-1, value_index=-2, name="fill"
+        )
+        y = tf.raw_ops.LookupTableFindV2(table_handle=table, keys=x, default_value="none")
+        signature = tf.compat.v1.saved_model.predict_signature_def({"x": x}, {"y": y})
+    saved_model = SavedModel(saved_model_schema_version=1)
+    meta_graph = saved_model.meta_graphs.add()
+    meta_graph.meta_info_def.tags.append("serve")
+    meta_graph.graph_def.CopyFrom(graph.as_graph_def())
+    meta_graph.signature_def["serving_default"].CopyFrom(signature)
+    meta_graph.signature_def[servable.INIT_OP].outputs[servable.INIT_OP].name = "fill"
+    meta_graph.asset_file_def.add(filename="vocab.txt").tensor_info.name = "asset:0"
+    (path / "assets").mkdir(parents=True)
+    (path / "assets" / "vocab.txt").write_text("harmless\n")
+    (path / "saved_model.pb").write_bytes(saved_model.SerializeToString())
+    return path
+
+
+def its_asset(asset, secret):
+    return asset
 
 
 def weighted(weight):
@@ -162,6 +193,78 @@ def test_python_in_a_graph_is_not_run(tmp_path):
         tf.errors.InvalidArgumentError, match=r"^No OpKernel was registered to support Op 'EagerPyFunc'"
     ):
         Servable(tmp_path).run("serving_default", {"x": np.ones((1, 2), "float32")})
+
+
+def test_python_that_would_run_at_load_is_not_run(tmp_path):
+    tiny_models.write_with_python_at_load(tmp_path)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"^No OpKernel was registered to support Op 'PyFunc'"):
+        Servable(tmp_path)
+    assert tiny_models.EXECUTED == []
+
+
+@pytest.mark.parametrize(
+    "called",
+    [
+        'op: "sly"',
+        'op: "If" attr {key: "then_branch" value {func {name: "sly"}}}',
+        'op: "Case" attr {key: "branches" value {list {func {name: "sly"}}}}',
+        'op: "PartitionedCall" attr {key: "f" value {func {attr {key: "g" value {func {name: "sly"}}}}}}',
+    ],
+)
+def test_python_is_found_in_every_function_that_may_be_called(called, path):
+    graph = servable.read_meta_graph(path)
+    sly = 'library {function {signature {name: "sly"} node_def {name: "python" op: "PyFunc"}}}'
+    text_format.Merge(f'node {{name: "call" {called}}} {sly}', graph.graph_def)
+    assert servable.refused_signatures(graph) == {}
+    (wrapper,) = (node for node in graph.graph_def.node if node.name == "StatefulPartitionedCall")
+    wrapper.input.append("^call")
+    (error,) = servable.refused_signatures(graph).values()
+    assert "used by {{node python}}" in error.message
+
+
+def test_a_vocabulary_is_read_from_the_models_own_file_if_it_is_trusted(tmp_path):
+    words = tmp_path / "words.txt"
+    words.write_text("one\ntwo\n")
+    model = keras.Sequential([keras.Input((1,), dtype="string"), keras.layers.StringLookup(vocabulary=str(words))])
+    model.export(tmp_path / "1", verbose=False)
+    words.unlink()
+    (found,) = servable.find_operations(tmp_path / "1")
+    assert found.startswith("InitializeTableFromTextFileV2 (unknown, may do anything) at ")
+    loaded = Servable(tmp_path / "1")
+    (name,) = loaded.signatures["serving_default"].inputs
+    (answer,) = loaded.run("serving_default", {name: np.array([[b"two"], [b"six"]], object)}).values()
+    assert answer.tolist() == [[2], [0]]
+
+
+def test_the_assets_of_tensorflow_1_are_known_too(tmp_path):
+    path = foreign(tmp_path / "1", its_asset)
+    content = SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    (meta_graph,) = content.meta_graphs
+    listed = meta_graph.collection_def["saved_model_assets"].any_list.value
+    listed.add().Pack(meta_graph.asset_file_def[0])
+    del meta_graph.asset_file_def[:]
+    (path / "saved_model.pb").write_bytes(content.SerializeToString())
+    assert Servable(path).run("serving_default", {"x": np.array([0])})["y"].tolist() == [b"harmless"]
+    listed[0].value = b"\xff"
+    (path / "saved_model.pb").write_bytes(content.SerializeToString())
+    with pytest.raises(tf.errors.DataLossError, match=r"^Can't parse the list of assets"):
+        Servable(path)
+
+
+def test_a_damaged_graph_is_a_clear_error(tmp_path):
+    path = foreign(tmp_path / "1", its_asset)
+    content = SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    (meta_graph,) = content.meta_graphs
+    meta_graph.asset_file_def[0].tensor_info.name = "nowhere:0"
+    (path / "saved_model.pb").write_bytes(content.SerializeToString())
+    with pytest.raises(
+        ValueError, match=r"^path: expected a SavedModel whose graph TensorFlow can load; received .*nowhere"
+    ):
+        Servable(path)
+    meta_graph.signature_def["serving_default"].inputs["x"].dtype = 0
+    (path / "saved_model.pb").write_bytes(content.SerializeToString())
+    with pytest.raises(ValueError, match=r"^signature: expected a dtype of TensorFlow; received number 0 for .* 'x:0'"):
+        servable.read_signatures(path)
 
 
 def test_warmup_requests_come_back_as_they_were_written(tmp_path):

@@ -74,7 +74,7 @@ _SPLITTING = (
 saved_model_argument = click.argument("saved_model", type=click.Path(exists=True, file_okay=False, path_type=Path))
 run_dir_argument = click.argument("run_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 trust_option = click.option(
-    "--trust", is_flag=True, help="Run SAVED_MODEL even if it can read or write files or run Python."
+    "--trust", is_flag=True, help="Run SAVED_MODEL even if it may read or write files or run Python."
 )
 ignore_option = click.option(
     "--ignore",

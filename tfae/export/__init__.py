@@ -117,7 +117,7 @@ def load(path: str | os.PathLike[str], *, trust: bool = False) -> SavedAutoencod
 
     Args:
         path: ``saved_models/<name>/<version>``, or ``saved_models/<name>`` for its newest version.
-        trust: Whether to load even what can read or write files or run Python, which nothing that tfae exports can.
+        trust: Whether to load even what may read or write files or run Python, which nothing that tfae exports does.
 
     Raises:
         ValueError: If there is no SavedModel of tfae at the path, it can not be loaded, or it is not to be trusted.
@@ -153,7 +153,7 @@ def check_health(path: str | os.PathLike[str], *, trust: bool = False) -> Health
 
     Args:
         path: As for :func:`load`.
-        trust: Whether to run even what can read or write files or run Python.
+        trust: Whether to run even what may read or write files or run Python.
 
     Raises:
         ValueError: If there is no SavedModel at the path, or it is damaged.

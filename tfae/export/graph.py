@@ -19,12 +19,12 @@ def check_graph(path: Path) -> None:
         path: Its folder. Nothing of it is run.
 
     Raises:
-        ValueError: If the graph runs Python, touches files, or needs XLA; or if an input or output has no batch axis
-            or a dtype that the server does not carry.
+        ValueError: If the graph holds operations that may do more than compute, or needs XLA; or if an input or output
+            has no batch axis or a dtype that the server does not carry.
     """
     # Here, because the functions of Python code still exist in this process, so that the code would run.
     meta_graph = read_meta_graph(path)
-    found = [str(operation) for operation in dangerous_operations(meta_graph)]
+    found = dangerous_operations(meta_graph)
     found += [
         f"{error.message.splitlines()[0]}: signature {name}" for name, error in refused_signatures(meta_graph).items()
     ]
@@ -37,5 +37,5 @@ def check_graph(path: Path) -> None:
     if found:
         raise ValueError(
             f"autoencoder: expected a graph that TensorFlow Serving can run; received one with {'; '.join(found)}. "
-            "Nothing was published: build its layers of TensorFlow operations only, without jit_compile."
+            "Nothing was published: build its layers of operations that only compute, without jit_compile."
         )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfae.servable import Operation, Request, Servable, Signature, TensorInfo, find_operations, read_warmup
+from tfae.servable import Request, Servable, Signature, TensorInfo, find_operations, read_warmup
 
 _OK = "OK"
 #: Answers that are no verdict: nothing was asked.
@@ -48,10 +48,10 @@ class Health:
 
 
 def refuse_dangerous(path: Path) -> None:
-    """Raise if the SavedModel in the folder ``path`` can do more than compute; nothing of it is run.
+    """Raise if the SavedModel in the folder ``path`` may do more than compute; nothing of it is run.
 
     Raises:
-        ValueError: If it can.
+        ValueError: If it may.
     """
     operations = find_operations(path)
     if operations:
@@ -67,7 +67,7 @@ def probe(path: Path, *, trust: bool = False) -> Health:
 
     Args:
         path: Folder of the version.
-        trust: Whether to run even what can read or write files or run Python.
+        trust: Whether to run even what may read or write files or run Python.
 
     Returns:
         What came of it. Its warm-up requests are asked; a signature without any is asked for one row of zeros.
@@ -135,8 +135,8 @@ def _zeros(info: TensorInfo) -> np.ndarray:
     return np.zeros([side or 1 for side in info.shape or ()], info.dtype.as_numpy_dtype)
 
 
-def _named(operations: Sequence[Operation]) -> str:
-    named = "; ".join(map(str, operations[:_NUM_NAMED]))
+def _named(operations: Sequence[str]) -> str:
+    named = "; ".join(operations[:_NUM_NAMED])
     more = f"; and {len(operations) - _NUM_NAMED} more" if len(operations) > _NUM_NAMED else ""
     return f"{named}{more}"
 

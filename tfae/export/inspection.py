@@ -34,8 +34,7 @@ class Inspection:
         path: Folder of the version.
         num_bytes: Size of all its files.
         signatures: By name, ``{"inputs": {name: "dtype (shape)"}, "outputs": …}``.
-        operations: Those with which it can read or write files, run Python and the like, and links out of its folder,
-            as text; none in what tfae exports.
+        operations: Those that may do more than compute, and links out of its folder, in words; tfae exports none.
         description: What ``tfae.export.save`` wrote about it; None if it was not made by tfae.
     """
 
@@ -117,6 +116,6 @@ def inspect_files(path: Path, description: dict[str, Any] | None) -> Inspection:
             }
             for name, signature in signatures.items()
         },
-        operations=tuple(map(str, operations)),
+        operations=tuple(operations),
         description=description,
     )

@@ -4,7 +4,8 @@
 Python and XLA, and compares requests with the signature. What fails in production fails here, with the same words.
 """
 
-from tfae.servable.operations import Operation, dangerous_operations, find_operations, refused_signatures
+from tfae.servable.operations import dangerous_operations, find_operations
+from tfae.servable.refusals import refused_signatures
 from tfae.servable.servable import Servable
 from tfae.servable.signatures import INIT_OP, Signature, TensorInfo, read_meta_graph, read_signatures, signatures_of
 from tfae.servable.warmup import MAX_RECORDS, WARMUP, Request, read_warmup, write_warmup
@@ -13,7 +14,6 @@ __all__ = [
     "INIT_OP",
     "MAX_RECORDS",
     "WARMUP",
-    "Operation",
     "Request",
     "Servable",
     "Signature",

@@ -1,211 +1,126 @@
-"""Operations of a graph that whoever loads or serves it should know of; found without running anything."""
+"""Operations of a graph that may do more than compute, found without running anything."""
 
 from __future__ import annotations
 
-import dataclasses
+import os
 import re
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import tensorflow as tf
-from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 
-from tfae.servable.graph import Graph, Place, tensor_name
-from tfae.servable.signatures import INIT_OP, assets_of, old_init_ops, read_meta_graph
+from tfae.servable.refusals import PYTHON, node_name
+from tfae.servable.signatures import old_init_ops, read_meta_graph
 
-_READS, _WRITES = "reads files", "writes files"
-_PYTHON = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
-#: Kinds of operation by what they can do to the machine that runs them. The first match counts.
-_DANGERS = (
-    ("|".join(_PYTHON), "runs Python"),
-    (r"ShardedFile(name|spec)", None),  # Text only.
-    (
-        r"ReadFile|MatchingFiles|RecordInput|LoadAndRemapMatrix|GenerateVocabRemapping|Restore(Slice|V2)?"
-        r"|InitializeTableFromTextFile(V\d)?|InitializeTRTResource|DecodeProto(V\d)?|EncodeProto|FixedUnigramCandidateSampler"
-        r"|(Experimental)?(TextLine|TFRecord|FixedLengthRecord|CSV|LMDB|MatchingFiles|Load|ListSnapshotChunks"
-        r"|SnapshotChunk)Dataset(V\d)?"
-        r"|(TextLine|TFRecord|FixedLengthRecord|WholeFile|LMDB|Snapshot(Nested)?Dataset)Reader(V\d)?",
-        _READS,
-    ),
-    (
-        r"WriteFile|Save(V2|Slices)?|DistributedSave|MergeV2Checkpoints|PrintV2|CreateSummary(File|Db)Writer"
-        r"|Write\w*Summary|ImportEvent|(Experimental)?(DatasetToTFRecord|SaveDataset|SnapshotDataset|CacheDataset)(V\d)?",
-        _WRITES,
-    ),
-    (
-        r"Debug(Identity|NanCount|NumericSummary)(V\d)?|(Experimental)?(Sql|DataService)Dataset(V\d)?"
-        r"|RegisterDataset(V\d)?|RemoteCall|Send|Recv|Collective\w+|WorkerHeartbeat|ConfigureDistributedTPU",
-        "talks to other processes or databases",
-    ),
-    (r"Abort", "ends the process"),
-    (r"DatasetFromGraph|DeserializeIterator", "runs a graph that can not be seen here"),
-    (r"\w*(File|Checkpoint)\w*", "handles files"),  # Whatever TensorFlow may add.
-)
+#: What models of tfae and of Keras are made of, in any version and with the gradients: expressions that name no
+#: operation of TensorFlow which reaches files, processes, the network, Python, or memory that is not the model's.
+_COMPUTES = r"""
+# Values, calls and control flow
+Assert Case CheckNumerics Const DeviceIndex EnsureShape Enter Exit FakeParam IdentityN? If LoopCond Merge NextIteration
+NoOp Placeholder(WithDefault)? PreventGradient Snapshot (Stateful)?PartitionedCall StopGradient Switch While
+# Variables, tables, and lists of tensors
+(Anonymous)?(Mutable)?(Dense)?HashTable(OfTensors)? Assign(Add|Sub)?VariableOp DestroyResourceOp DisableCopyOnRead
+EmptyTensorList InitializeTable LookupTable\w+ ReadVariableOp Resource(Gather|Scatter)\w* ResourceStridedSliceAssign
+TensorArray\w* TensorList\w+ VarHandleOp VariableShape VarIsInitializedOp
+# Shapes, and elements by index
+BatchToSpace(ND)? Bitcast Broadcast\w+ Concat(Offset)? ConjugateTranspose DepthToSpace Diag(Part)? DynamicPartition
+ExpandDims Fill Gather(Nd)? InvertPermutation LinSpace ListDiff LowerBound MirrorPad OneHot OnesLike Pack Pad
+(Parallel)?DynamicStitch Range Rank Reshape Reverse(Sequence)? Roll ScatterNd(NonAliasingAdd)? Select ShapeN? Size Slice
+SpaceToBatch(ND)? SpaceToDepth SplitV? Squeeze StridedSlice Tensor(Scatter|StridedSlice)\w+ Tile Transpose
+Unique(WithCounts)? Unpack UnravelIndex UpperBound Where XlaDynamicUpdateSlice ZerosLike
+# Arithmetic by element
+Abs AccumulateN Acosh? AddN? Angle ApproximateEqual Asinh? Atan[2h]? Bessel\w+ Betainc Bitwise(And|Or|Xor) Cast Ceil
+ClipByValue Complex(Abs)? Conj Cosh? Cross Digamma Div(NoNan)? Equal Erf(c|inv)? Exp(m1)? Floor(Div|Mod)?
+Greater(Equal)? Igammac? Imag Invert Is(Finite|Inf|Nan) LeftShift Less(Equal)? Lgamma Log(1p)? Logical(And|Not|Or)
+Maximum Minimum Mod Mul(NoNan)? Ndtri Neg NextAfter NotEqual Polygamma PopulationCount Pow Real(Div)? Reciprocal
+RightShift Rint Round Rsqrt Sign Sinh? Sqrt Square SquaredDifference Sub Tanh? Truncate(Div|Mod) Xdivy Xlog1py Xlogy
+Zeta
+# Reductions, order and counts
+All Any Arg(Max|Min) Bucketize Cumprod Cumsum CumulativeLogsumexp (Dense|Ragged|Sparse)?Bincount EuclideanNorm
+HistogramFixedWidth InTopK Max Mean Min NthElement Prod (Sparse|Unsorted)?Segment\w+ Sum TopK
+# Layers and losses
+(Avg|Max)Pool(3D|WithArgmax)? BiasAdd (Conv2D|Conv3D|DepthwiseConv2dNative)(Backprop(Filter|Input))? CTC\w+ CudnnRNN\w*
+DataFormat(DimMap|VecPermute) Dilation2D Elu Extract(Image|Volume)Patches FakeQuantWithMinMax(Args|Vars(PerChannel)?)
+Fractional(Avg|Max)Pool FusedBatchNorm L2Loss LeakyRelu LogSoftmax LRN QuantizeAndDequantize Relu6? Selu Sigmoid Softmax
+Softplus Softsign (Sparse)?SoftmaxCrossEntropyWithLogits
+# Matrices and spectra
+BandedTriangularSolve BatchMatMul Cholesky Eig Einsum I?R?FFT([23N]D)? LogMatrixDeterminant Lu MatMul Matrix\w+ Qr
+SelfAdjointEig Svd Tridiagonal(MatMul|Solve)
+# Images, sound, and what requests hold
+Adjust(Contrast|Hue|Saturation)(v2)? AudioSpectrogram (Combined)?NonMaxSuppression\w* CropAndResize
+Decode(AndCropJpeg|Base64|Bmp|Compressed|CSV|Gif|Image|Jpeg|JSONExample|PaddedRaw|Png|Raw|Wav) DrawBoundingBoxes
+Encode(Base64|Jpeg|Png|Wav) Extract(Glimpse|JpegShape) HSVToRGB ImageProjectiveTransform Mfcc
+Parse(Single)?(Sequence)?Example ParseTensor Resize\w+ RGBToHSV ScaleAndTranslate SerializeTensor
+# Text
+AsString Fingerprint ReduceJoin ShardedFilename (Static)?Regex(FullMatch|Replace) String\w+ Substr Unicode\w+
+# Ragged and sparse tensors
+DenseTo(Dense|Sparse)SetOperation (Dense|Ragged|Sparse)CountSparseOutput (Deserialize|Serialize)(Many)?Sparse Ragged\w+
+SetSize Sparse(Add|Concat|Cross|CrossHashed|DenseCwise\w+|FillEmptyRows|MatMul|Reduce\w+|Reorder|Reshape|Slice|Softmax)
+Sparse(SparseMaximum|SparseMinimum|Split|TensorDense\w+|ToDense|ToSparseSetOperation)
+# Random numbers
+Multinomial (Parameterized)?TruncatedNormal Random(Gamma|Poisson|Shuffle|StandardNormal|Uniform|UniformInt)
+Rng(ReadAndSkip|Skip) Stateful(RandomBinomial|StandardNormal|TruncatedNormal|Uniform\w*) Stateless\w+
+"""
+_COMPUTING = re.compile(rf"({'|'.join(re.sub('#.*', '', _COMPUTES).split())})(Grad)?(V\d)?")
 
 
-@dataclasses.dataclass(frozen=True)
-class Operation:
-    """What in a SavedModel can do more than compute.
+def find_operations(path: Path) -> list[str]:
+    """What in the SavedModel in the folder ``path`` may do more than compute, each in words; nothing of it is run.
 
-    Attributes:
-        name: Of its node; of a link, the path in the folder of the version.
-        op: Its kind, ``"WriteFile"``, or ``"link"``.
-        function: Name of the function that holds it; None if it is in the graph itself.
-        danger: What it can do, ``"writes files"``.
-    """
-
-    name: str
-    op: str
-    function: str | None
-    danger: str
-
-    def __str__(self) -> str:
-        return f"{self.op} ({self.danger}) at {self.name}" + (f" in {self.function}" if self.function else "")
-
-
-def find_operations(path: Path) -> list[Operation]:
-    """Operations with which the SavedModel in the folder ``path`` can read or write files, run Python and the like.
-
-    What every SavedModel needs is not among them: restoring the variables from its own folder when it is loaded,
-    writing them in a function that nothing but a saver calls, filling tables from its own assets when it is loaded.
-    Links among its files that lead out of its folder are.
+    That is every operation that is not known to only compute, in the graph or in any function, whether or not anything
+    calls it, and links that lead out of the folder. What the saver needs is not among them. A table that is filled from
+    a file is, even from one of the model's own: there are too many ways to change which file that is.
 
     Raises:
         tf.errors.OpError: If there is no SavedModel that can be read.
     """
-    return dangerous_operations(read_meta_graph(path)) + _links(path)
-
-
-def dangerous_operations(meta_graph: MetaGraphDef) -> list[Operation]:
-    """As :func:`find_operations`, of a graph that has been read, without its files.
-
-    Raises:
-        tf.errors.OpError: If its list of assets is damaged.
-    """
-    graph = Graph(meta_graph)
-    restore, init, answers = (_Places(graph, names) for names in _entries(meta_graph))
-    save = _Places(graph, [meta_graph.saver_def.save_tensor_name])
-    # Whoever loads the model puts its own paths in place of these tensors, but only while it does: what restores runs
-    # with the name of the checkpoint, what initialises with those of the assets, and signatures with neither.
-    given = {
-        tensor_name(info.name) for signature in meta_graph.signature_def.values() for info in signature.inputs.values()
-    }
-    checkpoint = {tensor_name(meta_graph.saver_def.filename_tensor_name)} - given
-    # An asset's name that leads out of the folder of the assets is no asset.
-    assets, elsewhere = set[str](), set[str]()
-    for asset in assets_of(meta_graph):
-        outside = Path(asset.filename).is_absolute() or ".." in Path(asset.filename).parts
-        (elsewhere if outside else assets).add(tensor_name(asset.tensor_info.name))
-    assets -= elsewhere | given
-    if any("Inplace" in node.op for _, node in [*restore, *init]):  # These change the paths themselves.
-        checkpoint, assets = set(), set()
-    library = {function.signature.name for function in meta_graph.graph_def.library.function}
-    found = []
-    for place in graph:
-        scope, node = place
-        # TensorFlow refuses functions that are called like operations; they do not hide the operation here.
-        danger = None if node.op in library and not hasattr(tf.raw_ops, node.op) else _danger(node.op)
-        if danger is None or _is_harmless(node):
-            continue
-        runs = place in restore, place in init, place in answers
-        sources, allowed = set[str | None](), set[str]()
-        if node.op == "RestoreV2" and runs == (True, False, False):
-            sources, allowed = graph.sources(place, 0), checkpoint
-        elif node.op.startswith("InitializeTableFromTextFile") and runs == (False, True, False):
-            sources, allowed = graph.sources(place, 1, load=[*restore, *init], not_here=restore), assets
-        if (sources and sources <= allowed) or (danger == _WRITES and place in save and not any(runs)):
-            continue
-        found.append(Operation(node.name, node.op, scope, danger))
-    return found
-
-
-def refused_signatures(
-    meta_graph: MetaGraphDef, *, xla_compilation_enabled: bool = False
-) -> dict[str, tf.errors.OpError]:
-    """Signatures that TensorFlow Serving does not run, each with its error; this TensorFlow would run them.
-
-    It has no Python, and on a CPU compiles with XLA only if started with ``--xla_cpu_compilation_enabled``. The model
-    becomes AVAILABLE all the same, and every request fails.
-    """
-    graph = Graph(meta_graph)
-    refused: dict[str, tf.errors.OpError] = {}
-    for name, signature in meta_graph.signature_def.items():
-        for scope, node in graph.behind(info.name for info in signature.outputs.values()):
-            if node.op in _PYTHON:
-                message = (
-                    f"No OpKernel was registered to support Op '{node.op}' used by {{{{node {node.name}}}}}\n"
-                    "Registered devices: [CPU]\nRegistered kernels:\n  <no registered kernels>\n"
-                )
-                refused[name] = tf.errors.InvalidArgumentError(None, None, message)
-                break
-            if graph.is_compiled(node) and not xla_compilation_enabled:
-                function = f"{{{{function_node {scope}}}}}" if scope else ""
-                message = f"XLA compilation disabled\n\t [[{function}{{{{node {node.name}}}}}]]"
-                refused[name] = tf.errors.InternalError(None, None, message)
-                break
-    return refused
-
-
-class _Places:
-    """The nodes that may run when tensors or operations are asked for."""
-
-    def __init__(self, graph: Graph, tensors: Iterable[str]) -> None:
-        self._places = list(graph.behind(tensors))
-        self._keys = {(scope, node.name) for scope, node in self._places}
-
-    def __iter__(self) -> Iterator[Place]:
-        return iter(self._places)
-
-    def __contains__(self, place: Place) -> bool:
-        return (place[0], place[1].name) in self._keys
-
-
-def _entries(meta_graph: MetaGraphDef) -> tuple[list[str], list[str], list[str]]:
-    """Tensors and operations that a server asks for: to restore variables, to initialise, and to answer."""
-    init, answers = old_init_ops(meta_graph), list[str]()
-    for name, signature in meta_graph.signature_def.items():
-        (init if name == INIT_OP else answers).extend(info.name for info in signature.outputs.values())
-    return [meta_graph.saver_def.restore_op_name], init, answers
-
-
-def _is_harmless(node: NodeDef) -> bool:
-    """Whether an operation that can handle files is told not to."""
-
-    def text(attribute: str) -> bytes:
-        # Asking a protobuf map for a key that it lacks would add it.
-        return node.attr[attribute].s if attribute in node.attr else b""
-
-    if node.op == "FixedUnigramCandidateSampler":
-        return not text("vocab_file")
-    if node.op == "PrintV2":
-        return not text("output_stream").startswith(b"file:")
-    if node.op in ("DecodeProtoV2", "EncodeProto"):
-        return text("descriptor_source") in (b"", b"local://") or text("descriptor_source").startswith(b"bytes://")
-    return False
-
-
-def _links(path: Path) -> list[Operation]:
-    """Files that are read with the model and lie, behind a link, elsewhere."""
     folder = path.resolve()
-    files = [path / name for name in ("assets", "assets.extra", "variables")]
-    files += [file for parent in files for file in sorted(parent.rglob("*"))]
+    links = [
+        f"link (leads out of the folder of the SavedModel) at {file.relative_to(folder)}"
+        for file in sorted(folder.rglob("*"))
+        if file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(folder)
+    ]
+    return dangerous_operations(read_meta_graph(path)) + links
+
+
+def dangerous_operations(meta_graph: MetaGraphDef) -> list[str]:
+    """As :func:`find_operations`, of a graph that has been read, without its files."""
+    saves, restores = _saver_functions(meta_graph)
+    places = [("", "", node) for node in meta_graph.graph_def.node]
+    for function in meta_graph.graph_def.library.function:
+        prefix = function.signature.input_arg[0].name if function.signature.input_arg else ""
+        places += [(function.signature.name, prefix, node) for node in function.node_def]
     return [
-        Operation(str(file.relative_to(path)), "link", None, "leads out of the folder of the SavedModel")
-        for file in files
-        if not _is_within(file, folder)
+        f"{node.op} ({'runs Python' if node.op in PYTHON else 'unknown, may do anything'}) at {node.name}"
+        + (f" in {function}" if function else "")
+        for function, prefix, node in places
+        if not _COMPUTING.fullmatch(node.op)
+        and not (function == saves and node.op in ("SaveV2", "MergeV2Checkpoints"))
+        and not (function == restores and node.op == "RestoreV2" and node.input[:1] == [prefix])
     ]
 
 
-def _is_within(file: Path, folder: Path) -> bool:
-    try:
-        return file.resolve().is_relative_to(folder)
-    except (OSError, RuntimeError):  # Links in a circle.
-        return False
+def _saver_functions(meta_graph: MetaGraphDef) -> list[str | None]:
+    """The functions with which the saver, and nothing else, saves variables and restores them.
 
-
-def _danger(op: str) -> str | None:
-    for pattern, danger in _DANGERS:
-        if re.fullmatch(pattern, op):
-            return danger
-    return None if hasattr(tf.raw_ops, op) else "is no public operation of this TensorFlow"
+    Whoever loads a model asks for ``restore_op_name``, with a path of its own in place of ``filename_tensor_name``;
+    whoever serves it never asks for ``save_tensor_name``. So the second function may read the file that its first
+    argument names, if that is this tensor, and the first may write, if nothing else can run them.
+    """
+    graph_def, saver = meta_graph.graph_def, meta_graph.saver_def
+    others = [name for node in graph_def.node for name in node.input] + old_init_ops(meta_graph)
+    others += [info.name for signature in meta_graph.signature_def.values() for info in signature.outputs.values()]
+    calls = {node.name: node for node in graph_def.node if node.op == "StatefulPartitionedCall"}
+    for name in map(node_name, others):
+        calls.pop(name, None)
+    restore = calls.pop(node_name(saver.restore_op_name), None)  # And is not what saves, too.
+    save = calls.get(node_name(saver.save_tensor_name))
+    if restore is not None and restore.input[:1] != [saver.filename_tensor_name.removesuffix(":0")]:
+        restore = None
+    names = [call.attr["f"].func.name if call is not None else "" for call in (save, restore)]
+    # Named twice, by itself and in the call, a function is no branch and no gradient either. TensorFlow may also put a
+    # function in the place of another that says that it implements the same.
+    content = graph_def.SerializeToString()
+    substitutes = {
+        function.signature.name for function in graph_def.library.function if "api_implements" in function.attr
+    }
+    return [name if name not in substitutes and content.count(name.encode()) == 2 else None for name in names]

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf.config_pb2 import CallableOptions
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef
 
-from tfae.servable.operations import refused_signatures
+from tfae.servable.refusals import refused_signatures
 from tfae.servable.signatures import INIT_OP, Signature, assets_of, old_init_ops, read_meta_graph, signatures_of
 
 #: Combinations of signature and outputs that are kept ready to run.
@@ -58,6 +58,8 @@ class Servable:
         self.signature_def_map: Mapping[str, SignatureDef] = dict(meta_graph.signature_def)
         self.signatures: dict[str, Signature] = signatures_of(self.signature_def_map)
         self._refused = refused_signatures(meta_graph, xla_compilation_enabled=xla_compilation_enabled)
+        if INIT_OP in self._refused:
+            raise self._refused[INIT_OP]
         graph = tf.Graph()
         try:
             with graph.as_default():

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfae.servable import INIT_OP, Servable, read_meta_graph, read_warmup
-from tfae.servable.graph import Graph
-from tfae.servable.signatures import old_init_ops
+from tfae.servable import Servable, read_warmup
 from tfae.serving.local.prediction import check_inputs, find_signature, run, to_status_error
 from tfae.serving.status import StatusError
 
@@ -20,7 +18,6 @@ def load(path: Path, *, allow_xla: bool = False) -> Servable:
         StatusError: If it cannot be loaded, or a single warm-up request fails, as in TensorFlow Serving.
     """
     try:
-        _refuse_python(path)
         servable = Servable(path, xla_compilation_enabled=allow_xla)
     except tf.errors.OpError as error:
         raise to_status_error(error) from error
@@ -37,16 +34,3 @@ def load(path: Path, *, allow_xla: bool = False) -> Servable:
             raise to_status_error(error) from error
         raise
     return servable
-
-
-def _refuse_python(path: Path) -> None:
-    """Refuse a model that would run Python while it is loaded, which the real server has no kernels for."""
-    meta_graph = read_meta_graph(path)
-    entries = [meta_graph.saver_def.restore_op_name, *old_init_ops(meta_graph)]
-    if INIT_OP in meta_graph.signature_def:
-        entries += [info.name for info in meta_graph.signature_def[INIT_OP].outputs.values()]
-    for _, node in Graph(meta_graph).behind(entries):
-        if node.op in ("PyFunc", "PyFuncStateless", "EagerPyFunc"):
-            raise StatusError(
-                "INVALID_ARGUMENT", f"No OpKernel was registered to support Op '{node.op}' of {node.name}"
-            )

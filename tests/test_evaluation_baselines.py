@@ -13,9 +13,9 @@ from sklearn.decomposition import PCA
 from tfae import datasets, models
 from tfae.evaluation import evaluate
 from tfae.evaluation.medians import median
-from tfae.evaluation.moments import Moments
 from tfae.evaluation.principal_components import principal_components
 from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
+from tfae.spread import Moments
 
 
 def batches(x, batch_size=16):
@@ -202,7 +202,7 @@ def test_the_median_in_passes_is_that_of_numpy(n):
     x = np.random.default_rng(0).standard_t(2, (n, 7)).astype("float32")
     x[:, 0] = 5
     x[:, 1] = x[:, 1].round()
-    moments = Moments(7, with_scatter=False)
+    moments = Moments(7, scatter=None)
     moments.add(x)
     passes = median(batches(x), moments, max_bytes=0)
     lower = np.sort(x, 0)[(n - 1) // 2]
@@ -244,7 +244,7 @@ def test_wide_data_has_a_linear_baseline_too():
 )
 def test_what_principal_components_leave_is_the_optimum_of_flat_spectra_too(spectrum, num_samples, num_components):
     x = (np.random.default_rng(0).normal(size=(num_samples, len(spectrum))) * spectrum).astype("float32")
-    moments = Moments(len(spectrum), with_scatter=False)
+    moments = Moments(len(spectrum), scatter=None)
     moments.add(x)
     components = principal_components(batches(x, 100), moments, num_components)
     centred = x - x.mean(0, dtype="float64")

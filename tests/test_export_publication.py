@@ -46,7 +46,7 @@ def test_versions_are_whole_and_nothing_else_stays_behind(tmp_path):
 
 def test_a_version_has_reached_the_disk_before_it_gets_its_number(tmp_path, monkeypatch):
     events = []
-    monkeypatch.setattr(publication, "_flush", lambda path: events.append(path))
+    monkeypatch.setattr(publication, "flush", lambda path: events.append(path))
     rename = Path.rename
 
     def record(self, target):

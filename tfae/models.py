@@ -161,6 +161,11 @@ def convolutional(
     return _join(encoder, decoder, "convolutional_autoencoder", input_noise, code_l1)
 
 
+def default_latent_dim(shape: Sequence[int]) -> int:
+    """The width of a code that nobody chose: 16, or half the elements of a sample where these are fewer than 32."""
+    return max(1, min(16, math.prod(shape) // 2))
+
+
 @final
 @keras.saving.register_keras_serializable(package="tfae")
 class CodePenalty(layers.Layer):

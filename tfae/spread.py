@@ -65,6 +65,41 @@ def bounds(samples: Samples) -> np.ndarray:
     return np.stack([low, high])
 
 
+class Moments:
+    """Number, mean, extremes and scatter of rows that come batch by batch, accumulated in float64.
+
+    Batches are merged by the update of Chan, Golub and LeVeque (1979), which subtracts each batch's own mean first:
+    E[z²] − E[z]² would lose all digits where the mean is large against the deviation.
+
+    Args:
+        width: Length of a row.
+        scatter: ``"full"`` to keep Σ (z − mean)(z − mean)ᵀ, ``(width, width)``; ``"diagonal"`` for its diagonal alone;
+            None for neither.
+    """
+
+    def __init__(self, width: int, *, scatter: str | None) -> None:
+        self.count = 0
+        self.mean = np.zeros(width)
+        self.low, self.high = np.full(width, np.inf), np.full(width, -np.inf)
+        self.scatter = None if scatter is None else np.zeros((width, width) if scatter == "full" else width)
+
+    def add(self, rows: np.ndarray) -> None:
+        """Take in more rows, ``(n, width)``, n ≥ 1."""
+        self.low, self.high = np.minimum(self.low, rows.min(0)), np.maximum(self.high, rows.max(0))
+        total = self.count + len(rows)
+        with np.errstate(invalid="ignore"):  # What is not finite is seen in the mean.
+            mean = rows.mean(0, dtype="float64")
+            step = mean - self.mean
+            if self.scatter is not None:
+                centred, weight = rows - mean, self.count * len(rows) / total
+                if self.scatter.ndim == 2:
+                    self.scatter += centred.T @ centred + np.outer(step, step * weight)
+                else:
+                    self.scatter += (centred**2).sum(0) + step**2 * weight
+            self.mean = self.mean + step * (len(rows) / total)
+        self.count = total
+
+
 def moments(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
     """Find mean and standard deviation of every column of a table, or of every channel of everything else.
 
@@ -78,19 +113,10 @@ def moments(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
         >>> mean, deviation = moments(np.array([[1, 7], [3, 7]]))
         >>> mean.tolist(), deviation.tolist()
         ([2.0, 7.0], [1.0, 0.0])
-
-    Reference:
-        T. F. Chan, G. H. Golub, R. J. LeVeque, Updating formulae and a pairwise algorithm for computing sample
-        variances, 1979: blocks are merged without the cancellation of a sum of squares.
     """
     channels = samples.shape[-1]
-    mean, squares, count = np.zeros(channels), np.zeros(channels), 0
+    found = Moments(channels, scatter="diagonal")
     for block in blocks(samples):
-        values = block.reshape(-1, channels).astype("float64")
-        own = values.mean(axis=0)
-        difference = own - mean
-        total = count + len(values)
-        squares += ((values - own) ** 2).sum(axis=0) + difference**2 * (count * len(values) / total)
-        mean += difference * (len(values) / total)
-        count = total
-    return mean, np.sqrt(squares / count)
+        found.add(block.reshape(-1, channels).astype("float64"))
+    assert found.scatter is not None
+    return found.mean, np.sqrt(found.scatter / found.count)

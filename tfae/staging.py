@@ -31,9 +31,9 @@ def staged(path: Path) -> Iterator[Path]:
     with folder:
         partial = Path(folder.name, path.name)
         yield partial
-        _flush(partial)
+        flush(partial)
         partial.replace(path)
-    _flush(path.parent)
+    flush(path.parent)
 
 
 def write_staged(path: Path, content: str | Callable[[Path], object]) -> None:
@@ -45,11 +45,12 @@ def write_staged(path: Path, content: str | Callable[[Path], object]) -> None:
             content(partial)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Have what was written to a file, or the names in a folder, reach the disk."""
     if os.name == "nt" and path.is_dir():  # Windows opens no folders.
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    # It flushes only what is open for writing.
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

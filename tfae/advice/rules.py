@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tfae import losses
 from tfae.activations import Clip
 from tfae.advice.statistics import Statistics
+from tfae.datasets.defects import percent
 
 #: What the losses are called.
 LOSS_NAMES = {"mse": "squared error", "mae": "absolute error", "bce": "binary cross-entropy"}
@@ -46,19 +47,19 @@ def loss(s: Statistics) -> tuple[str, str]:
     # Two values are a Bernoulli variable, whose negative log-likelihood is the cross-entropy (Bishop 2006).
     if s.share_binary == 1 and s.unit_scale is not None:
         share = s.share_one if s.share_zero + s.share_one == 1 else None
-        ones = "" if share is None else f", {_percent(share)} of them 1"
+        ones = "" if share is None else f", {percent(share)} of them 1"
         return "bce", f"every value is one of two{ones}: cross-entropy is their log-likelihood (Bishop 2006, §4.3.2)"
     # Pixels are bounded, so there are no outliers to guard against, and the mean is what one wants to see.
     if s.kind == "image" and s.entropy is not None:
         return "mse", (
-            f"pixels are bounded and {_percent(s.share_inside)} of them lie strictly between the ends of their range, "
+            f"pixels are bounded and {percent(s.share_inside)} of them lie strictly between the ends of their range, "
             "where cross-entropy is no likelihood (Loaiza-Ganem & Cunningham 2019)"
         )
     # Outliers hold so much of the squares that the median is the better centre (Huber 1981).
     if s.outlying_energy is not None and s.outlying_energy > HEAVY_TAILS:
         return "mae", (
-            f"{_percent(s.share_outlying)} of the values lie beyond 5 median absolute deviations and hold "
-            f"{_percent(s.outlying_energy)} of the squared deviations, more than the {_percent(HEAVY_TAILS)} from "
+            f"{percent(s.share_outlying)} of the values lie beyond 5 median absolute deviations and hold "
+            f"{percent(s.outlying_energy)} of the squared deviations, more than the {percent(HEAVY_TAILS)} from "
             "which on the median is the better centre (Huber 1981)"
         )
     # A count's variance grows with its mean; a square root evens it out, and has to be taken before (Anscombe 1948).
@@ -70,19 +71,19 @@ def loss(s: Statistics) -> tuple[str, str]:
     # Between 0 and 1, yet not 0 or 1: squared error has its minimum at 0, cross-entropy at the entropy.
     if s.entropy is not None and s.share_inside > 0:
         return "mse", (
-            f"{_percent(s.share_inside)} of the values lie strictly between 0 and 1, where cross-entropy is no "
+            f"{percent(s.share_inside)} of the values lie strictly between 0 and 1, where cross-entropy is no "
             "likelihood (Loaiza-Ganem & Cunningham 2019)"
         )
     # Real values with light tails: the log-likelihood of normal noise (Bishop 2006).
     if s.outlying_energy is not None:
         return "mse", (
-            f"the tails are light: {_percent(s.share_outlying)} of the values lie beyond 5 median absolute deviations "
-            f"and hold {_percent(s.outlying_energy)} of the squared deviations; squared error is the log-likelihood of "
+            f"the tails are light: {percent(s.share_outlying)} of the values lie beyond 5 median absolute deviations "
+            f"and hold {percent(s.outlying_energy)} of the squared deviations; squared error is the log-likelihood of "
             "normal noise, where that is 1 % (Bishop 2006, §1.2.5)"
         )
     # The best constant under absolute error is the median, which here is the value of most samples.
     return "mse", (
-        f"{_percent(s.share_sparse)} of the features take one value in over half of the samples, and absolute error is "
+        f"{percent(s.share_sparse)} of the features take one value in over half of the samples, and absolute error is "
         "content with that value, their median (Huber 1981)"
     )
 
@@ -128,7 +129,7 @@ def output_activation(
     activation = losses.get(loss).output_activation(output_range)
     if activation == "linear":
         return activation, f'with preprocessing "{preprocessing}" nothing bounds all samples, so the output is linear'
-    ends = "" if s.entropy is None else f", and {_percent(1 - s.share_inside)} of them lie at an end of their range"
+    ends = "" if s.entropy is None else f", and {percent(1 - s.share_inside)} of them lie at an end of their range"
     return activation, (
         f"pixels are bounded{ends}: a clipped output gets there and back, where a linear one has to hit a number and a "
         "sigmoid's gradient vanishes (docs/which_loss.md)"
@@ -145,14 +146,14 @@ def remarks(s: Statistics) -> list[str]:
             "features); scaled, those few samples weigh much: leave such features out unless they matter"
         )
     if s.share_constant:
-        found.append(f"{_percent(s.share_constant)} of the features are constant and teach nothing")
+        found.append(f"{percent(s.share_constant)} of the features are constant and teach nothing")
     if s.share_binary == 1 and s.unit_scale is None:
         found.append(
             "every value is one of two, but no preprocessing takes all splits to [0, 1], which cross-entropy needs: "
             "leave constant features out, or declare a value_range"
         )
     if 0 < s.share_binary < 1:
-        found.append(f"{_percent(s.share_binary)} of the features take two values only, the others do not")
+        found.append(f"{percent(s.share_binary)} of the features take two values only, the others do not")
     return found
 
 
@@ -172,7 +173,3 @@ def alternatives(s: Statistics, loss: str, preprocessing: str) -> tuple[Choice, 
     if s.entropy is not None and s.unit_scale is not None:
         found.append(Choice("bce", s.unit_scale, s.entropy, when["bce"]))
     return tuple(found)
-
-
-def _percent(share: float | None) -> str:
-    return f"{100 * (share or 0):.3g} %"

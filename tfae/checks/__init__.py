@@ -184,7 +184,7 @@ def _reduction(data: Data | None, loss: ReconstructionLoss, model: keras.Model) 
     num_elements = math.prod(model.output_shape[1:])
     weights = [
         f"{name}={weight:.4g} in layer {layer.name!r} becomes {weight / num_elements:.4g}"
-        for layer in _layers(model)
+        for layer in layers_of(model)
         for name, weight in _penalty_weights(layer).items()
     ]
     return (
@@ -240,9 +240,10 @@ def _adds_losses(model: keras.Model) -> bool:
     return len(added) > num_regularized
 
 
-def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+def layers_of(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """The layers of a model, and of the models in it."""
     for layer in model.layers:
-        yield from _layers(layer) if isinstance(layer, keras.Model) else [layer]
+        yield from layers_of(layer) if isinstance(layer, keras.Model) else [layer]
 
 
 def _penalty_weights(layer: keras.layers.Layer) -> dict[str, float]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tfae.cli.options import Integers, arguments, ignore_option, load_options
+from tfae.cli.options import arguments, ignore_option, load_options, model_builder, model_options
 from tfae.cli.tensorflow import import_tensorflow
 
 
@@ -38,38 +36,8 @@ from tfae.cli.tensorflow import import_tensorflow
     help="Train on damaged data too: salt_and_pepper=0.05 of the elements, or outliers=0.02 of the samples; may be "
     "repeated.",
 )
-@click.option(
-    "--sample-reduction",
-    type=click.Choice(["sum", "mean"]),
-    default="sum",
-    show_default=True,
-    help="How the elements of a sample become one number.",
-)
-@click.option(
-    "--model",
-    "architecture",
-    type=click.Choice(["dense", "convolutional"]),
-    default="dense",
-    show_default=True,
-    help="Convolutional models take images and sequences.",
-)
-@click.option(
-    "--latent-dim",
-    type=click.IntRange(1),
-    help="Width of the code.  [default: 16, or half the elements of a sample where these are fewer than 32]",
-)
-@click.option(
-    "--widths",
-    type=Integers(),
-    metavar="N,N,…",
-    help="Units, or filters, of the encoder's layers.  [default: 256,128 dense; 32,64 convolutional]",
-)
+@model_options
 @click.option("--epochs", type=click.IntRange(1), default=30, show_default=True, help="Epochs of each training.")
-@click.option(
-    "--learning-rate",
-    type=click.FloatRange(0, min_open=True),
-    help="Peak of Adam's, which rises to it and falls to 0 at the end.  [default: 0.005 dense; 0.008 convolutional]",
-)
 @click.option(
     "--run-dir",
     type=click.Path(path_type=Path),
@@ -103,7 +71,7 @@ def compare(
     it, and saves; the same command again goes on.
     """
     import_tensorflow(onednn="1")
-    from tfae import comparison, datasets, models, report
+    from tfae import comparison, datasets, report
 
     chosen = [comparison.Corruption.parse(text) for text in corruptions]  # A mistake shows before the data is read.
     keywords = arguments(load)
@@ -116,11 +84,7 @@ def compare(
         del data
         data = datasets.load(source, **{**keywords, "in_memory": in_memory})
         click.echo(f"{data.name}: {'held in memory' if in_memory else 'streamed'}, as the comparison began.", err=True)
-    latent_dim = latent_dim or max(1, min(16, math.prod(data.shape) // 2))
-    is_dense = architecture == "dense"
-    build = functools.partial(models.dense if is_dense else models.convolutional, data.shape, latent_dim=latent_dim)
-    if widths is not None:
-        build = functools.partial(build, **{"widths" if is_dense else "filters": widths})
+    build = model_builder(data.shape, architecture, latent_dim, widths)
     try:
         found = comparison.compare(
             data,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,33 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    import keras
+
     from tfae.datasets import Source
 
-_SOURCE = (
+
+class Integers(click.ParamType):
+    """A list of positive integers, separated by commas."""
+
+    name = "integers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Parse ``"256,128"``."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(number) for number in value.split(","))
+        except ValueError:
+            self.fail(f"expected integers separated by commas, such as 256,128; received {value!r}.", param, ctx)
+
+
+def _together(*options: Callable) -> Callable[[Callable], Callable]:
+    """Several options as one decorator."""
+    return lambda command: functools.reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
+#: How SOURCE is read: the arguments of `datasets.open_source`.
+source_options = _together(
     click.option(
         "--columns",
         metavar="A,B,…",
@@ -31,7 +56,8 @@ _SOURCE = (
         help="Folder with the files that TFDS would download, to prepare a data set without a network.",
     ),
 )
-_SPLITTING = (
+#: How SOURCE is read, split and scaled: the arguments of `datasets.load`.
+load_options = _together(
     click.option(
         "--seed",
         type=click.IntRange(0, 2**32 - 1),
@@ -68,8 +94,42 @@ _SPLITTING = (
         default=None,
         help="Whether the data is held in memory or read from disk while training.  [default: as it fits]",
     ),
+    source_options,
 )
-
+#: What is trained, and how fast.
+model_options = _together(
+    click.option(
+        "--sample-reduction",
+        type=click.Choice(["sum", "mean"]),
+        default="sum",
+        show_default=True,
+        help="How the elements of a sample become one number.",
+    ),
+    click.option(
+        "--model",
+        "architecture",
+        type=click.Choice(["dense", "convolutional"]),
+        default="dense",
+        show_default=True,
+        help="Convolutional models take images and sequences.",
+    ),
+    click.option(
+        "--latent-dim",
+        type=click.IntRange(1),
+        help="Width of the code.  [default: 16, or half the elements of a sample where these are fewer than 32]",
+    ),
+    click.option(
+        "--widths",
+        type=Integers(),
+        metavar="N,N,…",
+        help="Units, or filters, of the encoder's layers.  [default: 256,128 dense; 32,64 convolutional]",
+    ),
+    click.option(
+        "--learning-rate",
+        type=click.FloatRange(0, min_open=True),
+        help="Peak of Adam's, which rises to it and falls to 0 at last.  [default: 0.005 dense; 0.008 convolutional]",
+    ),
+)
 
 saved_model_argument = click.argument("saved_model", type=click.Path(exists=True, file_okay=False, path_type=Path))
 run_dir_argument = click.argument("run_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -125,18 +185,16 @@ def output_option(what: str) -> Callable:
     )
 
 
-def source_options(command: Callable) -> Callable:
-    """Options that say how SOURCE is read: the arguments of `datasets.open_source`."""
-    for option in reversed(_SOURCE):
-        command = option(command)
-    return command
+def model_builder(
+    shape: tuple[int, ...], architecture: str, latent_dim: int | None, widths: tuple[int, ...] | None
+) -> Callable[..., keras.Model]:
+    """What builds the model that the options describe, given the arguments that depend on the loss."""
+    from tfae import models
 
-
-def load_options(command: Callable) -> Callable:
-    """Options that say how SOURCE is read, split and scaled: the arguments of `datasets.load`."""
-    for option in reversed((*_SPLITTING, *_SOURCE)):
-        command = option(command)
-    return command
+    is_dense = architecture == "dense"
+    sizes: dict[str, Any] = {} if widths is None else {"widths" if is_dense else "filters": widths}
+    latent_dim = latent_dim or models.default_latent_dim(shape)
+    return functools.partial(models.dense if is_dense else models.convolutional, shape, latent_dim=latent_dim, **sizes)
 
 
 def arguments(options: dict[str, Any]) -> dict[str, Any]:
@@ -185,18 +243,3 @@ def open_for_model(
             f"{source!r} with samples of shape {tuple(opened.shape)}."
         )
     return opened
-
-
-class Integers(click.ParamType):
-    """A list of positive integers, separated by commas."""
-
-    name = "integers"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Parse ``"256,128"``."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(int(number) for number in value.split(","))
-        except ValueError:
-            self.fail(f"expected integers separated by commas, such as 256,128; received {value!r}.", param, ctx)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import functools
 import itertools
 import math
 import sys
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from tfae.cli.options import Integers, arguments, export_dir_option, ignore_option, load_options
+from tfae.cli.options import arguments, export_dir_option, ignore_option, load_options, model_builder, model_options
 from tfae.cli.tensorflow import import_tensorflow, onednn_of
 
 if TYPE_CHECKING:
@@ -31,32 +30,7 @@ if TYPE_CHECKING:
     help="Squared error; absolute error, for data with outliers; binary cross-entropy, for data in [0, 1].  "
     "[default: as tfae advise says]",
 )
-@click.option(
-    "--sample-reduction",
-    type=click.Choice(["sum", "mean"]),
-    default="sum",
-    show_default=True,
-    help="How the elements of a sample become one number.",
-)
-@click.option(
-    "--model",
-    "architecture",
-    type=click.Choice(["dense", "convolutional"]),
-    default="dense",
-    show_default=True,
-    help="Convolutional models take images and sequences.",
-)
-@click.option(
-    "--latent-dim",
-    type=click.IntRange(1),
-    help="Width of the code.  [default: 16, or half the elements of a sample where these are fewer than 32]",
-)
-@click.option(
-    "--widths",
-    type=Integers(),
-    metavar="N,N,…",
-    help="Units, or filters, of the encoder's layers.  [default: 256,128 dense; 32,64 convolutional]",
-)
+@model_options
 @click.option(
     "--input-noise",
     type=click.FloatRange(0, 1),
@@ -74,11 +48,6 @@ if TYPE_CHECKING:
     default=5,
     show_default=True,
     help="Epochs without a better validation loss after which to stop.",
-)
-@click.option(
-    "--learning-rate",
-    type=click.FloatRange(0, min_open=True),
-    help="Peak of Adam's, which rises to it and falls to 0 at the end.  [default: 0.005 dense; 0.008 convolutional]",
 )
 @click.option(
     "--run-dir", type=click.Path(path_type=Path), help="New directory for the run.  [default: runs/NAME-TIME]"
@@ -190,7 +159,7 @@ def _train(
     export_dir = export_dir or _default_export_dir(data)
     exporting.check_writable(export_dir)
     num_elements = math.prod(data.shape)
-    latent_dim = latent_dim or max(1, min(16, num_elements // 2))
+    latent_dim = latent_dim or models.default_latent_dim(data.shape)
     if latent_dim >= num_elements and not code_l1 and not input_noise:
         remedy = "a smaller --latent-dim" if num_elements > 1 else "more columns, or --input-noise"
         click.echo(
@@ -198,11 +167,7 @@ def _train(
             f"model can learn to copy. Choose {remedy}.",
             err=True,
         )
-    build = functools.partial(models.dense if architecture == "dense" else models.convolutional, data.shape)
-    if widths is not None:
-        build = functools.partial(build, **{"widths" if architecture == "dense" else "filters": widths})
-    autoencoder = build(
-        latent_dim=latent_dim,
+    autoencoder = model_builder(data.shape, architecture, latent_dim, widths)(
         output_activation=loss.output_activation(data.output_range),
         input_noise=input_noise,
         code_l1=code_l1,

@@ -156,8 +156,7 @@ def compare(
     chosen = chosen_corruptions(corruptions)
     by_name = chosen_losses(losses, sample_reduction)
     if build is None:
-        latent_dim = max(1, min(16, math.prod(data.shape) // 2))
-        build = functools.partial(models.dense, data.shape, latent_dim=latent_dim)
+        build = functools.partial(models.dense, data.shape, latent_dim=models.default_latent_dim(data.shape))
     built_for = built(build, by_name, all_seeds[0], data)
     # What corruptions reach depends on the seed by luck only, and each training checks its own.
     variants = (variant for _, variant in variants_of(data, chosen, all_seeds[0]))

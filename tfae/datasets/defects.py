@@ -118,13 +118,13 @@ def missing_error(
         num_incomplete: How many of these have such values.
         names: Of the columns of a table, as they are to be shown.
     """
-    shown = f"{counts.sum():,} of {num_values:,} values ({_percent(counts.sum() / num_values)})"
+    shown = f"{counts.sum():,} of {num_values:,} values ({percent(counts.sum() / num_values)})"
     rows = f"{num_incomplete:,} of {num_samples:,} {'samples' if names is None else 'rows'}"
     remedy = "Leave these out, or fill them in first."
     columns = ""
     if names is not None:
         worst = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
-        columns = ": " + ", ".join(f"{names[i]} {_percent(counts[i] / num_samples)}" for i in worst[:5])
+        columns = ": " + ", ".join(f"{names[i]} {percent(counts[i] / num_samples)}" for i in worst[:5])
         columns += f", and {len(worst) - 5} columns more" if len(worst) > 5 else ""
         remedy = (
             "Leave out such rows, or with columns= such columns; or fill them in first, for example with the median of "
@@ -136,8 +136,9 @@ def missing_error(
     )
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
+def percent(share: float | None) -> str:
+    """A share of the data as it is shown; None is none of it."""
+    return f"{100 * (share or 0):.3g} %"
 
 
 def refuse_unservable(samples: np.ndarray) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfae.evaluation.medians import median
-from tfae.evaluation.moments import Moments
 from tfae.evaluation.principal_components import principal_components
 from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss
+from tfae.spread import Moments
 
 #: How far from 0 and 1 the linear baseline may be kept under cross-entropy, and how many samples of the training split
 #: choose that one number.
@@ -93,7 +93,7 @@ def fit(
         reason = 'latent_dim is unknown without a sub-model "encoder"'
     elif latent_dim >= num_elements:
         reason = f"{latent_dim:,} components of {num_elements:,} elements reconstruct everything"
-    moments = Moments(num_elements, with_scatter=False)
+    moments = Moments(num_elements, scatter=None)
     for _, x in train:
         if len(x):
             moments.add(x.numpy().reshape(len(x), num_elements))

@@ -13,9 +13,9 @@ import tensorflow as tf
 from tfae.evaluation import images, ranks
 from tfae.evaluation.baselines import Baselines, on_reconstructions
 from tfae.evaluation.codes import MAX_UNITS, width_of
-from tfae.evaluation.moments import Moments
 from tfae.losses import DOMAIN_TOLERANCE, AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
 from tfae.measurement import Measure, measured
+from tfae.spread import Moments
 
 #: How far from 0 and 1 reconstructions are kept when their cross-entropy is measured: half of one of the 255 steps of
 #: eight-bit data. A linear output leaves [0, 1] now and then, and at exactly 0 or 1 it would lose 87 nats for that.
@@ -80,8 +80,11 @@ def gather(
     ``measures`` have to hold "loss", and ``yardsticks`` "floor"; the others are as in :func:`measured`.
     """
     sums = dict.fromkeys([*measures, *yardsticks, "log10_mse", *_SQUARES], 0.0)
-    excess, reservoir = Moments(1, with_scatter=True), ranks.Reservoir(len(rank), ranks.NUM_ROWS)
-    code = None if encoder is None else Moments(width_of(encoder), with_scatter=width_of(encoder) <= MAX_UNITS)
+    excess, reservoir = Moments(1, scatter="diagonal"), ranks.Reservoir(len(rank), ranks.NUM_ROWS)
+    code = None
+    if encoder is not None:
+        width = width_of(encoder)
+        code = Moments(width, scatter="full" if width <= MAX_UNITS else None)
     num_exact = 0
     extremes = {"low": math.inf, "high": -math.inf, "output_low": math.inf, "output_high": -math.inf}
     for batch in measured(autoencoder, dataset, measures, yardsticks, encoder=encoder, name=name, ignore=ignore):

@@ -17,6 +17,8 @@ from pathlib import Path
 import filelock
 import tensorflow as tf
 
+from tfae.staging import flush
+
 _STAGING = ".staging-"
 #: What is being deleted, which nobody can mistake for a staging folder any more.
 _REMOVED = ".removed-"
@@ -71,7 +73,7 @@ def publish(directory: Path, write: Callable[[Path], None]) -> Path:
             write(staging)
             _flush_tree(staging)
             published = _rename_to_next_version(staging, directory)
-            _flush(directory)
+            flush(directory)
             return published
     except (OSError, tf.errors.OpError) as error:
         reason = error.message if isinstance(error, tf.errors.OpError) else error.strerror or error
@@ -152,15 +154,4 @@ def _flush_tree(folder: Path) -> None:
     """Have all files and folders below ``folder``, and itself, reach the disk, readable for every account."""
     for path in [*folder.rglob("*"), folder]:
         path.chmod(_FOLDER if path.is_dir() else _FILE)
-        _flush(path)
-
-
-def _flush(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():  # Windows opens no folders.
-        return
-    # Windows flushes only what is open for writing.
-    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        flush(path)

@@ -13,7 +13,6 @@ from tfae.plots.labels import COLORS
 
 #: Power of the strongest frequency of the originals below which it is rounding, or too little to be seen.
 _LEAST_SHARE = 1e-8
-_HALF_OF_NYQUIST = 0.25
 
 
 def radial_power(images: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +90,7 @@ def spectra(x: npt.ArrayLike, reconstructions: Mapping[str, npt.ArrayLike], *, a
     frequency, power = radial_power(x)
     powers = {"original": power, **{name: radial_power(array)[1] for name, array in reconstructions.items()}}
     ax = new_axes((6, 3.6)) if ax is None else ax
-    ax.axvspan(_HALF_OF_NYQUIST, frequency[-1], color="#f2f2f2", linewidth=0)
+    ax.axvspan(0.5 / 2, frequency[-1], color="#f2f2f2", linewidth=0)  # Nyquist's frequency is 0.5.
     colors = (DARK, *(color for color in COLORS if color != COLORS[3]))  # without the grey one
     for index, (name, power) in enumerate(powers.items()):
         visible = np.where(power > _LEAST_SHARE * powers["original"].max(), power, np.nan)

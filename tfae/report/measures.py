@@ -7,7 +7,7 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 
-from tfae.evaluation import Evaluation
+from tfae.evaluation import Evaluation, findings
 
 #: What measures are called in the tables of comparisons, by their names.
 TITLES = {
@@ -141,11 +141,10 @@ def number(value: float | None) -> str:
 
 
 def percent(skill: float | None) -> str:
-    """A skill."""
+    """A skill, as in print, in the characters of a page."""
     if skill is None or not math.isfinite(skill):
         return "n/a"
-    text = f"{100 * skill:.1f}" if abs(skill) < 100 else f"{100 * skill:.3g}"
-    return text.replace("-", "−") + "\N{NO-BREAK SPACE}%"
+    return findings.percent(skill).replace("-", "−").replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _components(e: Evaluation) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from tfae.serving.deployment.configs import check_versions, model_config, monitoring_config
+from tfae.serving.deployment.configs import REST_API_TIMEOUT_IN_MS, check_versions, model_config, monitoring_config
 from tfae.serving.model_config import ModelConfig
 from tfae.staging import write_staged
 
@@ -56,7 +56,7 @@ class Launch:
     rest_api_port: int = 8501
     batching_parameters_file: Path | None = None
     metrics: bool = False
-    rest_api_timeout_in_ms: int = 30_000
+    rest_api_timeout_in_ms: int = REST_API_TIMEOUT_IN_MS
     poll_seconds: float = 1
     cors: bool = False
     allow_xla: bool = False

@@ -16,6 +16,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from tfae.checks import layers_of
 from tfae.datasets import Data
 
 #: "keras": Keras's own train function, for eager execution and distribution strategies; "graph": TensorFlow's kernels;
@@ -135,7 +136,7 @@ def execution_of(autoencoder: keras.Model, data: Data, *, epochs: int) -> Execut
     if autoencoder.run_eagerly or is_distributed(autoencoder):
         return Execution(autoencoder, "keras", 1 if autoencoder.run_eagerly else steps)
     saved = epochs * num_batches * (_SECONDS_SAVED_PER_STEP + _SECONDS_SAVED_PER_MULTIPLY_ADD * per_batch)
-    if saved < _SECONDS_TO_COMPILE or not all(layer.supports_jit for layer in _layers(autoencoder)):
+    if saved < _SECONDS_TO_COMPILE or not all(layer.supports_jit for layer in layers_of(autoencoder)):
         return Execution(autoencoder, "graph", steps)
     if any(device.device_type != "CPU" for device in tf.config.list_logical_devices()):
         return Execution(autoencoder, "step", steps)
@@ -145,13 +146,13 @@ def execution_of(autoencoder: keras.Model, data: Data, *, epochs: int) -> Execut
 
 def has_convolutions(autoencoder: keras.Model) -> bool:
     """Return whether some layer of a model, or of a model inside it, is a convolution."""
-    return any(isinstance(layer, _CONVOLUTIONS) for layer in _layers(autoencoder))
+    return any(isinstance(layer, _CONVOLUTIONS) for layer in layers_of(autoencoder))
 
 
 def multiply_adds(autoencoder: keras.Model) -> int:
     """Return how many multiplications and additions the forward pass of one sample takes, but for its activations."""
     total = 0
-    for layer in _layers(autoencoder):
+    for layer in layers_of(autoencoder):
         kernel = getattr(layer, "kernel", None)
         if kernel is not None:
             # A convolution applies its kernel at every position of its output, a transposed one of its input.
@@ -182,11 +183,6 @@ def is_distributed(autoencoder: keras.Model) -> bool:
     """Return whether a model was made in the scope of a distribution strategy."""
     with autoencoder.distribute_strategy.scope():
         return tf.distribute.has_strategy()
-
-
-def _layers(autoencoder: keras.Model) -> Iterator[keras.layers.Layer]:
-    for layer in autoencoder.layers:
-        yield from _layers(layer) if isinstance(layer, keras.Model) else [layer]
 
 
 def _program(autoencoder: keras.Model, program: str, batch: Any) -> Callable:

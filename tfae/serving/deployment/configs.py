@@ -11,6 +11,8 @@ from tfae.serving.model_config import ModelConfig
 
 #: Where Prometheus finds the metrics, below the REST port.
 METRICS_PATH = "/monitoring/prometheus/metrics"
+#: Milliseconds that a REST call may take, TensorFlow Serving's own default.
+REST_API_TIMEOUT_IN_MS = 30_000
 
 
 def check_versions(model: ModelConfig) -> None:

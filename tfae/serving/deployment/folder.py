@@ -13,14 +13,17 @@ from typing import Any
 
 import jinja2
 
-from tfae.serving.deployment.configs import METRICS_PATH, batching_config, model_config, monitoring_config
+from tfae.serving.deployment.configs import (
+    METRICS_PATH,
+    REST_API_TIMEOUT_IN_MS,
+    batching_config,
+    model_config,
+    monitoring_config,
+)
 from tfae.serving.deployment.deployment import Deployment
 from tfae.serving.deployment.golden import bodies, golden_requests, warmed_batch_sizes
 from tfae.serving.model_config import ModelConfig
 from tfae.staging import write_staged
-
-#: Milliseconds that a REST call may take, TensorFlow Serving's own default.
-_REST_API_TIMEOUT_IN_MS = 30_000
 
 
 def write(deployment: Deployment, path: Path, *, replace: bool = False) -> None:
@@ -70,7 +73,7 @@ def render(deployment: Deployment, path: Path) -> dict[str, str]:
         "mounted": models if Path(models).is_absolute() else f"$PWD/{models}",
         "batch_sizes": batch_sizes,
         "metrics_path": METRICS_PATH,
-        "rest_api_timeout_s": _REST_API_TIMEOUT_IN_MS // 1000,
+        "rest_api_timeout_s": REST_API_TIMEOUT_IN_MS // 1000,
         "probe_path": f"/v1/models/{deployment.name}" + ("" if label is None else f"/labels/{label}") + ":predict",
         "signatures": list(by_signature),
         "unprobed": unprobed,
@@ -96,7 +99,7 @@ def _flags(deployment: Deployment) -> list[str]:
     flags = [
         "--port=8500",
         "--rest_api_port=8501",
-        f"--rest_api_timeout_in_ms={_REST_API_TIMEOUT_IN_MS}",
+        f"--rest_api_timeout_in_ms={REST_API_TIMEOUT_IN_MS}",
         "--model_config_file=/config/models.config",
         "--monitoring_config_file=/config/monitoring.config",
     ]

@@ -171,7 +171,7 @@ def test_a_parquet_file_has_labels_and_names_what_is_not_numeric(tmp_path: Path)
 
 def test_missing_values_of_a_parquet_file_are_located(tmp_path: Path) -> None:
     path = written(tmp_path / "t.parquet", x=pa.array([1, 2, None]), y=[1.0, float("nan"), 2.0])
-    with pytest.raises(ValueError, match=r"NaN in column 'y', row 1 .* in 2 of 3 rows: 'x' 33 %, 'y' 33 %\."):
+    with pytest.raises(ValueError, match=r"NaN in column 'y', row 1 .* in 2 of 3 rows: 'x' 33.3 %, 'y' 33.3 %\."):
         load(path)
     for in_memory in (True, False):
         with pytest.raises(ValueError, match=r"empty cell in column 'x', row 2 .* 1 of 3 values"):

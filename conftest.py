@@ -1,4 +1,7 @@
-"""The threads and examples of the tests; the Python in the READMEs, which runs as a test, in a folder of its own that holds the repository's saved models."""
+"""Threads and examples of the tests, and the Python in the READMEs as tests.
+
+It runs in a folder of its own, which holds the repository's saved models.
+"""
 
 import os
 import shutil

@@ -1,5 +1,8 @@
 """The command line, in this process."""
 
+import sys
+
+import pytest
 from click.testing import CliRunner
 
 from tfae.cli import main
@@ -11,3 +14,12 @@ def run(*arguments, code=0):
     if result.exit_code != code:
         raise AssertionError(f"exit code {result.exit_code}\n{result.output}") from result.exception
     return result
+
+
+def train(*arguments, export_dir=None):
+    """``tfae train`` without pictures, and without an export where there is no folder for it; both take long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfae.report.draw_pictures", lambda *_: None)
+        if export_dir is None:
+            patch.setattr(sys.modules["tfae.cli.train"], "_export", lambda *_: None)
+        return run("train", *arguments, *(() if export_dir is None else ("--export-dir", export_dir)))

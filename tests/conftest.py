@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,25 @@ def without_pictures() -> Iterator[None]:
     """Trainings draw none: they would take half of the time, and are the matter of test_report.py and test_cli.py."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tfae.report.draw_pictures", lambda *_: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def evaluation_of_the_same_once() -> Iterator[None]:
+    """What trainings end in is evaluated once for the same weights and samples, which takes a third of the time."""
+    from tfae.evaluation import evaluate as original
+
+    known: dict[Any, Any] = {}
+
+    def evaluate(autoencoder: Any, test: Any, *, train: Any, **options: Any) -> Any:
+        arrays = [*autoencoder.get_weights(), *(x.numpy() for split in (test, train) for x, _ in split)]
+        key = (tuple(array.tobytes() for array in arrays), str(options), autoencoder.loss.name)
+        if key not in known:
+            known[key] = original(autoencoder, test, train=train, **options)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfae.training.fitting.evaluate", evaluate)
         yield
 
 

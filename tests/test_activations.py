@@ -69,26 +69,29 @@ def in_the_functional_api():
     return keras.Model(inputs, Clip(0, 16)(layers.Dense(3)(inputs)))
 
 
-@pytest.mark.parametrize("build", [in_a_layer, in_a_model, in_the_functional_api])
-def test_it_is_saved_with_the_model_and_found_without_custom_objects(build, tmp_path):
-    model = build()
-    x = np.random.default_rng(0).normal(0, 1000, (5, *model.input_shape[1:])).astype("float32")
-    expected = model(x).numpy()
-    low, high = expected.min(), expected.max()
-    assert (low, high) in [(0, 1), (-1, 1), (0, 16)]
-    model.save(tmp_path / "model.keras")
-    np.testing.assert_array_equal(keras.models.load_model(tmp_path / "model.keras")(x), expected)
-    np.save(tmp_path / "x.npy", x)
-    np.save(tmp_path / "expected.npy", expected)
+def test_it_is_saved_with_the_model_and_found_without_custom_objects(tmp_path):
+    ranges = {in_a_layer: (0, 1), in_a_model: (-1, 1), in_the_functional_api: (0, 16)}
+    for build, (low, high) in ranges.items():
+        model, folder = build(), tmp_path / build.__name__
+        folder.mkdir()
+        x = np.random.default_rng(0).normal(0, 1000, (5, *model.input_shape[1:])).astype("float32")
+        expected = model(x).numpy()
+        assert (expected.min(), expected.max()) == (low, high)
+        model.save(folder / "model.keras")
+        np.testing.assert_array_equal(keras.models.load_model(folder / "model.keras")(x), expected)
+        np.savez(folder / "arrays.npz", x=x, expected=expected)
+        model.export(folder / "exported")
+        exported = tf.saved_model.load(folder / "exported")
+        np.testing.assert_allclose(exported.serve(x), expected, rtol=1e-6, atol=1e-3)
+        assert keras.models.clone_model(model).get_config().keys() == model.get_config().keys()
     elsewhere = (
-        "import keras, numpy as np, tfae; model = keras.models.load_model('model.keras'); "
-        "np.testing.assert_array_equal(model(np.load('x.npy')), np.load('expected.npy'))"
+        "import sys, keras, numpy as np, tfae\n"
+        "for folder in sys.argv[1:]:\n"
+        "    model, arrays = keras.models.load_model(f'{folder}/model.keras'), np.load(f'{folder}/arrays.npz')\n"
+        "    np.testing.assert_array_equal(model(arrays['x']), arrays['expected'])"
     )
-    subprocess.run([sys.executable, "-c", elsewhere], cwd=tmp_path, check=True)
-    model.export(tmp_path / "exported")
-    exported = tf.saved_model.load(tmp_path / "exported")
-    np.testing.assert_allclose(exported.serve(x), expected, rtol=1e-6, atol=1e-3)
-    assert keras.models.clone_model(model).get_config().keys() == model.get_config().keys()
+    folders = [build.__name__ for build in ranges]
+    subprocess.run([sys.executable, "-c", elsewhere, *folders], cwd=tmp_path, check=True)
 
 
 def test_equal_ones_are_equal_and_say_what_they_are():

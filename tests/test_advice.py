@@ -7,12 +7,11 @@ import tracemalloc
 import numpy as np
 import pytest
 import scipy.stats
-from click.testing import CliRunner
 
 import tfae
+from tests import commands
 from tfae.advice import advise, rules
 from tfae.advice.rules import HEAVY_TAILS
-from tfae.cli import main
 
 
 def advised(samples, **options):
@@ -283,36 +282,29 @@ def test_advice_is_plain_values_and_a_page(rng):
     ]
 
 
-def run(*arguments, code=0):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output
-    return result
-
-
 def test_the_command_prints_the_page_or_json():
-    assert run("advise", "wine").stdout == f"{advised('wine')}\n"
-    printed = json.loads(run("advise", "wine", "--json", "--preprocessing", "none").stdout)
+    assert commands.run("advise", "wine").stdout == f"{advised('wine')}\n"
+    printed = json.loads(commands.run("advise", "wine", "--json", "--preprocessing", "none").stdout)
     assert (printed["preprocessing"], printed["loaded_preprocessing"]) == ("standard", "none")
 
 
 def test_missing_values_are_refused_with_their_place_and_their_share(tmp_path):
     (tmp_path / "holes.csv").write_text("a,b\n1,2\n3,\n5,6\n")
-    refused = run("advise", tmp_path / "holes.csv", code=2).stderr
+    refused = commands.run("advise", tmp_path / "holes.csv", code=2).stderr
     assert "empty cell in column 'b', row 1" in refused
     assert "Missing or infinite are 1 of 6 values (16.7 %), in 1 of 3 rows: 'b' 33.3 %." in refused
     assert "Leave out such rows, or with columns= such columns; or fill them in" in refused
 
 
 @pytest.fixture
-def train(rng, tmp_path, monkeypatch):
+def train(rng, tmp_path):
     """Trains for an epoch on bits, and returns what was printed and the configuration of the run."""
     np.save(tmp_path / "bits.npy", (rng.random((100, 8)) < 0.3).astype("float32"))
-    monkeypatch.chdir(tmp_path)
 
     def trained(*options):
-        name = f"run-{len(options)}"
-        output = run("train", "bits.npy", "--epochs", 1, "--widths", 4, "--run-dir", name, *options).stdout
-        return output, json.loads((tmp_path / name / "config.json").read_text())
+        run_dir = tmp_path / f"run-{len(options)}"
+        result = commands.train(tmp_path / "bits.npy", "--epochs", 1, "--widths", 4, "--run-dir", run_dir, *options)
+        return result.stdout, json.loads((run_dir / "config.json").read_text())
 
     return trained
 

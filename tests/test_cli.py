@@ -15,18 +15,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 import tfae
-from tests.commands import run
+from tests.commands import run, train
 from tfae.cli import main
 from tfae.servable import read_warmup
-
-
-def train(*arguments, export_dir=None):
-    """``tfae train`` without pictures, and without an export where there is no folder for it; both take long."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tfae.report.draw_pictures", lambda *_: None)
-        if export_dir is None:
-            patch.setattr(sys.modules["tfae.cli.train"], "_export", lambda *_: None)
-        return run("train", *arguments, *(() if export_dir is None else ("--export-dir", export_dir)))
 
 
 @pytest.fixture(scope="module")

@@ -13,28 +13,21 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from click.testing import CliRunner
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from tests.commands import run
+from tests.crashes import CrashError, at_call, crash
 from tfae import comparison, datasets, losses, models, report, training
 from tfae.activations import Clip
-from tfae.cli import main
 from tfae.comparison import Corruption, Spread, Yardstick, corrupted, winner
 from tfae.comparison.probes import accuracies, probe
 from tfae.training import execution
 
+pytestmark = pytest.mark.usefixtures("without_pictures", "evaluation_of_the_same_once")
 EPOCHS = 2
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_pictures():
-    """They take most of the time and are none of the matter here."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("tfae.report.draw_pictures", lambda *_: None)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +77,7 @@ def recorded():
 
 
 @pytest.fixture(scope="module")
-def found(data, recorded, logged, tmp_path_factory):
+def found(without_pictures, evaluation_of_the_same_once, data, recorded, logged, tmp_path_factory):
     """A comparison of two losses, two seeds, clean and corrupted: eight trainings."""
     original = execution.Execution.__call__
     seen = []
@@ -109,27 +102,6 @@ def found(data, recorded, logged, tmp_path_factory):
             return compare(data, tmp_path_factory.mktemp("found") / "run")
     finally:
         tf.get_logger().removeHandler(listening)
-
-
-class CrashError(Exception):
-    """What stands for the end of the process."""
-
-
-def at_call(monkeypatch, call, action):
-    """Act at a call of the train function, counted from 0: there is one in an epoch."""
-    original = execution.Execution.__call__
-    calls = iter(range(10**6))
-
-    def acting(self, iterator):
-        if next(calls) == call:
-            action()
-        return original(self, iterator)
-
-    monkeypatch.setattr(execution.Execution, "__call__", acting)
-
-
-def crash():
-    raise CrashError
 
 
 def test_all_losses_of_a_seed_begin_with_the_same_weights_and_see_the_same_batches(found, recorded, data):
@@ -223,8 +195,8 @@ def partial(found, folder, *missing):
     """A copy of a comparison that has these runs still to do."""
     shutil.copytree(found.directory, folder / "run")
     (folder / "run" / "comparison.json").unlink()
-    for run in missing:
-        shutil.rmtree(folder / "run" / run)
+    for name in missing:
+        shutil.rmtree(folder / "run" / name)
     return folder / "run"
 
 
@@ -235,7 +207,7 @@ def partial(found, folder, *missing):
 def test_a_comparison_that_crashed_ends_as_if_it_had_not(found, data, tmp_path, monkeypatch, run, call):
     run_dir = partial(found, tmp_path, run)
     with monkeypatch.context() as patch:
-        at_call(patch, call, crash)
+        at_call(patch, call)
         with pytest.raises(CrashError):
             compare(data, run_dir)
     again = compare(data, run_dir)
@@ -248,7 +220,7 @@ def test_a_comparison_that_crashed_before_a_run_or_before_its_probes_goes_on(fou
     first, following = "clean/squared_error/seed_0", "clean/absolute_error/seed_0"
     run_dir = partial(found, tmp_path, first, following)
     with monkeypatch.context() as patch:
-        patch.setattr(comparison, "probe", lambda *_: crash())
+        patch.setattr(comparison, "probe", crash)
         with pytest.raises(CrashError):
             compare(data, run_dir)
     assert (run_dir / first / "evaluation.json").exists()
@@ -258,7 +230,7 @@ def test_a_comparison_that_crashed_before_a_run_or_before_its_probes_goes_on(fou
 
 
 def test_a_finished_comparison_trains_nothing_again(found, data, monkeypatch):
-    at_call(monkeypatch, 0, crash)
+    at_call(monkeypatch, 0)
     assert compare(data, found.directory) == found
 
 
@@ -588,8 +560,9 @@ def test_models_of_images_end_in_an_activation_that_is_bounded_as_pixels_are(tmp
         received.append(output_activation)
         return models.dense(images.shape[1:], latent_dim=2, widths=(4,), output_activation=output_activation)
 
-    comparison.compare(datasets.load(images), run_dir=tmp_path, seeds=1, epochs=1, build=build, verbose=False)
-    assert received == 2 * [Clip(0, 1), Clip(0, 1), "linear"]  # Cross-entropy takes logits.
+    data = datasets.load(images)
+    comparison.compare(data, ["mse", "bce"], run_dir=tmp_path, seeds=1, epochs=1, build=build, verbose=False)
+    assert received == 2 * [Clip(0, 1), "linear"]  # Cross-entropy takes logits.
 
 
 COUNTER = itertools.count(1)
@@ -602,7 +575,7 @@ def counted(build):
 
 def begun(monkeypatch, *arguments, **options):
     """The plan of a comparison that crashes in its first training."""
-    at_call(monkeypatch, 0, crash)
+    at_call(monkeypatch, 0)
     with pytest.raises(CrashError):
         compare(*arguments, **options)
     return json.loads((arguments[1] / "plan.json").read_text())
@@ -705,13 +678,6 @@ def test_labels_that_are_fractions_are_classes_where_they_repeat(data):
     assert probe(model, with_labels(data, *as_numbers)) == probe(model, data)
 
 
-def invoke(*arguments, code=0):
-    result = CliRunner().invoke(main, list(map(str, arguments)))
-    if result.exit_code != code:
-        raise AssertionError(f"exit code {result.exit_code}\n{result.output}") from result.exception
-    return result
-
-
 @pytest.fixture
 def pages(monkeypatch):
     """Of which comparisons, on which data and to where the command has pages written, without writing them."""
@@ -729,7 +695,7 @@ def options(blobs, run_dir, *more):
 
 def test_the_command_compares_and_prints_the_table(blobs, data, tmp_path, pages):
     arguments = options(blobs, tmp_path / "run", "--batch-size", 16, "--corrupt", "outliers=0.1")
-    result = invoke(*arguments)
+    result = run(*arguments)
     assert "1 loss on 12 test samples of blobs" in result.stdout
     assert [line for line in result.stdout.splitlines() if line.startswith("trained on")] == [
         "trained on clean data",
@@ -737,7 +703,7 @@ def test_the_command_compares_and_prints_the_table(blobs, data, tmp_path, pages)
     ]
     assert f"runs      {tmp_path / 'run'}" in result.stdout
     assert "binary_crossentropy, outliers=0.1 data, seed 0: MSE " in result.stderr
-    printed = json.loads(invoke(*arguments, "--json").stdout)
+    printed = json.loads(run(*arguments, "--json").stdout)
     assert printed == json.loads((tmp_path / "run" / "comparison.json").read_text())
     found = comparison.load_comparison(tmp_path / "run")
     assert printed == found.as_dict()
@@ -751,7 +717,7 @@ def test_the_command_compares_and_prints_the_table(blobs, data, tmp_path, pages)
 
 
 def test_a_mistake_on_the_command_line_is_one_line(blobs, tmp_path):
-    result = invoke(*options(blobs, tmp_path / "run", "--corrupt", "pepper=0.1"), code=2)
+    result = run(*options(blobs, tmp_path / "run", "--corrupt", "pepper=0.1"), code=2)
     assert result.stderr == "Error: corruptions: expected one of salt_and_pepper, outliers; received 'pepper'.\n"
 
 
@@ -761,11 +727,11 @@ def test_the_command_stopped_by_a_signal_goes_on_when_it_is_repeated_with_the_da
     arguments = options(blobs, tmp_path / "run")
     with monkeypatch.context() as patch:
         at_call(patch, 0, lambda: os.kill(os.getpid(), signal.SIGINT))
-        result = invoke(*arguments, code=130)
+        result = run(*arguments, code=130)
     assert "comparison: stopped in binary_crossentropy, clean data, seed 0, and saved." in result.stderr
     monkeypatch.setattr("tfae.datasets.memory.available", lambda: 0)  # By which data is streamed.
-    result = invoke(*arguments, "--streamed", code=2)
+    result = run(*arguments, "--streamed", code=2)
     assert "order of training (expected in memory, received streamed)" in result.stderr
-    result = invoke(*arguments)
+    result = run(*arguments)
     assert "blobs: held in memory, as the comparison began." in result.stderr
     assert (tmp_path / "run" / "comparison.json").exists()

@@ -232,7 +232,7 @@ def test_the_refusal_says_how_many_values_are_missing() -> None:
     table = np.random.RandomState(0).rand(9000, 4)
     table[100, 2] = np.nan
     table[7000:7100, 1] = np.inf
-    with pytest.raises(ValueError, match=r"101 of 36,000 values \(0\.281 %\), in 101 of 9,000 rows: column 1 1\.11 %, "):
+    with pytest.raises(ValueError, match=r"101 of 36,000 values \(0\.281 %\), in 101 of 9,000 rows: column 1 1\.11 %"):
         load(table)
     sequences = np.random.RandomState(0).rand(20, 4, 3)
     sequences[7, 1, 2], sequences[8, 2] = np.nan, np.inf

@@ -10,6 +10,8 @@ import tensorflow as tf
 from scipy.ndimage import gaussian_filter
 from scipy.stats import kstest, spearmanr
 
+from tests.function_models import batches, uniform
+from tests.function_models import function_model as model
 from tfae import models
 from tfae.evaluation import Evaluation, Finding, evaluate, ranks, scores
 from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
@@ -21,27 +23,6 @@ def no_warning_of_retracing(caplog: pytest.LogCaptureFixture, monkeypatch: pytes
     monkeypatch.setattr(tf.get_logger(), "propagate", True)
     yield
     assert not [record for record in caplog.get_records("call") if "retracing" in record.getMessage()]
-
-
-def batches(x: np.ndarray, batch_size: int = 4) -> tf.data.Dataset:
-    x = np.asarray(x, "float32")
-    return tf.data.Dataset.from_tensor_slices((x, x)).batch(batch_size)
-
-
-def model(
-    reconstruct: Callable[[tf.Tensor], tf.Tensor],
-    shape: tuple[int, ...],
-    loss: keras.losses.Loss | str | None,
-) -> keras.Model:
-    inputs = keras.Input(shape)
-    autoencoder = keras.Model(inputs, keras.layers.Lambda(reconstruct, output_shape=shape)(inputs))
-    if loss is not None:
-        autoencoder.compile(loss=loss)
-    return autoencoder
-
-
-def uniform(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).random(shape).astype("float32")
 
 
 def elements(array: np.ndarray) -> np.ndarray:
@@ -83,7 +64,7 @@ class Counter:
 
 def test_errors_and_psnr_equal_numpy_float64() -> None:
     x = uniform(10, 5, 6, 3)
-    result = evaluate(model(lambda x: 0.7 * x + 0.1, (5, 6, 3), SquaredError()), batches(x))
+    result = evaluate(model(lambda x: 0.7 * x + 0.1, (5, 6, 3)), batches(x))
     error = elements(x) - elements(np.float32(0.7) * x + np.float32(0.1))
     mse = (error**2).mean(1)
     assert result.mse == pytest.approx(mse.mean(), rel=1e-6)
@@ -152,13 +133,13 @@ def test_masked_time_steps_count_for_nothing_as_in_keras() -> None:
 
 def test_a_smaller_last_batch_weighs_by_its_samples() -> None:
     x = np.array([[0.0], [0.0], [0.0], [0.0], [1.0]])
-    assert evaluate(model(lambda x: 0 * x, (1,), SquaredError()), batches(x, 4)).loss == pytest.approx(1 / 5)
+    assert evaluate(model(lambda x: 0 * x, (1,)), batches(x, 4)).loss == pytest.approx(1 / 5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 100])
 def test_sums_over_samples_keep_what_float32_would_drop(batch_size: int) -> None:
     x = np.array([[4096.0]] + [[1.0]] * 99)  # 4096² = 2²⁴, to which float32 can not add 1
-    result = evaluate(model(lambda x: 0 * x, (1,), SquaredError()), batches(x, batch_size))
+    result = evaluate(model(lambda x: 0 * x, (1,)), batches(x, batch_size))
     assert result.loss == (2**24 + 99) / 100
 
 
@@ -172,7 +153,7 @@ def test_half_precision_outputs_are_measured_in_float32() -> None:
 @pytest.mark.parametrize(("shape", "size"), [((8, 9, 1), 7), ((16, 12, 3), 11), ((7, 30, 4), 7)])
 def test_ssim_equals_an_independent_implementation(shape: tuple[int, ...], size: int) -> None:
     x = uniform(5, *shape)
-    result = evaluate(model(lambda x: 0.9 - x * x, shape, SquaredError()), batches(x))
+    result = evaluate(model(lambda x: 0.9 - x * x, shape), batches(x))
     y = 0.9 - x * x
     expected = [
         oracle_ssim(a[..., c], b[..., c], size, 1.0) for a, b in zip(x, y, strict=True) for c in range(shape[2])
@@ -182,8 +163,8 @@ def test_ssim_equals_an_independent_implementation(shape: tuple[int, ...], size:
 
 def test_psnr_and_ssim_do_not_depend_on_where_the_range_lies() -> None:
     x = uniform(5, 8, 8, 1)
-    unit = evaluate(model(lambda x: 0.8 * x, (8, 8, 1), SquaredError()), batches(x))
-    symmetric = evaluate(model(lambda x: 0.8 * (x + 1) - 1, (8, 8, 1), SquaredError()), batches(2 * x - 1))
+    unit = evaluate(model(lambda x: 0.8 * x, (8, 8, 1)), batches(x))
+    symmetric = evaluate(model(lambda x: 0.8 * (x + 1) - 1, (8, 8, 1)), batches(2 * x - 1))
     assert (unit.data_range, symmetric.data_range) == (1, 2)
     assert symmetric.mse == pytest.approx(4 * unit.mse, rel=1e-5)
     assert symmetric.psnr == pytest.approx(unit.psnr, rel=1e-5)
@@ -192,7 +173,7 @@ def test_psnr_and_ssim_do_not_depend_on_where_the_range_lies() -> None:
 
 @pytest.mark.parametrize("shape", [(6, 8, 1), (8, 8, 5), (8, 8), (4,), (8, 8, 8, 1)])
 def test_ssim_is_none_for_what_is_not_an_image_of_seven_pixels(shape: tuple[int, ...]) -> None:
-    assert evaluate(model(lambda x: x / 2, shape, SquaredError()), batches(uniform(3, *shape))).ssim is None
+    assert evaluate(model(lambda x: x / 2, shape), batches(uniform(3, *shape))).ssim is None
 
 
 @pytest.mark.parametrize(
@@ -212,19 +193,19 @@ def test_default_data_range_is_that_of_the_usual_scalings_or_the_data(
 ) -> None:
     x = np.full((6, *shape), (low + high) / 2)
     x[0], x[5] = low, high
-    assert evaluate(model(lambda x: x / 2, shape, SquaredError()), batches(x)).data_range == expected
+    assert evaluate(model(lambda x: x / 2, shape), batches(x)).data_range == expected
 
 
 @pytest.mark.parametrize("data_range", [4.0, (-1.0, 3.0)])
 def test_data_range_can_be_given(data_range: float | tuple[float, float]) -> None:
-    result = evaluate(model(lambda x: x - 0.1, (3,), SquaredError()), batches(uniform(5, 3)), data_range=data_range)
+    result = evaluate(model(lambda x: x - 0.1, (3,)), batches(uniform(5, 3)), data_range=data_range)
     assert result.data_range == 4
     assert result.psnr == pytest.approx(10 * math.log10(16 / 0.01), rel=1e-5)
 
 
 def test_exact_samples_are_counted_and_left_out_of_psnr() -> None:
     x = np.array([[0, 0], [1, 1], [0, 0], [1, 1], [0, 0]])
-    result = evaluate(model(lambda x: 0.9 * x, (2,), SquaredError()), batches(x))
+    result = evaluate(model(lambda x: 0.9 * x, (2,)), batches(x))
     assert result.num_exact == 3
     assert result.psnr == pytest.approx(20, rel=1e-6)  # 10 log₁₀(1 / 0.1²)
     assert "3 exact left out" in str(result)
@@ -259,14 +240,14 @@ def test_infinite_values_are_ranked_and_equal_ones_are_not() -> None:
 
 
 def test_psnr_of_nothing_but_exact_samples_is_infinite_and_null_in_json() -> None:
-    result = evaluate(model(lambda x: x, (2,), SquaredError()), batches(uniform(5, 2)))
+    result = evaluate(model(lambda x: x, (2,)), batches(uniform(5, 2)))
     assert result.psnr == math.inf
     assert json.loads(json.dumps(result.as_dict(), allow_nan=False))["psnr"] is None
 
 
 @pytest.mark.parametrize("shape", [(3,), (8, 8, 1)])
 def test_constant_data_has_no_psnr_and_no_ssim(shape: tuple[int, ...]) -> None:
-    result = evaluate(model(lambda x: x / 2, shape, SquaredError()), batches(np.full((4, *shape), 5.0)))
+    result = evaluate(model(lambda x: x / 2, shape), batches(np.full((4, *shape), 5.0)))
     assert (result.data_range, result.psnr, result.ssim) == (0, None, None)
 
 
@@ -288,7 +269,7 @@ def test_data_is_gone_through_once_and_twice_only_to_find_the_range_of_images(
     shape: tuple[int, ...], data_range: tuple[float, float] | None, passes: int
 ) -> None:
     counter = Counter(uniform(9, *shape))
-    evaluate(model(lambda x: x / 2, shape, SquaredError()), counter.dataset(), data_range=data_range)
+    evaluate(model(lambda x: x / 2, shape), counter.dataset(), data_range=data_range)
     assert counter.passes == passes
 
 
@@ -358,19 +339,15 @@ def test_triviality_of_very_many_samples_is_that_of_a_random_choice(monkeypatch:
     assert chosen == pytest.approx(whole, abs=0.05)
 
 
-def test_sample_shape_unknown_to_the_data_set_is_taken_from_the_model() -> None:
+@pytest.mark.parametrize(("spec", "lengths"), [(tf.TensorSpec(None), [5]), (tf.TensorSpec((None, 3)), [5, 0])])
+def test_a_shape_unknown_to_the_data_set_is_that_of_the_model_and_empty_batches_are_passed_over(
+    spec: tf.TensorSpec, lengths: list[int]
+) -> None:
     x = uniform(5, 3)
-    spec = tf.TensorSpec(None, "float32")
-    dataset = tf.data.Dataset.from_generator(lambda: iter([(x, x)]), output_signature=(spec, spec))
-    result = evaluate(model(lambda x: x / 2, (3,), SquaredError()), dataset)
+    pairs = [(x[:length], x[:length]) for length in lengths]
+    dataset = tf.data.Dataset.from_generator(lambda: iter(pairs), output_signature=(spec, spec))
+    result = evaluate(model(lambda x: x / 2, (3,)), dataset)
     assert (result.num_samples, result.num_elements) == (5, 3)
-
-
-def test_empty_batches_are_passed_over() -> None:
-    x = uniform(5, 3)
-    spec = tf.TensorSpec((None, 3), "float32")
-    dataset = tf.data.Dataset.from_generator(lambda: ((b, b) for b in (x, x[:0])), output_signature=(spec, spec))
-    assert evaluate(model(lambda x: x / 2, (3,), SquaredError()), dataset).num_samples == 5
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -432,20 +409,14 @@ def test_table_names_every_measure_with_its_unit_and_aligns_the_points() -> None
     ]
 
 
-def test_as_dict_holds_every_field_as_plain_json() -> None:
-    result = evaluate(model(lambda x: x / 2, (8, 8, 1), SquaredError()), batches(uniform(3, 8, 8, 1)))
+def test_as_dict_holds_every_field_as_plain_json_and_comes_back_from_it() -> None:
+    x = uniform(12, 8, 8, 1)
+    result = evaluate(model(lambda x: 0 * x - 1, (8, 8, 1)), batches(x), train=batches(x))
     loaded = json.loads(json.dumps(result.as_dict(), allow_nan=False))
     assert loaded["ssim"] == result.ssim
-    assert loaded["findings"] == []
+    assert {finding["name"] for finding in loaded["findings"]} >= {"no_better_than_constant"}
+    assert "encoder" in loaded["reasons"]["linear_loss"]
     assert Evaluation.from_dict(loaded) == result
-
-
-def test_findings_and_reasons_come_back_from_json() -> None:
-    x = uniform(12, 3)
-    result = evaluate(model(lambda x: 0 * x - 1, (3,), SquaredError()), batches(x), train=batches(x))
-    assert {finding.name for finding in result.findings} >= {"no_better_than_constant"}
-    assert "encoder" in result.reasons["linear_loss"]
-    assert Evaluation.from_dict(json.loads(json.dumps(result.as_dict(), allow_nan=False))) == result
 
 
 def test_a_dictionary_of_something_else_is_refused() -> None:
@@ -484,7 +455,7 @@ def dataset_of(*tensors: np.ndarray) -> tf.data.Dataset:
 def test_data_set_of_another_form_is_refused(dataset: tf.data.Dataset, message: str) -> None:
     for measure in (evaluate, scores):
         with pytest.raises(ValueError, match=f"dataset: .*{message}"):
-            measure(model(lambda x: x, (2,), SquaredError()), dataset)
+            measure(model(lambda x: x, (2,)), dataset)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -501,7 +472,7 @@ def test_data_that_is_not_finite_is_an_error_that_names_the_first_sample() -> No
     x = uniform(10, 8, 8, 1)
     x[7, 0, 0] = np.nan
     with pytest.raises(ValueError, match=r"dataset: expected finite values; .* sample 7\."):
-        evaluate(model(lambda x: x, (8, 8, 1), SquaredError()), batches(x))
+        evaluate(model(lambda x: x, (8, 8, 1)), batches(x))
 
 
 @pytest.mark.parametrize("from_logits", [True, False])
@@ -529,7 +500,7 @@ def test_cross_entropy_on_probabilities_refuses_outputs_outside_0_and_1(slope: f
 @pytest.mark.parametrize("data_range", [0, -1, (1, 1), (1, 0), (0, np.inf), (0, 1, 2), np.nan])
 def test_data_range_that_is_no_range_is_refused(data_range: float) -> None:
     with pytest.raises(ValueError, match=r"data_range: expected a positive number or a pair \(low, high\)"):
-        evaluate(model(lambda x: x, (2,), SquaredError()), batches(uniform(3, 2)), data_range=data_range)
+        evaluate(model(lambda x: x, (2,)), batches(uniform(3, 2)), data_range=data_range)
 
 
 def test_the_yardsticks_of_logits_are_those_of_their_sigmoid() -> None:

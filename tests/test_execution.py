@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -29,35 +31,47 @@ def compiled(architecture="dense", loss=None, **arguments):
     return model
 
 
-@pytest.mark.parametrize("architecture", ["dense", "convolutional"])
-@pytest.mark.parametrize("program", ["graph", "step", "loop", "keras"])
-def test_an_epoch_equals_plain_keras_on_the_same_batches_last_partial_one_included(architecture, program):
+@functools.cache
+def plain_epoch(architecture):
+    """The loss and the weights after an epoch of stock Keras."""
+    plain = compiled(architecture)
+    loss = plain.fit(loaded().train, epochs=1, verbose=0, shuffle=False).history["loss"]
+    return loss, plain.get_weights()
+
+
+@pytest.mark.parametrize(
+    ("program", "architecture"),
+    [(program, "dense") for program in ("graph", "step", "loop", "keras")]
+    + [(program, "convolutional") for program in ("graph", "loop")],
+)
+def test_an_epoch_equals_plain_keras_on_the_same_batches_last_partial_one_included(program, architecture):
     data = loaded()
     assert len(data.raw.train) % 16, "the last batch has to be smaller"
-    plain = compiled(architecture)
-    expected = plain.fit(loaded().train, epochs=1, verbose=0, shuffle=False).history
+    loss, weights = plain_epoch(architecture)
     fast = compiled(architecture)
     Execution(fast, program, steps=3).install()
     history = fast.fit(data.train, epochs=1, verbose=0, shuffle=False).history
-    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-5)
-    for weight, other in zip(fast.get_weights(), plain.get_weights(), strict=True):
+    np.testing.assert_allclose(history["loss"], loss, rtol=1e-5)
+    for weight, other in zip(fast.get_weights(), weights, strict=True):
         np.testing.assert_allclose(weight, other, rtol=1e-4, atol=1e-6)
     assert int(fast.optimizer.iterations) == 8
 
 
+@functools.cache
+def weighted_history(program):
+    """Of a training with a penalty, a metric and weights of the samples."""
+    x = images() / np.float32(255)
+    weight = np.linspace(0, 2, len(x)).astype("float32")
+    model = build(code_l1=0.1)
+    model.compile(adam(40, 5e-3), loss=losses.SquaredError(), weighted_metrics=["mae"])
+    if program is not None:
+        Execution(model, program, steps=4).install()
+    return model.fit(x, x, sample_weight=weight, batch_size=32, epochs=2, shuffle=False, verbose=0).history
+
+
 @pytest.mark.parametrize("program", ["graph", "step", "loop"])
 def test_regularizers_metrics_and_sample_weights_count_as_in_keras(program):
-    x = images()[..., :] / np.float32(255)
-    weight = np.linspace(0, 2, len(x)).astype("float32")
-
-    def fitted(install):
-        model = build(code_l1=0.1)
-        model.compile(adam(40, 5e-3), loss=losses.SquaredError(), weighted_metrics=["mae"])
-        if install:
-            Execution(model, program, steps=4).install()
-        return model.fit(x, x, sample_weight=weight, batch_size=32, epochs=2, shuffle=False, verbose=0).history
-
-    fast, plain = fitted(True), fitted(False)
+    fast, plain = weighted_history(program), weighted_history(None)
     assert fast.keys() == plain.keys()
     for name, values in plain.items():
         np.testing.assert_allclose(fast[name], values, rtol=1e-4)
@@ -105,8 +119,8 @@ def test_skipped_batches_are_taken_and_not_trained_on():
         np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("program", ["graph", "step", "loop"])
-@pytest.mark.parametrize("poisoned", [0, 4, 8])
+# In the first call of four batches and a later one, at its beginning, inside, and in the last, smaller batch.
+@pytest.mark.parametrize(("program", "poisoned"), [("graph", 0), ("graph", 9), ("step", 5), ("loop", 3), ("loop", 8)])
 def test_training_stops_at_the_batch_whose_loss_is_not_finite(program, poisoned):
     x = images(150) / np.float32(255)
     x[poisoned * 16] = np.nan
@@ -233,15 +247,11 @@ def test_convolutions_are_trained_with_a_higher_learning_rate(build, peak):
     assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
 
 
-def test_the_loss_scale_of_float16_fits_a_sum_over_many_elements():
+@pytest.mark.parametrize("policy", ["mixed_float16"], indirect=True)
+def test_the_loss_scale_of_float16_fits_a_sum_over_many_elements(policy):
     shape = (128, 128, 3)
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
-        model = build(shape=shape)
-        data = datasets.load(images(64, shape), batch_size=8)
-        training.compile(model, losses.SquaredError(), data, epochs=2)
-    finally:
-        keras.config.set_dtype_policy("float32")
+    model, data = build(shape=shape), datasets.load(images(64, shape), batch_size=8)
+    training.compile(model, losses.SquaredError(), data, epochs=2)
     assert float(model.optimizer.dynamic_scale) == 2.0**-1  # 2¹⁵ / 2¹⁶, the next power of 2 above 49,152
     before = model.get_weights()
     history = model.fit(data.train, epochs=2, verbose=0, shuffle=False).history["loss"]
@@ -250,24 +260,17 @@ def test_the_loss_scale_of_float16_fits_a_sum_over_many_elements():
     assert all(np.abs(a - b).max() > 0 for a, b in zip(before, model.get_weights(), strict=True))
 
 
-def test_the_loss_scale_of_a_mean_stays_that_of_keras():
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
-        model = build()
-        training.compile(model, losses.SquaredError(sample_reduction="mean"), loaded(), epochs=1)
-    finally:
-        keras.config.set_dtype_policy("float32")
+@pytest.mark.parametrize("policy", ["mixed_float16"], indirect=True)
+def test_the_loss_scale_of_a_mean_stays_that_of_keras(policy):
+    model = build()
+    training.compile(model, losses.SquaredError(sample_reduction="mean"), loaded(), epochs=1)
     model.optimizer.build(model.trainable_variables)
     assert float(model.optimizer.dynamic_scale) == 2.0**15
 
 
-def test_bfloat16_trains():
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        model = build()
-        data = loaded()
-        training.compile(model, losses.BinaryCrossentropy(from_logits=True), data, epochs=3)
-    finally:
-        keras.config.set_dtype_policy("float32")
+@pytest.mark.parametrize("policy", ["mixed_bfloat16"], indirect=True)
+def test_bfloat16_trains(policy):
+    model, data = build(), loaded()
+    training.compile(model, losses.BinaryCrossentropy(from_logits=True), data, epochs=3)
     history = model.fit(data.train, epochs=3, verbose=0, shuffle=False).history["loss"]
     assert history[-1] < history[0]

@@ -1,6 +1,7 @@
 """The gate before publication: what differs from Keras, or can not be served, is not published."""
 
-import json
+import dataclasses
+import shutil
 import tracemalloc
 from types import SimpleNamespace
 
@@ -9,25 +10,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.exports import DIGITS, built
 from tfae import datasets, export, models, preprocessing, training
 from tfae.export import golden as goldens
 from tfae.export.answers import Answers
 from tfae.export.signatures import Signatures
 from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError
-from tfae.servable import Request, Servable, read_warmup
+from tfae.servable import Request, Servable, read_warmup, write_warmup
 
-DIGITS = np.random.default_rng(0).integers(0, 17, (30, 8, 8, 1)).astype("uint8")
 ALL = {"serving_default", "encode", "decode", "score", "explain", "serve_tf_examples", "serve_image_bytes"}
-
-
-def built(samples=DIGITS, loss=None, method="unit", build=models.dense, **arguments):
-    loss = loss or SquaredError()
-    kind = "image" if samples.ndim == 4 else "table"
-    fitted = preprocessing.fit(method, samples, kind=kind, value_range=(0, 16) if kind == "image" else None)
-    output_range = fitted.value_range if kind == "image" else None
-    model = build(samples.shape[1:], latent_dim=3, output_activation=loss.output_activation(output_range), **arguments)
-    model.compile("adam", loss=loss)
-    return model, fitted
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +30,11 @@ def digits():
 def path(digits, tmp_path_factory):
     model, fitted = digits
     return export.save(model, tmp_path_factory.mktemp("parity") / "digits", preprocessing=fitted)
+
+
+@pytest.fixture(scope="module")
+def golden(digits):
+    return goldens.golden_requests(Signatures(*digits))
 
 
 def test_the_golden_requests_are_the_warmup_file(path):
@@ -53,58 +49,38 @@ def test_the_golden_requests_are_the_warmup_file(path):
     assert (extremes == 16).all(axis=(1, 2, 3)).any()
 
 
-def test_the_requests_of_one_row_come_first_where_not_all_fit(digits, tmp_path, monkeypatch):
-    model, fitted = digits
+def test_the_requests_of_one_row_come_first_where_not_all_fit(golden, tmp_path, monkeypatch):
     monkeypatch.setattr(export.parity, "MAX_BYTES", 1)
-    requests = read_warmup(export.save(model, tmp_path, preprocessing=fitted))
+    export.parity.write_golden(tmp_path, golden, model_name="digits")
+    requests = read_warmup(tmp_path)
     assert [len(next(iter(request.inputs.values()))) for request in requests] == [1] * 7
     assert {request.signature for request in requests} == ALL
 
 
-def test_golden_answers_are_those_of_keras(digits, path):
+def test_golden_answers_are_those_of_keras(digits, golden, path):
     """Held to the model's own calls, by hand."""
-    model, fitted = digits
+    model, _ = digits
     (first,) = [r for r in read_warmup(path) if r.signature == "score" and len(r.inputs["inputs"]) == 1]
-    (golden,) = [
-        each
-        for each in goldens.golden_requests(Signatures(model, fitted))
-        if each.request.signature == "score" and len(each.rows) == 1
-    ]
+    (score,) = [each for each in golden if each.request.signature == "score" and len(each.rows) == 1]
     z = model(first.inputs["inputs"].astype("float32") / 16).numpy().astype("float64")
     x = first.inputs["inputs"] / 16
     by_hand = (np.logaddexp(0, z) - z * x).sum(axis=(1, 2, 3))
-    np.testing.assert_allclose(golden.expected["instance_score"], by_hand, rtol=1e-5)
-    assert (golden.slack["instance_score"] < 1e-4 * by_hand).all()
+    np.testing.assert_allclose(score.expected["instance_score"], by_hand, rtol=1e-5)
+    assert (score.slack["instance_score"] < 1e-4 * by_hand).all()
 
 
-def test_samples_and_extremes_are_those_of_the_data(tmp_path):
+def test_preprocessing_samples_and_extremes_are_those_of_the_data(tmp_path):
     data = datasets.load("wine", seed=0)
     model = models.dense(data.shape, latent_dim=2)
     model.compile("adam", loss=SquaredError())
-    requests = read_warmup(export.save(model, tmp_path, data=data))
-    asked = np.concatenate([request.inputs["inputs"] for request in requests if request.signature == "score"])
+    path = export.save(model, tmp_path, data=data)
+    asked = np.concatenate([request.inputs["inputs"] for request in read_warmup(path) if request.signature == "score"])
     raw = np.concatenate(data.raw).astype("float32").astype(asked.dtype)
     assert (asked == raw.min(axis=0)).all(axis=1).any()
     assert (asked == raw.max(axis=0)).all(axis=1).any()
     assert sum((row == raw).all(axis=1).any() for row in asked) >= 7
-
-
-@pytest.mark.parametrize(
-    ("dtype", "method", "loss"),
-    [
-        ("uint8", "none", SquaredError()),
-        ("int64", "standard", AbsoluteError()),
-        ("uint64", "standard", SquaredError()),
-        ("float16", "unit", BinaryCrossentropy()),
-        ("float64", "unit", BinaryCrossentropy(from_logits=True)),
-        ("bool", "unit", BinaryCrossentropy(sample_reduction="mean")),
-    ],
-)
-def test_made_requests_are_answered_whatever_the_data(dtype, method, loss, tmp_path):
-    samples = (np.random.default_rng(0).random((20, 4)) * 3).astype(dtype)
-    model, fitted = built(samples, loss, method)
-    requests = read_warmup(export.save(model, tmp_path, preprocessing=fitted))
-    assert len({request.signature for request in requests}) == 6
+    x = data.preprocessing(data.raw.test)
+    np.testing.assert_allclose(export.load(path).score(data.raw.test), model.loss.per_sample(x, model(x)), rtol=1e-5)
 
 
 @keras.saving.register_keras_serializable("test")
@@ -189,16 +165,11 @@ def linear(num_features, layer):
     return model
 
 
-@pytest.fixture
-def policy(request):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(request.param)
-    yield request.param
-    keras.config.set_dtype_policy(before)
-
-
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"], indirect=True)
-@pytest.mark.parametrize("factors", [[1.01] * 4, [1, 1, 1.01, 1]], ids=["all features", "one feature"])
+@pytest.mark.parametrize(
+    ("policy", "factors"),
+    [("float32", [1.01] * 4), ("mixed_float16", [1, 1, 1.01, 1]), ("mixed_bfloat16", [1.01] * 4)],
+    indirect=["policy"],
+)
 def test_a_model_that_is_one_percent_off_on_a_server_is_not_published_in_any_precision(policy, factors, tmp_path):
     keras.utils.set_random_seed(0)
     with pytest.raises(ValueError, match=r"^serving_default: expected the answers of the Keras model"):
@@ -269,6 +240,10 @@ def test_sound_models_of_mixed_precision_are_published_and_stay_as_they_are(poli
     operations = servable._session.graph.as_graph_def().library.function
     assert any(node.attr["DstT"].type == narrow for f in operations for node in f.node_def if node.op == "Cast")
     servable.close()
+    outputs = [spec for signature in export.inspect(path).signatures.values() for spec in signature["outputs"].values()]
+    assert all(spec.startswith("float32") for spec in outputs)
+    x = fitted(DIGITS)
+    np.testing.assert_allclose(export.load(path).score(DIGITS), model.loss.per_sample(x, model(x)), rtol=1e-2)
 
 
 @keras.saving.register_keras_serializable("test")
@@ -333,7 +308,7 @@ def test_samples_are_made_and_read_only_as_far_as_they_are_needed():
     assert read == [slice(0, 7)]
 
 
-def test_a_saved_model_that_can_not_be_loaded_is_no_fault_of_the_disk(tmp_path, monkeypatch):
+def test_a_saved_model_that_can_not_be_loaded_is_no_fault_of_the_disk(golden, path, monkeypatch):
     def fail(*_, **__):
         raise tf.errors.NotFoundError(None, None, "Op type not registered 'Strange'")
 
@@ -343,8 +318,7 @@ def test_a_saved_model_that_can_not_be_loaded_is_no_fault_of_the_disk(tmp_path, 
         match=r"^autoencoder: expected one whose SavedModel TensorFlow Serving can load; loading failed with "
         r"NotFoundError: Op type not registered 'Strange' Nothing was published\.",
     ):
-        export.save(linear(4, keras.layers.Identity()), tmp_path)
-    assert list(tmp_path.iterdir()) == []
+        export.parity.check_parity(path, golden)
 
 
 def test_a_model_whose_weights_are_not_finite_is_not_published(tmp_path):
@@ -357,42 +331,28 @@ def test_a_model_whose_weights_are_not_finite_is_not_published(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("signature", ["serving_default", "encode", "decode", "score", "explain", "serve_image_bytes"])
-def test_every_signature_is_held_to_keras(signature, digits, tmp_path, monkeypatch):
-    model, fitted = digits
-    traced = Signatures.concrete_functions
-
-    def spoiled(self):
-        functions = traced(self)
-        right = functions[signature]
-        (spec,) = right.structured_input_signature[0]
-
-        def slightly_more(tensor):
-            return {name: value * 1.0001 for name, value in right(tensor).items()}
-
-        functions[signature] = tf.function(slightly_more, input_signature=[spec]).get_concrete_function()
-        return functions
-
-    monkeypatch.setattr(Signatures, "concrete_functions", spoiled)
-    with pytest.raises(ValueError, match=rf"^{signature}: expected the answers of the Keras model"):
-        export.save(model, tmp_path, preprocessing=fitted)
-    assert list(tmp_path.iterdir()) == []
+def test_every_signature_is_held_to_keras(golden, path):
+    for signature in ALL:
+        spoiled = [
+            dataclasses.replace(each, expected={name: value * 1.0001 for name, value in each.expected.items()})
+            if each.request.signature == signature
+            else each
+            for each in golden
+        ]
+        with pytest.raises(ValueError, match=rf"^{signature}: expected the answers of the Keras model"):
+            export.parity.check_parity(path, spoiled)
+    export.parity.check_parity(path, golden)
 
 
-def test_a_record_that_was_written_wrongly_is_found(digits, tmp_path, monkeypatch):
-    model, fitted = digits
-    write = export.parity.write_warmup
-
-    def damage(path, requests, **arguments):
-        narrow = Request("score", {"inputs": np.zeros((1, 5, 8, 1), "uint8")})
-        write(path, [narrow if each is requests[3] else each for each in requests], **arguments)
-
-    monkeypatch.setattr(export.parity, "write_warmup", damage)
-    with pytest.raises(
-        ValueError, match=r"^score: expected an answer to the golden request .*InvalidArgumentError: assertion failed"
-    ):
-        export.save(model, tmp_path, preprocessing=fitted)
-    assert list(tmp_path.iterdir()) == []
+def test_a_record_that_was_written_wrongly_is_found(golden, path, tmp_path):
+    shutil.copytree(path, tmp_path / "copy")
+    requests = read_warmup(path)
+    (number, *_) = (number for number, request in enumerate(requests) if request.signature == "score")
+    requests[number] = Request("score", {"inputs": np.zeros((1, 5, 8, 1), "uint8")})
+    write_warmup(tmp_path / "copy", requests, model_name="digits")
+    message = r"^score: expected an answer to the golden request .*InvalidArgumentError: assertion failed"
+    with pytest.raises(ValueError, match=message):
+        export.parity.check_parity(tmp_path / "copy", golden)
 
 
 def test_scores_do_not_depend_on_what_else_is_in_the_batch(path):
@@ -412,18 +372,3 @@ def test_scores_do_not_depend_on_what_else_is_in_the_batch(path):
         )
         np.testing.assert_allclose(others, alone, rtol=1e-6)
     servable.close()
-
-
-def test_nan_in_one_row_is_refused_with_a_message(tmp_path):
-    table = np.random.default_rng(0).normal(size=(30, 2)).astype("float32")
-    model, fitted = built(table, method="standard")
-    saved = export.load(export.save(model, tmp_path, preprocessing=fitted))
-    batch = table[:7].copy()
-    batch[3, 1] = np.nan
-    for method in (saved.score, saved.explain, saved.reconstruct, saved.encode):
-        with pytest.raises(ValueError, match=r"^inputs: expected finite numbers; received NaN or infinity\.$"):
-            method(batch)
-
-
-def test_the_description_is_there_besides(path):
-    assert json.loads((path / "assets.extra" / "tfae.json").read_text())["format"] == 1

@@ -1,7 +1,6 @@
 """Publication: a version is there whole or not at all, whatever happens to the exporter."""
 
 import errno
-import multiprocessing
 import os
 import resource
 import signal
@@ -60,25 +59,27 @@ def test_a_version_has_reached_the_disk_before_it_gets_its_number(tmp_path, monk
     assert after[0] == tmp_path
 
 
-def test_nothing_that_exists_is_replaced(tmp_path):
+def test_the_next_number_is_that_after_the_highest_and_nothing_that_exists_is_replaced(tmp_path):
     (tmp_path / "1").write_text("a file")
-    (tmp_path / "2").mkdir()
-    (tmp_path / "2" / "saved_model.pb").write_text("a model")
-    assert publication.publish(tmp_path, write).name == "3"
+    (tmp_path / "2").symlink_to(tmp_path / "nowhere")
+    for name in ("0007", "notes"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "saved_model.pb").write_text("a model")
+    assert [publication.publish(tmp_path, write).name for _ in range(2)] == ["8", "9"]
     assert (tmp_path / "1").read_text() == "a file"
-    assert (tmp_path / "2" / "saved_model.pb").read_text() == "a model"
+    assert (tmp_path / "2").is_symlink()
+    assert (tmp_path / "0007" / "saved_model.pb").read_text() == "a model"
 
 
-def test_a_file_that_has_the_next_number_is_passed_over(tmp_path):
-    (tmp_path / "1").write_text("a file")
-    assert publication.publish(tmp_path, write).name == "2"
-    assert (tmp_path / "1").read_text() == "a file"
+@pytest.mark.parametrize(
+    "take", [Path.touch, lambda path: path.symlink_to("nowhere"), lambda path: path.mkdir() or write(path)]
+)
+def test_a_number_that_another_takes_meanwhile_is_passed_over(take, tmp_path):
+    def write_while_another_is_faster(folder):
+        write(folder)
+        take(tmp_path / "1")
 
-
-def test_a_broken_link_that_has_the_next_number_is_passed_over(tmp_path):
-    (tmp_path / "1").symlink_to(tmp_path / "nowhere")
-    assert publication.publish(tmp_path, write).name == "2"
-    assert (tmp_path / "1").is_symlink()
+    assert publication.publish(tmp_path, write_while_another_is_faster).name == "2"
 
 
 def test_every_account_can_read_what_is_published_whatever_the_umask(tmp_path):
@@ -118,39 +119,80 @@ def test_exporters_at_once_get_numbers_of_their_own(tmp_path):
     assert sorted(int(path.name) for path in tmp_path.iterdir()) == list(range(1, 25))
 
 
-def publish_and_hang(directory, ready):
-    def hang(folder):
-        write(folder)
-        (folder / "last").unlink()
-        ready.set()
-        time.sleep(60)
-
-    publication.publish(directory, hang)
-
-
-def test_what_a_killed_exporter_left_is_cleared_but_not_what_a_living_one_writes(tmp_path):
-    context = multiprocessing.get_context("spawn")
+def kill_one_of_two(directory):
+    """Begin two exporters that hang when all but the last file is written, kill one, and publish beside the other."""
     exporters = []
     for _ in range(2):
-        ready = context.Event()
-        process = context.Process(target=publish_and_hang, args=(tmp_path, ready))
-        process.start()
-        assert ready.wait(60)
+        reader, writer = os.pipe()
+
+        def hang(folder, writer=writer):
+            write(folder)
+            (folder / "last").unlink()
+            os.write(writer, b"!")
+            time.sleep(60)
+
+        process = os.fork()
+        if process == 0:
+            publication.publish(directory, hang)
+            os._exit(0)
+        assert os.read(reader, 1) == b"!"
         exporters.append(process)
-    killed, _ = exporters
+    killed, living = exporters
     try:
-        os.kill(killed.pid, signal.SIGKILL)
-        killed.join(10)
-        assert len(list(tmp_path.glob(".staging-*"))) == 2
-        assert publication.publish(tmp_path, write).name == "1"
-        (staging,) = tmp_path.glob(".staging-*")
+        os.kill(killed, signal.SIGKILL)
+        os.waitpid(killed, 0)
+        assert len(list(directory.glob(".staging-*"))) == 2
+        assert publication.publish(directory, write).name == "1"
+        (staging,) = directory.glob(".staging-*")
         assert (staging / "version" / "saved_model.pb").read_bytes() == FILES["saved_model.pb"]
     finally:
-        for process in exporters:
-            process.kill()
-            process.join(10)
-    assert publication.publish(tmp_path, write).name == "2"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+        os.kill(living, signal.SIGKILL)
+        os.waitpid(living, 0)
+
+
+def kill_many(directory):
+    """Begin ten exporters that publish without end, one after the other, and kill each a little later than the last."""
+    for number in range(10):
+        process = os.fork()
+        if process == 0:
+            while True:
+                publication.publish(directory, write)
+        time.sleep(0.02 + 0.007 * number)
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+        assert all(is_whole(version) for version in publication.versions(directory).values())
+
+
+def export_with_little_room(directory, limit=20_000):
+    """An export by a process that may write files of at most ``limit`` bytes; prints how it ended."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    model = models.dense((64,), latent_dim=4)
+    model.compile("adam", loss=SquaredError())
+    try:
+        export.save(model, directory)
+    except ValueError as error:
+        print(error)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """What a process without threads, which can fork, has left in these folders, and what it has printed."""
+    folder = tmp_path_factory.mktemp("alone")
+    tasks = [kill_one_of_two, kill_many, export_with_little_room]  # This last one runs TensorFlow.
+    code = "from tests.test_export_publication import *\n"
+    for task in tasks:
+        (folder / task.__name__).mkdir()
+        code += f"{task.__name__}(Path({str(folder / task.__name__)!r}))\n"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr
+    return folder, result.stdout
+
+
+def test_what_a_killed_exporter_left_is_cleared_but_not_what_a_living_one_writes(alone):
+    folder = alone[0] / "kill_one_of_two"
+    assert publication.publish(folder, write).name == "2"
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "2"]
 
 
 def test_what_an_older_tfae_left_behind_is_cleared(tmp_path):
@@ -233,47 +275,20 @@ def test_a_file_where_the_folder_should_be_is_a_clear_error(tmp_path):
         publication.publish(tmp_path / "digits" / "below", write)
 
 
-def export_with_little_room(directory, limit):
-    """An export by a process that may write files of at most ``limit`` bytes; prints how it ended."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    model = models.dense((64,), latent_dim=4)
-    model.compile("adam", loss=SquaredError())
-    try:
-        export.save(model, directory)
-    except ValueError as error:
-        print(error)
+def test_an_export_without_room_for_its_files_is_a_clear_error(alone):
+    folder, printed = alone
+    assert "directory: expected a folder to write to; received" in printed
+    assert "File too large" in printed
+    assert list((folder / "export_with_little_room").iterdir()) == []
 
 
-def test_an_export_without_room_for_its_files_is_a_clear_error(tmp_path):
-    code = f"from tests.test_export_publication import *; export_with_little_room({str(tmp_path / 'out')!r}, 20_000)"
-    command = [sys.executable, "-c", code]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-    assert "directory: expected a folder to write to; received" in result.stdout, result.stderr
-    assert "File too large" in result.stdout
-    assert list((tmp_path / "out").iterdir()) == []
-
-
-def kill_exporters(directory):
-    """Begin ten exporters that publish without end, one after the other, and kill each a little later than the last."""
-    for number in range(10):
-        process = os.fork()
-        if process == 0:
-            while True:
-                publication.publish(directory, write)
-        time.sleep(0.02 + 0.007 * number)
-        os.kill(process, signal.SIGKILL)
-        os.waitpid(process, 0)
-        assert all(is_whole(version) for version in publication.versions(directory).values())
-
-
-def test_kills_at_any_instant_leave_no_incomplete_version(tmp_path):
+def test_kills_at_any_instant_leave_no_incomplete_version(alone):
     """A few; ``benchmarks/publication.py`` does it a hundred times, with real exports."""
-    code = f"from tests.test_export_publication import *; kill_exporters(Path({str(tmp_path)!r}))"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120, capture_output=True)
-    assert publication.versions(tmp_path)  # or the kills came too early
-    last = publication.publish(tmp_path, write)
-    assert all(path.name.isdigit() for path in tmp_path.iterdir())
-    assert int(last.name) == len(publication.versions(tmp_path))
+    folder = alone[0] / "kill_many"
+    assert publication.versions(folder)  # or the kills came too early
+    last = publication.publish(folder, write)
+    assert all(path.name.isdigit() for path in folder.iterdir())
+    assert int(last.name) == len(publication.versions(folder))
 
 
 def test_an_interrupted_export_leaves_nothing_behind(tmp_path):

@@ -65,16 +65,11 @@ def test_the_output_activation_is_that_of_the_last_layer(builder):
 
 
 @each_builder
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"], indirect=True)
 def test_the_output_is_float32_under_mixed_policies(builder, policy):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        model = builder((8, 8, 1), latent_dim=4)
-        assert model.get_layer("encoder").compute_dtype == policy.removeprefix("mixed_")
-        assert model(images((8, 8, 1))).dtype == "float32"
-    finally:
-        keras.config.set_dtype_policy(before)
+    model = builder((8, 8, 1), latent_dim=4)
+    assert model.get_layer("encoder").compute_dtype == policy.removeprefix("mixed_")
+    assert model(images((8, 8, 1))).dtype == "float32"
 
 
 @each_builder

@@ -1,12 +1,11 @@
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import matplotlib
 import numpy as np
 import pytest
-import tensorflow as tf
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection, PolyCollection, QuadMesh
 from matplotlib.colors import to_hex
@@ -14,8 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Polygon, Rectangle
 
+from tests.function_models import batches, uniform
+from tests.function_models import function_model as model
 from tfae import plots
-from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError
+from tfae.losses import AbsoluteError, BinaryCrossentropy
 
 matplotlib.use("Agg")
 
@@ -30,29 +31,12 @@ def no_global_state() -> Iterator[None]:
     plt.close("all")
 
 
-def batches(x: np.ndarray, batch_size: int = 4) -> tf.data.Dataset:
-    x = np.asarray(x, "float32")
-    return tf.data.Dataset.from_tensor_slices((x, x)).batch(batch_size)
-
-
-def model(reconstruct: Callable, shape: tuple[int, ...], loss: keras.losses.Loss | str | None) -> keras.Model:
-    inputs = keras.Input(shape)
-    autoencoder = keras.Model(inputs, keras.layers.Lambda(reconstruct, output_shape=shape)(inputs))
-    if loss is not None:
-        autoencoder.compile(loss=loss)
-    return autoencoder
-
-
 def encoding_model(latent_dim: int, num_features: int = 6) -> keras.Model:
     """An autoencoder whose code is the first features."""
     inputs = keras.Input((num_features,))
     first = keras.layers.Lambda(lambda x: x[:, :latent_dim], output_shape=(latent_dim,))
     encoder = keras.Model(inputs, first(inputs), name="encoder")
     return keras.Model(inputs, keras.layers.Dense(num_features)(encoder(inputs)))
-
-
-def uniform(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).random(shape).astype("float32")
 
 
 def drawn(figure: Any) -> None:
@@ -95,7 +79,7 @@ def in_order(rows: np.ndarray) -> np.ndarray:
 
 def test_images_are_shown_above_their_reconstructions_and_errors() -> None:
     x = uniform(6, 5, 4, 1)
-    autoencoder = model(lambda x: 0.5 * x, (5, 4, 1), SquaredError())
+    autoencoder = model(lambda x: 0.5 * x, (5, 4, 1))
     axes = plots.reconstructions(autoencoder, batches(x), num_samples=5)
     assert axes.shape == (3, 5)
     for k in range(5):
@@ -109,7 +93,7 @@ def test_images_are_shown_above_their_reconstructions_and_errors() -> None:
 
 def test_errors_share_one_scale_that_begins_at_0_and_has_one_colour_bar() -> None:
     x = uniform(3, 5, 4, 1)
-    axes = plots.reconstructions(model(lambda x: 0.5 * x, (5, 4, 1), SquaredError()), batches(x))
+    axes = plots.reconstructions(model(lambda x: 0.5 * x, (5, 4, 1)), batches(x))
     limits = {ax.images[0].get_clim() for ax in axes[2]}
     assert len(limits) == 1
     assert limits.pop() == (0, pytest.approx(x.max() / 2))
@@ -127,7 +111,7 @@ def test_logits_are_shown_as_probabilities() -> None:
 @pytest.mark.parametrize("channels", [3, 4])
 def test_colour_images_from_minus_1_to_1_are_shown_in_colour(channels: int) -> None:
     x = 2 * uniform(2, 5, 4, channels) - 1
-    axes = plots.reconstructions(model(lambda x: x - 0.5, (5, 4, channels), SquaredError()), batches(x))
+    axes = plots.reconstructions(model(lambda x: x - 0.5, (5, 4, channels)), batches(x))
     np.testing.assert_allclose(image(axes[0, 1]), (x[1] + 1) / 2, atol=1e-6)
     np.testing.assert_allclose(image(axes[1, 1]), np.clip((x[1] + 0.5) / 2, 0, 1), atol=1e-6)
     np.testing.assert_allclose(image(axes[2, 1]), 0.5, atol=1e-6)
@@ -136,7 +120,7 @@ def test_colour_images_from_minus_1_to_1_are_shown_in_colour(channels: int) -> N
 @pytest.mark.parametrize("channels", [2, 7])
 def test_images_of_other_channels_are_averaged_over_them(channels: int) -> None:
     x = uniform(2, 5, 4, channels)
-    axes = plots.reconstructions(model(lambda x: x[..., ::-1], (5, 4, channels), SquaredError()), batches(x))
+    axes = plots.reconstructions(model(lambda x: x[..., ::-1], (5, 4, channels)), batches(x))
     for row in (0, 1):
         np.testing.assert_allclose(image(axes[row, 0]), x[0].mean(-1), rtol=1e-5)
     np.testing.assert_allclose(image(axes[2, 0]), np.abs(x[0] - x[0, ..., ::-1]).mean(-1), rtol=1e-5)
@@ -144,7 +128,7 @@ def test_images_of_other_channels_are_averaged_over_them(channels: int) -> None:
 
 def test_standardised_images_are_shown_on_the_scale_of_the_originals_per_channel() -> None:
     x = np.array([3.0, 0.1, 5.0]) * (6 * uniform(2, 5, 4, 3) - 3)
-    axes = plots.reconstructions(model(lambda x: 2 * x, (5, 4, 3), SquaredError()), batches(x))
+    axes = plots.reconstructions(model(lambda x: 2 * x, (5, 4, 3)), batches(x))
     low, high = x.min((0, 1, 2)), x.max((0, 1, 2))
     np.testing.assert_allclose(image(axes[0, 0]), (x[0] - low) / (high - low), atol=1e-5)
     np.testing.assert_allclose(image(axes[1, 0]), np.clip((2 * x[0] - low) / (high - low), 0, 1), atol=1e-5)
@@ -152,13 +136,13 @@ def test_standardised_images_are_shown_on_the_scale_of_the_originals_per_channel
 
 @pytest.mark.parametrize("value", [0, 5])
 def test_constant_and_exact_images_can_be_drawn(value: float) -> None:
-    axes = plots.reconstructions(model(lambda x: x, (5, 4, 1), SquaredError()), batches(np.full((2, 5, 4, 1), value)))
+    axes = plots.reconstructions(model(lambda x: x, (5, 4, 1)), batches(np.full((2, 5, 4, 1), value)))
     assert image(axes[2, 0]).max() == 0
     drawn(axes[0, 0].figure)
 
 
 def test_given_axes_are_used_without_pyplot_and_what_has_no_sample_is_turned_off() -> None:
-    autoencoder = model(lambda x: x, (5, 4, 1), SquaredError())
+    autoencoder = model(lambda x: x, (5, 4, 1))
     figure = Figure()
     given = figure.subplots(3, 4)
     axes = plots.reconstructions(autoencoder, batches(uniform(3, 5, 4, 1)), num_samples=4, axes=given)
@@ -170,7 +154,7 @@ def test_given_axes_are_used_without_pyplot_and_what_has_no_sample_is_turned_off
 
 
 def test_one_column_of_axes_is_enough_for_one_image() -> None:
-    autoencoder = model(lambda x: x, (5, 4, 1), SquaredError())
+    autoencoder = model(lambda x: x, (5, 4, 1))
     axes = plots.reconstructions(autoencoder, batches(uniform(3, 5, 4, 1)), num_samples=1, axes=Figure().subplots(3, 1))
     assert axes.shape == (3, 1)
 
@@ -181,9 +165,7 @@ def rows_and_columns(axes: np.ndarray) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize(("num_samples", "columns"), [(1, 1), (8, 8), (10, 10), (11, 6), (64, 10)])
 def test_more_than_ten_images_go_on_below_on_a_figure_of_its_own(num_samples: int, columns: int) -> None:
-    axes = plots.reconstructions(
-        model(lambda x: x, (5, 4, 1), SquaredError()), batches(uniform(64, 5, 4, 1)), num_samples=num_samples
-    )
+    axes = plots.reconstructions(model(lambda x: x, (5, 4, 1)), batches(uniform(64, 5, 4, 1)), num_samples=num_samples)
     assert axes.shape == (3, num_samples)
     for row in range(3):
         assert rows_and_columns(axes[row]) == [(4 * (k // columns) + row, k % columns) for k in range(num_samples)]
@@ -203,7 +185,7 @@ def test_of_wide_images_fewer_are_side_by_side() -> None:
 
 def test_given_axes_of_many_images_are_one_row_of_samples() -> None:
     given = Figure().subplots(3, 12)
-    autoencoder = model(lambda x: x, (5, 4, 1), SquaredError())
+    autoencoder = model(lambda x: x, (5, 4, 1))
     axes = plots.reconstructions(autoencoder, batches(uniform(12, 5, 4, 1)), num_samples=12, axes=given)
     assert all(used is ax for used, ax in zip(axes.flat, given.flat, strict=True))
     assert [k for k in range(12) if axes[0, k].get_ylabel()] == [0]
@@ -302,7 +284,7 @@ def test_a_single_row_shows_errors_relative_to_its_values() -> None:
 def test_feature_names_stand_below_the_lowest_panels() -> None:
     names = ["age", "income per year", "a name of more than twenty letters"]
     given = Figure(layout="constrained").subplots(3, 1)
-    autoencoder = model(lambda x: x, (3,), SquaredError())
+    autoencoder = model(lambda x: x, (3,))
     for axes in (None, given):
         used = plots.reconstructions(autoencoder, batches(uniform(3, 3)), num_samples=3, axes=axes, feature_names=names)
         assert tick_labels(used[0]) == ["", "", ""]
@@ -324,7 +306,7 @@ def test_feature_names_of_another_number_are_refused() -> None:
     with pytest.raises(ValueError, match="feature_names: expected 3, one per feature; received 2"):
         plots.reconstruction_figure(x, x, np.ones(2), feature_names=["a", "b"])
     with pytest.raises(ValueError, match="feature_names: expected 3, one per feature; received 4"):
-        plots.reconstructions(model(lambda x: x, (3,), SquaredError()), batches(x), feature_names=list("abcd"))
+        plots.reconstructions(model(lambda x: x, (3,)), batches(x), feature_names=list("abcd"))
     assert plt.get_fignums() == []
 
 
@@ -353,7 +335,7 @@ def test_a_table_of_one_feature_is_in_its_own_units_in_data_space() -> None:
 @pytest.mark.parametrize("layout", [(1, 4), (2, 2), (4, 1)])
 def test_lines_are_drawn_into_given_axes_of_any_layout(layout: tuple[int, int]) -> None:
     given = Figure().subplots(*layout)
-    autoencoder = model(lambda x: x, (6,), SquaredError())
+    autoencoder = model(lambda x: x, (6,))
     axes = plots.reconstructions(autoencoder, batches(uniform(3, 6)), num_samples=4, axes=given)
     assert all(used is ax for used, ax in zip(axes, given.flat, strict=False))
     assert [len(ax.lines) for ax in given.flat] == [2, 2, 2, 0]
@@ -362,7 +344,7 @@ def test_lines_are_drawn_into_given_axes_of_any_layout(layout: tuple[int, int]) 
 
 def test_samples_are_the_first_ones_whatever_the_batch_size() -> None:
     x = uniform(20, 6)
-    autoencoder = model(lambda x: x, (6,), SquaredError())
+    autoencoder = model(lambda x: x, (6,))
     for batch_size in (2, 20):
         axes = plots.reconstructions(autoencoder, batches(x, batch_size), num_samples=5)
         np.testing.assert_allclose([ax.lines[0].get_ydata() for ax in axes], x[:5])
@@ -650,7 +632,7 @@ def test_histogram_refuses_labels_of_another_length() -> None:
 
 
 def test_a_plot_without_axes_opens_one_figure_for_the_notebook() -> None:
-    axes = plots.reconstructions(model(lambda x: x, (6,), SquaredError()), batches(uniform(3, 6)))
+    axes = plots.reconstructions(model(lambda x: x, (6,)), batches(uniform(3, 6)))
     assert [plt.figure(number) for number in plt.get_fignums()] == [axes[0].figure]
 
 
@@ -664,14 +646,14 @@ def test_a_plot_without_axes_opens_one_figure_for_the_notebook() -> None:
     ],
 )
 def test_axes_of_another_shape_are_refused(shape: tuple[int, ...], given: tuple[int, int], message: str) -> None:
-    autoencoder = model(lambda x: x, shape, SquaredError())
+    autoencoder = model(lambda x: x, shape)
     with pytest.raises(ValueError, match=message):
         plots.reconstructions(autoencoder, batches(uniform(10, *shape)), axes=Figure().subplots(*given))
 
 
 def test_reconstructions_refuse_what_they_can_not_draw() -> None:
     x = uniform(3, 6)
-    autoencoder = model(lambda x: x, (6,), SquaredError())
+    autoencoder = model(lambda x: x, (6,))
     for loss in (None, "mse"):
         with pytest.raises(ValueError, match="compiled with a loss of"):
             plots.reconstructions(model(lambda x: x, (6,), loss), batches(x))

@@ -162,13 +162,9 @@ def test_it_is_saved_inside_a_keras_model(tmp_path):
     np.testing.assert_allclose(keras.models.load_model(tmp_path / "model.keras")(TABLE), fitted(TABLE), rtol=1e-6)
 
 
-def test_it_stays_in_float32_under_a_mixed_policy():
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
-        assert fit("standard", TABLE, kind="table")(TABLE).dtype == "float32"
-    finally:
-        keras.config.set_dtype_policy(before)
+@pytest.mark.parametrize("policy", ["mixed_float16"], indirect=True)
+def test_it_stays_in_float32_under_a_mixed_policy(policy):
+    assert fit("standard", TABLE, kind="table")(TABLE).dtype == "float32"
 
 
 def test_it_maps_inside_a_tf_data_pipeline():

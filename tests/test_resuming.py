@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from tests.crashes import CrashError, at_call, crash
-from tfae import datasets, losses, models, training
+from tfae import datasets, losses, models, report, training
 from tfae.training import checkpoint, directory, execution, fitting, identity, safekeeping
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
+pytestmark = pytest.mark.usefixtures("without_pictures", "evaluation_of_the_same_once")
 EPOCHS = 4
 
 
@@ -40,24 +40,6 @@ def checkpoints_after_every_call():
         yield
 
 
-@pytest.fixture(scope="module", autouse=True)
-def evaluation_of_the_same_once():
-    """The same weights on the same samples are not evaluated a second time, which takes a third of the time."""
-    known = {}
-
-    def evaluate(autoencoder, test, *, train, **options):
-        arrays = [*autoencoder.get_weights(), *(x.numpy() for split in (test, train) for x, _ in split)]
-        key = (tuple(array.tobytes() for array in arrays), str(options), autoencoder.compute_dtype)
-        if key not in known:
-            known[key] = original(autoencoder, test, train=train, **options)
-        return known[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        original = fitting.evaluate
-        patch.setattr(fitting, "evaluate", evaluate)
-        yield
-
-
 def begin(run_dir, data=None, **arguments):
     """With noise on the input, so that there is a random state to keep, and a metric."""
     keras.utils.set_random_seed(0)
@@ -77,7 +59,7 @@ def history(run_dir):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(without_pictures, tmp_path_factory):
+def undisturbed(without_pictures, evaluation_of_the_same_once, tmp_path_factory):
     return begin(tmp_path_factory.mktemp("undisturbed"))
 
 
@@ -142,7 +124,7 @@ ENDS = {
     "before its first step": (safekeeping.Safekeeping, "on_train_begin", crash, CrashError, None, False),
     "in the evaluation": (fitting, "evaluate", crash, CrashError, None, True),
     "with a full disk": (
-        *(fitting.report, "write_run_page", lambda *_: raise_no_space(), ValueError),
+        *(report, "write_run_page", lambda *_: raise_no_space(), ValueError),
         "^run_dir: expected to write the finished run to .*; received .*No space left.* Nothing of the training",
         True,
     ),

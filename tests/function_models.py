@@ -1,0 +1,48 @@
+"""Autoencoders that are a function, and samples for them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfae.losses import SquaredError
+
+SQUARED_ERROR = SquaredError()
+
+
+def function_model(reconstruct: Callable, shape: tuple[int, ...], loss: Any = SQUARED_ERROR) -> keras.Model:
+    """A model that reconstructs batches by a function; with None as loss it is not compiled."""
+    inputs = keras.Input(shape)
+    model = keras.Model(inputs, keras.layers.Lambda(reconstruct, output_shape=shape)(inputs))
+    if loss is not None:
+        model.compile(loss=loss)
+    return model
+
+
+def with_encoder(
+    reconstruct: Callable, encode: Callable, shape: tuple[int, ...], loss: Any = SQUARED_ERROR
+) -> keras.Model:
+    """The same beside an encoder of another function, which the reconstruction does not need."""
+    inputs = keras.Input(shape)
+    code_shape = encode(np.zeros((1, *shape), "float32")).shape[1:]
+    encoder = keras.Model(inputs, keras.layers.Lambda(encode, output_shape=code_shape)(inputs), name="encoder")
+    output = keras.layers.Lambda(lambda pair: reconstruct(pair[0]), output_shape=shape)([inputs, encoder(inputs)])
+    model = keras.Model(inputs, output)
+    model.compile(loss=loss)
+    return model
+
+
+def batches(x: Any, batch_size: int = 4) -> tf.data.Dataset:
+    """Pairs of x and x, in float32."""
+    x = np.asarray(x, "float32")
+    return tf.data.Dataset.from_tensor_slices((x, x)).batch(batch_size)
+
+
+def uniform(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random(shape).astype("float32")
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")

@@ -36,12 +36,9 @@ _WHITE_SPACE = dict.fromkeys(map(ord, " \t\n\v\f\r"))
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """The JSON object that a body begins with; what follows it is not read.
+    """The JSON object that a body begins with; what follows it is not read. INVALID_ARGUMENT if there is none.
 
     NaN, Infinity and Inf are numbers. Bytes that are not UTF-8 become lone surrogates (``surrogateescape``).
-
-    Raises:
-        StatusError: INVALID_ARGUMENT.
 
     Example:
         >>> parse(b'{"instances": [1, NaN]} and more')
@@ -71,16 +68,10 @@ def read_signature_name(document: Mapping[str, Any]) -> str:
 def read_inputs(
     document: Mapping[str, Any], infos: Mapping[str, TensorInfo], *, has_booleans: bool
 ) -> tuple[dict[str, np.ndarray], bool]:
-    """The inputs of a Predict request.
+    """The inputs of a Predict request, strings as object arrays of bytes; and whether the answer is to be in rows.
 
-    Args:
-        document: The request.
-        infos: The inputs of the signature. Their shapes are not compared: that is up to the graph.
-        has_booleans: Whether ``true`` or ``false`` may be among the values. NumPy takes them for numbers, so that
-            every value has to be looked at.
-
-    Returns:
-        An array for each input, strings as object arrays of bytes; and whether the answer is to be in rows.
+    Shapes are not compared with those of the signature: that is up to the graph. ``has_booleans`` is whether ``true`` or
+    ``false`` may be among the values: NumPy takes them for numbers, so that every value has to be looked at.
 
     Raises:
         StatusError: INVALID_ARGUMENT; UNIMPLEMENTED for columns of dtypes that JSON cannot carry.

@@ -68,10 +68,10 @@ def read_signature_name(document: Mapping[str, Any]) -> str:
 def read_inputs(
     document: Mapping[str, Any], infos: Mapping[str, TensorInfo], *, has_booleans: bool
 ) -> tuple[dict[str, np.ndarray], bool]:
-    """The inputs of a Predict request, strings as object arrays of bytes; and whether the answer is to be in rows.
+    """The inputs of a Predict request, strings as object arrays of bytes; whether the answer is to be in rows.
 
-    Shapes are not compared with those of the signature: that is up to the graph. ``has_booleans`` is whether ``true`` or
-    ``false`` may be among the values: NumPy takes them for numbers, so that every value has to be looked at.
+    Shapes are not compared with those of the signature: that is up to the graph. ``has_booleans`` is whether true or
+    false may be among the values: NumPy takes them for numbers, so that every value has to be looked at.
 
     Raises:
         StatusError: INVALID_ARGUMENT; UNIMPLEMENTED for columns of dtypes that JSON cannot carry.

@@ -217,7 +217,7 @@ def test_the_table_of_a_run_holds_the_numbers_of_its_evaluation(run, page):
     (table,) = page.tables
     cells = {row[0]: row[1:] for row in table if len(row) == 3}
     names = {
-        "Loss": "loss",
+        "Loss per sample": "loss",
         "Floor": "floor",
         "Excess": "excess",
         "Constant baseline": "constant_loss",
@@ -232,7 +232,7 @@ def test_the_table_of_a_run_holds_the_numbers_of_its_evaluation(run, page):
         "Active units": "num_active_units",
         "Effective dimension": "effective_dimension",
         "Triviality": "triviality",
-        "Triviality of the constant": "constant_triviality",
+        "Constant triviality": "constant_triviality",
     }
     for title, name in names.items():
         assert number(cells[title][0]) == pytest.approx(getattr(run.evaluation, name), rel=1e-4), title

@@ -110,9 +110,9 @@ class Evaluation:
 
     def __str__(self) -> str:
         """A small table, and the findings below it."""
-        rows = [row if row[1] is not None else (row[0], None, row[3]) for row in self._rows()]
-        numbers = _aligned([number for _, number, *_ in rows])
-        lines = [f"{row[0]:21}{number}  {row[2]}".rstrip() for row, number in zip(rows, numbers, strict=True)]
+        rows = self.rows()
+        numbers = _aligned([number for _, number, _ in rows])
+        lines = [f"{name:21}{number}  {note}".rstrip() for (name, _, note), number in zip(rows, numbers, strict=True)]
         title = f"{self.loss_name} on {self.num_samples:,} samples of {self.num_elements:,} elements"
         warnings = [
             textwrap.fill(
@@ -122,51 +122,42 @@ class Evaluation:
         ]
         return "\n".join([title, *lines, *([""] if warnings else []), *warnings])
 
-    def _rows(self) -> list[tuple[str, float | None, str, str]]:
-        """Name, number, what it is, and why there is no number."""
-        unit = f"{self.loss_unit}, " if self.loss_unit else ""
-        of = {"sum": "the elements' sum", "mean": "the elements' mean"}[self.sample_reduction]
+    def rows(self) -> list[tuple[str, float | None, str]]:
+        """Name and number of every measure, and what it is, or why there is none; names of what is compared with the
+        loss are indented."""
+        reduced = {"sum": "the elements' sum", "mean": "the elements' mean"}[self.sample_reduction]
         left_out = f", {self.num_exact:,} exact left out" if self.num_exact else ""
         bits = "" if self.bits is None else f"nats per element; {self.bits:.5g} bits"
         if self.bits is not None and self.crossentropy_margin:
             bits += f"; of reconstructions kept {self.crossentropy_margin:.2g} from 0 and 1"
-        components = "" if self.latent_dim is None else f" of {self.latent_dim:,} components"
+        components = "" if self.latent_dim is None else f" with {self.latent_dim:,} components"
 
-        def because(*names: str) -> str:
-            return next((self.reasons[name] for name in names if name in self.reasons), "")
+        def row(name: str, field: str, note: str) -> tuple[str, float | None, str]:
+            value = getattr(self, field)
+            return name, value, note if value is not None else self.reasons.get(field, "")
 
-        def skill(name: str) -> str:
-            value = getattr(self, name)
-            return f"skill {percent(value)}" if value is not None else f"skill n/a, {because(name)}".rstrip(", ")
+        def skill(field: str) -> str:
+            value = getattr(self, field)
+            return f"skill {percent(value)}" if value is not None else f"skill n/a, {self.reasons.get(field, '')}"
 
         return [
-            ("loss per sample", self.loss, unit + of, ""),
-            ("  floor", self.floor, "the least of any reconstruction", ""),
-            ("  excess", self.excess, "loss − floor", ""),
-            ("  constant baseline", self.constant_loss, skill("constant_skill"), because("constant_loss")),
-            (
-                "  linear baseline",
-                self.linear_loss,
-                skill("linear_skill") + f", PCA{components}",
-                because("linear_loss"),
-            ),
-            ("  training split", self.train_loss, "the model's loss there", because("train_loss")),
-            ("loss per element", self.loss_per_element, self.loss_unit or "", ""),
-            ("MSE", self.mse, "", ""),
-            ("MAE", self.mae, "", ""),
-            ("cross-entropy", self.crossentropy, bits, because("crossentropy")),
-            ("PSNR", self.psnr, f"dB, data range {self.data_range:.4g}{left_out}", because("psnr")),
-            ("SSIM", self.ssim, "", because("ssim")),
-            ("sharpness", self.sharpness, "1 = as sharp as the data", because("sharpness")),
-            ("active units", self.num_active_units, f"of {self.latent_dim or 0:,}", because("num_active_units")),
-            ("effective dimension", self.effective_dimension, "", because("effective_dimension")),
-            ("triviality", self.triviality, "rank correlation with the distance from the mean", because("triviality")),
-            (
-                "  of the constant",
-                self.constant_triviality,
-                "rank correlation with the constant's loss",
-                because("constant_triviality"),
-            ),
+            row("loss per sample", "loss", f"{self.loss_unit}, {reduced}" if self.loss_unit else reduced),
+            row("  floor", "floor", "the least that any reconstruction can reach"),
+            row("  excess", "excess", "loss − floor"),
+            row("  constant baseline", "constant_loss", f"{skill('constant_skill')}; the training split's best one"),
+            row("  linear baseline", "linear_loss", f"{skill('linear_skill')}; PCA{components}"),
+            row("  training split", "train_loss", "the model's loss there"),
+            row("loss per element", "loss_per_element", self.loss_unit or ""),
+            row("MSE", "mse", "mean squared error"),
+            row("MAE", "mae", "mean absolute error"),
+            row("cross-entropy", "crossentropy", bits),
+            row("PSNR", "psnr", f"dB, data range {self.data_range:.4g}{left_out}"),
+            row("SSIM", "ssim", "structural similarity, at most 1"),
+            row("sharpness", "sharpness", "energy in the upper half of the frequencies; 1 is as sharp as the data"),
+            row("active units", "num_active_units", f"of {self.latent_dim or 0:,}"),
+            row("effective dimension", "effective_dimension", "participation ratio of the code's covariance"),
+            row("triviality", "triviality", "rank correlation of the loss with the distance from the training mean"),
+            row("constant triviality", "constant_triviality", "rank correlation of the loss with that of the constant"),
         ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import statistics
 from collections.abc import Iterable, Sequence
 
@@ -66,57 +67,18 @@ def key_figures(e: Evaluation) -> list[tuple[str, str, str]]:
 
 def of_run(e: Evaluation) -> list[Group]:
     """All measures of an evaluation."""
-
-    def row(title: str, name: str, note: str = "") -> Row:
-        value = getattr(e, name)
-        return Row(title, (number(value),), note if number(value) != "n/a" else e.reasons.get(name, ""))
-
-    def baseline(title: str, name: str, what: str) -> Row:
-        skill = getattr(e, f"{name}_skill")
-        reason = e.reasons.get(f"{name}_skill", "")
-        said = f"skill {percent(skill)}" if skill is not None else f"skill n/a{f': {reason}' if reason else ''}"
-        return row(title, f"{name}_loss", f"{said}; {what}")
-
-    of = {"sum": "sum", "mean": "mean"}[e.sample_reduction]
-    bits = "" if e.bits is None else f"nats per element; {number(e.bits)} bits"
-    if bits and e.crossentropy_margin:
-        bits += f"; of reconstructions kept {e.crossentropy_margin:.2g} from 0 and 1"
-    exact = f"; {e.num_exact:,} exact reconstructions left out" if e.num_exact else ""
-    loss = (
-        row("Loss", "loss", "mean over the test samples"),
-        row("Floor", "floor", "the least that any reconstruction can reach"),
-        row("Excess", "excess", "loss − floor"),
-        baseline("Constant baseline", "constant", "the training split's best constant"),
-        baseline("Linear baseline", "linear", _components(e)),
-        row("Training split", "train_loss", "the model's loss there"),
-        row("Loss per element", "loss_per_element"),
-    )
-    yardsticks = (
-        row("MSE", "mse", "mean squared error"),
-        row("MAE", "mae", "mean absolute error"),
-        row("Cross-entropy", "crossentropy", bits),
-        row("PSNR", "psnr", f"dB, with a data range of {e.data_range:.4g}{exact}"),
-        row("SSIM", "ssim", "structural similarity, at most 1"),
-        row("Sharpness", "sharpness", "energy in the upper half of the frequencies; 1 is as sharp as the data"),
-    )
-    code = (
-        row("Active units", "num_active_units", "" if e.latent_dim is None else f"of {e.latent_dim:,}"),
-        row("Effective dimension", "effective_dimension", "participation ratio of the code's covariance"),
-        row("Triviality", "triviality", "rank correlation of the loss with the distance from the training mean"),
-        row(
-            "Triviality of the constant",
-            "constant_triviality",
-            "rank correlation with the loss of the constant baseline",
-        ),
-    )
     unit = f", {e.loss_unit}" if e.loss_unit else ""
-    return _aligned(
-        [
-            Group(f"Loss per sample, {of} over the elements{unit}", loss),
-            Group("Yardsticks that all losses share, per element in model space", yardsticks),
-            Group("Code and score", code),
-        ]
+    titles = (
+        f"Loss per sample, {e.sample_reduction} over the elements{unit}",
+        "Yardsticks that all losses share, per element in model space",
+        "Code and score",
     )
+    rows = []
+    for name, value, note in e.rows():
+        name = name.strip()
+        rows.append(Row(name[0].upper() + name[1:], (number(value),), _typeset(note)))
+    groups = zip(titles, (rows[:7], rows[7:13], rows[13:]), strict=True)
+    return _aligned([Group(title, tuple(of)) for title, of in groups])
 
 
 def in_own_losses(evaluations: Sequence[Sequence[Evaluation]]) -> list[Row]:
@@ -142,9 +104,11 @@ def number(value: float | None) -> str:
 
 def percent(skill: float | None) -> str:
     """A skill, as in print, in the characters of a page."""
-    if skill is None or not math.isfinite(skill):
-        return "n/a"
-    return findings.percent(skill).replace("-", "−").replace(" ", "\N{NO-BREAK SPACE}")
+    return "n/a" if skill is None or not math.isfinite(skill) else _typeset(findings.percent(skill))
+
+
+def _typeset(text: str) -> str:
+    return re.sub(r"-(?=\d)", "−", text).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _components(e: Evaluation) -> str:

@@ -1,11 +1,10 @@
-"""Autoencoders that are a function, and samples for them."""
+"""Autoencoders that are a function."""
 
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfae.losses import SquaredError
 
@@ -32,17 +31,3 @@ def with_encoder(
     model = keras.Model(inputs, output)
     model.compile(loss=loss)
     return model
-
-
-def batches(x: Any, batch_size: int = 4) -> tf.data.Dataset:
-    """Pairs of x and x, in float32."""
-    x = np.asarray(x, "float32")
-    return tf.data.Dataset.from_tensor_slices((x, x)).batch(batch_size)
-
-
-def uniform(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).random(shape).astype("float32")
-
-
-def normal(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")

@@ -105,17 +105,14 @@ def test_heavy_tails_and_outliers_call_for_absolute_error_and_nothing_else_does(
 
 
 def test_the_reason_has_the_figures_that_decided_and_their_source(rng):
-    advice = advised(noise("salted", rng))
+    salted = noise("salted", rng)
+    advice = advised(salted)
     s = advice.statistics
     assert f"{100 * s.share_outlying:.3g} % of the values" in advice.reasons[0]
     assert f"hold {100 * s.outlying_energy:.3g} % of the squared deviations" in advice.reasons[0]
     assert "Huber 1981" in advice.reasons[0]
-
-
-def test_outliers_among_values_in_the_unit_interval_are_still_outliers(rng):
-    salted = noise("salted", rng)
-    scaled = (salted - salted.min()) / (salted.max() - salted.min())
-    advice = advised(scaled)
+    # Outliers among values in the unit interval are still outliers.
+    advice = advised((salted - salted.min()) / np.ptp(salted))
     assert advice.loss == "mae"
     assert [choice.loss for choice in advice.alternatives] == ["mse", "bce"]
 
@@ -182,21 +179,21 @@ def test_pixels_call_for_an_output_that_is_bounded_as_they_are(method, activatio
     assert f"output activation   {activation}\n" in str(advice)
 
 
-def test_ink_on_paper_calls_for_logits(rng):
-    advice = advised(255 * (rng.random((50, 6, 6)) < 0.3).astype("uint8"))
-    assert (advice.loss, advice.output_activation) == ("bce", "linear")
-    assert "cross-entropy takes logits" in advice.reasons[2]
-
-
-def test_standardised_pixels_have_no_bounds():
-    advice = advise(tfae.datasets.load("digits", preprocessing="standard"))
-    assert (advice.preprocessing, advice.output_activation) == ("standard", "linear")
-
-
-def test_columns_have_no_bounds_that_hold_for_all_samples(rng):
-    advice = advised(rng.random((200, 5)), preprocessing="unit")
+@pytest.mark.parametrize(
+    ("source", "options", "preprocessing", "reason"),
+    [
+        ("digits", {"preprocessing": "standard"}, "standard", ""),
+        ("columns", {"preprocessing": "unit"}, None, 'with preprocessing "unit" nothing bounds all samples'),
+        ("ink", {}, "unit", "cross-entropy takes logits"),
+    ],
+)
+def test_what_is_not_pixels_of_a_known_range_calls_for_a_linear_output(rng, source, options, preprocessing, reason):
+    made = {"columns": rng.random((200, 5)), "ink": 255 * (rng.random((50, 6, 6)) < 0.3).astype("uint8")}
+    advice = advised(made.get(source, source), **options)
     assert advice.output_activation == "linear"
-    assert 'with preprocessing "unit" nothing bounds all samples' in advice.reasons[2]
+    assert advice.loss == ("bce" if source == "ink" else "mse")
+    assert preprocessing in (None, advice.preprocessing)
+    assert reason in advice.reasons[2]
 
 
 def test_two_values_that_no_scaling_takes_to_the_unit_interval_are_remarked_on(rng):
@@ -266,8 +263,7 @@ def test_data_on_disk_gets_the_same_advice_in_memory_that_does_not_grow(rng, tmp
 
 def test_few_samples_and_one_column_are_enough():
     advice = advised(np.arange(5.0).reshape(-1, 1))
-    assert advice.statistics.num_samples == 3
-    assert advice.loss in ("mse", "mae")
+    assert (advice.statistics.num_samples, advice.loss in ("mse", "mae")) == (3, True)
 
 
 def test_advice_is_plain_values_and_a_page(rng):

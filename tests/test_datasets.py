@@ -9,17 +9,9 @@ import pytest
 import sklearn.datasets
 import tensorflow as tf
 
+from tests.samples import numbered, values
 from tfae import datasets
 from tfae.datasets import Data, load
-
-
-def numbered(num_samples: int, dtype: str = "float32") -> np.ndarray:
-    """Samples that are all different: 0, 1, 2, …"""
-    return np.arange(num_samples, dtype=dtype).reshape(-1, 1)
-
-
-def values(dataset: tf.data.Dataset) -> list[float]:
-    return np.concatenate([x for x, _ in dataset.as_numpy_iterator()]).ravel().tolist()
 
 
 @pytest.fixture(scope="module")

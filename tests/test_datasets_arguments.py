@@ -6,12 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.samples import numbered
 from tfae.datasets import load
-
-
-def numbered(num_samples: int, dtype: str = "float32") -> np.ndarray:
-    """Samples that are all different: 0, 1, 2, …"""
-    return np.arange(num_samples, dtype=dtype).reshape(-1, 1)
 
 
 @pytest.mark.parametrize(

@@ -75,73 +75,60 @@ def test_npz_archives_are_known_by_their_usual_keys(tmp_path: Path, names: list[
             assert labels.tolist() == list(range(40))
 
 
-def test_key_takes_one_array_of_an_archive(tmp_path: Path) -> None:
-    np.savez(tmp_path / "archive.npz", first=TABLE, second=TABLE + 1)
-    samples, _ = open_source(tmp_path / "archive.npz", key="second").parts["all"].read()
-    np.testing.assert_array_equal(samples, TABLE + 1)
-
-
-def test_unclear_and_unknown_keys_are_named(tmp_path: Path) -> None:
-    np.savez(tmp_path / "archive.npz", first=TABLE, second=TABLE)
-    with pytest.raises(
-        ValueError, match=r"received 'first', 'second' in .*archive.npz'\. Name the one to take with key="
-    ):
-        open_source(tmp_path / "archive.npz")
+def test_key_takes_one_array_of_an_archive_and_unclear_and_unknown_ones_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "archive.npz"
+    np.savez(path, first=TABLE, second=TABLE + 1)
+    np.testing.assert_array_equal(open_source(path, key="second").parts["all"].read()[0], TABLE + 1)
+    with pytest.raises(ValueError, match=r"received 'first', 'second' in .*archive.npz'\. Name the one .* with key="):
+        open_source(path)
     with pytest.raises(ValueError, match=r"^key: .* received 'secnd'\. Did you mean 'second'\?$"):
-        open_source(tmp_path / "archive.npz", key="secnd")
+        open_source(path, key="secnd")
 
 
-def test_labels_must_be_as_many_as_samples(tmp_path: Path) -> None:
+def test_labels_must_be_as_many_as_samples_and_may_be_a_column(tmp_path: Path) -> None:
+    np.savez(tmp_path / "archive.npz", X=TABLE, y=np.arange(40).reshape(-1, 1))
+    _, labels = open_source(tmp_path / "archive.npz").parts["all"].read()
+    assert np.asarray(labels).shape == (40,)
     np.savez(tmp_path / "archive.npz", X=TABLE, y=np.arange(39))
     with pytest.raises(ValueError, match=r"expected one label for each of the 40 samples .* shape \(39,\)"):
         open_source(tmp_path / "archive.npz")
 
 
-def test_labels_in_a_column_of_their_own_are_flattened(tmp_path: Path) -> None:
-    np.savez(tmp_path / "archive.npz", X=TABLE, y=np.arange(40).reshape(-1, 1))
-    _, labels = open_source(tmp_path / "archive.npz").parts["all"].read()
-    assert labels is not None
-    assert labels.shape == (40,)
-
-
-def test_parts_of_different_shape_or_dtype_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"expected array 'test' to be like the other parts, float32 .* shape \(3,\)"):
-        open_source((TABLE, TABLE[:, :2]))
-    with pytest.raises(ValueError, match="received float64 samples"):
-        open_source((TABLE, TABLE.astype("float64")))
-
-
-def test_tuples_and_dicts_that_are_no_splits_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"received 4 elements\. Give a tuple of samples as np\.stack"):
-        open_source((TABLE,) * 4)
-    with pytest.raises(ValueError, match=r"received \['train', 'dev', 'test'\]"):
-        open_source({"train": TABLE, "dev": TABLE, "test": TABLE})
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ((TABLE, TABLE[:, :2]), r"expected array 'test' to be like the other parts, float32 .* shape \(3,\)"),
+        ((TABLE, TABLE.astype("float64")), "received float64 samples"),
+        ((TABLE,) * 4, r"received 4 elements\. Give a tuple of samples as np\.stack"),
+        (dict.fromkeys(("train", "dev", "test"), TABLE), r"received \['train', 'dev', 'test'\]"),
+    ],
+)
+def test_tuples_and_dicts_that_are_no_splits_of_like_samples_are_refused(samples: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        open_source(samples)
 
 
 def test_pickles_and_broken_files_are_never_opened(tmp_path: Path) -> None:
     np.save(tmp_path / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     np.savez(tmp_path / "objects.npz", x=np.array([{"a": 1}], dtype=object))
-    (tmp_path / "text.npy").write_text("hello")
-    (tmp_path / "text.npz").write_text("hello")
-    (tmp_path / "array.npz").write_bytes((tmp_path / "objects.npy").read_bytes())
-    (tmp_path / "empty.npy").touch()
-    (tmp_path / "empty.npz").touch()
-    np.savez(tmp_path / "cut.npz", x=TABLE)
-    whole = (tmp_path / "cut.npz").read_bytes()
-    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    np.savez(tmp_path / "whole.npz", x=TABLE)
     with zipfile.ZipFile(tmp_path / "notes.npz", "w") as archive:
         archive.writestr("notes.npy", "hello")
-    for name, reason in {
-        "objects.npy": "it holds Python objects",
-        "text.npy": "it is no .npy file",
-        "empty.npy": "it is no .npy file",
-        "objects.npz": "it holds Python objects",
-        "text.npz": "it is no .npz archive, or not complete",
-        "empty.npz": "it is no .npz archive, or not complete",
-        "cut.npz": "it is no .npz archive, or not complete",
-        "array.npz": "it is no .npz archive, or not complete",
+    contents = {
+        "array.npz": (tmp_path / "objects.npy").read_bytes(),
+        "cut.npz": (tmp_path / "whole.npz").read_bytes()[:300],
+        **dict.fromkeys(("text.npy", "text.npz"), b"hello"),
+        **dict.fromkeys(("empty.npy", "empty.npz"), b""),
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    reasons = {
+        **dict.fromkeys(("objects.npy", "objects.npz"), "it holds Python objects"),
+        **dict.fromkeys(("text.npy", "empty.npy"), "it is no .npy file"),
+        **dict.fromkeys(("text.npz", "empty.npz", "cut.npz", "array.npz"), "it is no .npz archive, or not complete"),
         "notes.npz": "its member 'notes.*' is no array",
-    }.items():
+    }
+    for name, reason in reasons.items():
         what = ".npy file" if name.endswith(".npy") else ".npz archive"
         message = f"^source: expected a {what} of numbers; received '.*{name}': {reason}\\.$"
         with pytest.raises(ValueError, match=message):

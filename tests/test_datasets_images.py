@@ -112,38 +112,25 @@ def test_a_broken_file_is_named(tmp_path: Path, content: bytes | None, reason: s
         read(tmp_path)
 
 
-def test_one_of_each_size_is_named(tmp_path: Path) -> None:
-    saved(tmp_path, GRAY)
-    Image.fromarray(GRAY[0, :5]).save(tmp_path / "05.png")
-    with pytest.raises(ValueError, match=r"received '.*00.png' with 6×5 grayscale and '.*05.png' with 5×5 grayscale"):
-        open_source(tmp_path)
+PALETTE = Image.fromarray(COLOR[0]).convert("P")  # which TensorFlow decodes to RGB
 
 
-def test_one_of_each_number_of_channels_is_named(tmp_path: Path) -> None:
-    saved(tmp_path, GRAY)
-    Image.fromarray(COLOR[0]).save(tmp_path / "05.png")
-    with pytest.raises(ValueError, match=r"received '.*00.png' with 6×5 grayscale and '.*05.png' with 6×5 RGB"):
-        open_source(tmp_path)
-
-
-def test_channels_that_only_decoding_tells_are_checked_too(tmp_path: Path) -> None:
-    saved(tmp_path, GRAY)
-    Image.fromarray(COLOR[0]).convert("P").save(tmp_path / "05.png")  # a palette, which TensorFlow decodes to RGB
-    with pytest.raises(ValueError, match=r"received '.*00.png' with 6×5 grayscale and '.*05.png' with 6×5 RGB"):
+@pytest.mark.parametrize(
+    ("odd", "name", "message"),
+    [
+        (Image.fromarray(GRAY[0, :5]), "05.png", "'.*00.png' with 6×5 grayscale and '.*05.png' with 5×5 grayscale"),
+        (Image.fromarray(COLOR[0]), "05.png", "'.*00.png' with 6×5 grayscale and '.*05.png' with 6×5 RGB"),
+        (PALETTE, "05.png", "'.*00.png' with 6×5 grayscale and '.*05.png' with 6×5 RGB"),
+        (Image.fromarray(GRAY[0].astype("uint16") * 257), "05.png", "16 in '.*05.png'"),
+        (PALETTE, "05.bmp", "a BMP with a palette in '.*05.bmp'"),
+    ],
+    ids=["size", "channels", "channels that only decoding tells", "sixteen bits", "palette"],
+)
+def test_an_image_unlike_the_others_is_named(tmp_path: Path, odd: Image.Image, name: str, message: str) -> None:
+    saved(tmp_path, GRAY, name[2:])
+    odd.save(tmp_path / name)
+    with pytest.raises(ValueError, match=f"received {message}"):
         read(tmp_path)
-
-
-def test_sixteen_bits_are_refused(tmp_path: Path) -> None:
-    saved(tmp_path, GRAY.astype("uint16") * 257)
-    with pytest.raises(ValueError, match=r"expected 8 bits per channel; received 16 in '.*00.png'"):
-        open_source(tmp_path)
-
-
-def test_a_bmp_with_a_palette_is_refused(tmp_path: Path) -> None:
-    saved(tmp_path, GRAY, ".bmp")
-    Image.fromarray(COLOR[0]).convert("P").save(tmp_path / "05.bmp")
-    with pytest.raises(ValueError, match=r"received a BMP with a palette in '.*05.bmp'"):
-        open_source(tmp_path)
 
 
 def test_folders_without_images_or_of_mixed_depth_are_refused(tmp_path: Path) -> None:

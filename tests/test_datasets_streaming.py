@@ -19,6 +19,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from tests.samples import numbered, values
 from tfae import losses, models, spread
 from tfae.datasets import Data, StoredSamples, load, memory, orders
 
@@ -26,15 +27,6 @@ RANDOM = np.random.RandomState(0)
 # Every third repeats another, so that there are groups to keep together.
 TABLE = RANDOM.randint(0, 99, (200, 3))[RANDOM.randint(0, 200, 300)].astype("float32")
 IMAGES = RANDOM.randint(0, 256, (60, 5, 7), dtype="uint8")
-
-
-def numbered(num_samples: int, dtype: str = "int32") -> np.ndarray:
-    """Samples that are all different: 0, 1, 2, …"""
-    return np.arange(num_samples, dtype=dtype).reshape(-1, 1)
-
-
-def values(dataset: tf.data.Dataset) -> list[float]:
-    return np.concatenate([x for x, _ in dataset.as_numpy_iterator()]).ravel().tolist()
 
 
 def saved(folder: Path, samples: np.ndarray) -> Path:
@@ -52,24 +44,8 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def numbers(tmp_path: Path, small_chunks: None) -> Data:
     """1,000 numbers on disk, 800 of them to train on."""
-    path = saved(tmp_path, numbered(1000))
+    path = saved(tmp_path, numbered(1000, "int32"))
     return load(path, in_memory=False, preprocessing="none", batch_size=30, seed=5)
-
-
-def npy(folder: Path) -> Path:
-    return saved(folder, TABLE)
-
-
-def npy_images(folder: Path) -> Path:
-    return saved(folder, IMAGES)
-
-
-def npy_by_column(folder: Path) -> Path:
-    return saved(folder, np.asfortranarray(TABLE))
-
-
-def npy_big_endian(folder: Path) -> Path:
-    return saved(folder, TABLE.astype(">f4"))
 
 
 def csv(folder: Path) -> Path:
@@ -83,20 +59,14 @@ def parquet(folder: Path) -> Path:
     return folder / "table.parquet"
 
 
-def npz(folder: Path) -> Path:
-    np.savez_compressed(folder / "archive.npz", x=TABLE, y=np.arange(len(TABLE)))
+def npz(folder: Path, **arrays: Any) -> Path:
+    np.savez_compressed(folder / "archive.npz", **(arrays or {"x": TABLE, "y": np.arange(len(TABLE))}))
     return folder / "archive.npz"
 
 
-def npz_by_column(folder: Path) -> Path:
-    np.savez(folder / "archive.npz", x=np.asfortranarray(TABLE))
-    return folder / "archive.npz"
-
-
-def npz_with_test_split(folder: Path) -> Path:
+def with_test_split(folder: Path) -> Path:
     train, test = numbered(200), numbered(210)[190:]
-    np.savez(folder / "own.npz", x_train=train, y_train=train[:, 0], x_test=test, y_test=test[:, 0])
-    return folder / "own.npz"
+    return npz(folder, x_train=train, y_train=train[:, 0], x_test=test, y_test=test[:, 0])
 
 
 def images(folder: Path) -> Path:
@@ -107,34 +77,29 @@ def images(folder: Path) -> Path:
     return folder / "images"
 
 
-def digits(folder: Path) -> str:
-    return "digits"
+# How a source is made in a folder, by what it is.
+SOURCES: dict[str, Callable[[Path], Path | str]] = {
+    "npy": lambda folder: saved(folder, TABLE),
+    "npy of images": lambda folder: saved(folder, IMAGES),
+    "npy by column": lambda folder: saved(folder, np.asfortranarray(TABLE)),
+    "npy of another machine": lambda folder: saved(folder, TABLE.astype(">f4")),
+    "npz": npz,
+    "npz by column": lambda folder: npz(folder, x=np.asfortranarray(TABLE)),
+    "npz with a test split": with_test_split,
+    "csv": csv,
+    "parquet": parquet,
+    "images": images,
+    "digits": lambda folder: "digits",
+}
 
 
-@pytest.mark.filterwarnings("ignore:left 10 samples of 'own' out")
+@pytest.mark.filterwarnings("ignore:left 10 samples of 'archive' out")
 @pytest.mark.parametrize("preprocessing", ["default", "unit", "standard"])
-@pytest.mark.parametrize(
-    "make",
-    [
-        npy,
-        npy_images,
-        npy_by_column,
-        npy_big_endian,
-        csv,
-        parquet,
-        npz,
-        npz_by_column,
-        npz_with_test_split,
-        images,
-        digits,
-    ],
-)
-def test_everything_but_the_order_of_training_is_as_in_memory(
-    make: Callable[[Path], Any], preprocessing: str, tmp_path: Path
-) -> None:
-    source = make(tmp_path)
+@pytest.mark.parametrize("source", SOURCES)
+def test_everything_but_the_order_of_training_is_as_in_memory(source: str, preprocessing: str, tmp_path: Path) -> None:
+    made = SOURCES[source](tmp_path)
     held, streamed = (
-        load(source, in_memory=in_memory, preprocessing=preprocessing, seed=3) for in_memory in (True, False)
+        load(made, in_memory=in_memory, preprocessing=preprocessing, seed=3) for in_memory in (True, False)
     )
     for ours, theirs, our_bounds, bounds in zip(streamed.raw, held.raw, streamed.bounds, held.bounds, strict=True):
         assert isinstance(ours, StoredSamples)
@@ -194,7 +159,7 @@ def test_the_order_of_training_is_frozen(small_chunks: None, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_training_can_begin_with_any_epoch(in_memory: bool, small_chunks: None, tmp_path: Path) -> None:
-    path = saved(tmp_path, numbered(1000))
+    path = saved(tmp_path, numbered(1000, "int32"))
     data = load(path, in_memory=in_memory, preprocessing="none", batch_size=30, seed=5)
     epochs = [values(data.train) for _ in range(5)]
     later = data.train_from(3)
@@ -240,15 +205,12 @@ def test_what_was_decided_is_in_the_arguments(tmp_path: Path, monkeypatch: pytes
         assert (again.digest, values(again.train)) == (data.digest, values(data.train))
 
 
-@pytest.mark.parametrize("make", [csv, parquet, npz, images, digits])
-def test_every_source_says_what_it_takes_at_most(
-    make: Callable[[Path], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = make(tmp_path)
-    monkeypatch.setattr(memory, "available", lambda: 1000)
-    assert isinstance(load(source).raw.train, StoredSamples)
-    monkeypatch.setattr(memory, "available", lambda: 10**9)
-    assert isinstance(load(source).raw.train, np.ndarray)
+@pytest.mark.parametrize("source", ["csv", "parquet", "npz", "images", "digits"])
+def test_every_source_says_what_it_takes_at_most(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = SOURCES[source](tmp_path)
+    for available, kind in ((1000, StoredSamples), (10**9, np.ndarray)):
+        monkeypatch.setattr(memory, "available", lambda available=available: available)
+        assert isinstance(load(made).raw.train, kind)
 
 
 def test_the_limit_of_a_container_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,13 +230,11 @@ def test_data_from_memory_is_not_streamed() -> None:
         load(TABLE, in_memory="no")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("make", [npy, csv, parquet, npz])
-def test_columns_that_vary_are_taken_as_in_memory(make: Callable[[Path], Path], tmp_path: Path) -> None:
-    table = TABLE.copy()
-    table[:, 1] = 7
+@pytest.mark.parametrize("source", ["npy", "csv", "parquet", "npz"])
+def test_columns_that_vary_are_taken_as_in_memory(source: str, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(f"{__name__}.TABLE", table)
-        path = make(tmp_path)
+        patch.setattr(f"{__name__}.TABLE", TABLE * [1, 0, 1] + [0, 7, 0])
+        path = SOURCES[source](tmp_path)
     held, streamed = (load(path, in_memory=in_memory, columns="varying") for in_memory in (True, False))
     assert held.feature_names == streamed.feature_names
     assert len(held.feature_names or ()) == 2
@@ -424,7 +384,7 @@ def test_a_npy_file_that_is_not_complete_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_batch_can_be_larger_than_a_window(small_chunks: None, tmp_path: Path) -> None:
-    data = load(saved(tmp_path, numbered(1000)), in_memory=False, preprocessing="none", batch_size=500)
+    data = load(saved(tmp_path, numbered(1000, "int32")), in_memory=False, preprocessing="none", batch_size=500)
     assert [len(x) for x, _ in data.train] == [500, 300]
 
 

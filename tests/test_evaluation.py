@@ -10,8 +10,8 @@ import tensorflow as tf
 from scipy.ndimage import gaussian_filter
 from scipy.stats import kstest, spearmanr
 
-from tests.function_models import batches, uniform
 from tests.function_models import function_model as model
+from tests.samples import batches, uniform
 from tfae import models
 from tfae.evaluation import Evaluation, Finding, evaluate, ranks, scores
 from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
@@ -59,9 +59,6 @@ class Counter:
         return tf.data.Dataset.from_generator(lambda: iter(self), output_signature=(spec, spec))
 
 
-# --- numbers ----------------------------------------------------------------------------------------------------------
-
-
 def test_errors_and_psnr_equal_numpy_float64() -> None:
     x = uniform(10, 5, 6, 3)
     result = evaluate(model(lambda x: 0.7 * x + 0.1, (5, 6, 3)), batches(x))
@@ -94,20 +91,17 @@ def test_loss_is_the_sum_and_loss_per_element_the_mean_of_the_formula(
         assert result.sample_reduction == reduction
 
 
-def test_loss_is_what_keras_evaluate_reports() -> None:
-    autoencoder = models.dense((6,), latent_dim=2, widths=(8,))
-    autoencoder.compile(loss=BinaryCrossentropy(from_logits=True))
-    dataset = batches(uniform(9, 6))
-    assert evaluate(autoencoder, dataset).loss == pytest.approx(autoencoder.evaluate(dataset, verbose=0), rel=1e-5)
-
-
-def test_penalties_of_the_layers_are_not_part_of_the_loss() -> None:
-    autoencoder = models.dense((6,), latent_dim=2, widths=(8,), code_l1=10.0)
-    autoencoder.compile(loss=SquaredError())
-    dataset = batches(uniform(9, 6))
-    expected = ((uniform(9, 6) - autoencoder.predict(uniform(9, 6), verbose=0)) ** 2).sum(1).mean()
-    assert evaluate(autoencoder, dataset).loss == pytest.approx(expected, rel=1e-5)
-    assert autoencoder.evaluate(dataset, verbose=0) > 1.1 * expected
+def test_loss_is_what_keras_evaluate_reports_but_for_penalties_of_the_layers() -> None:
+    x = uniform(9, 6)
+    for penalty, loss in ((0.0, BinaryCrossentropy(from_logits=True)), (10.0, SquaredError())):
+        autoencoder = models.dense((6,), latent_dim=2, widths=(8,), code_l1=penalty)
+        autoencoder.compile(loss=loss)
+        measured, reported = evaluate(autoencoder, batches(x)).loss, autoencoder.evaluate(batches(x), verbose=0)
+        if not penalty:
+            assert measured == pytest.approx(reported, rel=1e-5)
+        else:
+            expected = ((x - autoencoder.predict(x, verbose=0)) ** 2).sum(1).mean()
+            assert measured == pytest.approx(expected, rel=1e-5) < reported / 1.1
 
 
 def test_noise_and_dropout_are_off() -> None:
@@ -131,16 +125,11 @@ def test_masked_time_steps_count_for_nothing_as_in_keras() -> None:
     assert result.mse == pytest.approx(kept.mean(), rel=1e-6)
 
 
-def test_a_smaller_last_batch_weighs_by_its_samples() -> None:
-    x = np.array([[0.0], [0.0], [0.0], [0.0], [1.0]])
-    assert evaluate(model(lambda x: 0 * x, (1,)), batches(x, 4)).loss == pytest.approx(1 / 5)
-
-
-@pytest.mark.parametrize("batch_size", [1, 100])
-def test_sums_over_samples_keep_what_float32_would_drop(batch_size: int) -> None:
-    x = np.array([[4096.0]] + [[1.0]] * 99)  # 4096² = 2²⁴, to which float32 can not add 1
-    result = evaluate(model(lambda x: 0 * x, (1,)), batches(x, batch_size))
-    assert result.loss == (2**24 + 99) / 100
+@pytest.mark.parametrize("batch_size", [1, 4, 100])
+def test_samples_weigh_alike_whatever_the_batches_and_sums_keep_what_float32_would_drop(batch_size: int) -> None:
+    for x in ([0.0] * 4 + [1.0], [4096.0] + [1.0] * 99):  # 4096² = 2²⁴, to which float32 can not add 1
+        result = evaluate(model(lambda x: 0 * x, (1,)), batches(np.array(x)[:, None], batch_size))
+        assert result.loss == np.mean(np.square(x))
 
 
 def test_half_precision_outputs_are_measured_in_float32() -> None:
@@ -209,6 +198,9 @@ def test_exact_samples_are_counted_and_left_out_of_psnr() -> None:
     assert result.num_exact == 3
     assert result.psnr == pytest.approx(20, rel=1e-6)  # 10 log₁₀(1 / 0.1²)
     assert "3 exact left out" in str(result)
+    result = evaluate(model(lambda x: x, (2,)), batches(x))
+    assert result.psnr == math.inf
+    assert json.loads(json.dumps(result.as_dict(), allow_nan=False))["psnr"] is None
 
 
 @pytest.mark.parametrize("scale", [1e-25, 1e25])
@@ -239,12 +231,6 @@ def test_infinite_values_are_ranked_and_equal_ones_are_not() -> None:
     assert ranks.rank_correlation(np.zeros(3), b) is None
 
 
-def test_psnr_of_nothing_but_exact_samples_is_infinite_and_null_in_json() -> None:
-    result = evaluate(model(lambda x: x, (2,)), batches(uniform(5, 2)))
-    assert result.psnr == math.inf
-    assert json.loads(json.dumps(result.as_dict(), allow_nan=False))["psnr"] is None
-
-
 @pytest.mark.parametrize("shape", [(3,), (8, 8, 1)])
 def test_constant_data_has_no_psnr_and_no_ssim(shape: tuple[int, ...]) -> None:
     result = evaluate(model(lambda x: x / 2, shape), batches(np.full((4, *shape), 5.0)))
@@ -257,9 +243,6 @@ def test_scores_are_the_per_sample_losses_in_the_order_of_the_data() -> None:
     values = scores(autoencoder, batches(x))
     np.testing.assert_allclose(values, np.abs(elements(x) * 2 / 3).sum(1), rtol=1e-6)
     assert evaluate(autoencoder, batches(x)).loss == pytest.approx(values.mean(dtype="float64"), rel=1e-9)
-
-
-# --- passes and traces ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -350,9 +333,6 @@ def test_a_shape_unknown_to_the_data_set_is_that_of_the_model_and_empty_batches_
     assert (result.num_samples, result.num_elements) == (5, 3)
 
 
-# --- the table --------------------------------------------------------------------------------------------------------
-
-
 def test_table_names_every_measure_with_its_unit_and_aligns_the_points() -> None:
     result = Evaluation(
         loss_name="binary_crossentropy",
@@ -424,9 +404,6 @@ def test_a_dictionary_of_something_else_is_refused() -> None:
         Evaluation.from_dict({"loss": 1.0})
 
 
-# --- errors -----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("measure", [evaluate, scores])
 def test_model_without_a_reconstruction_loss_is_refused(measure: Callable) -> None:
     for loss in (None, "mse", keras.losses.MeanSquaredError()):
@@ -459,18 +436,15 @@ def test_data_set_of_another_form_is_refused(dataset: tf.data.Dataset, message: 
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_outputs_that_are_not_finite_are_an_error_that_names_the_first_sample(value: float) -> None:
+def test_what_is_not_finite_is_an_error_that_names_the_first_sample(value: float) -> None:
     x = uniform(10, 2)
     x[6:, 1] = 2
-    autoencoder = model(lambda x: tf.where(x > 1, value, x), (2,), SquaredError())
+    autoencoder = model(lambda x: tf.where(x > 1, value, x), (2,))
     for measure in (evaluate, scores):
         with pytest.raises(ValueError, match=r"autoencoder: expected finite values; .* sample 6\."):
             measure(autoencoder, batches(x))
-
-
-def test_data_that_is_not_finite_is_an_error_that_names_the_first_sample() -> None:
     x = uniform(10, 8, 8, 1)
-    x[7, 0, 0] = np.nan
+    x[7, 0, 0] = value
     with pytest.raises(ValueError, match=r"dataset: expected finite values; .* sample 7\."):
         evaluate(model(lambda x: x, (8, 8, 1)), batches(x))
 

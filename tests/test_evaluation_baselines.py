@@ -1,5 +1,6 @@
 """Floor, constant and linear baseline, against NumPy, SciPy and scikit-learn."""
 
+import functools
 import json
 import math
 
@@ -10,7 +11,8 @@ import scipy.optimize
 import tensorflow as tf
 from sklearn.decomposition import PCA
 
-from tests.function_models import batches, function_model, uniform, with_encoder
+from tests.function_models import function_model, with_encoder
+from tests.samples import batches, uniform
 from tfae import datasets, models
 from tfae.evaluation import evaluate
 from tfae.evaluation.medians import median
@@ -42,27 +44,19 @@ FORMULAS = {
 }
 
 
-# --- floor ------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("sample_reduction", ["sum", "mean"])
-@pytest.mark.parametrize("from_logits", [True, False])
-def test_the_floor_of_cross_entropy_is_the_entropy(from_logits, sample_reduction):
+@pytest.mark.parametrize(
+    "loss", [SquaredError, BinaryCrossentropy, functools.partial(BinaryCrossentropy, from_logits=True)]
+)
+def test_the_floor_of_cross_entropy_is_the_entropy_and_that_of_the_errors_zero(loss, sample_reduction):
     x = uniform(20, 6)
     x[:5] = x[:5].round()
-    loss = BinaryCrossentropy(from_logits=from_logits, sample_reduction=sample_reduction)
-    result = evaluate(halves((6,), loss), batches(x))
+    result = evaluate(halves((6,), loss(sample_reduction=sample_reduction)), batches(x))
     p = x[5:].astype("float64")
-    entropy = -(p * np.log(p) + (1 - p) * np.log(1 - p))  # that of 0 and of 1 is 0
-    expected = entropy.sum() / (20 if sample_reduction == "sum" else 120)
+    entropy = -(p * np.log(p) + (1 - p) * np.log(1 - p)).sum()  # that of 0 and of 1 is 0
+    expected = 0 if loss is SquaredError else entropy / (20 if sample_reduction == "sum" else 120)
     assert result.floor == pytest.approx(expected, rel=1e-6)
     assert result.excess == pytest.approx(result.loss - expected, rel=1e-5)
-
-
-@pytest.mark.parametrize("loss", [SquaredError, AbsoluteError])
-def test_the_floor_of_the_errors_is_zero(loss):
-    result = evaluate(halves((6,), loss()), batches(uniform(20, 6)))
-    assert (result.floor, result.excess) == (0, result.loss)
 
 
 def test_the_floor_leaves_out_what_a_mask_leaves_out():
@@ -76,9 +70,6 @@ def test_the_floor_leaves_out_what_a_mask_leaves_out():
     assert result.floor == pytest.approx(4 * math.log(2), rel=1e-6)
     assert result.constant_loss is None
     assert result.reasons["constant_loss"] == "the model masks elements"
-
-
-# --- constant ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("loss", FORMULAS)
@@ -165,9 +156,6 @@ def test_train_loss_is_the_models_loss_on_the_training_split():
     assert result.train_loss == pytest.approx(np.abs(train / 2 - 0.1).sum(1).mean(), rel=1e-6)
 
 
-# --- median -----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("n", [1, 2, 41, 100])
 def test_the_median_in_passes_is_that_of_numpy(n):
     x = np.random.default_rng(0).standard_t(2, (n, 7)).astype("float32")
@@ -179,9 +167,6 @@ def test_the_median_in_passes_is_that_of_numpy(n):
     lower = np.sort(x, 0)[(n - 1) // 2]
     np.testing.assert_allclose(passes, lower, atol=np.ptp(x, 0).max() * 2.0**-23)
     np.testing.assert_array_equal(median(batches(x), moments), np.median(x.astype("float64"), 0))
-
-
-# --- PCA --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("loss", [SquaredError, AbsoluteError])
@@ -318,9 +303,6 @@ def test_a_single_sample_is_measured_without_nan():
     values = [v for v in result.as_dict().values() if isinstance(v, float)]
     assert all(map(math.isfinite, values))
     assert (result.triviality, result.effective_dimension, result.linear_loss) == (None, None, None)
-
-
-# --- passes and errors ------------------------------------------------------------------------------------------------
 
 
 def test_the_model_runs_once_over_the_samples_and_once_over_the_training_split():

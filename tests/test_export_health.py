@@ -7,13 +7,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from click.testing import CliRunner
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from tests.commands import run
 from tests.test_servable import ROWS, foreign, its_asset, python, save
 from tfae import export, models, training
-from tfae.cli import main
 from tfae.losses import SquaredError
 from tfae.servable import WARMUP, Request, write_warmup
 
@@ -25,8 +24,8 @@ def exported(tmp_path_factory):
     return export.save(model, tmp_path_factory.mktemp("table"), metrics={"loss": 1.25})
 
 
-def inspect(*arguments):
-    return CliRunner().invoke(main, ["inspect", *map(str, arguments)])
+def inspect(*arguments, code=0):
+    return run("inspect", *arguments, code=code)
 
 
 def disguised(path, exported):
@@ -53,7 +52,6 @@ def test_an_export_is_healthy_by_its_warmup_requests(exported):
 
 def test_the_command_says_what_is_there_and_that_it_answers(exported):
     result = inspect(exported)
-    assert result.exit_code == 0
     for line in ("loss           SquaredError, sum over elements", "test split     loss 1.25", "health         OK"):
         assert line in result.stdout
     page = json.loads(inspect(exported, "--json").stdout)
@@ -65,7 +63,6 @@ def test_the_command_says_what_is_there_and_that_it_answers(exported):
 def test_a_saved_model_of_others_is_inspected_and_run_too(tmp_path):
     save(tmp_path, serving_default=(double, ROWS))
     result = inspect(tmp_path)
-    assert result.exit_code == 0
     assert "description    none: not exported by tfae" in result.stdout
     assert "  → x               float32 (batch, 2)" in result.stdout
     assert "serving_default   OK, zeros" in result.stdout
@@ -108,8 +105,7 @@ def test_what_a_server_would_load_and_then_fail_is_unhealthy(function, error, tm
     model = dense()  # As tf.saved_model.save writes it, a server does not find its variables.
     function = function or (lambda x: {"y": model(x)})
     save(tmp_path, model, serving_default=(function, ROWS), good=(double, ROWS))
-    result = inspect(tmp_path)
-    assert result.exit_code == 1
+    result = inspect(tmp_path, code=1)
     assert "health         NOT OK" in result.stdout
     assert f"serving_default   serving_default(x (1, 2)): {error}" in result.stdout
     assert "good              OK, zeros" in result.stdout
@@ -125,7 +121,7 @@ def test_a_warmup_request_that_fails_is_unhealthy(tmp_path):
         .startswith("serving_default(x (1, 3)): InvalidArgumentError: Matrix size-incompatible")
     )
     write_warmup(tmp_path, [Request("score", {})], model_name="digits")
-    assert "a warm-up request to score, which it does not have" in inspect(tmp_path).stdout
+    assert "a warm-up request to score, which it does not have" in inspect(tmp_path, code=1).stdout
     (tmp_path / WARMUP).write_bytes(b"text, which is no record, and which goes on for a while")
     health = export.check_health(tmp_path)
     assert not health.healthy
@@ -134,8 +130,7 @@ def test_a_warmup_request_that_fails_is_unhealthy(tmp_path):
 
 def test_a_damaged_model_is_a_clear_error(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"\xff")
-    result = inspect(tmp_path)
-    assert result.exit_code == 2
+    result = inspect(tmp_path, code=2)
     assert "Error: path: expected a SavedModel; received" in result.stderr
     assert "as binary proto" in result.stderr
 
@@ -155,8 +150,7 @@ def test_a_damaged_description_is_a_clear_error(change, message, tmp_path, expor
     page = json.loads((path / "assets.extra" / "tfae.json").read_text())
     change(page)
     (path / "assets.extra" / "tfae.json").write_text(json.dumps(page))
-    result = inspect(path)
-    assert result.exit_code == 2
+    result = inspect(path, code=2)
     assert re.search(rf"with a damaged assets\.extra/tfae\.json \({message}\)", result.stderr), result.stderr
     with pytest.raises(ValueError, match=message):
         export.load(path)
@@ -190,8 +184,7 @@ def test_what_no_zeros_are_like_is_not_tried(tmp_path):
         .defects[0]
         .startswith("can not be loaded: ValueError: signature: expected a dtype")
     )
-    result = inspect(tmp_path)
-    assert result.exit_code == 2
+    result = inspect(tmp_path, code=2)
     assert "Error: path: expected a SavedModel; received" in result.stderr
 
 
@@ -224,13 +217,11 @@ def writing_to(file):
 def test_nothing_of_a_dangerous_model_is_run_unless_it_is_trusted(tmp_path):
     file = tmp_path / "file"
     path = save(tmp_path / "1", serving_default=(writing_to(file), ROWS))
-    result = inspect(path)
-    assert result.exit_code == 1
+    result = inspect(path, code=1)
     assert "operations     WriteFile (unknown, may do anything) at WriteFile in __inference_function_" in result.stdout
     assert "Nothing was run. If you trust who made it: trust=True, or --trust" in result.stdout
     assert not file.exists()
     trusted = inspect(path, "--trust")
-    assert trusted.exit_code == 0
     assert "serving_default   OK, zeros" in trusted.stdout
     assert file.read_text() == "written"
 

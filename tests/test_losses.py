@@ -75,20 +75,15 @@ def gradient(loss, x, output):
 
 @each_loss
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_loss_is_summed_over_elements_and_averaged_over_samples(kind, shape):
+def test_the_loss_is_summed_over_elements_or_their_mean_and_averaged_over_samples_which_weights_weigh(kind, shape):
     x, output = samples(shape, kind)
-    expected = oracle(kind, x, output).reshape(shape[0], -1).sum(axis=1)
-    loss = LOSSES[kind]()
+    elements = oracle(kind, x, output).reshape(shape[0], -1)
+    expected, weight, loss = elements.sum(axis=1), np.arange(shape[0]), LOSSES[kind]()
     np.testing.assert_allclose(loss.per_sample(x, output), expected, rtol=2e-6)
     np.testing.assert_allclose(loss(x, output), expected.mean(), rtol=2e-6)
-
-
-@each_loss
-@pytest.mark.parametrize("shape", SHAPES)
-def test_the_mean_form_is_the_sum_divided_by_the_number_of_elements(kind, shape):
-    x, output = samples(shape, kind)
-    expected = oracle(kind, x, output).reshape(shape[0], -1).mean(axis=1)
-    np.testing.assert_allclose(LOSSES[kind](sample_reduction="mean").per_sample(x, output), expected, rtol=2e-6)
+    np.testing.assert_allclose(loss(x, output, sample_weight=weight), (expected * weight).mean(), rtol=2e-6)
+    mean = LOSSES[kind](sample_reduction="mean")
+    np.testing.assert_allclose(mean.per_sample(x, output), elements.mean(axis=1), rtol=2e-6)
 
 
 @each_loss
@@ -301,15 +296,6 @@ def test_confident_logits_keep_their_digits():
     np.testing.assert_allclose(loss(np.ones((1, 1000)), np.full((1, 1000), 20.0)), 1000 * math.exp(-20), rtol=1e-5)
 
 
-@each_loss
-@pytest.mark.parametrize("shape", SHAPES)
-def test_weights_per_sample_weigh_samples_at_every_rank(kind, shape):
-    x, output = samples(shape, kind)
-    weight = np.arange(shape[0])
-    expected = (oracle(kind, x, output).reshape(shape[0], -1).sum(axis=1) * weight).mean()
-    np.testing.assert_allclose(LOSSES[kind]()(x, output, sample_weight=weight), expected, rtol=2e-6)
-
-
 def test_weights_per_sample_are_not_taken_for_columns_where_the_sizes_agree():
     x, output = samples((4, 4, 4), "squared")
     weight = np.array([1.0, 0.0, 0.0, 0.0])
@@ -345,11 +331,11 @@ def test_a_mask_over_steps_drops_them_from_sum_and_mean():
 
 def test_a_masked_cross_entropy_is_that_of_the_elements_that_are_left():
     # By hand: log 2 for logit 0, and nothing for the masked one, which would be log 2 as well if it were only zeroed.
-    loss = BinaryCrossentropy(from_logits=True)
-    np.testing.assert_allclose(
-        loss.per_sample([[1.0, 1.0]], [[0.0, 0.0]], mask=[[True, False]]), [math.log(2)], rtol=1e-6
-    )
-    np.testing.assert_array_equal(loss.elementwise([[1.0, 1.0]], [[0.0, 0.0]], mask=[[True, False]])[0, 1], 0)
+    loss, x, z, mask = BinaryCrossentropy(from_logits=True), [[1.0, 1.0]], [[0.0, 0.0]], [[True, False]]
+    np.testing.assert_allclose(loss.per_sample(x, z, mask=mask), [math.log(2)], rtol=1e-6)
+    np.testing.assert_array_equal(loss.elementwise(x, z, mask=mask)[0, 1], 0)
+    nothing = SquaredError(sample_reduction="mean").per_sample([[1.0]], [[3.0]], mask=[[False]])
+    np.testing.assert_array_equal(nothing, [0])
 
 
 @pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
@@ -394,12 +380,6 @@ def test_a_masked_nan_leaves_the_gradient_finite():
     assert (slope[0, 1:] != 0).all()
 
 
-def test_a_sample_with_nothing_left_has_loss_zero():
-    np.testing.assert_array_equal(
-        SquaredError(sample_reduction="mean").per_sample([[1.0]], [[3.0]], mask=[[False]]), [0]
-    )
-
-
 def test_models_with_a_masking_layer_train_and_ignore_the_padding():
     inputs = keras.Input((4, 2))
     outputs = keras.layers.TimeDistributed(keras.layers.Dense(2))(keras.layers.Masking()(inputs))
@@ -422,20 +402,17 @@ def test_shapes_that_differ_are_an_error_that_names_both(kind, shape, other):
         LOSSES[kind]()(np.zeros(shape), np.zeros(other))
 
 
-def test_samples_that_are_single_numbers_are_refused():
-    with pytest.raises(ValueError, match=r"rank 2 or more; received \(3,\)"):
-        SquaredError()(np.zeros(3), np.zeros(3))
-
-
-def test_a_column_of_weights_is_refused_with_the_remedy():
-    with pytest.raises(ValueError, match=r"sample_weight: expected shape \(batch,\).*received \(4, 1\)\..*w\[:, 0\]"):
-        SquaredError()(np.zeros((4, 3)), np.zeros((4, 3)), sample_weight=np.ones((4, 1)))
-
-
-@pytest.mark.parametrize("shape", [(3,), (4, 2), (4, 3, 1)])
-def test_weights_of_another_shape_are_refused(shape):
-    with pytest.raises(ValueError, match=r"sample_weight and .*expected equal shapes"):
-        SquaredError()(np.zeros((4, 3)), np.zeros((4, 3)), sample_weight=np.ones(shape))
+@pytest.mark.parametrize(
+    ("shape", "weight", "message"),
+    [
+        ((3,), None, r"rank 2 or more; received \(3,\)"),
+        ((4, 3), (4, 1), r"sample_weight: expected shape \(batch,\).*received \(4, 1\)\..*w\[:, 0\]"),
+        *(((4, 3), weight, r"sample_weight and .*expected equal shapes") for weight in ((3,), (4, 2), (4, 3, 1))),
+    ],
+)
+def test_samples_and_weights_of_another_shape_are_refused(shape, weight, message):
+    with pytest.raises(ValueError, match=message):
+        SquaredError()(np.zeros(shape), np.zeros(shape), sample_weight=None if weight is None else np.ones(weight))
 
 
 @each_loss
@@ -450,16 +427,18 @@ def test_unknown_dimensions_trace_and_mismatches_are_found_when_they_run(kind):
 
 
 @pytest.mark.parametrize(
-    ("reduction", "expected"), [("sum", 10.0), ("sum_over_batch_size", 5.0), ("mean", 5.0), (None, [2.0, 8.0])]
+    ("reduction", "expected"),
+    [
+        ("sum", 26.0),
+        ("sum_over_batch_size", 13.0),
+        ("mean", 13.0),
+        (None, [2.0, 24.0]),
+        ("mean_with_sample_weight", 26 / 4),
+    ],
 )
-def test_keras_reductions_reduce_over_samples(reduction, expected):
-    x, output = np.zeros((2, 2)), np.array([[1.0, 1.0], [2.0, 2.0]])
-    np.testing.assert_allclose(SquaredError(reduction=reduction)(x, output), expected)
-
-
-def test_the_weighted_mean_divides_by_the_weights():
-    loss = SquaredError(reduction="mean_with_sample_weight")
-    np.testing.assert_allclose(loss(np.zeros((2, 2)), [[1.0, 1.0], [2.0, 2.0]], sample_weight=[1.0, 3.0]), 26 / 4)
+def test_keras_reductions_reduce_over_weighted_samples(reduction, expected):
+    x, output, weight = np.zeros((2, 2)), np.array([[1.0, 1.0], [2.0, 2.0]]), np.array([1.0, 3.0])
+    np.testing.assert_allclose(SquaredError(reduction=reduction)(x, output, sample_weight=weight), expected)
 
 
 def test_an_unknown_sample_reduction_is_refused():
@@ -470,17 +449,14 @@ def test_an_unknown_sample_reduction_is_refused():
 @each_loss
 def test_the_floor_is_reached_by_reconstructing_the_sample(kind):
     x, _ = samples((5, 4, 3), kind)
-    floor = LOSSES[kind]().floor(x)
+    loss = LOSSES[kind]()
     entropy = -(x * np.log(np.float64(x)) + (1 - x) * np.log1p(-np.float64(x))).sum(axis=(1, 2))
     expected = entropy if kind in ("probabilities", "logits") else np.zeros(5)
-    np.testing.assert_allclose(floor, expected, rtol=1e-5)
+    np.testing.assert_allclose(loss.floor(x), expected, rtol=1e-5)
+    np.testing.assert_array_equal(loss.floor([[0.0, 1.0]]), [0])
     np.testing.assert_allclose(LOSSES[kind](sample_reduction="mean").floor(x), expected / 12, rtol=1e-5)
     perfect = np.log(x / (1 - x)) if kind == "logits" else x
-    np.testing.assert_allclose(LOSSES[kind]().per_sample(x, perfect), floor, rtol=1e-4)
-
-
-def test_binary_samples_have_floor_zero():
-    np.testing.assert_array_equal(BinaryCrossentropy().floor([[0.0, 1.0]]), [0])
+    np.testing.assert_allclose(loss.per_sample(x, perfect), loss.floor(x), rtol=1e-4)
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("squared", 4.0), ("absolute", 1.0), ("probabilities", 4.0)])
@@ -550,10 +526,7 @@ def test_a_cloned_model_compiles_with_a_copy_of_the_loss():
 def test_losses_are_found_by_name(name, cls):
     assert type(losses.get(name)) is cls
     assert losses.get(losses.get(name).name, sample_reduction="mean").sample_reduction == "mean"
-
-
-def test_an_unknown_name_is_an_error_that_lists_the_names():
-    with pytest.raises(ValueError, match=r"squared_error \(mse\).*received 'rmse'"):
+    with pytest.raises(ValueError, match=rf"{losses.get(name).name} \({name}\).*received 'rmse'"):
         losses.get("rmse")
 
 

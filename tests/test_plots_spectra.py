@@ -35,9 +35,6 @@ def line(ax: Axes, name: str) -> np.ndarray:
     return np.asarray(found.get_ydata())
 
 
-# --- spectra ----------------------------------------------------------------------------------------------------------
-
-
 def test_white_noise_has_the_power_of_its_variance_at_all_frequencies():
     frequency, power = plots.radial_power(3 * noise(400, 16, 16, 2))
     np.testing.assert_allclose(power, 9, rtol=0.05)
@@ -108,9 +105,6 @@ def test_spectra_of_what_is_no_image_are_refused(shape):
 def test_spectra_of_unlike_shapes_are_refused():
     with pytest.raises(ValueError, match=r"reconstructions: expected the shape of x, \(2, 8, 8, 1\); received"):
         plots.spectra(np.zeros((2, 8, 8, 1)), {"mse": np.zeros((1, 8, 8, 1))}, ax=Figure().subplots())
-
-
-# --- side by side -----------------------------------------------------------------------------------------------------
 
 
 def test_images_have_a_row_of_reconstructions_and_one_of_errors_for_each_model():

@@ -13,48 +13,33 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 3)).astype("uint8"
 TABLE = np.random.default_rng(0).normal([5, -100], [0.1, 50], (50, 2))
 
 
-def test_unit_maps_uint8_images_by_their_dtype_whatever_the_samples_span():
-    scaled = fit("unit", IMAGES // 2, kind="image")(IMAGES)
+DIGITS = np.array([[[[0], [8]], [[16], [4]]]], "uint8")
+FLOATS = np.random.default_rng(0).normal(size=(5, 4, 4, 2))
+
+
+def standardised(samples, axis):
+    samples = samples.astype("float64")
+    return (samples - samples.mean(axis=axis)) / samples.std(axis=axis)
+
+
+@pytest.mark.parametrize(
+    ("method", "samples", "options", "expected"),
+    [
+        ("unit", IMAGES, {"fitted on": IMAGES // 2}, IMAGES / 255),  # by the dtype, whatever the samples span
+        ("unit", DIGITS, {"value_range": (0, 16)}, DIGITS / 16),
+        ("symmetric", IMAGES, {}, IMAGES / 127.5 - 1),
+        ("unit", TABLE, {}, (TABLE - TABLE.min(axis=0)) / np.ptp(TABLE, axis=0)),
+        ("unit", FLOATS, {}, (FLOATS - FLOATS.min()) / np.ptp(FLOATS)),
+        ("standard", TABLE, {}, standardised(TABLE, 0)),
+        ("standard", IMAGES, {}, standardised(IMAGES, (0, 1, 2))),
+        ("none", TABLE, {}, TABLE),
+    ],
+)
+def test_scaling_is_per_column_of_a_table_per_channel_or_by_the_range(method, samples, options, expected):
+    fitted_on = options.pop("fitted on", samples)
+    scaled = fit(method, fitted_on, kind="table" if samples.ndim == 2 else "image", **options)(samples)
     assert scaled.dtype == "float32"
-    np.testing.assert_allclose(scaled, IMAGES / 255, rtol=1e-6)
-
-
-def test_a_declared_range_comes_before_that_of_the_dtype():
-    digits = np.array([[[[0], [8]], [[16], [4]]]], "uint8")
-    np.testing.assert_array_equal(fit("unit", digits, kind="image", value_range=(0, 16))(digits), digits / 16)
-
-
-def test_symmetric_maps_the_range_to_minus_one_and_one():
-    np.testing.assert_allclose(fit("symmetric", IMAGES, kind="image")(IMAGES), IMAGES / 127.5 - 1, atol=1e-6)
-
-
-def test_unit_is_fitted_per_column_of_a_table():
-    scaled = fit("unit", TABLE, kind="table")(TABLE).numpy()
-    np.testing.assert_array_equal(scaled.min(axis=0), [0, 0])
-    np.testing.assert_array_equal(scaled.max(axis=0), [1, 1])
-
-
-def test_unit_is_fitted_on_the_whole_of_float_images():
-    images = np.random.default_rng(0).normal(size=(5, 4, 4, 2))
-    scaled = fit("unit", images, kind="image")(images)
-    np.testing.assert_allclose(scaled, (images - images.min()) / (images.max() - images.min()), atol=1e-6)
-
-
-def test_standard_is_per_column_of_a_table():
-    expected = (TABLE - TABLE.mean(axis=0)) / TABLE.std(axis=0)
-    np.testing.assert_allclose(fit("standard", TABLE, kind="table")(TABLE), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_standard_is_per_channel_of_images_and_sequences():
-    images = IMAGES.astype("float64")
-    expected = (images - images.mean(axis=(0, 1, 2))) / images.std(axis=(0, 1, 2))
-    np.testing.assert_allclose(fit("standard", IMAGES, kind="image")(IMAGES), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_none_only_casts():
-    fitted = fit("none", TABLE, kind="table")
-    assert fitted(TABLE).dtype == "float32"
-    np.testing.assert_array_equal(fitted(TABLE), TABLE.astype("float32"))
+    np.testing.assert_allclose(scaled, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -99,45 +84,45 @@ def test_hypothesis_finds_no_table_that_does_not_come_back(table, method):
     np.testing.assert_allclose(fitted.inverse(fitted(table)), table, rtol=1e-5, atol=1e-5 * np.abs(table).max())
 
 
-@pytest.mark.parametrize("method", ["unit", "standard"])
-def test_a_constant_column_is_named(method):
-    table = np.column_stack([np.arange(5.0), np.full(5, 7.0)])
-    with pytest.raises(
-        ValueError,
-        match=r"constant columns 'pressure' in the 5 training samples\. Leave them out with columns=\"varying\"",
-    ):
-        fit(method, table, kind="table", feature_names=["temperature", "pressure"])
-    assert fit("none", table, kind="table").method == "none"
+FIVE = np.arange(5.0)
+CONSTANT_CHANNEL = IMAGES * np.array([1, 1, 0], "uint8")
 
 
-@pytest.mark.parametrize("method", ["unit", "standard"])
-def test_a_column_whose_spread_can_not_be_divided_by_is_named(method):
-    table = np.column_stack([np.arange(5.0), np.arange(5) * 1e-200])
-    with pytest.raises(ValueError, match=r"constant columns 1 in the \d+ training samples\."):
-        fit(method, table, kind="table")
+@pytest.mark.parametrize(
+    ("method", "samples", "names", "message"),
+    [
+        *(
+            (
+                *(method, np.column_stack([FIVE, np.full(5, 7.0)]), ["temperature", "pressure"]),
+                r"columns 'pressure' in the 5 training samples\. Leave them out with columns=\"varying\"",
+            )
+            for method in ("unit", "standard")
+        ),
+        # A spread that can not be divided by, and a fraction whose deviation is not zero.
+        ("unit", np.column_stack([FIVE, FIVE * 1e-200]), None, r"columns 1 in the \d+ training samples\."),
+        ("standard", np.column_stack([FIVE, FIVE * 1e-200]), None, r"columns 1 in the \d+ training samples\."),
+        ("standard", np.column_stack([FIVE, np.full(5, 0.1)]), None, r"columns 1 in the \d+ training samples\."),
+        ("standard", CONSTANT_CHANNEL, None, "channels 2"),
+        ("unit", np.arange(4)[:, None] * np.eye(1, 15), None, r"1, 2, .*, 10 and 4 more in the 4 training samples"),
+    ],
+)
+def test_constant_columns_and_channels_are_named(method, samples, names, message):
+    kind = "table" if samples.ndim == 2 else "image"
+    with pytest.raises(ValueError, match=f"constant .*{message}"):
+        fit(method, samples, kind=kind, feature_names=names)
+    assert fit("none", samples, kind=kind).method == "none"
 
 
-def test_a_constant_fraction_is_found_although_its_deviation_is_not_zero():
-    table = np.column_stack([np.arange(10.0), np.full(10, 0.1)])
-    with pytest.raises(ValueError, match=r"constant columns 1 in the \d+ training samples\."):
-        fit("standard", table, kind="table")
-
-
-def test_a_constant_channel_is_named():
-    images = IMAGES.copy()
-    images[..., 2] = 9
-    with pytest.raises(ValueError, match="constant channels 2"):
-        fit("standard", images, kind="image")
-
-
-def test_an_unknown_method_is_an_error_that_lists_them():
-    with pytest.raises(ValueError, match=r'one of "unit" \(to \[0, 1\]\).*received \'minmax\''):
-        fit("minmax", TABLE, kind="table")
-
-
-def test_a_range_that_is_none_is_refused():
-    with pytest.raises(ValueError, match=r"low < high; received \(1, 1\)"):
-        fit("unit", TABLE, kind="table", value_range=(1, 1))
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("minmax", {}, r'one of "unit" \(to \[0, 1\]\).*received \'minmax\''),
+        ("unit", {"value_range": (1, 1)}, r"low < high; received \(1, 1\)"),
+    ],
+)
+def test_unknown_methods_and_ranges_that_are_none_are_refused(method, options, message):
+    with pytest.raises(ValueError, match=message):
+        fit(method, TABLE, kind="table", **options)
 
 
 @pytest.mark.parametrize("kind", ["image", "table"])
@@ -185,13 +170,6 @@ def test_it_maps_inside_a_tf_data_pipeline():
 )
 def test_each_kind_of_data_has_a_default(kind, dtype, method):
     assert preprocessing.default_method(kind, dtype) == method
-
-
-def test_of_many_constant_columns_ten_are_named():
-    table = np.zeros((4, 15))
-    table[:, 0] = range(4)
-    with pytest.raises(ValueError, match=r"constant columns 1, 2, .*, 10 and 4 more in the 4 training samples"):
-        fit("unit", table, kind="table")
 
 
 def test_constant_columns_are_those_that_no_method_can_scale():

@@ -189,6 +189,8 @@ def test_pages_need_no_other_file_no_network_and_no_script(request):
         assert "@import" not in style
         assert "@media print" in style
         assert "prefers-color-scheme: dark" in style
+        assert len(page.text) < 3 * 10**6
+    assert plt.get_fignums() == []  # that they were drawn in
 
 
 def test_every_picture_has_words_for_it_and_holds_itself(request):
@@ -206,11 +208,6 @@ def test_every_picture_has_words_for_it_and_holds_itself(request):
                 )
                 assert np.asarray(opened.convert("L")).std() > 5
         assert len(page.all("figcaption")) == len(page.images)
-
-
-def test_pages_are_small(run, page, compared, comparison_page):
-    for each in (run, compared):
-        assert (each.directory / "report.html").stat().st_size < 3 * 10**6
 
 
 def test_the_table_of_a_run_holds_the_numbers_of_its_evaluation(run, page):
@@ -240,18 +237,16 @@ def test_the_table_of_a_run_holds_the_numbers_of_its_evaluation(run, page):
     assert f"skill {100 * run.evaluation.linear_skill:.1f}\xa0%".replace("-", "−") in cells["Linear baseline"][1]
 
 
-def test_what_was_not_measured_is_not_there_with_the_reason(run, tmp_path):
-    page = rewritten(run, tmp_path / "page.html", ssim=None, psnr=math.inf, reasons={"ssim": "samples are no images"})
+def test_what_was_not_measured_is_not_there_with_the_reason_and_findings_are_shown_or_their_absence_said(run, tmp_path):
+    finding = Finding("dead_code", 2.0, "2 of the 3 units hardly vary.")
+    changes = {"ssim": None, "psnr": math.inf, "reasons": {"ssim": "samples are no images"}, "findings": (finding,)}
+    page = rewritten(run, tmp_path / "page.html", **changes)
     cells = {row[0]: row[1:] for row in page.tables[0] if len(row) == 3}
     assert cells["SSIM"][0].strip() == "n/a"
     assert cells["SSIM"][1] == "samples are no images"
     assert cells["PSNR"][0].strip() == "∞"
-
-
-def test_findings_are_shown_and_their_absence_is_said(run, tmp_path):
-    finding = Finding("dead_code", 2.0, "2 of the 3 units hardly vary.")
-    assert "<strong>Dead code.</strong> 2 of the 3" in rewritten(run, tmp_path / "a.html", findings=(finding,)).text
-    assert "gave a warning" in rewritten(run, tmp_path / "b.html", findings=()).text
+    assert "<strong>Dead code.</strong> 2 of the 3" in page.text
+    assert "gave a warning" in rewritten(run, tmp_path / "page.html", findings=()).text
 
 
 def test_text_is_text_even_if_it_looks_like_html(run, tmp_path):
@@ -352,10 +347,6 @@ def test_tables_of_few_samples_have_pages_without_what_they_can_not_have(num_sam
     assert all(image["alt"] for image in page.images)
 
 
-def test_nothing_is_left_behind_in_pyplot(page, comparison_page):
-    assert plt.get_fignums() == []
-
-
 def test_pictures_that_are_too_large_become_smaller():
     figure = Figure((6, 4))
     figure.figimage(np.random.default_rng(0).integers(0, 256, (600, 900, 3), "uint8"))
@@ -432,48 +423,45 @@ def test_a_comparison_is_not_shown_on_other_data(compared, tmp_path):
         report.write_comparison_page(compared, other, tmp_path / "page.html")
 
 
-# --- as a browser shows them ------------------------------------------------------------------------------------------
+in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on PATH that could open the pages")
+
+
+def chromium(folder, path, *options):
+    """What headless Chromium says on a page."""
+    command = [
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={folder / 'profile'}",
+        *options,
+    ]
+    return subprocess.run([*command, path.as_uri()], capture_output=True, text=True, check=True, timeout=120).stderr
 
 
 def shown(path, folder, *, dark=False):
-    """What headless Chromium paints, and the lines of its console."""
-    picture = folder / "shown.png"
-    command = [
-        *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr"),
-        *(f"--user-data-dir={folder / 'profile'}", "--window-size=1000,3000", f"--screenshot={picture}"),
-        f"--blink-settings=preferredColorScheme={0 if dark else 1}",
-        path.as_uri(),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    with Image.open(picture) as image:
+    """What it paints, and the lines of its console."""
+    options = ["--hide-scrollbars", "--enable-logging=stderr", "--window-size=1000,3000"]
+    options += [f"--screenshot={folder / 'shown.png'}", f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
+    said = chromium(folder, path, *options)
+    with Image.open(folder / "shown.png") as image:
         pixels = np.asarray(image.convert("L"))
-    return pixels, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return pixels, [line for line in said.splitlines() if "CONSOLE" in line]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on PATH that could open the pages")
+@pytest.mark.slow
+@in_a_browser
 def test_a_browser_shows_the_pages_in_light_and_dark_without_an_error(run, page, compared, comparison_page, tmp_path):
     for each in (run, compared):
-        light, messages = shown(each.directory / "report.html", tmp_path)
-        assert messages == []
-        dark, messages = shown(each.directory / "report.html", tmp_path, dark=True)
-        assert messages == []
+        (light, said), (dark, said_then) = (
+            shown(each.directory / "report.html", tmp_path, dark=dark) for dark in (False, True)
+        )
+        assert said == said_then == []
         for pixels in (light, dark):
             assert pixels.std() > 20
             assert len(np.unique(pixels)) > 50
         assert np.median(light[:300]) > 240
         assert np.median(dark[:300]) < 50
-
-
-def printed(path, folder):
-    """The file that headless Chromium prints to."""
-    target = folder / "printed.pdf"
-    command = [
-        *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"),
-        *(f"--user-data-dir={folder / 'profile'}", f"--print-to-pdf={target}"),
-        path.as_uri(),
-    ]
-    subprocess.run(command, capture_output=True, check=True, timeout=120)
-    return target
 
 
 def words_by_page(path):
@@ -491,10 +479,12 @@ def words_by_page(path):
         yield float(width), sorted(lines)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on PATH that could print the pages")
+@pytest.mark.slow
+@in_a_browser
 def test_pages_are_printed_whole(run, page, compared, comparison_page, tmp_path):
     for each, read in ((run, page), (compared, comparison_page)):
-        path = printed(each.directory / "report.html", tmp_path)
+        path = tmp_path / "printed.pdf"
+        chromium(tmp_path, each.directory / "report.html", "--no-pdf-header-footer", f"--print-to-pdf={path}")
         content = path.read_bytes()
         assert content.startswith(b"%PDF-")
         assert content.count(b"/Subtype /Image") >= len({image["src"] for image in read.images})
@@ -512,7 +502,8 @@ def test_pages_are_printed_whole(run, page, compared, comparison_page, tmp_path)
             assert lines[-1][3] not in headings  # What a heading is of is on its page.
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on PATH that could open the pages")
+@pytest.mark.slow
+@in_a_browser
 def test_a_browser_would_tell_of_an_error(tmp_path):
     (tmp_path / "page.html").write_text("<!DOCTYPE html><title>t</title><script>undefined_name()</script>")
     pixels, messages = shown(tmp_path / "page.html", tmp_path)

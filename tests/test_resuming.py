@@ -184,33 +184,33 @@ def labelled(path, **arguments):
     return datasets.load(path, **options)
 
 
+def rescaled(data):
+    config = {**data.preprocessing.get_config(), "offset": [0.1, 0.0, 0.0, 0.0, 0.0]}
+    return dataclasses.replace(data, preprocessing=type(data.preprocessing).from_config(config))
+
+
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "name", "difference", "remedy"),
     [
         (
             {"value_range": (-100, 200)},
-            r"value_range \(expected \(-100\.0, 100\.0\), received \(-100\.0, 200\.0\)\)\. Load the data with "
-            r"value_range=\(-100\.0, 100\.0\)\.$",
+            "value_range",
+            r"\(-100\.0, 100\.0\), received \(-100\.0, 200\.0\)",
+            r"=\(-100\.0, 100\.0\)",
         ),
-        (
-            {"preprocessing": "none"},
-            r"preprocessing \(expected 'unit', received 'none'\)\. .* with preprocessing='unit'\.$",
-        ),
-        ({"batch_size": 8}, r"batch_size \(expected 16, received 8\)\. Load the data with batch_size=16\.$"),
-        (
-            {"in_memory": False},
-            r"order of training \(expected in memory, received streamed\)\. .* with in_memory=True, or --in-memory\.$",
-        ),
-        (
-            {"seed": 1},
-            r"samples \(.*\) and seed \(expected 0, received 1\)\. Load .* splits and columns, and with seed=0\.$",
-        ),
+        ({"preprocessing": "none"}, "preprocessing", "'unit', received 'none'", "with preprocessing='unit'"),
+        ({"batch_size": 8}, "batch_size", "16, received 8", "Load the data with batch_size=16"),
+        ({"in_memory": False}, "order of training", "in memory, received streamed", "in_memory=True, or --in-memory"),
+        ({"seed": 1}, r"samples \(.*\) and seed", "0, received 1", "splits and columns, and with seed=0"),
+        (rescaled, "scaling", "one of digest .*", "with the preprocessing that was fitted then, .*"),
     ],
 )
-def test_the_same_samples_scaled_batched_or_ordered_otherwise_are_refused(stopped, arguments, message):
+def test_the_same_samples_scaled_batched_or_ordered_otherwise_are_refused(stopped, arguments, name, difference, remedy):
     path, run_dir = stopped
-    with pytest.raises(ValueError, match=f"^data: expected what .* in the same batches and order; .* other {message}"):
-        resume(run_dir, data=labelled(path, **arguments))
+    data = rescaled(labelled(path)) if arguments is rescaled else labelled(path, **arguments)
+    message = rf"other {name} \(expected {difference}\)\. .*{remedy}\.$"
+    with pytest.raises(ValueError, match=f"^data: expected what .* in the same batches and order; .* {message}"):
+        resume(run_dir, data=data)
 
 
 def test_other_labels_are_refused_given_or_in_the_file(stopped, tmp_path):

@@ -93,12 +93,13 @@ def test_the_same_seed_gives_the_same_splits_and_another_seed_others() -> None:
     assert first.raw.test.tolist() != other.raw.test.tolist()
 
 
-def test_no_sample_is_in_two_splits_even_where_samples_repeat() -> None:
-    samples = np.random.RandomState(0).randint(0, 30, (500, 1))
-    data = load(samples, preprocessing="none")
+@pytest.mark.parametrize("own", [{}, {"test": np.array([[100.0], [101.0]], "float32")}])
+def test_no_sample_is_in_two_splits_even_where_samples_repeat(own: dict[str, np.ndarray]) -> None:
+    samples = np.random.RandomState(0).randint(0, 30, (500, 1)).astype("float32")
+    data = load({"train": samples, **own} if own else samples, preprocessing="none")
     train, validation, test = (set(split.ravel().tolist()) for split in data.raw)
     assert not train & validation | train & test | validation & test
-    assert sum(map(len, data.raw)) == 500
+    assert sum(map(len, data.raw)) == 500 + len(own.get("test", ()))
 
 
 def test_keras_fits_and_shows_the_number_of_batches(capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,31 +129,23 @@ def test_raw_samples_can_not_be_changed_under_the_pipeline() -> None:
         data.raw.train[0] = 7
 
 
-def test_own_test_split_is_kept_and_validation_is_carved_from_training() -> None:
+def test_own_splits_are_kept_and_validation_is_carved_from_training() -> None:
     data = load((numbered(90), numbered(110)[100:]), preprocessing="none", splits=(0.6, 0.3, 0.1))
     assert [len(split) for split in data.raw] == [60, 30, 10]
     assert data.raw.test.ravel().tolist() == list(range(100, 110))
-
-
-def test_own_validation_split_is_kept() -> None:
     parts = {"train": numbered(50), "validation": numbered(60)[50:], "test": numbered(70)[60:]}
     data = load(parts, preprocessing="none")
     assert [split.ravel().tolist() for split in data.raw] == [part.ravel().tolist() for part in parts.values()]
 
 
-def test_training_samples_that_are_also_in_the_own_test_split_are_left_out() -> None:
-    with pytest.warns(UserWarning, match="left 5 samples of 'array' out of its training and validation splits"):
-        data = load((numbered(50), numbered(55)[45:]), preprocessing="none")
-    assert not {*data.raw.train.ravel(), *data.raw.validation.ravel()} & set(data.raw.test.ravel())
-    assert [sum(map(len, data.raw)), len(data.raw.test)] == [55, 10]
-
-
-def test_labels_of_own_splits_lose_what_their_samples_lose(tmp_path: Any) -> None:
+def test_training_samples_that_are_also_in_the_own_test_split_are_left_out_with_their_labels(tmp_path: Any) -> None:
     path = tmp_path / "own.npz"
     train, test = numbered(50), numbered(55)[45:]
     np.savez(path, x_train=train, y_train=train[:, 0], x_test=test, y_test=test[:, 0])
-    with pytest.warns(UserWarning, match="left 5 samples"):
+    with pytest.warns(UserWarning, match="left 5 samples of 'own' out of its training and validation splits"):
         data = load(path, preprocessing="none")
+    assert not {*data.raw.train.ravel(), *data.raw.validation.ravel()} & set(data.raw.test.ravel())
+    assert [sum(map(len, data.raw)), len(data.raw.test)] == [55, 10]
     assert data.labels is not None
     for samples, labels in zip(data.raw, data.labels, strict=True):
         assert samples.ravel().tolist() == labels.tolist()
@@ -255,13 +248,6 @@ def test_a_stream_feeds_all_samples_in_stored_order_and_model_space(digits: Data
     np.testing.assert_array_equal(np.concatenate([x for x, _ in batches])[..., 0], (images / 16).astype("float32"))
     with pytest.raises(ValueError, match=r"^source: expected samples of shape \(8, 8, 1\); received 'wine'"):
         datasets.stream(datasets.open_source("wine"), digits.preprocessing)
-
-
-def test_a_carved_validation_split_shares_no_sample_with_training_where_the_data_repeats_itself() -> None:
-    rows = np.random.default_rng(0).integers(0, 40, (300, 1)).astype("float32")
-    data = load({"train": rows, "test": np.array([[100.0], [101.0]], "float32")})
-    assert not set(data.raw.train.ravel()) & set(data.raw.validation.ravel())
-    assert len(data.raw.train) + len(data.raw.validation) == 300
 
 
 def test_a_stream_feeds_every_part_of_a_source() -> None:

@@ -220,7 +220,7 @@ def test_a_folder_that_another_exporter_took_for_abandoned_is_left_to_it(tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1"]
 
 
-def no_space(folder):
+def without_space(folder):
     write(folder)
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -229,24 +229,25 @@ def tensorflow_without_space(folder):
     raise tf.errors.ResourceExhaustedError(None, None, "variables.data; No space left on device")
 
 
-@pytest.mark.parametrize("failing", [no_space, tensorflow_without_space])
-def test_a_full_disk_is_a_clear_error_and_nothing_is_published(failing, tmp_path):
-    with pytest.raises(
-        ValueError,
-        match=r"^directory: expected a folder to write to; received \S+ \(.*No space left.*\)\. Nothing was published",
-    ):
-        publication.publish(tmp_path, failing)
-    assert list(tmp_path.iterdir()) == []
+def fail(*_):
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
-@pytest.mark.parametrize("at", ["fsync", "rename"])
-def test_a_disk_that_fails_at_the_last_moment_is_a_clear_error(at, tmp_path, monkeypatch):
-    def fail(*_):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(*{"fsync": (os, "fsync", fail), "rename": (Path, "rename", fail)}[at])
-    with pytest.raises(ValueError, match=r"received \S+ \(Input/output error\)\. Nothing was published"):
-        publication.publish(tmp_path, write)
+@pytest.mark.parametrize(
+    ("writing", "broken", "reason"),
+    [
+        (without_space, (), "No space left"),
+        (tensorflow_without_space, (), ".*No space left"),
+        (write, (os, "fsync", fail), "Input/output error"),
+        (write, (Path, "rename", fail), "Input/output error"),
+    ],
+)
+def test_a_disk_that_fails_is_a_clear_error_and_nothing_is_published(writing, broken, reason, tmp_path, monkeypatch):
+    if broken:
+        monkeypatch.setattr(*broken)
+    message = rf"^directory: expected a folder to write to; received \S+ \({reason}.*\)\. Nothing was published"
+    with pytest.raises(ValueError, match=message):
+        publication.publish(tmp_path, writing)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -83,12 +83,6 @@ def test_folders_named_train_and_test_are_the_splits(tmp_path: Path) -> None:
     assert data.labels is None
 
 
-def test_a_folder_is_loaded_and_scaled(tmp_path: Path) -> None:
-    data = load(saved(tmp_path, COLOR), batch_size=4)
-    x, _ = next(iter(data.test))
-    np.testing.assert_allclose(x, data.raw.test / 255, rtol=1e-6)
-
-
 def test_other_files_are_skipped_by_name_and_hidden_ones_silently(tmp_path: Path) -> None:
     saved(tmp_path, GRAY)
     (tmp_path / ".DS_Store").touch()

@@ -57,11 +57,6 @@ def test_the_draw_is_the_frozen_stream_of_numpy() -> None:
     assert test.tolist() == [4, 6]
 
 
-def test_another_seed_draws_other_splits() -> None:
-    first, second = (split_indices(np.arange(100), FRACTIONS, seed=seed)[2].tolist() for seed in (0, 1))
-    assert first != second
-
-
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "float64", "bool", "int64"])
 def test_samples_are_the_same_when_their_bytes_are(dtype: str) -> None:
     samples = np.array([[0, 1], [1, 1], [0, 1], [1, 0], [1, 1]], dtype)

@@ -108,8 +108,11 @@ def test_importing_tfae_imports_no_tensorflow():
     assert output == "[]\n"
 
 
+# Each in a process of its own, which takes seconds; the last three are like the others.
 @pytest.mark.parametrize(
-    "first", ["tfae", "keras", "tfae.activations", "tfae.losses", "tfae.models", "tfae.preprocessing"]
+    "first",
+    ["tfae", "keras", "tfae.activations"]
+    + [pytest.param(f"tfae.{name}", marks=pytest.mark.slow) for name in ("losses", "models", "preprocessing")],
 )
 def test_keras_finds_the_classes_of_tfae_whichever_is_imported_first(first, tmp_path):
     second = {"keras": "tfae"}.get(first, "keras")
@@ -121,7 +124,7 @@ def test_keras_finds_the_classes_of_tfae_whichever_is_imported_first(first, tmp_
     assert output == f"{names}\n"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[pytest.param("built", marks=pytest.mark.slow)])
 def distributions(tmp_path_factory):
     """Wheel and sdist, built from the files that git tracks."""
     if not (ROOT / ".git").exists():

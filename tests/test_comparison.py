@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tests.commands import run
 from tests.crashes import CrashError, at_call, crash
-from tfae import comparison, datasets, losses, models, report, training
+from tfae import comparison, datasets, losses, models, training
 from tfae.activations import Clip
 from tfae.comparison import Corruption, Spread, Yardstick, corrupted, winner
 from tfae.comparison.probes import accuracies, probe
@@ -297,7 +297,7 @@ def test_neither_a_comparison_nor_its_page_is_made_on_the_same_samples_in_anothe
     with pytest.raises(ValueError, match=f"^run_dir: .* holds one with other data's {message}"):
         compare(changed, found.directory, corruptions=[])
     with pytest.raises(ValueError, match=f"^data: expected what the comparison was made on, blobs; .* other {message}"):
-        report.write_comparison_page(found, changed, tmp_path / "page.html")
+        comparison.write_page(found, changed, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
 
 
@@ -314,7 +314,7 @@ def test_the_table_has_a_block_for_each_kind_of_training_data(found):
         "2 losses on 12 test samples of blobs, latent_dim 2, 2 epochs; mean ± standard deviation over 2 seeds" in text
     )
     assert text.index("trained on clean data") < text.index("trained on outliers=0.1 data")
-    assert text.count("\nMSE ") == text.count("\nlinear probe ") == 2
+    assert text.count("\nMSE ") == text.count("\nLinear probe, accuracy ") == 2
     assert str(found.rows[0].spreads["mae"]) in text
     assert "SSIM" in text.splitlines()[-1].partition("n/a for all: ")[2]
 
@@ -640,7 +640,7 @@ def test_samples_without_a_label_are_left_out_of_the_probes_and_fractions_that_r
 def pages(monkeypatch):
     """Of which comparisons, on which data and to where the command has pages written, without writing them."""
     written = []
-    monkeypatch.setattr(report, "write_comparison_page", lambda *arguments: written.append(arguments))
+    monkeypatch.setattr(comparison, "write_page", lambda *arguments: written.append(arguments))
     return written
 
 

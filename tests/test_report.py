@@ -138,7 +138,7 @@ def compared(data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def comparison_page(compared, data):
-    report.write_comparison_page(compared, data, compared.directory / "report.html")
+    comparison.write_page(compared, data, compared.directory / "report.html")
     return Page(compared.directory / "report.html")
 
 
@@ -420,7 +420,7 @@ def test_a_comparison_is_not_shown_on_other_data(compared, tmp_path):
     with pytest.raises(
         ValueError, match=r"data: expected what the comparison was made on, digits; received wine with other samples "
     ):
-        report.write_comparison_page(compared, other, tmp_path / "page.html")
+        comparison.write_page(compared, other, tmp_path / "page.html")
 
 
 in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on PATH that could open the pages")

@@ -71,7 +71,7 @@ def compare(
     it, and saves; the same command again goes on.
     """
     import_tensorflow(onednn="1")
-    from tfae import comparison, datasets, report
+    from tfae import comparison, datasets
 
     chosen = [comparison.Corruption.parse(text) for text in corruptions]  # A mistake shows before the data is read.
     keywords = arguments(load)
@@ -101,7 +101,7 @@ def compare(
     except comparison.Interrupted as interruption:
         click.echo(f"\n{interruption}", err=True)
         ctx.exit(128 + interruption.signal_number)
-    report.write_comparison_page(found, data, found.directory / "report.html")
+    comparison.write_page(found, data, found.directory / "report.html")
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=2))
     else:

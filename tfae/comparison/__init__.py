@@ -6,6 +6,7 @@ runs/<name>/
         …               a run directory of tfae.training
         probes.json     what its code knows of the labels
     comparison.json     the table; comes last
+    report.html         what write_page makes of it
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 from tfae import models, training
 from tfae.comparison import progress
 from tfae.comparison.corruption import CORRUPTIONS, Corruption, corrupted
+from tfae.comparison.page import write_page
 from tfae.comparison.plan import (
     Build,
     began_in_memory,
@@ -63,6 +65,7 @@ __all__ = [
     "load_comparison",
     "probe",
     "winner",
+    "write_page",
 ]
 
 

@@ -32,18 +32,18 @@ class Yardstick:
 YARDSTICKS = (
     Yardstick("mse", "MSE", "low"),
     Yardstick("mae", "MAE", "low"),
-    Yardstick("crossentropy", "cross-entropy, nats", "low"),
-    Yardstick("bits", "cross-entropy, bits", "low"),
-    Yardstick("psnr", "PSNR", "high"),
+    Yardstick("crossentropy", "Cross-entropy, nats", "low"),
+    Yardstick("bits", "Cross-entropy, bits", "low"),
+    Yardstick("psnr", "PSNR, dB", "high"),
     Yardstick("ssim", "SSIM", "high"),
-    Yardstick("sharpness", "sharpness", "one"),
+    Yardstick("sharpness", "Sharpness", "one"),
     # Of each model in its own loss.
-    Yardstick("constant_skill", "skill, constant", None),
-    Yardstick("linear_skill", "skill, linear", None),
-    Yardstick("num_active_units", "active units", None),
-    Yardstick("effective_dimension", "effective dimension", None),
-    Yardstick("linear_probe", "linear probe", "high"),
-    Yardstick("neighbor_accuracy", "nearest neighbours", "high"),
+    Yardstick("constant_skill", "Skill against the constant", None),
+    Yardstick("linear_skill", "Skill against PCA", None),
+    Yardstick("num_active_units", "Active units", None),
+    Yardstick("effective_dimension", "Effective dimension", None),
+    Yardstick("linear_probe", "Linear probe, accuracy", "high"),
+    Yardstick("neighbor_accuracy", "Nearest neighbours, accuracy", "high"),
 )
 
 

@@ -10,23 +10,6 @@ from collections.abc import Iterable, Sequence
 
 from tfae.evaluation import Evaluation, findings
 
-#: What measures are called in the tables of comparisons, by their names.
-TITLES = {
-    "mse": "MSE",
-    "mae": "MAE",
-    "crossentropy": "Cross-entropy, nats",
-    "bits": "Cross-entropy, bits",
-    "psnr": "PSNR, dB",
-    "ssim": "SSIM",
-    "sharpness": "Sharpness",
-    "constant_skill": "Skill against the constant",
-    "linear_skill": "Skill against PCA",
-    "num_active_units": "Active units",
-    "effective_dimension": "Effective dimension",
-    "linear_probe": "Linear probe, accuracy",
-    "neighbor_accuracy": "Nearest neighbours, accuracy",
-}
-
 _OWN = {
     "loss": "Loss",
     "floor": "Floor",

@@ -4,58 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 
+from tfae.comparison.result import Comparison, Row
+from tfae.comparison.yardsticks import YARDSTICKS
 from tfae.datasets import Data
 from tfae.evaluation import Evaluation
 from tfae.report import drawing, measures, page
 from tfae.report.advised import advised_on
 
 
-class Row(Protocol):
-    """What of a :class:`tfae.comparison.Row` the page shows."""
-
-    @property
-    def corruption(self) -> str:
-        """Of the training data."""
-
-    @property
-    def loss(self) -> str:
-        """Its name."""
-
-    @property
-    def runs(self) -> Sequence[Path]:
-        """The run directories, in the order of the seeds."""
-
-    @property
-    def spreads(self) -> Mapping[str, Any]:
-        """By yardstick, the values of the runs; None where there are none."""
-
-
-class Comparison(Protocol):
-    """What of a :class:`tfae.comparison.Comparison` the page shows."""
-
-    @property
-    def plan(self) -> Mapping[str, Any]:
-        """What was compared on what."""
-
-    @property
-    def rows(self) -> Sequence[Row]:
-        """One for each loss on each kind of training data."""
-
-    @property
-    def winners(self) -> Mapping[str, Mapping[str, str]]:
-        """By kind of training data and yardstick, the loss that is better than the others."""
-
-    def refuse_other(self, data: Data) -> None:
-        """Raise ValueError for data that is not what was compared on."""
-
-
-def write_comparison_page(comparison: Comparison, data: Data, path: Path) -> None:
+def write_page(comparison: Comparison, data: Data, path: Path) -> None:
     """Write the report of a comparison: one HTML page that needs no other file.
 
     Tables are over all seeds. Pictures are of the first one: the same test samples under each loss, curves, spectra and
@@ -111,17 +73,17 @@ def _block(kind: str, comparison: Comparison) -> dict[str, Any]:
     rows = _rows(kind, comparison)
     evaluations = [[_evaluation(directory) for directory in row.runs] for row in rows]
     table, missing = [], []
-    for name, title in measures.TITLES.items():
-        spreads = [row.spreads.get(name) for row in rows]
+    for yardstick in YARDSTICKS:
+        spreads = [row.spreads[yardstick.name] for row in rows]
         if not any(spreads):
-            missing.append(title)
+            missing.append(yardstick.title)
             continue
-        best = comparison.winners.get(kind, {}).get(name)
+        best = comparison.winners[kind].get(yardstick.name)
         cells = [
             ("n/a" if spread is None else str(spread).replace("-", "−"), row.loss == best)
             for row, spread in zip(rows, spreads, strict=True)
         ]
-        table.append((title, cells))
+        table.append((yardstick.title, cells))
     return {
         "trained_on": _phrase(kind),
         "losses": [row.loss for row in rows],

@@ -70,13 +70,7 @@ __all__ = [
 
 
 class Interrupted(KeyboardInterrupt):
-    """The comparison was stopped by a signal; what was trained is saved.
-
-    Args:
-        directory: Of the comparison.
-        title: Of the run that was under way.
-        signal_number: Of the signal.
-    """
+    """The comparison was stopped by a signal; what was trained is saved."""
 
     def __init__(self, directory: Path, title: str, signal_number: int) -> None:
         super().__init__(

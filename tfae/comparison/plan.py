@@ -132,12 +132,7 @@ def fitting(
 ) -> dict[str, ReconstructionLoss]:
     """Return the losses, after a check of each with its model on every variant of the data.
 
-    Args:
-        losses: By name.
-        built_for: The models.
-        variants: Of the data.
-        drop: Whether to leave out losses that are not defined on all of it, rather than to raise.
-        ignore: Names of checks of :func:`tfae.checks.check` to leave out.
+    With ``drop``, losses that are not defined on all of it are left out.
 
     Raises:
         ValueError: A check fails.

@@ -39,12 +39,7 @@ class EpochColumn(ProgressColumn):
 
 
 class Runs:
-    """Shows the runs of a comparison one after the other.
-
-    Args:
-        progress: Rich's.
-        task: Whose steps are the runs.
-    """
+    """Shows the runs of a comparison one after the other."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress

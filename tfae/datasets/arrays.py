@@ -72,13 +72,7 @@ def from_memory(source: Any) -> Source:
 
 
 def opened(name: str, parts: Mapping[str, tuple[tuple[int, ...], np.dtype, Part]], where: str) -> Source:
-    """Return the source of arrays that are like each other.
-
-    Args:
-        name: Of the source.
-        parts: Shape ``(n, *shape)`` and dtype of each part, and the part.
-        where: What holds the arrays, for errors.
-    """
+    """Return the source of parts of like shape and dtype; ``where`` is what holds them, for errors."""
     (_, *first_shape), dtype, _ = next(iter(parts.values()))
     for part, ((_, *shape), other, _) in parts.items():
         if shape != first_shape or other != dtype:

@@ -68,14 +68,7 @@ def select(source: Source, columns: Sequence[int | str]) -> Source:
 
 
 def chosen(names: Sequence[str], columns: Sequence[int | str] | None, label: str | None, where: str) -> tuple[str, ...]:
-    """Return the names of the columns of a table that are x.
-
-    Args:
-        names: Of all columns of the table.
-        columns: Those that are asked for, or None for all but the label.
-        label: The column that is the label, or None.
-        where: What holds the table, for errors.
-    """
+    """Return the names of the columns of a table that are x; ``where`` is what holds it, for errors."""
     repeated = sorted(name for name, count in collections.Counter(names).items() if count > 1)
     if repeated:
         raise ValueError(

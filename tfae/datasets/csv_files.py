@@ -23,13 +23,7 @@ _MISSING = ("", "na", "n/a", "#n/a", "nan", "null", "none")
 
 
 def from_csv(path: Path, *, columns: Sequence[int | str] | None = None, label: str | None = None) -> Source:
-    """Open a .csv file: with a header, or all numbers without one; every column is float64, for text has no dtype.
-
-    Args:
-        path: Of the file, comma-separated UTF-8.
-        columns: Names of the columns to take; by default all but the label.
-        label: Name of the column that is taken out of x, as labels; it may be text.
-    """
+    """Open a .csv file: with a header, or all numbers without one; every column is float64, for text has no dtype."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             header = next((row for row in csv.reader(file) if row), [])

@@ -31,12 +31,7 @@ def refuse_shape(shape: Sequence[int], *, name: str) -> None:
 
 
 class MissingValues:
-    """Counts NaN and infinite values, so that the refusal says where the first one is and how much of the data it is.
-
-    Args:
-        feature_names: The names of a table's columns.
-        sample_names: The files of all samples in the data.
-    """
+    """Counts NaN and infinite values, so that the refusal says where the first is and how much of the data they are."""
 
     def __init__(
         self, *, feature_names: Sequence[str] | None = None, sample_names: Sequence[str] | None = None

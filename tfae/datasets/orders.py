@@ -22,12 +22,7 @@ WINDOW_BYTES = 2**27
 
 @final
 class Permutation:
-    """The order of samples in memory: any of all.
-
-    Args:
-        num_samples: How many there are.
-        seed: In [0, 2³²).
-    """
+    """The order of samples in memory: any of all."""
 
     def __init__(self, num_samples: int, seed: int) -> None:
         self._num_samples = num_samples
@@ -41,11 +36,7 @@ class Permutation:
 
 @final
 class StoredOrder:
-    """The order of samples on disk as they are stored, in every epoch.
-
-    Args:
-        samples: On disk.
-    """
+    """The order of samples on disk as they are stored, in every epoch."""
 
     def __init__(self, samples: StoredSamples) -> None:
         self._samples = samples

@@ -21,12 +21,6 @@ _PATIENCE = 5.0
 def stage(name: str, builder: tfds.core.DatasetBuilder, folder: Path, download_dir: Path) -> None:
     """Copy the original files to where TFDS looks before it downloads.
 
-    Args:
-        name: What the user calls the data set.
-        builder: Of the data set.
-        folder: Holds the original files under their original names.
-        download_dir: That of TFDS.
-
     Raises:
         ValueError: A file is missing, or is not the one that TFDS expects. TFDS itself does not check files that are
             already there.
@@ -86,12 +80,7 @@ def refuse_unobtainable(name: str, builder: tfds.core.DatasetBuilder) -> None:
 
 
 def unreachable_hosts(urls: Iterable[str], *, patience: float = _PATIENCE) -> list[str]:
-    """Return the hosts that do not answer, asked for the first byte of one file each and all at once.
-
-    Args:
-        urls: Of the files.
-        patience: Seconds until the slowest counts as unreachable.
-    """
+    """Return the hosts that do not answer, asked for the first byte of one file each and all at once."""
     url_of = {_host(url): url for url in urls}
     reached: set[str] = set()
 

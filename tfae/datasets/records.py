@@ -56,13 +56,7 @@ class RecordPart(Part):
 
 
 def from_builder(name: str, builder: tfds.core.DatasetBuilder, *, feature: str | None = None) -> Source:
-    """Open a prepared data set.
-
-    Args:
-        name: What the user calls it.
-        builder: Of a data set that is prepared.
-        feature: The feature that is x; by default the input of TFDS's supervised keys, else "image".
-    """
+    """Open a prepared data set."""
     info = builder.info
     x, label = chosen(name, info, feature)
     shape, dtype = tuple(info.features[x].shape), np.dtype(info.features[x].np_dtype)

@@ -13,12 +13,7 @@ NAMES = ("digits", "breast_cancer", "wine", "diabetes")
 
 
 def from_name(name: str, *, feature: str | None = None) -> Source:
-    """Open one of them, in scikit-learn's order.
-
-    Args:
-        name: One of ``NAMES``.
-        feature: What the samples are called, as that of a TFDS data set; there is no other to choose.
-    """
+    """Open one of them, in scikit-learn's order; there is one ``feature``, and no other to choose."""
     bunch = getattr(sklearn.datasets, f"load_{name}")()
     is_images = name == "digits"
     only = "image" if is_images else "features"

@@ -96,13 +96,7 @@ class TablePart(Part):
 
 
 def from_parquet(path: Path, *, columns: Sequence[int | str] | None = None, label: str | None = None) -> Source:
-    """Open a .parquet file; the columns are converted to the one NumPy dtype that holds them all.
-
-    Args:
-        path: Of the file.
-        columns: Names of the columns to take; by default all but the label and a stored pandas index.
-        label: Name of the column that is taken out of x, as labels.
-    """
+    """Open a .parquet file; the columns are converted to the one NumPy dtype that holds them all."""
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             schema, num_rows = file.schema_arrow, file.metadata.num_rows

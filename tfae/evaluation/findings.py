@@ -65,14 +65,7 @@ def percent(skill: float) -> str:
 def findings_of(
     evaluation: Evaluation, loss: ReconstructionLoss, totals: Totals, trained: Totals | None
 ) -> Iterator[Finding]:
-    """Look for what should worry the reader of an evaluation.
-
-    Args:
-        evaluation: Its measures.
-        loss: The model's.
-        totals: What was gathered from the samples.
-        trained: Likewise from the training split, if there is one.
-    """
+    """Look for what should worry the reader of an evaluation."""
     if totals.samples_leave(loss.domain) or totals.reconstructions_leave(loss.domain):
         yield _outside_domain(loss, totals)
     else:

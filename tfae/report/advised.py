@@ -17,13 +17,7 @@ MAX_VALUES = 2**23
 
 @dataclasses.dataclass(frozen=True)
 class Advised:
-    """Advice as a page shows it.
-
-    Attributes:
-        advice: ``Advice.as_dict()``, or None where there is none.
-        note: What there is to know of it: on how much of the data it is based, or why there is none; may be empty.
-        loss_names: Of each loss in words.
-    """
+    """``Advice.as_dict()`` as a page shows it, or None, and what it is based on, or why there is none."""
 
     advice: dict[str, Any] | None
     note: str

@@ -25,13 +25,7 @@ NUM_SPECTRA = 512
 
 @dataclasses.dataclass(frozen=True)
 class Reconstructed:
-    """Samples and what a model makes of them.
-
-    Attributes:
-        samples: In data space, ``(n, *shape)``.
-        reconstruction: In data space, ``(n, *shape)``.
-        losses: Per sample, ``(n,)``.
-    """
+    """Samples and what a model makes of them, both in data space, and the loss of each."""
 
     samples: np.ndarray
     reconstruction: np.ndarray

@@ -19,13 +19,7 @@ _BYTES_OF_PICTURES = 2 * 10**6
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """Pictures under a heading.
-
-    Attributes:
-        title: The heading.
-        text: What to look for.
-        pictures: With the caption of each.
-    """
+    """Pictures, with the caption of each, under a heading and what to look for."""
 
     title: str
     text: str

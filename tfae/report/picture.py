@@ -21,16 +21,7 @@ _COMPACT = ((85, 1.0), (80, 0.7), (70, 0.5))
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A picture, as a page holds it.
-
-    Attributes:
-        name: Of the file, without suffix.
-        alt: What it shows, for those who do not see it.
-        content: The PNG or JPEG file.
-        mime: Which of the two, ``"image/png"`` or ``"image/jpeg"``.
-        width: In pixels of the page.
-        height: Likewise.
-    """
+    """A PNG or JPEG file, as a page holds it: sides in pixels of the page, and what it shows in words."""
 
     name: str
     alt: str

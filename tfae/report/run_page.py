@@ -57,12 +57,6 @@ def draw_pictures(autoencoder: keras.Model, data: Data, history: dict[str, list[
 
     They are of the test split: reconstructions, the worst and the best of them, spectra of images, embedding and the
     distribution of the losses; and the training curves.
-
-    Args:
-        autoencoder: The trained model.
-        data: What it was trained on.
-        history: Losses of every epoch by name, as ``fit`` returns them.
-        folder: Where to write to.
     """
     losses = drawing.losses_of_test_split(autoencoder, data)
     which = f"The first {drawing.number_of(len(drawing.first(data)), 'test sample')}"
@@ -86,13 +80,7 @@ def write_run_page(
 ) -> None:
     """Write the report of a run: one HTML page that needs no other file.
 
-    Args:
-        path: The file.
-        data: What was trained on; the page says what is advised on it.
-        config: What ``config.json`` holds. Advice that was noted there is shown as it is.
-        history: Losses of every epoch by name.
-        evaluation: Of the test split.
-        pictures: The folder that :func:`draw_pictures` wrote to; what it lacks, the page lacks.
+    Advice that was noted in ``config`` is shown as it is; what the folder of :func:`draw_pictures` lacks is left out.
     """
     described, model, loss = config["data"], config["model"], config["loss"]
     best = int(np.argmin(history["val_loss"]))

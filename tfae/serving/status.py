@@ -5,28 +5,8 @@ Neither TensorFlow nor gRPC is imported here: the REST client needs these names 
 
 from __future__ import annotations
 
-#: The names of the codes; the place of each is its number, in gRPC as in TensorFlow.
-CODES = (
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-)
-
-#: What TensorFlow Serving's REST interface answers for each code.
+#: What TensorFlow Serving's REST interface answers for each code; the place of each is its number, in gRPC as in
+#: TensorFlow.
 HTTP_STATUS = {
     "OK": 200,
     "CANCELLED": 499,
@@ -46,6 +26,9 @@ HTTP_STATUS = {
     "DATA_LOSS": 500,
     "UNAUTHENTICATED": 401,
 }
+
+#: The names of the codes.
+CODES = tuple(HTTP_STATUS)
 
 
 class StatusError(Exception):

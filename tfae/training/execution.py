@@ -33,12 +33,15 @@ _SECONDS_SAVED_PER_STEP = 5e-4
 _SECONDS_SAVED_PER_MULTIPLY_ADD = 5e-12
 
 
-class NonFiniteLossError(ValueError):
-    """The loss became NaN or infinite.
+_CONVOLUTIONS = (
+    *(layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.Conv1DTranspose, layers.Conv2DTranspose),
+    *(layers.Conv3DTranspose, layers.DepthwiseConv1D, layers.DepthwiseConv2D, layers.SeparableConv1D),
+    layers.SeparableConv2D,
+)
 
-    Args:
-        index: Which of the batches of the call it was, from 0.
-    """
+
+class NonFiniteLossError(ValueError):
+    """The loss became NaN or infinite, in the batch of that index in the call."""
 
     def __init__(self, index: int) -> None:
         super().__init__(
@@ -163,20 +166,6 @@ def multiply_adds(autoencoder: keras.Model) -> int:
                 positions = 1
             total += math.prod(kernel.shape) * positions
     return total
-
-
-_CONVOLUTIONS = (
-    layers.Conv1D,
-    layers.Conv2D,
-    layers.Conv3D,
-    layers.Conv1DTranspose,
-    layers.Conv2DTranspose,
-    layers.Conv3DTranspose,
-    layers.DepthwiseConv1D,
-    layers.DepthwiseConv2D,
-    layers.SeparableConv1D,
-    layers.SeparableConv2D,
-)
 
 
 def is_distributed(autoencoder: keras.Model) -> bool:

@@ -30,14 +30,7 @@ _KEYS = {
 
 @dataclass(frozen=True)
 class Difference:
-    """Something in which data is not the data of a training.
-
-    Attributes:
-        name: "samples", "preprocessing", "value_range", …
-        expected: What the training began with, in words.
-        received: What there is instead, in words.
-        remedy: What makes it the same, as what follows "load the data": "with seed=0".
-    """
+    """Something in which data is not the data of a training; the remedy goes on after "load the data"."""
 
     name: str
     expected: str
@@ -66,10 +59,6 @@ def description_of(data: Data) -> dict[str, Any]:
 
 def differences(described: Mapping[str, Any], data: Data) -> list[Difference]:
     """Find in what data is not the one that ``description_of`` once described.
-
-    Args:
-        described: What it returned then.
-        data: What there is now.
 
     Returns:
         The differences; none if a training on it is the same, step by step.

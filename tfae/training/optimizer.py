@@ -55,12 +55,7 @@ class Trapezoid(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def adam(num_steps: int, learning_rate: float) -> keras.optimizers.Adam:
-    """Return Adam with the learning rates that suit a training of so many steps.
-
-    Args:
-        num_steps: Batches of an epoch, times epochs; the learning rate is 0 after them.
-        learning_rate: Its peak.
-    """
+    """Return Adam with the learning rates that suit a training of so many steps, batches times epochs."""
     return keras.optimizers.Adam(Trapezoid(learning_rate, max(1, num_steps)), beta_2=_BETA_2)
 
 

@@ -30,14 +30,7 @@ _EARLY_STOPPING_STATE = ("wait", "stopped_epoch", "best", "best_epoch")
 
 
 class Interrupted(KeyboardInterrupt):
-    """The training was stopped by a signal, and saved.
-
-    Args:
-        directory: The run directory.
-        config: Of the run.
-        when: Where the training was.
-        signal_number: Of the signal.
-    """
+    """The training was stopped by a signal, and saved."""
 
     def __init__(self, directory: Path, config: dict[str, Any], when: str, signal_number: int) -> None:
         super().__init__(
@@ -48,16 +41,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Safekeeping(keras.callbacks.Callback):
-    """Writes checkpoints and the history of a training; the last of its callbacks.
-
-    Args:
-        directory: The run directory.
-        config: Of the run.
-        execution: The train function.
-        history: The callback that records the losses.
-        early_stopping: The callback that keeps the best weights.
-        start: Where to go on from.
-    """
+    """Writes checkpoints and the history of a training; the last of its callbacks."""
 
     def __init__(
         self,

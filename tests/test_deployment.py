@@ -426,11 +426,11 @@ def test_the_shortest_request_of_a_signature_is_sent(tmp_path):
     assert json.loads((tmp_path / "deploy" / "readiness" / "score.json").read_text())["instances"] == [[3, 3]]
 
 
-def test_several_inputs_are_sent_as_objects(tmp_path):
+def test_several_inputs_are_sent_in_columns(tmp_path):
     write_warmup(tmp_path / "x" / "1", [("both", {"a": np.array([1, 2]), "b": np.array([[True], [False]])})])
     write(Deployment(saved_models=tmp_path / "x"), tmp_path / "deploy")
-    sent = json.loads((tmp_path / "deploy" / "readiness" / "both.json").read_text())["instances"]
-    assert sent == [{"a": 1, "b": [True]}, {"a": 2, "b": [False]}]
+    sent = json.loads((tmp_path / "deploy" / "readiness" / "both.json").read_text())["inputs"]
+    assert sent == {"a": [1, 2], "b": [[True], [False]]}
 
 
 def test_what_rest_can_not_carry_is_left_out_and_named(tmp_path):

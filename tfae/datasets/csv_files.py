@@ -125,7 +125,7 @@ def _refuse_text(opened_as_text: Callable[[], Iterator[pa.RecordBatch]], path: P
             if found and all(cell.strip().lower() in _MISSING for _, _, cell in found):
                 name, row, cell = found[0]
                 where = f"{cell!r} in column {name!r}, row {row} (rows count from 0)"
-                raise _missing_error(where, batch.schema.names, opened_as_text())
+                _refuse_missing(where, batch.schema.names, opened_as_text())
             if found and batch.num_columns == 1 and ";" in found[0][2]:
                 raise _not_commas(path, ";", found[0][2])
             if found:
@@ -139,25 +139,16 @@ def _refuse_text(opened_as_text: Callable[[], Iterator[pa.RecordBatch]], path: P
         return  # not the cells but the lines are at fault, and the first reading said how
 
 
-def _missing_error(where: str, names: list[str], batches: Iterator[pa.RecordBatch]) -> ValueError:
-    """The error that says how many cells are empty or hold what stands for a missing number."""
-    counts, num_rows, num_incomplete = np.zeros(len(names), int), 0, 0
+def _refuse_missing(where: str, names: list[str], batches: Iterator[pa.RecordBatch]) -> None:
+    """Raise ValueError that says how many cells are empty or hold what stands for a missing number."""
+    missing = defects.MissingValues(feature_names=names)
     for batch in batches:
-        is_missing = np.zeros((batch.num_rows, len(names)), bool)
+        numbers = np.zeros((batch.num_rows, len(names)))
         for index, column in enumerate(batch.columns):
             cells = pc.utf8_lower(pc.utf8_trim_whitespace(pc.fill_null(column, "")))
-            is_missing[:, index] = pc.is_in(cells, pa.array(_MISSING)).to_numpy(zero_copy_only=False)
-        counts += is_missing.sum(axis=0)
-        num_rows += batch.num_rows
-        num_incomplete += int(is_missing.any(axis=1).sum())
-    return defects.missing_error(
-        where,
-        counts,
-        num_values=num_rows * len(names),
-        num_samples=num_rows,
-        num_incomplete=num_incomplete,
-        names=[*map(repr, names)],
-    )
+            numbers[pc.is_in(cells, pa.array(_MISSING)).to_numpy(zero_copy_only=False), index] = np.nan
+        missing.add(numbers)
+    missing.refuse(where)
 
 
 def _is_number(cell: str) -> bool:

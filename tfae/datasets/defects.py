@@ -62,17 +62,26 @@ class MissingValues:
             self._num_values = samples[0].size
         self._num_samples += len(samples)
 
-    def refuse(self) -> None:
-        """Raise ValueError if there are any."""
+    def refuse(self, first: str | None = None) -> None:
+        """Raise ValueError if there are any; ``first`` says which is the first, if it was no NaN in the file."""
         if self._first is None or self._counts is None:
             return
-        raise missing_error(
-            self._first,
-            self._counts,
-            num_values=self._num_samples * self._num_values,
-            num_samples=self._num_samples,
-            num_incomplete=self._num_incomplete,
-            names=self._names,
+        counts, names, num_values = self._counts, self._names, self._num_samples * self._num_values
+        shown = f"{counts.sum():,} of {num_values:,} values ({percent(counts.sum() / num_values)})"
+        rows = f"{self._num_incomplete:,} of {self._num_samples:,} {'samples' if names is None else 'rows'}"
+        remedy = "Leave these out, or fill them in first."
+        columns = ""
+        if names is not None:
+            worst = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
+            columns = ": " + ", ".join(f"{names[i]} {percent(counts[i] / self._num_samples)}" for i in worst[:5])
+            columns += f", and {len(worst) - 5} columns more" if len(worst) > 5 else ""
+            remedy = (
+                "Leave out such rows, or with columns= such columns; or fill them in first, for example with the "
+                "median of the column."
+            )
+        raise ValueError(
+            f"source: expected finite numbers; received {first or self._first}. Missing or infinite are {shown}, in "
+            f"{rows}{columns}. {remedy}"
         )
 
     @property
@@ -92,43 +101,6 @@ class MissingValues:
             column = position[0] if self._feature_names is None else repr(self._feature_names[position[0]])
             return f"column {column}, row {sample} (rows count from 0)"
         return f"sample {sample} at {tuple(position)} (counted from 0)"
-
-
-def missing_error(
-    first: str,
-    counts: np.ndarray,
-    *,
-    num_values: int,
-    num_samples: int,
-    num_incomplete: int,
-    names: Sequence[str] | None,
-) -> ValueError:
-    """The error of data with values that are missing or infinite: how many, where, and what to do.
-
-    Args:
-        first: The first of them, and its place.
-        counts: How many there are, of each column if these have ``names``.
-        num_values: How many values there are.
-        num_samples: How many samples there are.
-        num_incomplete: How many of these have such values.
-        names: Of the columns of a table, as they are to be shown.
-    """
-    shown = f"{counts.sum():,} of {num_values:,} values ({percent(counts.sum() / num_values)})"
-    rows = f"{num_incomplete:,} of {num_samples:,} {'samples' if names is None else 'rows'}"
-    remedy = "Leave these out, or fill them in first."
-    columns = ""
-    if names is not None:
-        worst = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
-        columns = ": " + ", ".join(f"{names[i]} {percent(counts[i] / num_samples)}" for i in worst[:5])
-        columns += f", and {len(worst) - 5} columns more" if len(worst) > 5 else ""
-        remedy = (
-            "Leave out such rows, or with columns= such columns; or fill them in first, for example with the median of "
-            "the column."
-        )
-    return ValueError(
-        f"source: expected finite numbers; received {first}. Missing or infinite are {shown}, in {rows}{columns}. "
-        f"{remedy}"
-    )
 
 
 def percent(share: float | None) -> str:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tfae.servable import WARMUP, Request, read_warmup
+from tfae.serving.client.description import Signature, TensorSpec
+from tfae.serving.client.json_bodies import write_request
 
 #: Bytes of all bodies together. They go into one ConfigMap, of which Kubernetes stores 1 MiB.
 MAX_BYTES = 900_000
-
-#: Kinds of dtype that REST carries: bool, integers, floats, strings; half, uint16 and complex are refused.
-_KINDS = "biufO"
-_REFUSED = ("float16", "bfloat16", "uint16")
 
 
 def golden_requests(version: Path) -> list[Request]:
@@ -78,8 +72,7 @@ def bodies(requests: Iterable[Request]) -> tuple[dict[str, str], list[str]]:
     signatures = []
     for request in requests:
         signatures.append(request.signature)
-        if _fits_rest(request):
-            body = json.dumps({"signature_name": request.signature, "instances": _instances(request)})
+        if body := _body(request):
             shortest[request.signature] = min(body, shortest.get(request.signature, body), key=len)
     chosen: dict[str, str] = {}
     for signature, body in sorted(shortest.items(), key=lambda item: len(item[1])):
@@ -94,27 +87,10 @@ def bodies(requests: Iterable[Request]) -> tuple[dict[str, str], list[str]]:
     return dict(sorted(chosen.items())), sorted(set(signatures) - set(chosen))
 
 
-def _fits_rest(request: Request) -> bool:
-    """Whether REST's rows carry the request: at least one row, the same number in all inputs, of dtypes it knows."""
-    arrays = request.inputs.values()
-    rows = {array.shape[0] if array.ndim else 0 for array in arrays}
-    dtypes = all(array.dtype.kind in _KINDS and array.dtype.name not in _REFUSED for array in arrays)
-    return dtypes and len(rows) == 1 and rows != {0}
-
-
-def _instances(request: Request) -> Sequence[Any]:
-    """Rows, as values for one input and as objects for several."""
-    columns = {name: _values(array) for name, array in request.inputs.items()}
-    if len(columns) == 1:
-        return next(iter(columns.values()))
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _values(array: np.ndarray) -> list[Any]:
-    """Nested lists of what JSON holds."""
-    if array.dtype.kind == "O":
-        encoded = [{"b64": base64.b64encode(value).decode()} for value in array.ravel()]
-        return np.array(encoded, object).reshape(array.shape).tolist()
-    if array.dtype == np.float32:  # By its shortest text, 0.1, which reads back as the same float32.
-        array = array.astype(str).astype(np.float64)
-    return array.tolist()
+def _body(request: Request) -> str | None:
+    """The request as REST takes it; None if that can not carry it."""
+    specs = {name: TensorSpec("", (None,) if array.ndim else ()) for name, array in request.inputs.items()}
+    try:
+        return write_request(Signature(request.signature, specs, {}), request.inputs).decode()
+    except ValueError:
+        return None

@@ -123,10 +123,7 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         return ops.where(mask, values, zero)
 
     def _differentiable(self, x: tf.Tensor, output: tf.Tensor, total: Total) -> tf.Tensor:
-        """The ``total`` of the elementwise loss, with the derivative by hand.
-
-        One step for loss and sum spares an array for the gradient of the sum.
-        """
+        """The ``total`` of the elementwise loss, with the derivative by hand; one step for both spares an array."""
 
         @ops.custom_gradient
         def differentiable(x: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, Callable]:
@@ -203,9 +200,6 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
 
         Returns:
             float scalar; ``(batch,)`` if ``reduction`` is None.
-
-        Raises:
-            ValueError: If a shape does not fit.
         """
         y_true = ops.convert_to_tensor(y_true, self._compute_dtype)
         weight = None
@@ -224,10 +218,7 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         return ops.convert_to_tensor(output, self._compute_dtype)
 
     def floor(self, x: Any) -> tf.Tensor:
-        """Smallest per-sample loss that any reconstruction of ``x`` can reach, ``(batch,)``.
-
-        Zero, except for cross-entropy, whose floor is the entropy of ``x``.
-        """
+        """Smallest loss ``(batch,)`` that any reconstruction of each sample can reach: 0, but for cross-entropy."""
         x = ops.convert_to_tensor(x, self._compute_dtype)
         return self._reduced(self._floor(x), x)
 

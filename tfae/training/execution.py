@@ -19,10 +19,6 @@ from keras import layers
 from tfae.checks import layers_of
 from tfae.datasets import Data
 
-#: "keras": Keras's own train function, for eager execution and distribution strategies; "graph": TensorFlow's kernels;
-#: "step": every step is an XLA program; "loop": the loop over the steps is one.
-PROGRAMS = ("keras", "graph", "step", "loop")
-
 # Per call: so many steps that Python costs nothing, so few that Ctrl-C and checkpoints need not wait.
 _STEPS = 64
 _BYTES = 2**25
@@ -58,7 +54,8 @@ class Execution:
 
     Args:
         autoencoder: Compiled model.
-        program: One of ``PROGRAMS``.
+        program: "keras" for Keras's own train function, in eager execution and distribution strategies; "graph" for
+            TensorFlow's kernels; "step" where every step is an XLA program, "loop" where the loop over the steps is.
         steps: Batches per call.
 
     Attributes:

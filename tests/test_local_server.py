@@ -22,7 +22,6 @@ import tensorflow as tf
 from click.testing import CliRunner
 from tensorflow_serving.apis import (
     classification_pb2,
-    get_model_status_pb2,
     model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
@@ -122,16 +121,10 @@ def test_both_interfaces_give_the_same_numbers_to_this_machine_only(server):
             pass
 
 
-def test_values_without_number_arrive_over_grpc(server):
-    special = np.array([[np.nan, np.inf], [-np.inf, -0.0]], "float32")
-    np.testing.assert_array_equal(tf.make_ndarray(predict(server, special).outputs["y"]), special * 2)
-
-
 @pytest.mark.parametrize(
     ("method", "code", "text"),
     [
         ("Classify", "INVALID_ARGUMENT", "serving_default takes no tf.Examples in this way; use Predict"),
-        ("Regress", "INVALID_ARGUMENT", "serving_default takes no tf.Examples in this way; use Predict"),
         ("MultiInference", "UNIMPLEMENTED", "The local server has no method for MultiInferenceRequest"),
         ("NoSuchMethod", "UNIMPLEMENTED", "Method not found"),
     ],
@@ -188,19 +181,6 @@ def test_every_dtype_goes_through_grpc_unchanged(dtype, values):
         np.testing.assert_array_equal(found, array)
     scalar = tf.make_tensor_proto(array[0, 0], tf_dtype)
     assert _from_proto("x", scalar, tf_dtype, 1000).shape == ()
-
-
-def test_few_bytes_cannot_ask_for_a_huge_tensor(server):
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name = "tiny"
-    request.inputs["x"].CopyFrom(tf.make_tensor_proto(X[:1]))
-    request.inputs["x"].tensor_content = b""
-    request.inputs["x"].tensor_shape.dim[0].size = 2**40
-    with channel(server) as connection:
-        stub = prediction_service_pb2_grpc.PredictionServiceStub(connection)
-        with pytest.raises(grpc.RpcError, match=r"x: expected at most .* bytes; received shape") as raised:
-            stub.Predict(request, timeout=30)
-    assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def test_a_message_that_is_none_and_one_that_is_too_large_are_refused_and_the_next_is_answered(tiny):
@@ -525,21 +505,3 @@ def test_a_message_that_nobody_can_be_shown_harms_nothing(monkeypatch):
         _Echo().emit(logging.LogRecord("tfae.serving", logging.INFO, "", 0, "loaded", (), None))
         with contextlib.suppress(BrokenPipeError):
             left.close()
-
-
-def test_a_client_of_the_server_knows_where_it_is(server):
-    for options in ({}, {"grpc": True}):
-        with server.client(**options) as client:
-            assert client.status()[0].version == 5
-
-
-def test_the_status_over_grpc_is_that_over_rest(server):
-    request = get_model_status_pb2.GetModelStatusRequest()
-    request.model_spec.name = "tiny"
-    with channel(server) as connection:
-        answer = model_service_pb2_grpc.ModelServiceStub(connection).GetModelStatus(request, timeout=30)
-    assert [(entry.version, entry.state, entry.status.error_code) for entry in answer.model_version_status] == [
-        (5, get_model_status_pb2.ModelVersionStatus.AVAILABLE, 0)
-    ]
-    (entry,) = json.loads(rest(server, "/v1/models/tiny")[1])["model_version_status"]
-    assert entry == {"version": "5", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, TypedDict, final
 import numpy as np
 import numpy.typing as npt
 
-from tfae.serving.client.address import connect
-from tfae.serving.client.arguments import checked_integer, checked_seconds
-from tfae.serving.client.binding import Bind, Inputs, named, sole, strings, zeros
+from tfae.serving.client.arguments import checked_integer, checked_seconds, connect
 from tfae.serving.client.description import Metadata, VersionStatus
-from tfae.serving.client.readiness import wait_for_answer
-from tfae.serving.client.session import Session
+from tfae.serving.client.inputs import Bind, Inputs, named, sole, strings, zeros
+from tfae.serving.client.retries import Deadline
+from tfae.serving.client.session import Call, Session
 from tfae.serving.client.transport import Target
 
 if TYPE_CHECKING:
@@ -105,13 +104,13 @@ class Client:
         self._target = Target(model, None if version is None else checked_integer("version", version, 0), label)
         self._address = address
         self._timeout = checked_seconds("timeout", timeout)
-        limits = {
-            "batch_size": checked_integer("batch_size", batch_size, 1),
-            "concurrency": checked_integer("concurrency", concurrency, 1),
-            "retries": checked_integer("retries", retries, 0),
-        }
-        self._transport = connect(address, connections=limits["concurrency"], token=token, ca_file=ca_file)
-        self._session: Session | None = Session(self._transport, self._target, **limits)
+        self._batch_size = checked_integer("batch_size", batch_size, 1)
+        self._retries = checked_integer("retries", retries, 0)
+        concurrency = checked_integer("concurrency", concurrency, 1)
+        self._transport = connect(address, connections=concurrency, token=token, ca_file=ca_file)
+        self._session: Session | None = Session(
+            self._transport, self._target, concurrency=concurrency, retries=self._retries
+        )
 
     def reconstruct(self, inputs: npt.ArrayLike, **options: Unpack[CallOptions]) -> np.ndarray:
         """Reconstructions of raw samples, by signature ``serving_default``.
@@ -215,11 +214,11 @@ class Client:
         Of the client's own version alone if it has one; of all if it has a label. AVAILABLE only says that a version
         was loaded, not that it works: :meth:`wait_until_ready` finds that out.
         """
-        return self._open().status(self._seconds(timeout))
+        return self._open().status(Deadline(self._seconds(timeout)))
 
     def metadata(self, *, timeout: float | None = None) -> Metadata:
         """The model's version and signatures, as the server says them now."""
-        return self._open().metadata(self._seconds(timeout))
+        return self._open().metadata(Deadline(self._seconds(timeout)))
 
     def wait_until_ready(
         self, timeout: float = 60.0, *, signature: str = "serving_default", inputs: Inputs | None = None
@@ -235,9 +234,10 @@ class Client:
             ServingError: If there was no good answer in time, with the last thing that went wrong.
             ValueError: If ``inputs`` do not fit the signature.
         """
-        timeout = checked_seconds("timeout", timeout)
         bind = zeros if inputs is None else named(inputs)
-        wait_for_answer(self._open(), signature, bind, timeout=timeout, attempt_timeout=self._timeout)
+        # What hangs while it starts may be well a moment later: each question has the time of a call.
+        call = Call(signature=signature, bind=bind, timeout=self._timeout, batch_size=self._batch_size, retries=0)
+        self._open().wait(call, timeout=checked_seconds("timeout", timeout))
 
     def close(self) -> None:
         """Close the connections; the client can not be used after that."""
@@ -272,12 +272,15 @@ class Client:
             raise TypeError(f"expected the options timeout, batch_size and progress; received {', '.join(unknown)}.")
         batch_size = options.get("batch_size")
         return self._open().ask(
-            signature,
-            bind,
-            timeout=self._seconds(options.get("timeout")),
-            batch_size=None if batch_size is None else checked_integer("batch_size", batch_size, 1),
-            progress=options.get("progress", False),
-            is_one_row_each=is_one_row_each,
+            Call(
+                signature=signature,
+                bind=bind,
+                timeout=self._seconds(options.get("timeout")),
+                batch_size=self._batch_size if batch_size is None else checked_integer("batch_size", batch_size, 1),
+                retries=self._retries,
+                progress=options.get("progress", False),
+                is_one_row_each=is_one_row_each,
+            )
         )
 
     def _rows(self, signature: str, inputs: npt.ArrayLike, output: str, options: CallOptions) -> np.ndarray:

@@ -10,22 +10,10 @@ import numpy as np
 
 #: Signature that restores variables; not for clients.
 _INTERNAL = "__saved_model_init_op"
+_NUMBERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "complex64", "complex128", "bool")
 _DTYPES = {
-    "DT_BOOL": "bool",
-    "DT_COMPLEX128": "complex128",
-    "DT_COMPLEX64": "complex64",
-    "DT_DOUBLE": "float64",
-    "DT_FLOAT": "float32",
-    "DT_HALF": "float16",
-    "DT_INT16": "int16",
-    "DT_INT32": "int32",
-    "DT_INT64": "int64",
-    "DT_INT8": "int8",
-    "DT_STRING": "object",
-    "DT_UINT16": "uint16",
-    "DT_UINT32": "uint32",
-    "DT_UINT64": "uint64",
-    "DT_UINT8": "uint8",
+    **{f"DT_{name.upper()}": name for name in _NUMBERS},
+    **{"DT_HALF": "float16", "DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_STRING": "object"},
 }
 
 
@@ -79,8 +67,8 @@ class TensorSpec:
         """The shape as errors write it: ``(batch, 8, 8, 1)``."""
         if self.shape is None:
             return "of any rank"
-        sides = ["batch" if side is None and axis == 0 else "any" if side is None else str(side)
-                 for axis, side in enumerate(self.shape)]  # fmt: skip
+        names = ["batch"] + ["any"] * len(self.shape)
+        sides = [name if side is None else str(side) for name, side in zip(names, self.shape, strict=False)]
         return f"({', '.join(sides)}{',' if len(sides) == 1 else ''})"
 
     def __str__(self) -> str:
@@ -167,7 +155,7 @@ def read_metadata(document: Mapping[str, Any]) -> Metadata:
         KeyError, TypeError, ValueError: If it is none.
     """
     spec = document["model_spec"]
-    definitions = document["metadata"]["signature_def"]["signature_def"]
+    definitions = document["metadata"]["signature_def"].get("signature_def", {})
     return Metadata(
         model=str(spec["name"]),
         version=int(spec["version"]),
@@ -180,7 +168,7 @@ def read_metadata(document: Mapping[str, Any]) -> Metadata:
 
 
 def read_status(document: Mapping[str, Any]) -> list[VersionStatus]:
-    """The versions in a server's JSON, newest first.
+    """The versions in a server's JSON, or in the JSON form of its gRPC answer, newest first.
 
     Raises:
         KeyError, TypeError, ValueError: If there are none.
@@ -188,7 +176,7 @@ def read_status(document: Mapping[str, Any]) -> list[VersionStatus]:
     versions = [
         VersionStatus(
             int(entry["version"]),
-            str(entry["state"]),
+            str(entry.get("state", "UNKNOWN")),
             str(entry.get("status", {}).get("error_code", "OK")),
             str(entry.get("status", {}).get("error_message", "")),
         )

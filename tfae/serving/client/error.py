@@ -5,23 +5,15 @@ from __future__ import annotations
 import re
 from typing import final
 
+from tfae.serving.status import HTTP_STATUS
+
 #: Where in the graph it happened: TensorFlow's business, not that of who asked.
 _NODE = re.compile(r"\s*\[\[(?:\{\{[^}]*\}\})+\]\]|\{\{function_node [^}]*\}\}\s*")
 _ASSERTION = re.compile(r"assertion failed: \[(.*)\]", re.DOTALL)
-#: An answer with this status has one of several codes; this is the likely one.
+#: The likely code of an answer with this status, where several have it.
 _CODES = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    409: "ABORTED",
-    413: "RESOURCE_EXHAUSTED",
-    429: "RESOURCE_EXHAUSTED",
-    499: "CANCELLED",
-    500: "INTERNAL",
-    501: "UNIMPLEMENTED",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
+    **{status: code for code, status in HTTP_STATUS.items()},
+    **{400: "INVALID_ARGUMENT", 413: "RESOURCE_EXHAUSTED", 500: "INTERNAL"},
 }
 
 

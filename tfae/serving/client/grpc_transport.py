@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import grpc
 import numpy as np
@@ -20,10 +20,12 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tfae.serving.client.description import Metadata, Signature, TensorSpec, VersionStatus, read_metadata
+from tfae.serving.client.description import Metadata, Signature, TensorSpec, VersionStatus, read_metadata, read_status
 from tfae.serving.client.error import ServingError
 from tfae.serving.client.retries import Deadline
 from tfae.serving.client.transport import Target, Transport
+
+T = TypeVar("T")
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),  # 4 MiB by default, which a few hundred reconstructions exceed.
@@ -67,36 +69,17 @@ class GrpcTransport(Transport):
         request = get_model_metadata_pb2.GetModelMetadataRequest(
             model_spec=_model_spec(target), metadata_field=["signature_def"]
         )
-        answer = self._ask(self._predictions.GetModelMetadata, request, f"metadata of {_name(target)}", deadline)
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        answer.metadata["signature_def"].Unpack(signatures)
-        return read_metadata(
-            {
-                "model_spec": {"name": answer.model_spec.name, "version": answer.model_spec.version.value},
-                "metadata": {
-                    "signature_def": {
-                        "signature_def": {},
-                        **MessageToDict(signatures, preserving_proto_field_name=True),
-                    }
-                },
-            }
+        what = f"metadata of {_name(target)}"
+        return self._read(
+            self._predictions.GetModelMetadata, request, what, deadline, lambda it: read_metadata(_json(it))
         )
 
     def status(self, target: Target, deadline: Deadline) -> list[VersionStatus]:
         """As `Transport` says."""
         target = Target(target.model, target.version)
         request = get_model_status_pb2.GetModelStatusRequest(model_spec=_model_spec(target))
-        answer = self._ask(self._models.GetModelStatus, request, f"status of {_name(target)}", deadline)
-        versions = [
-            VersionStatus(
-                entry.version,
-                get_model_status_pb2.ModelVersionStatus.State.Name(entry.state),
-                _code_name(entry.status.error_code),
-                entry.status.error_message,
-            )
-            for entry in answer.model_version_status
-        ]
-        return sorted(versions, key=lambda entry: -entry.version)
+        what = f"status of {_name(target)}"
+        return self._read(self._models.GetModelStatus, request, what, deadline, lambda it: read_status(_json(it)))
 
     def predict(
         self, target: Target, signature: Signature, inputs: Mapping[str, np.ndarray], deadline: Deadline
@@ -107,12 +90,7 @@ class GrpcTransport(Transport):
         for name, array in inputs.items():
             request.inputs[name].CopyFrom(_tensor(array, signature.inputs[name]))
         what = f"predict of {_name(target)}, signature {signature.name}"
-        answer = self._ask(self._predictions.Predict, request, what, deadline)
-        try:
-            outputs = {name: tf.make_ndarray(tensor) for name, tensor in answer.outputs.items()}
-        except (TypeError, ValueError) as error:
-            raise ServingError("INTERNAL", f"expected tensors; received none ({error})", self._asked(what)) from error
-        return outputs, answer.model_spec.version.value
+        return self._read(self._predictions.Predict, request, what, deadline, _outputs)
 
     def row_bytes(self, array: np.ndarray) -> np.ndarray:
         """As `Transport` says."""
@@ -126,9 +104,13 @@ class GrpcTransport(Transport):
         """As `Transport` says."""
         self._channel.close()
 
-    def _ask(self, method: Callable[..., Any], request: Any, what: str, deadline: Deadline) -> Any:
+    def _read(
+        self, method: Callable[..., Any], request: Any, what: str, deadline: Deadline, read: Callable[[Any], T]
+    ) -> T:
+        """What ``read`` makes of a good answer."""
+        asked = f"{what}, at {self._address}"
         try:
-            return method(request, timeout=max(deadline.remaining(), 1e-3), metadata=self._metadata)
+            answer = method(request, timeout=max(deadline.remaining(), 1e-3), metadata=self._metadata)
         except grpc.RpcError as error:
             code, details = error.code().name, error.details() or ""
             if code == "DEADLINE_EXCEEDED":
@@ -136,10 +118,12 @@ class GrpcTransport(Transport):
             # A message that one side finds too large is not smaller the next time, nor a certificate any better.
             is_final = "larger than max" in details or "CERTIFICATE_VERIFY_FAILED" in details
             may_be_retried = code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED") and not is_final
-            raise ServingError(code, details, self._asked(what), may_be_retried) from error
-
-    def _asked(self, what: str) -> str:
-        return f"{what}, at {self._address}"
+            raise ServingError(code, details, asked, may_be_retried) from error
+        try:
+            return read(answer)
+        except (LookupError, TypeError, ValueError) as error:
+            message = f"expected an answer of TensorFlow Serving; received another ({error!r})"
+            raise ServingError("INTERNAL", message, asked) from error
 
 
 def _model_spec(target: Target) -> Any:
@@ -167,6 +151,11 @@ def _tensor(array: np.ndarray, spec: TensorSpec) -> Any:
     return tensor
 
 
-def _code_name(number: int) -> str:
-    names = {code.value[0]: code.name for code in grpc.StatusCode}
-    return names.get(number, "UNKNOWN")
+def _outputs(answer: Any) -> tuple[dict[str, np.ndarray], int]:
+    arrays = {name: tf.make_ndarray(tensor) for name, tensor in answer.outputs.items()}
+    return arrays, answer.model_spec.version.value
+
+
+def _json(answer: Any) -> dict[str, Any]:
+    """An answer as REST has it."""
+    return MessageToDict(answer, preserving_proto_field_name=True)

@@ -1,4 +1,4 @@
-"""What a request carries, checked against the signature before anything is sent.
+"""What a request carries: which array is which input of a signature, and whether it fits, before anything is sent.
 
 The server checks neither shapes nor ranges: a wrong width fails in some kernel, or not at all, and 256 becomes a
 uint8 of 0.
@@ -6,7 +6,7 @@ uint8 of 0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,60 @@ import numpy.typing as npt
 
 from tfae.casting import cast_and_compare
 from tfae.serving.client.description import Signature, TensorSpec
+
+Inputs = Mapping[str, npt.ArrayLike]
+#: What a caller gave is known before the signature is.
+Bind = Callable[[Signature], Inputs]
+
+
+def sole(array: npt.ArrayLike) -> Bind:
+    """Gives the array to the only input of a signature, whatever its name."""
+
+    def bind(signature: Signature) -> Inputs:
+        if len(signature.inputs) != 1:
+            raise ValueError(
+                f"signature: expected one with a single input; received {signature.name} with "
+                f"{', '.join(sorted(signature.inputs)) or 'none'}. Use predict, which names them."
+            )
+        return dict.fromkeys(signature.inputs, array)
+
+    return bind
+
+
+def named(inputs: Inputs, more: Inputs | None = None) -> Bind:
+    """Gives arrays to the inputs of their names.
+
+    Raises:
+        ValueError: If a name is in both.
+    """
+    more = more or {}
+    twice = sorted(set(inputs) & set(more))
+    if twice:
+        raise ValueError(
+            f"inputs: expected every input once; received {', '.join(twice)} in the mapping and by keyword."
+        )
+    return lambda signature: {**inputs, **more}
+
+
+def zeros(signature: Signature) -> Inputs:
+    """One row of zeros.
+
+    Raises:
+        ValueError: If an input is of strings, of which none is sure to mean something.
+    """
+    if any(spec.is_string for spec in signature.inputs.values()):
+        raise ValueError(f"inputs: expected what to ask signature {signature.name} with; received none. Give inputs.")
+    return {
+        name: np.zeros((1,) if spec.shape is None else [side or 1 for side in spec.shape], spec.dtype)
+        for name, spec in signature.inputs.items()
+    }
+
+
+def strings(elements: Sequence[object]) -> np.ndarray:
+    """A vector of objects; NumPy's own bytes would lose zeros at the end."""
+    vector = np.empty(len(elements), dtype=object)
+    vector[:] = elements
+    return vector
 
 
 def fit_inputs(signature: Signature, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, np.ndarray]:

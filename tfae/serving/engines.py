@@ -87,15 +87,9 @@ class Launch:
 
 
 def tensorflow_model_server(launch: Launch) -> list[str]:
-    """The command of the `tensorflow_model_server` on the PATH.
+    """The command of the `tensorflow_model_server` on the PATH, which can not be bound to one address.
 
     What it has no flags for, such as labels, is written to configurations in the folder of temporary files.
-
-    Returns:
-        The program and its arguments.
-
-    Raises:
-        ValueError: If the server is to be bound to one address, which it can not.
     """
     if launch.host is None:
         warnings.warn(
@@ -122,13 +116,6 @@ def docker(launch: Launch, *, image: str = IMAGE) -> list[str]:
 
     The server is started without the image's entry point, a shell that passes no signals on, and under Docker's small
     init, since as process 1 it would ignore them.
-
-    Args:
-        launch: What to serve.
-        image: With the tag or digest, if any.
-
-    Returns:
-        The program and its arguments.
     """
     inside = [dataclasses.replace(model, base_path=Path("/models", model.name)) for model in launch.models]
     mounts = [
@@ -164,11 +151,7 @@ def text(command: Sequence[str]) -> str:
 
 
 def run(command: Sequence[str]) -> NoReturn:
-    """Become that command: signals reach it, and its exit code is ours.
-
-    Raises:
-        ValueError: If the program is not on the PATH.
-    """
+    """Become that command, if it is on the PATH: signals reach it, and its exit code is ours."""
     program = shutil.which(command[0])
     if program is None:
         raise ValueError(f"engine: expected {command[0]} on the PATH; found none. {_REMEDIES[command[0]]}")
@@ -194,13 +177,7 @@ _REMEDIES = {
 
 
 def _flags(launch: Launch, *, models: Sequence[ModelConfig], placed: Callable[[Path], str]) -> list[str]:
-    """Flags that say what is served, as tensorflow_model_server takes them.
-
-    Args:
-        launch: What to serve.
-        models: The same, in the folders where the server sees them.
-        placed: Returns where the server sees a file of ours.
-    """
+    """Flags that say what is served, from folders where the server sees them; ``placed`` says where it sees a file."""
     if len(models) == 1 and models[0] == ModelConfig(models[0].name, models[0].base_path):
         flags = [f"--model_name={models[0].name}", f"--model_base_path={models[0].base_path.as_posix()}"]
     else:

@@ -18,11 +18,7 @@ _GRPC_PORT = 8500
 
 
 def checked_integer(name: str, value: int, least: int) -> int:
-    """``value``, if it is an integer of at least ``least``.
-
-    Raises:
-        ValueError: If it is none.
-    """
+    """``value``, if it is an integer of at least ``least``; else a ValueError."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -33,11 +29,7 @@ def checked_integer(name: str, value: int, least: int) -> int:
 
 
 def checked_seconds(name: str, value: object) -> float:
-    """``value``, if it is a positive number.
-
-    Raises:
-        ValueError: If it is none.
-    """
+    """``value``, if it is a positive number; else a ValueError."""
     seconds = math.nan if isinstance(value, bool) or not isinstance(value, numbers.Real) else float(value)
     if not 0 < seconds < math.inf:
         raise ValueError(f"{name}: expected a positive number of seconds; received {value!r}.")
@@ -45,11 +37,7 @@ def checked_seconds(name: str, value: object) -> float:
 
 
 def connect(address: str, *, connections: int, token: str | None, ca_file: str | os.PathLike[str] | None) -> Transport:
-    """The transport that the address asks for; nothing is sent yet.
-
-    Raises:
-        ValueError: If an argument does not fit.
-    """
+    """The transport that the address asks for, if the arguments fit; nothing is sent yet."""
     url = _parse(address)
     address = address.rstrip("/")
     if token is not None and not (token.isascii() and token.isprintable() and token and " " not in token):

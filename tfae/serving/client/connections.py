@@ -25,14 +25,7 @@ _DEADLINE: contextvars.ContextVar[Deadline] = contextvars.ContextVar("deadline")
 def open_pool(
     address: str, *, connections: int, headers: dict[str, str], ca_file: str | None
 ) -> urllib3.HTTPConnectionPool:
-    """A pool whose requests have to be made inside of :func:`ending_at`; nothing is connected yet.
-
-    Args:
-        address: ``http://`` or ``https://``, host and port.
-        connections: Most that are open at once; who needs one more waits.
-        headers: Of every request.
-        ca_file: Certificates to trust instead of the system's.
-    """
+    """A pool whose requests have to be made inside of :func:`ending_at`; nothing is connected yet."""
     is_tls = urllib3.util.parse_url(address).scheme == "https"
     tls = {"cert_reqs": "CERT_REQUIRED", "ca_certs": ca_file} if is_tls else {}
     pool = urllib3.connection_from_url(address, maxsize=connections, block=True, retries=False, headers=headers, **tls)
@@ -99,21 +92,14 @@ class _PlainConnection(HTTPConnection):
     response_class = _Answer
 
     def send(self, data: Any) -> None:
-        _send(self, data)
+        """As ``http.client`` sends bytes, which over TLS would allow each record the whole time."""
+        if self.sock is None:
+            self.connect()
+        unsent = memoryview(data)
+        while unsent:
+            _allow_what_is_left(self.sock, _DEADLINE.get())
+            unsent = unsent[self.sock.send(unsent) :]
 
 
-class _TlsConnection(HTTPSConnection):
-    response_class = _Answer
-
-    def send(self, data: Any) -> None:
-        _send(self, data)
-
-
-def _send(connection: HTTPConnection, data: Any) -> None:
-    """Send bytes, as ``http.client`` does, which over TLS would allow each record the whole time."""
-    if connection.sock is None:
-        connection.connect()
-    unsent = memoryview(data)
-    while unsent:
-        _allow_what_is_left(connection.sock, _DEADLINE.get())
-        unsent = unsent[connection.sock.send(unsent) :]
+class _TlsConnection(_PlainConnection, HTTPSConnection):
+    """The same over TLS."""

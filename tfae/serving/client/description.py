@@ -53,7 +53,7 @@ class TensorSpec:
     @property
     def is_batch_first(self) -> bool:
         """Whether the first side is free: one row for each sample."""
-        return bool(self.shape) and self.shape is not None and self.shape[0] is None
+        return self.shape is not None and self.shape[:1] == (None,)
 
     def admits(self, shape: tuple[int, ...]) -> bool:
         """Whether a tensor of this shape fits."""
@@ -88,9 +88,8 @@ class Signature:
     @property
     def is_batch_first(self) -> bool:
         """Whether every input and output has one row for each sample, so that a large input can be sent in pieces."""
-        return bool(self.inputs) and all(
-            spec.is_batch_first for spec in (*self.inputs.values(), *self.outputs.values())
-        )
+        specs = (*self.inputs.values(), *self.outputs.values())
+        return bool(self.inputs) and all(spec.is_batch_first for spec in specs)
 
 
 @final
@@ -149,11 +148,7 @@ class VersionStatus:
 
 
 def read_metadata(document: Mapping[str, Any]) -> Metadata:
-    """The metadata in a server's JSON, or in the JSON form of its gRPC answer.
-
-    Raises:
-        KeyError, TypeError, ValueError: If it is none.
-    """
+    """The metadata in a server's JSON, or in the JSON form of its gRPC answer; some error if there are none."""
     spec = document["model_spec"]
     definitions = document["metadata"]["signature_def"].get("signature_def", {})
     return Metadata(
@@ -168,20 +163,14 @@ def read_metadata(document: Mapping[str, Any]) -> Metadata:
 
 
 def read_status(document: Mapping[str, Any]) -> list[VersionStatus]:
-    """The versions in a server's JSON, or in the JSON form of its gRPC answer, newest first.
-
-    Raises:
-        KeyError, TypeError, ValueError: If there are none.
-    """
-    versions = [
-        VersionStatus(
-            int(entry["version"]),
-            str(entry.get("state", "UNKNOWN")),
-            str(entry.get("status", {}).get("error_code", "OK")),
-            str(entry.get("status", {}).get("error_message", "")),
+    """The versions in the same, newest first."""
+    versions = []
+    for entry in document["model_version_status"]:
+        status = entry.get("status", {})
+        code, message = status.get("error_code", "OK"), status.get("error_message", "")
+        versions.append(
+            VersionStatus(int(entry["version"]), str(entry.get("state", "UNKNOWN")), str(code), str(message))
         )
-        for entry in document["model_version_status"]
-    ]
     return sorted(versions, key=lambda entry: -entry.version)
 
 

@@ -40,15 +40,7 @@ _OPTIONS = (
 
 @final
 class GrpcTransport(Transport):
-    """A channel, which connects by itself and reconnects.
-
-    Args:
-        address: ``grpc://`` or ``grpcs://``, for messages.
-        host: ``host:port``.
-        tls: Whether to speak TLS.
-        token: Sent as ``authorization: Bearer``.
-        ca_file: Certificates to trust instead of gRPC's own.
-    """
+    """A channel to ``host``, which is ``host:port``; it connects by itself and reconnects."""
 
     #: A server of gRPC's default settings takes 4 MiB; some room is left for what stands around the tensors.
     max_bytes = 4 * 2**20 - 2**16
@@ -95,9 +87,8 @@ class GrpcTransport(Transport):
     def row_bytes(self, array: np.ndarray) -> np.ndarray:
         """As `Transport` says."""
         if array.dtype.kind == "O":
-            return np.asarray(
-                [sum(len(element) + 8 for element in row) for row in array.reshape(len(array), -1).tolist()]
-            )
+            rows = array.reshape(len(array), -1).tolist()
+            return np.asarray([sum(len(element) + 8 for element in row) for row in rows])
         return np.full(len(array), array.nbytes // len(array))
 
     def close(self) -> None:
@@ -136,8 +127,8 @@ def _model_spec(target: Target) -> Any:
 
 
 def _name(target: Target) -> str:
-    which = f" version {target.version}" if target.version is not None else ""
-    return f"model {target.model}{which or (f' label {target.label}' if target.label is not None else '')}"
+    chosen = {"version": target.version, "label": target.label}
+    return " ".join([f"model {target.model}", *(f"{name} {it}" for name, it in chosen.items() if it is not None)])
 
 
 def _tensor(array: np.ndarray, spec: TensorSpec) -> Any:

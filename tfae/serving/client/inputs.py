@@ -35,11 +35,7 @@ def sole(array: npt.ArrayLike) -> Bind:
 
 
 def named(inputs: Inputs, more: Inputs | None = None) -> Bind:
-    """Gives arrays to the inputs of their names.
-
-    Raises:
-        ValueError: If a name is in both.
-    """
+    """Gives arrays to the inputs of their names, each of which is in one of the two."""
     more = more or {}
     twice = sorted(set(inputs) & set(more))
     if twice:
@@ -50,11 +46,7 @@ def named(inputs: Inputs, more: Inputs | None = None) -> Bind:
 
 
 def zeros(signature: Signature) -> Inputs:
-    """One row of zeros.
-
-    Raises:
-        ValueError: If an input is of strings, of which none is sure to mean something.
-    """
+    """One row of zeros; refused for strings, of which none is sure to mean something."""
     if any(spec.is_string for spec in signature.inputs.values()):
         raise ValueError(f"inputs: expected what to ask signature {signature.name} with; received none. Give inputs.")
     return {

@@ -18,30 +18,17 @@ import numpy as np
 import orjson
 
 from tfae.serving.client.description import Signature, TensorSpec
+from tfae.serving.client.inputs import strings
 
 #: Dtypes that the server can not read from JSON.
 _NOT_IN_JSON = ("float16", "bfloat16", "uint16", "complex64", "complex128")
 #: Most characters that a number takes, with the comma behind it.
-_WIDTHS = {
-    "bool": 6,
-    "int8": 5,
-    "int16": 7,
-    "int32": 12,
-    "int64": 21,
-    "uint8": 4,
-    "uint32": 11,
-    "uint64": 21,
-    "float32": 17,
-    "float64": 25,
-}
+_WIDTHS = {"bool": 6, "uint8": 4, "int8": 5, "int16": 7, "uint32": 11, "int32": 12, "float32": 17}
+_WIDEST = 25
 
 
 def write_request(signature: Signature, inputs: Mapping[str, np.ndarray]) -> bytes:
-    """The body of a predict request.
-
-    Raises:
-        ValueError: If an input is of a dtype that JSON does not carry.
-    """
+    """The body of a predict request; refused for dtypes that JSON does not carry."""
     tensors = {name: _write(name, array) for name, array in inputs.items()}
     if _is_in_rows(signature):
         content = b'"instances":' + next(iter(tensors.values()))
@@ -51,11 +38,7 @@ def write_request(signature: Signature, inputs: Mapping[str, np.ndarray]) -> byt
 
 
 def read_answer(body: bytes, signature: Signature) -> dict[str, np.ndarray]:
-    """The outputs by name; a single one, which comes without, gets its name back.
-
-    Raises:
-        ValueError: If the body is no answer of that signature.
-    """
+    """The outputs by name; a single one, which comes without, gets its name back. Some error if it is no answer."""
     document = read_json(body)
     key = "predictions" if _is_in_rows(signature) else "outputs"
     if not isinstance(document, dict) or key not in document:
@@ -75,11 +58,7 @@ def read_answer(body: bytes, signature: Signature) -> dict[str, np.ndarray]:
 
 
 def read_json(body: bytes) -> Any:
-    """What a server wrote, NaN and infinity included, and strings that are not UTF-8.
-
-    Raises:
-        ValueError: If it is not JSON.
-    """
+    """What a server wrote, NaN and infinity included, and strings that are not UTF-8; a ValueError if not JSON."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:  # It is strict; the standard library is not, and slower.
@@ -98,7 +77,7 @@ def row_bytes(array: np.ndarray) -> np.ndarray:
         lengths = [sum(map(len, row)) for row in array.reshape(rows, -1).tolist()]
         framing = len('{"b64":"=="},') * math.prod(shape) + brackets
         return np.asarray(lengths, dtype=np.int64) * 4 // 3 + framing
-    return np.full(rows, math.prod(shape) * _WIDTHS.get(array.dtype.name, 25) + brackets)
+    return np.full(rows, math.prod(shape) * _WIDTHS.get(array.dtype.name, _WIDEST) + brackets)
 
 
 def _is_in_rows(signature: Signature) -> bool:
@@ -159,10 +138,7 @@ def _read_strings(name: str, values: Any, spec: TensorSpec) -> np.ndarray:
         raise ValueError(f"expected strings in {name}")
 
     array = np.array(values, dtype=object)
-    strings = np.empty(array.shape, dtype=object)
-    for index, leaf in np.ndenumerate(array):
-        strings[index] = read(leaf)
-    return strings
+    return strings([read(leaf) for leaf in array.flat]).reshape(array.shape)
 
 
 def _map_leaves(function: Any, nested: Any) -> Any:

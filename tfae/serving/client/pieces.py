@@ -16,10 +16,7 @@ Arrays = dict[str, np.ndarray]
 def cut(row_bytes: np.ndarray, max_rows: int, max_bytes: int) -> list[slice]:
     """Slices of rows, in order, each of at most so many rows and bytes; a row that is larger alone stands alone.
 
-    Args:
-        row_bytes: int ``(num_rows,)``, what each row takes in a request; at least one row.
-        max_rows: Of a slice.
-        max_bytes: Of a slice.
+    ``row_bytes`` is int ``(num_rows,)``, what each row takes in a request.
 
     Example:
         >>> cut(np.array([4, 4, 4, 9, 1]), max_rows=2, max_bytes=8)

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
-from typing import Any, final
+from collections.abc import Callable, Mapping
+from typing import TypeVar, final
 from urllib.parse import quote
 
 import numpy as np
 import urllib3
-from urllib3.exceptions import (
-    EmptyPoolError,
-    HTTPError,
-    NewConnectionError,
-    ProtocolError,
-    SSLError,
-    TimeoutError,
-)
+from urllib3.exceptions import EmptyPoolError, HTTPError, NewConnectionError, ProtocolError, SSLError, TimeoutError
 
-from tfae.serving.client import json_bodies
 from tfae.serving.client.connections import ending_at, open_pool
 from tfae.serving.client.description import Metadata, Signature, VersionStatus, read_metadata, read_status
 from tfae.serving.client.error import ServingError, code_of
+from tfae.serving.client.json_bodies import read_answer, read_json, row_bytes, write_request
 from tfae.serving.client.retries import Deadline
 from tfae.serving.client.transport import Target, Transport
+
+T = TypeVar("T")
 
 #: Characters of an answer that is not understood which an error shows.
 _SHOWN = 200
@@ -34,13 +29,9 @@ _CONNECTION = re.compile(r"^\w*Connection\(.*?\): ")
 
 @final
 class RestTransport(Transport):
-    """A pool of connections that are kept open between requests.
+    """A pool of connections that are kept open between requests; who needs one more waits.
 
-    Args:
-        address: ``http://`` or ``https://``, host, port, and what a proxy puts before ``/v1``.
-        connections: Most that are open at once; who needs one more waits.
-        token: Sent as ``Authorization: Bearer``.
-        ca_file: Certificates to trust instead of the system's.
+    The address may end in what a proxy puts before ``/v1``.
     """
 
     max_bytes = 4 * 2**20
@@ -56,34 +47,34 @@ class RestTransport(Transport):
 
     def metadata(self, target: Target, deadline: Deadline) -> Metadata:
         """As `Transport` says."""
-        return self._read("GET", f"{_path(target)}/metadata", None, "", deadline, _metadata_of)
+        return self._read(f"{_path(target)}/metadata", deadline, lambda body: read_metadata(read_json(body)))
 
     def status(self, target: Target, deadline: Deadline) -> list[VersionStatus]:
         """As `Transport` says."""
         path = _path(Target(target.model, target.version))
-        return self._read("GET", path, None, "", deadline, lambda body: read_status(json_bodies.read_json(body)))
+        return self._read(path, deadline, lambda body: read_status(read_json(body)))
 
     def predict(
         self, target: Target, signature: Signature, inputs: Mapping[str, np.ndarray], deadline: Deadline
     ) -> tuple[dict[str, np.ndarray], int | None]:
         """As `Transport` says."""
-        body = json_bodies.write_request(signature, inputs)
-        what = f", signature {signature.name}"
+        body, what = write_request(signature, inputs), f", signature {signature.name}"
         path = f"{_path(target)}:predict"
-        return self._read(
-            "POST", path, body, what, deadline, lambda body: json_bodies.read_answer(body, signature)
-        ), None
+        return self._read(path, deadline, lambda answer: read_answer(answer, signature), body, what), None
 
     def row_bytes(self, array: np.ndarray) -> np.ndarray:
         """As `Transport` says."""
-        return json_bodies.row_bytes(array)
+        return row_bytes(array)
 
     def close(self) -> None:
         """As `Transport` says."""
         self._pool.close()
 
-    def _read(self, method: str, path: str, body: bytes | None, what: str, deadline: Deadline, read: Any) -> Any:
+    def _read(
+        self, path: str, deadline: Deadline, read: Callable[[bytes], T], body: bytes | None = None, what: str = ""
+    ) -> T:
         """What ``read`` makes of the body of a good answer."""
+        method = "GET" if body is None else "POST"
         request = f"{method} {self._address}{path}{what}"
         status, answer = self._exchange(method, path, body, request, deadline)
         if status != 200:
@@ -141,14 +132,10 @@ def _path(target: Target) -> str:
     return path
 
 
-def _metadata_of(body: bytes) -> Metadata:
-    return read_metadata(json_bodies.read_json(body))
-
-
 def _error_message(answer: bytes) -> str:
     """The server's own message, or the text that came in its place; empty if there is none."""
     try:
-        message = json_bodies.read_json(answer)["error"]
+        message = read_json(answer)["error"]
     except (ValueError, LookupError, TypeError):
         return answer[:_SHOWN].decode("utf-8", "replace").strip()
     # Bytes that are not UTF-8 came in as lone surrogates, which can not be printed.

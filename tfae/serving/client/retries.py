@@ -18,11 +18,7 @@ LONGEST_PAUSE = 5.0
 
 @final
 class Deadline:
-    """The instant at which a call has to end.
-
-    Args:
-        seconds: From now.
-    """
+    """The instant at which a call has to end, so many seconds from now."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -34,15 +30,9 @@ class Deadline:
 
 
 def ask_with_retries(ask: Callable[[Deadline], T], deadline: Deadline, retries: int) -> T:
-    """The answer, asked for once more after each error that may be retried.
+    """The answer, asked for once more after each error that may be retried, at most so often and before the deadline.
 
-    Args:
-        ask: Has to return or raise before the deadline.
-        deadline: Of all attempts and the pauses between them.
-        retries: How often to ask again.
-
-    Raises:
-        ServingError: What the last attempt raised.
+    ``ask`` has to return or raise before the deadline, too. What its last attempt raises is raised.
     """
     earlier: ServingError | None = None
     for attempt in range(retries + 1):

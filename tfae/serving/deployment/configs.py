@@ -16,11 +16,7 @@ REST_API_TIMEOUT_IN_MS = 30_000
 
 
 def check_versions(model: ModelConfig) -> None:
-    """Raise unless the model can be served.
-
-    Raises:
-        ValueError: If its folder holds no version, or not those of its labels.
-    """
+    """Raise a ValueError if the model's folder holds no version, or not those of its labels."""
     versions = model.versions() if model.base_path.is_dir() else {}
     if not versions:
         raise ValueError(
@@ -54,12 +50,7 @@ def model_config(models: Iterable[ModelConfig]) -> str:
 
 
 def batching_config(batch_sizes: Sequence[int], *, num_batch_threads: int) -> str:
-    """BatchingParameters under which no batch is run that was not warmed up.
-
-    Args:
-        batch_sizes: Rows of the batches to run, ascending.
-        num_batch_threads: Batches that run at once.
-    """
+    """BatchingParameters under which no batch is run but of these numbers of rows, which ascend."""
     allowed = "".join(f"allowed_batch_sizes: {size}\n" for size in batch_sizes)
     return f"""\
 # In force where the server is started with --enable_batching=true --batching_parameters_file=…

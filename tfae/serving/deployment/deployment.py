@@ -14,6 +14,18 @@ from tfae.serving.model_config import ModelConfig, VersionPolicy
 #: A DNS label, as Kubernetes names objects, with room for what is put behind it.
 _MAX_KUBERNETES_NAME = 50
 
+#: What the texts have to be, and how an error says it.
+_PATTERNS = {
+    "name": (
+        r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?",
+        "letters, digits, dots, hyphens and underscores, as in URLs (--name gives another one)",
+    ),
+    "labels": (r"[A-Za-z0-9._-]+", "letters, digits, dots, hyphens and underscores"),
+    "image": (r"[^\s\"'\\$]+", f"a name such as {IMAGE}:TAG"),
+    "memory": (r"[1-9][0-9]*([kMGT]i?)?", "an amount as Kubernetes writes it, such as 2Gi"),
+    "namespace": (r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "lower-case letters, digits and hyphens, as Kubernetes does"),
+}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Deployment:
@@ -48,40 +60,24 @@ class Deployment:
     def __post_init__(self) -> None:
         if not self.name:
             object.__setattr__(self, "name", self.saved_models.resolve().name)
-        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", self.name):
-            raise ValueError(
-                f"name: expected letters, digits, dots, hyphens and underscores, as in URLs; received {self.name!r}. "
-                "Give another one with --name."
-            )
-        for label in self.labels:
-            if not re.fullmatch(r"[A-Za-z0-9._-]+", label):
-                raise ValueError(
-                    f"labels: expected letters, digits, dots, hyphens and underscores; received {label!r}."
-                )
+        for argument, (pattern, expected) in _PATTERNS.items():
+            given = getattr(self, argument)
+            for text in given if argument == "labels" else () if given is None else (given,):
+                if not re.fullmatch(pattern, text):
+                    raise ValueError(f"{argument}: expected {expected}; received {text!r}.")
         for argument in ("replicas", "cpus"):
             if getattr(self, argument) < 1:
                 raise ValueError(f"{argument}: expected at least 1; received {getattr(self, argument)}.")
-        if not re.fullmatch(r"[^\s\"'\\$]+", self.image):
-            raise ValueError(f"image: expected a name such as {IMAGE}:TAG; received {self.image!r}.")
-        if not re.fullmatch(r"[1-9][0-9]*([kMGT]i?)?", self.memory):
-            raise ValueError(
-                f"memory: expected an amount as Kubernetes writes it, such as 2Gi; received {self.memory!r}."
-            )
-        if self.namespace is not None and not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", self.namespace):
-            raise ValueError(
-                f"namespace: expected lower-case letters, digits and hyphens, as Kubernetes names them; received "
-                f"{self.namespace!r}."
-            )
         check_versions(self.model)
 
     @property
     def model(self) -> ModelConfig:
         """The model in its folder on this machine."""
         # By default the highest version alone is loaded, and the label of another one would lead nowhere.
-        policy = (
-            VersionPolicy(latest=None, specific=frozenset(self.labels.values())) if self.labels else VersionPolicy()
+        specific = VersionPolicy(latest=None, specific=frozenset(self.labels.values()))
+        return ModelConfig(
+            self.name, self.saved_models, specific if self.labels else VersionPolicy(), dict(self.labels)
         )
-        return ModelConfig(self.name, self.saved_models, policy, dict(self.labels))
 
     @property
     def probed_label(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -13,25 +14,18 @@ from typing import Any
 
 import jinja2
 
-from tfae.serving.deployment.configs import (
-    METRICS_PATH,
-    REST_API_TIMEOUT_IN_MS,
-    batching_config,
-    model_config,
-    monitoring_config,
-)
+from tfae.serving.deployment import configs
 from tfae.serving.deployment.deployment import Deployment
 from tfae.serving.deployment.golden import bodies, golden_requests, warmed_batch_sizes
-from tfae.serving.model_config import ModelConfig
 from tfae.staging import write_staged
 
 
 def write(deployment: Deployment, path: Path, *, replace: bool = False) -> None:
-    """Write what operations want into the folder ``path``.
+    """Write what operations want into the folder ``path``, which is not there yet, or is empty.
 
     Args:
         deployment: What to deploy, and how.
-        path: Of a folder that is not there yet, or is empty.
+        path: Of the folder.
         replace: Whether a folder that was written before may be replaced.
 
     Raises:
@@ -57,13 +51,11 @@ def render(deployment: Deployment, path: Path) -> dict[str, str]:
     requests = golden_requests(deployment.probed_version)
     batch_sizes = warmed_batch_sizes(requests)
     by_signature, unprobed = bodies(requests)
-    served = ModelConfig(
-        deployment.name, Path("/models", deployment.name), deployment.model.policy, deployment.model.labels
-    )
+    served = dataclasses.replace(deployment.model, base_path=Path("/models", deployment.name))
     config = {
-        "models.config": model_config([served]),
-        "batching.config": batching_config(batch_sizes, num_batch_threads=deployment.cpus),
-        "monitoring.config": monitoring_config(),
+        "models.config": configs.model_config([served]),
+        "batching.config": configs.batching_config(batch_sizes, num_batch_threads=deployment.cpus),
+        "monitoring.config": configs.monitoring_config(),
     }
     label, models = deployment.probed_label, _relative(deployment.saved_models, path)
     values = {
@@ -72,8 +64,8 @@ def render(deployment: Deployment, path: Path) -> dict[str, str]:
         "models": models,
         "mounted": models if Path(models).is_absolute() else f"$PWD/{models}",
         "batch_sizes": batch_sizes,
-        "metrics_path": METRICS_PATH,
-        "rest_api_timeout_s": REST_API_TIMEOUT_IN_MS // 1000,
+        "metrics_path": configs.METRICS_PATH,
+        "rest_api_timeout_s": configs.REST_API_TIMEOUT_IN_MS // 1000,
         "probe_path": f"/v1/models/{deployment.name}" + ("" if label is None else f"/labels/{label}") + ":predict",
         "signatures": list(by_signature),
         "unprobed": unprobed,
@@ -84,7 +76,7 @@ def render(deployment: Deployment, path: Path) -> dict[str, str]:
     values |= {
         "config": config,
         "readiness": readiness,
-        "checksum": _checksum({**config, **readiness}),
+        "checksum": hashlib.sha256(json.dumps({**config, **readiness}, sort_keys=True).encode()).hexdigest()[:16],
         "example": "score.json" if "score.json" in readiness else next(n for n in readiness if n.endswith(".json")),
     }
     return {
@@ -99,7 +91,7 @@ def _flags(deployment: Deployment) -> list[str]:
     flags = [
         "--port=8500",
         "--rest_api_port=8501",
-        f"--rest_api_timeout_in_ms={REST_API_TIMEOUT_IN_MS}",
+        f"--rest_api_timeout_in_ms={configs.REST_API_TIMEOUT_IN_MS}",
         "--model_config_file=/config/models.config",
         "--monitoring_config_file=/config/monitoring.config",
     ]
@@ -171,7 +163,3 @@ def _file_name(signature: str, taken: Mapping[str, str]) -> str:
     while name in taken:
         name = "_" + name
     return name
-
-
-def _checksum(files: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]

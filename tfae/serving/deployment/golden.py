@@ -16,11 +16,7 @@ MAX_BYTES = 900_000
 
 
 def golden_requests(version: Path) -> list[Request]:
-    """The warm-up of the version in a folder.
-
-    Raises:
-        ValueError: If it has none, or they can not be read.
-    """
+    """The warm-up of the version in a folder; a ValueError if there is none that can be read."""
     try:
         requests = read_warmup(version)
     except tf.errors.OpError as error:
@@ -37,11 +33,7 @@ def golden_requests(version: Path) -> list[Request]:
 
 
 def warmed_batch_sizes(requests: Iterable[Request]) -> list[int]:
-    """Numbers of rows with which every signature is warmed up, ascending.
-
-    Raises:
-        ValueError: If there are none.
-    """
+    """Numbers of rows with which every signature is warmed up, ascending; a ValueError if there are none."""
     sizes: dict[str, set[int]] = {}
     for request in requests:
         rows = {array.shape[0] if array.ndim else 0 for array in request.inputs.values()}

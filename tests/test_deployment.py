@@ -76,8 +76,49 @@ def models(tmp_path):
     return path
 
 
+@pytest.fixture
+def deployed(models, tmp_path):
+    """Writes a deployment of those models, or of one that is warmed up with certain requests; returns the folder."""
+
+    def write_folder(*, requests=None, replace=False, **options):
+        if requests is not None:
+            write_warmup(tmp_path / "x" / "1", requests)
+        options.setdefault("saved_models", models if requests is None else tmp_path / "x")
+        write(Deployment(**options), tmp_path / "deploy", replace=replace)
+        return tmp_path / "deploy"
+
+    return write_folder
+
+
+@pytest.fixture(scope="module")
+def folder_of_two(tmp_path_factory):
+    """Of a deployment by default, to be read."""
+    path = tmp_path_factory.mktemp("default")
+    for version in ("1", "2"):
+        write_warmup(path / "fashion_mnist" / version, warmup([1, 2, 7]))
+    write(Deployment(saved_models=path / "fashion_mnist"), path / "deploy")
+    return path / "deploy"
+
+
 def written(path):
     return {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()}
+
+
+def served(path):
+    """The only model of the configuration."""
+    file = path / "config" / "models.config"
+    (entry,) = text_format.Parse(file.read_text(), ModelServerConfig()).model_config_list.config
+    (local,) = read_model_config_file(file)
+    return entry, local
+
+
+def composed(path):
+    return yaml.safe_load((path / "compose.yaml").read_text())["services"]["serving"]
+
+
+def template(path):
+    """Of the pods."""
+    return documents(path)["Deployment", "fashion-mnist"]["spec"]["template"]
 
 
 def documents(path):
@@ -86,119 +127,94 @@ def documents(path):
     return {(document["kind"], document["metadata"]["name"]): document for document in found}
 
 
-def message_of(name, fields):
-    """Class of a protobuf message that the package of stubs leaves out: fields are (name, number, type, repeated)."""
-    kinds = descriptor_pb2.FieldDescriptorProto
+def parsed(file, name):
+    """A configuration, as protobuf messages that the package of stubs leaves out; numbers as TensorFlow Serving's."""
     pool = descriptor_pool.DescriptorPool()
     pool.Add(descriptor_pb2.FileDescriptorProto.FromString(wrappers_pb2.DESCRIPTOR.serialized_pb))
-    file = descriptor_pb2.FileDescriptorProto(name=f"{name}.proto", package="test", syntax="proto3")
-    file.dependency.append("google/protobuf/wrappers.proto")
-    message = file.message_type.add(name=name)
-    for field, number, kind, label in fields:
-        entry = message.field.add(name=field, number=number, label=label)
-        if isinstance(kind, str):
-            entry.type, entry.type_name = kinds.TYPE_MESSAGE, kind
-        else:
-            entry.type = kind
-    if name == "MonitoringConfig":
-        nested = file.message_type.add(name="PrometheusConfig")
-        nested.field.add(name="enable", number=1, type=kinds.TYPE_BOOL, label=kinds.LABEL_OPTIONAL)
-        nested.field.add(name="path", number=2, type=kinds.TYPE_STRING, label=kinds.LABEL_OPTIONAL)
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"test.{name}"))
+    pool.Add(text_format.Parse(SCHEMA, descriptor_pb2.FileDescriptorProto()))
+    message = message_factory.GetMessageClass(pool.FindMessageTypeByName(f"serving.{name}"))()
+    return text_format.Parse(file.read_text(), message)
 
 
-def batching_parameters():
-    """tensorflow_serving/servables/tensorflow/session_bundle_config.proto"""
-    kinds, wrapped = descriptor_pb2.FieldDescriptorProto, ".google.protobuf.Int64Value"
-    names = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads")
-    fields = [(name, number, wrapped, kinds.LABEL_OPTIONAL) for number, name in enumerate(names, start=1)]
-    fields.append(("allowed_batch_sizes", 6, kinds.TYPE_INT64, kinds.LABEL_REPEATED))
-    return message_of("BatchingParameters", fields)
+INT64 = 'label: LABEL_OPTIONAL type: TYPE_MESSAGE type_name: ".google.protobuf.Int64Value"'
+#: Of tensorflow_serving/servables/tensorflow/session_bundle_config.proto and config/monitoring_config.proto.
+SCHEMA = f"""
+name: "serving.proto" package: "serving" syntax: "proto3" dependency: "google/protobuf/wrappers.proto"
+message_type {{
+  name: "BatchingParameters"
+  field {{ name: "max_batch_size" number: 1 {INT64} }}
+  field {{ name: "batch_timeout_micros" number: 2 {INT64} }}
+  field {{ name: "max_enqueued_batches" number: 3 {INT64} }}
+  field {{ name: "num_batch_threads" number: 4 {INT64} }}
+  field {{ name: "allowed_batch_sizes" number: 6 label: LABEL_REPEATED type: TYPE_INT64 }}
+}}
+message_type {{
+  name: "PrometheusConfig"
+  field {{ name: "enable" number: 1 label: LABEL_OPTIONAL type: TYPE_BOOL }}
+  field {{ name: "path" number: 2 label: LABEL_OPTIONAL type: TYPE_STRING }}
+}}
+message_type {{
+  name: "MonitoringConfig"
+  field {{
+    name: "prometheus_config" number: 1 label: LABEL_OPTIONAL type: TYPE_MESSAGE type_name: ".serving.PrometheusConfig"
+  }}
+}}
+"""
 
 
-def test_the_folder_holds_every_file(models, tmp_path):
-    write(Deployment(saved_models=models), tmp_path / "deploy")
-    assert written(tmp_path / "deploy") == FILES
-    assert not list(tmp_path.glob(".staging-*"))
-
-
-def test_the_model_config_serves_the_highest_version(models, tmp_path):
-    write(Deployment(saved_models=models), tmp_path / "deploy")
-    file = tmp_path / "deploy" / "config" / "models.config"
-    (entry,) = text_format.Parse(file.read_text(), ModelServerConfig()).model_config_list.config
-    assert (entry.name, entry.base_path, entry.model_platform) == (
-        "fashion_mnist",
-        "/models/fashion_mnist",
-        "tensorflow",
-    )
+def test_the_folder_holds_every_file_and_serves_the_highest_version(folder_of_two):
+    assert written(folder_of_two) == FILES
+    assert not list(folder_of_two.parent.glob(".staging-*"))
+    entry, local = served(folder_of_two)
+    assert (entry.name, entry.base_path) == ("fashion_mnist", "/models/fashion_mnist")
+    assert entry.model_platform == "tensorflow"
     assert entry.model_version_policy.latest.num_versions == 1
     assert not entry.version_labels
-    (local,) = read_model_config_file(file)
     assert (local.name, local.policy.latest, local.labels) == ("fashion_mnist", 1, {})
 
 
-def test_labels_have_their_versions_served_and_the_first_probed(models, tmp_path):
-    write(Deployment(saved_models=models, labels={"stable": 1, "canary": 2}), tmp_path / "deploy")
-    file = tmp_path / "deploy" / "config" / "models.config"
-    (entry,) = text_format.Parse(file.read_text(), ModelServerConfig()).model_config_list.config
+def test_labels_have_their_versions_served_and_the_first_probed(deployed):
+    path = deployed(labels={"stable": 1, "canary": 2})
+    entry, local = served(path)
     assert dict(entry.version_labels) == {"stable": 1, "canary": 2}
     assert list(entry.model_version_policy.specific.versions) == [1, 2]
-    assert read_model_config_file(file)[0].policy.specific == {1, 2}
-    flags = yaml.safe_load((tmp_path / "deploy" / "compose.yaml").read_text())["services"]["serving"]["command"]
+    assert local.policy.specific == {1, 2}
     # Otherwise the server does not start: no version is loaded yet when it reads the labels.
-    assert "--allow_version_labels_for_unavailable_models=true" in flags
-    script = (tmp_path / "deploy" / "readiness" / "ready.sh").read_text()
+    assert "--allow_version_labels_for_unavailable_models=true" in composed(path)["command"]
+    script = (path / "readiness" / "ready.sh").read_text()
     assert "POST /v1/models/fashion_mnist/labels/stable:predict HTTP/1.1" in script
-    assert "stable = 1, canary = 2" in (tmp_path / "deploy" / "README.md").read_text()
+    assert "stable = 1, canary = 2" in (path / "README.md").read_text()
 
 
 @pytest.mark.parametrize("sizes", [[1, 2, 7], [32, 1], [4]])
-def test_no_batch_is_run_that_was_not_warmed_up(tmp_path, sizes):
-    write_warmup(tmp_path / "digits" / "1", warmup(sizes))
-    write(Deployment(saved_models=tmp_path / "digits", cpus=3), tmp_path / "deploy")
-    file = tmp_path / "deploy" / "config" / "batching.config"
-    parameters = text_format.Parse(file.read_text(), batching_parameters()())
+def test_no_batch_is_run_that_was_not_warmed_up_in_every_signature(deployed, sizes):
+    requests = [*warmup(sizes), ("score", {"inputs": np.zeros((64, 2, 2, 1), "uint8")})]
+    path = deployed(requests=requests, cpus=3)
+    parameters = parsed(path / "config" / "batching.config", "BatchingParameters")
     assert list(parameters.allowed_batch_sizes) == sorted(sizes)
     assert parameters.max_batch_size.value == max(sizes)
     assert parameters.num_batch_threads.value == 3
     assert parameters.batch_timeout_micros.value > 0
 
 
-def test_a_size_counts_only_if_every_signature_was_warmed_up_with_it(tmp_path):
-    requests = [*warmup([1, 2, 7]), ("score", {"inputs": np.zeros((64, 2, 2, 1), "uint8")})]
-    write_warmup(tmp_path / "digits" / "1", requests)
-    write(Deployment(saved_models=tmp_path / "digits"), tmp_path / "deploy")
-    text = (tmp_path / "deploy" / "config" / "batching.config").read_text()
-    assert re.findall(r"^allowed_batch_sizes: (\d+)$", text, re.MULTILINE) == ["1", "2", "7"]
-
-
-def test_the_monitoring_config_turns_prometheus_on(models, tmp_path):
-    """Fields of tensorflow_serving/config/monitoring_config.proto."""
-    write(Deployment(saved_models=models), tmp_path / "deploy")
-    field = ("prometheus_config", 1, ".test.PrometheusConfig", descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL)
-    config = message_of("MonitoringConfig", [field])()
-    text_format.Parse((tmp_path / "deploy" / "config" / "monitoring.config").read_text(), config)
-    assert config.prometheus_config.enable
-    assert config.prometheus_config.path == "/monitoring/prometheus/metrics"
+def test_the_monitoring_config_turns_prometheus_on(folder_of_two):
+    config = parsed(folder_of_two / "config" / "monitoring.config", "MonitoringConfig").prometheus_config
+    assert (config.enable, config.path) == (True, "/monitoring/prometheus/metrics")
 
 
 @pytest.mark.parametrize("batching", [False, True])
-def test_batching_is_on_where_it_was_asked_for(models, tmp_path, batching):
-    write(Deployment(saved_models=models, batching=batching), tmp_path / "deploy")
-    compose = yaml.safe_load((tmp_path / "deploy" / "compose.yaml").read_text())["services"]["serving"]["command"]
-    pod = documents(tmp_path / "deploy")["Deployment", "fashion-mnist"]["spec"]["template"]["spec"]
+def test_batching_is_on_where_it_was_asked_for(deployed, batching):
+    path = deployed(batching=batching)
+    flags = composed(path)["command"]
     wanted = {"--enable_batching=true", "--batching_parameters_file=/config/batching.config"}
-    assert compose == pod["containers"][0]["args"]
-    assert set(compose) & wanted == (wanted if batching else set())
+    assert flags == template(path)["spec"]["containers"][0]["args"]
+    assert set(flags) & wanted == (wanted if batching else set())
 
 
-def test_the_compose_file_mounts_what_the_flags_name(models, tmp_path):
-    write(Deployment(saved_models=models, image="tensorflow/serving:2.19.1"), tmp_path / "etc" / "deploy")
-    path = tmp_path / "etc" / "deploy"
-    compose = yaml.safe_load((path / "compose.yaml").read_text())
-    assert set(compose) == {"name", "services"}
-    service = compose["services"]["serving"]
+def test_the_compose_file_mounts_what_the_flags_name(models, deployed):
+    path = deployed(image="tensorflow/serving:2.19.1")
+    assert set(yaml.safe_load((path / "compose.yaml").read_text())) == {"name", "services"}
+    service = composed(path)
     assert service["image"] == "tensorflow/serving:2.19.1"
     assert service["entrypoint"] == ["tensorflow_model_server"]
     assert service["init"] is True
@@ -206,64 +222,53 @@ def test_the_compose_file_mounts_what_the_flags_name(models, tmp_path):
     mounts = {mount["target"]: (path / mount["source"]).resolve() for mount in service["volumes"]}
     assert all(mount["type"] == "bind" and mount["read_only"] for mount in service["volumes"])
     assert mounts["/models/fashion_mnist"] == models
-    named = [flag.partition("=")[2] for flag in service["command"] if flag.partition("=")[2].startswith("/")]
-    named.append(service["healthcheck"]["test"][-1])
+    named = [flag.partition("=")[2] for flag in service["command"] if "=/" in flag]
     assert named
-    for file in map(Path, named):
+    for file in map(Path, [*named, service["healthcheck"]["test"][-1]]):
         assert (mounts[str(file.parent)] / file.name).is_file(), file
 
 
-def test_a_dollar_in_the_path_is_not_taken_for_a_variable_of_compose(tmp_path):
+def test_a_dollar_in_the_path_is_not_taken_for_a_variable_of_compose(deployed, tmp_path):
     write_warmup(tmp_path / "my$models" / "1", warmup([1]))
-    write(Deployment(saved_models=tmp_path / "my$models", name="x"), tmp_path / "deploy")
-    compose = yaml.safe_load((tmp_path / "deploy" / "compose.yaml").read_text())
-    assert compose["services"]["serving"]["volumes"][0]["source"] == "../my$$models"
+    path = deployed(saved_models=tmp_path / "my$models", name="x")
+    assert composed(path)["volumes"][0]["source"] == "../my$$models"
 
 
 @pytest.mark.parametrize(
     "options", [{}, {"labels": {"stable": 1}, "batching": True, "replicas": 5, "namespace": "ml", "memory": "512Mi"}]
 )
-@pytest.mark.parametrize("version", ["1.25", "1.37"])
-def test_the_manifest_is_valid(models, tmp_path, options, version):
-    write(Deployment(saved_models=models, **options), tmp_path / "deploy")
-    found = documents(tmp_path / "deploy")
+def test_the_manifest_is_valid(deployed, options):
+    found = documents(deployed(**options))
     assert {kind for kind, _ in found} == {"ConfigMap", "Deployment", "Service"}
     for document in found.values():
-        kubernetes_validate.validate(document, version, strict=True)
+        for version in ("1.25", "1.37"):
+            kubernetes_validate.validate(document, version, strict=True)
         assert document["metadata"].get("namespace") == options.get("namespace")
     assert found["Deployment", "fashion-mnist"]["spec"]["replicas"] == options.get("replicas", 2)
 
 
-def test_the_parts_of_the_manifest_find_each_other(models, tmp_path):
-    write(Deployment(saved_models=models), tmp_path / "deploy")
-    found = documents(tmp_path / "deploy")
-    template = found["Deployment", "fashion-mnist"]["spec"]["template"]
-    pod, service = template["spec"], found["Service", "fashion-mnist"]["spec"]
+def test_the_parts_of_the_manifest_find_each_other(folder_of_two):
+    found = documents(folder_of_two)
+    deployment, service = found["Deployment", "fashion-mnist"]["spec"], found["Service", "fashion-mnist"]["spec"]
+    pod, labels = deployment["template"]["spec"], deployment["template"]["metadata"]["labels"]
     (container,) = pod["containers"]
-    labels = template["metadata"]["labels"]
-    assert found["Deployment", "fashion-mnist"]["spec"]["selector"]["matchLabels"] == labels == service["selector"]
+    assert deployment["selector"]["matchLabels"] == labels == service["selector"]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {"grpc": 8500, "rest": 8501}
     assert {(port["port"], ports[port["targetPort"]]) for port in service["ports"]} == {(8500, 8500), (8501, 8501)}
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     mounts = {mount["mountPath"]: volumes[mount["name"]] for mount in container["volumeMounts"]}
-    assert {mount["name"] for mount in container["volumeMounts"] if mount.get("readOnly")} == {
-        "models",
-        "config",
-        "readiness",
-    }
+    read_only = {mount["name"] for mount in container["volumeMounts"] if mount.get("readOnly")}
+    assert read_only == {"models", "config", "readiness"}
     for place in ("config", "readiness"):
         data = found["ConfigMap", mounts[f"/{place}"]["configMap"]["name"]]["data"]
-        files = {file.name: file.read_text() for file in (tmp_path / "deploy" / place).iterdir()}
-        assert data == files
-    named = [argument.partition("=")[2] for argument in container["args"] if "=/" in argument]
-    assert all(Path(file).parent == Path("/config") for file in named)
+        assert data == {file.name: file.read_text() for file in (folder_of_two / place).iterdir()}
+    assert all("=/config/" in argument for argument in container["args"] if "=/" in argument)
     assert mounts["/models"]["persistentVolumeClaim"]["claimName"] == "fashion-mnist-models"
 
 
-def test_a_pod_is_ready_by_real_requests_and_lives_by_its_port(models, tmp_path):
-    write(Deployment(saved_models=models), tmp_path / "deploy")
-    pod = documents(tmp_path / "deploy")["Deployment", "fashion-mnist"]["spec"]["template"]["spec"]
+def test_a_pod_is_ready_by_real_requests_and_lives_by_its_port(folder_of_two):
+    pod = template(folder_of_two)["spec"]
     (container,) = pod["containers"]
     assert container["readinessProbe"]["exec"]["command"] == ["bash", "/readiness/ready.sh"]
     assert container["livenessProbe"]["tcpSocket"] == {"port": "grpc"}
@@ -275,14 +280,12 @@ def test_a_pod_is_ready_by_real_requests_and_lives_by_its_port(models, tmp_path)
     assert pod["shareProcessNamespace"] is True
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
-    assert "AVAILABLE proves nothing" in (tmp_path / "deploy" / "kubernetes.yaml").read_text()
+    assert "AVAILABLE proves nothing" in (folder_of_two / "kubernetes.yaml").read_text()
 
 
-def test_a_changed_configuration_brings_new_pods(models, tmp_path):
+def test_a_changed_configuration_brings_new_pods(deployed):
     def checksum(**options):
-        write(Deployment(saved_models=models, **options), tmp_path / "deploy", replace=True)
-        template = documents(tmp_path / "deploy")["Deployment", "fashion-mnist"]["spec"]["template"]
-        return template["metadata"]["annotations"]["checksum/config"]
+        return template(deployed(replace=True, **options))["metadata"]["annotations"]["checksum/config"]
 
     assert checksum() == checksum()
     assert checksum() != checksum(labels={"stable": 1})
@@ -291,15 +294,12 @@ def test_a_changed_configuration_brings_new_pods(models, tmp_path):
 @pytest.mark.parametrize(
     ("name", "expected"), [("Fashion_MNIST.v2", "fashion-mnist-v2"), ("3d", "model-3d"), ("on", "on")]
 )
-def test_objects_have_names_that_kubernetes_takes(models, tmp_path, name, expected):
-    write(Deployment(saved_models=models, name=name), tmp_path / "deploy")
-    found = documents(tmp_path / "deploy")
+def test_objects_have_names_that_kubernetes_takes(deployed, name, expected):
+    found = documents(deployed(name=name))
     assert {kind for kind, found_name in found if found_name == expected} == {"Deployment", "Service"}
-    (container,) = found["Deployment", expected]["spec"]["template"]["spec"]["containers"]
     assert f'name: "{name}"' in found["ConfigMap", f"{expected}-config"]["data"]["models.config"]
     for document in found.values():
         kubernetes_validate.validate(document, "1.37", strict=True)
-    assert container["image"] == "tensorflow/serving"
 
 
 @contextlib.contextmanager
@@ -341,9 +341,8 @@ def ready(path, port, seconds=20):
 @pytest.mark.skipif(BASH is None, reason="there is no bash")
 class TestReadiness:
     @pytest.fixture
-    def path(self, models, tmp_path):
-        write(Deployment(saved_models=models), tmp_path / "deploy")
-        return tmp_path / "deploy"
+    def path(self, folder_of_two):
+        return folder_of_two
 
     def test_it_is_ready_when_every_signature_has_answered_its_request(self, path):
         with server(lambda _: (200, '{\n    "predictions": [0.5\n    ]\n}')) as (port, got):
@@ -357,7 +356,6 @@ class TestReadiness:
         assert [base64.b64decode(row["b64"]) for row in sent["serve_image_bytes"]] == [b"\x89PNG\xff\x00"]
 
     def test_it_does_not_wait_for_the_connection_to_close(self, path):
-        # In the layout of TensorFlow Serving.
         with server(lambda _: (200, '{\n    "predictions": [0.5, 0.5\n    ]\n}'), keeps_open=True) as (port, got):
             began = time.monotonic()
             result = ready(path, port, seconds=30)
@@ -417,104 +415,80 @@ def test_the_probe_tells_a_model_that_answers_from_one_that_is_merely_available(
         assert ready(tmp_path / "deploy", local.rest_port).returncode == 1
 
 
-def test_the_shortest_request_of_a_signature_is_sent(tmp_path):
-    requests = [
-        ("score", {"inputs": np.full((rows, 2), value, "int32")}) for rows, value in [(2, 1), (1, 10**6), (1, 3)]
-    ]
-    write_warmup(tmp_path / "x" / "1", requests)
-    write(Deployment(saved_models=tmp_path / "x"), tmp_path / "deploy")
-    assert json.loads((tmp_path / "deploy" / "readiness" / "score.json").read_text())["instances"] == [[3, 3]]
-
-
-def test_several_inputs_are_sent_in_columns(tmp_path):
-    write_warmup(tmp_path / "x" / "1", [("both", {"a": np.array([1, 2]), "b": np.array([[True], [False]])})])
-    write(Deployment(saved_models=tmp_path / "x"), tmp_path / "deploy")
-    sent = json.loads((tmp_path / "deploy" / "readiness" / "both.json").read_text())["inputs"]
-    assert sent == {"a": [1, 2], "b": [[True], [False]]}
-
-
-def test_what_rest_can_not_carry_is_left_out_and_named(tmp_path):
-    half = ("half", {"inputs": np.ones((1, 2), "float16")})
-    write_warmup(tmp_path / "x" / "1", [("score", {"inputs": np.ones((1, 2), "float32")}), half])
-    write(Deployment(saved_models=tmp_path / "x"), tmp_path / "deploy")
-    assert {name for name in written(tmp_path / "deploy") if name.endswith(".json")} == {"readiness/score.json"}
-    for name in ("README.md", "kubernetes.yaml"):
-        assert re.search("not ask(ed)?.* half", (tmp_path / "deploy" / name).read_text(), re.IGNORECASE), name
-
-
-def test_what_is_too_long_for_kubernetes_is_left_out_and_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(golden, "MAX_BYTES", 200)
-    long = ("long", {"inputs": np.ones((1, 200), "float32")})
-    write_warmup(tmp_path / "x" / "1", [("score", {"inputs": np.ones((1, 2), "float32")}), long])
-    write(Deployment(saved_models=tmp_path / "x"), tmp_path / "deploy")
-    assert {name for name in written(tmp_path / "deploy") if name.endswith(".json")} == {"readiness/score.json"}
-    assert "does not ask long" in (tmp_path / "deploy" / "README.md").read_text()
-    write_warmup(tmp_path / "y" / "1", [long])
-    with pytest.raises(ValueError, match=r"expected a signature with a request of at most 200 bytes .*; received long"):
-        write(Deployment(saved_models=tmp_path / "y"), tmp_path / "other")
-
-
-def test_signatures_whose_names_are_no_file_names_are_all_asked(tmp_path):
-    write_warmup(
-        tmp_path / "x" / "1", [(name, {"inputs": np.ones((1, 2), "float32")}) for name in ("a/b", "a:b", "a_b")]
-    )
-    write(Deployment(saved_models=tmp_path / "x"), tmp_path / "deploy")
-    found = [json.loads(file.read_text()) for file in (tmp_path / "deploy" / "readiness").glob("*.json")]
-    assert {body["signature_name"] for body in found} == {"a/b", "a:b", "a_b"}
-    for document in documents(tmp_path / "deploy").values():
+@pytest.mark.parametrize(
+    ("requests", "expected"),
+    [
+        (  # The shortest.
+            [("score", {"inputs": np.full((rows, 2), value)}) for rows, value in [(2, 1), (1, 10**6), (1, 3)]],
+            {"score": [[3, 3]]},
+        ),
+        (
+            [("both", {"a": np.array([1, 2]), "b": np.array([[True], [False]])})],
+            {"both": {"a": [1, 2], "b": [[True], [False]]}},
+        ),
+        # Names that are no file names, or the same one.
+        (
+            [(name, {"inputs": np.ones((1, 1))}) for name in ("a/b", "a:b", "a_b")],
+            {name: [[1]] for name in ("a/b", "a:b", "a_b")},
+        ),
+    ],
+)
+def test_every_signature_is_asked_with_its_shortest_request(deployed, requests, expected):
+    path = deployed(requests=requests, name="fashion_mnist")
+    found = [json.loads(file.read_text()) for file in (path / "readiness").glob("*.json")]
+    assert {body["signature_name"]: body.get("instances", body.get("inputs")) for body in found} == expected
+    for document in documents(path).values():
         kubernetes_validate.validate(document, "1.37", strict=True)
 
 
-def test_the_readme_has_a_docker_command_in_one_line(models, tmp_path):
-    write(Deployment(saved_models=models, image="tensorflow/serving:2.19.1"), tmp_path / "deploy")
-    text = (tmp_path / "deploy" / "README.md").read_text()
+@pytest.mark.parametrize("left_out", [np.ones((1, 2), "float16"), np.ones((1, 200), "float32")])
+def test_what_rest_can_not_carry_or_is_too_long_for_kubernetes_is_left_out_and_named(deployed, monkeypatch, left_out):
+    monkeypatch.setattr(golden, "MAX_BYTES", 200)
+    other = ("other", {"inputs": left_out})
+    path = deployed(requests=[("score", {"inputs": np.ones((1, 2), "float32")}), other])
+    assert {name for name in written(path) if name.endswith(".json")} == {"readiness/score.json"}
+    for name in ("README.md", "kubernetes.yaml"):
+        assert re.search("not ask(ed)?.* other", (path / name).read_text(), re.IGNORECASE), name
+    with pytest.raises(
+        ValueError, match=r"expected a signature with a request of at most 200 bytes .*; received other"
+    ):
+        deployed(requests=[other], replace=True)
+
+
+def test_the_readme_has_a_docker_command_in_one_line(models, deployed):
+    path = deployed(image="tensorflow/serving:2.19.1")
+    text = (path / "README.md").read_text()
     (line,) = [line for line in text.splitlines() if line.startswith("docker run")]
-    words = shlex.split(line.replace("$PWD", str(tmp_path / "deploy")))
+    words = shlex.split(line.replace("$PWD", str(path)))
     assert words[-1] == "tensorflow/serving:2.19.1"
     assert words[words.index("-e") + 1] == "MODEL_NAME=fashion_mnist"
     source, target, mode = words[words.index("-v") + 1].split(":")
     assert (Path(source).resolve(), target, mode) == (models, "/models/fashion_mnist", "ro")
-    assert all(
-        re.search(rf"`{re.escape(name)}`", text) for name in FILES if not name.endswith(".json") and name != "README.md"
-    )
+    assert all(f"`{name}`" in text for name in FILES if not name.endswith(".json") and name != "README.md")
 
 
-def test_a_folder_appears_whole_or_not_at_all(models, tmp_path, monkeypatch):
-    write(Deployment(saved_models=models), tmp_path / "deploy")
-    before = {name: (tmp_path / "deploy" / name).read_text() for name in FILES}
-    count = 0
+def test_a_folder_appears_whole_or_not_at_all(deployed, models, tmp_path, monkeypatch):
+    path = deployed()
+    before = {name: (path / name).read_text() for name in FILES}
+    names = []
 
-    def fail(path, content):
-        nonlocal count
-        count += 1
-        if count == 5:
+    def fail(file, content):
+        names.append(file.name)
+        if len(names) % 5 == 0:
             raise OSError(28, "No space left on device")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
 
     monkeypatch.setattr(folder, "write_staged", fail)
-    with pytest.raises(ValueError, match=r"path: expected a folder that can be written; received .*No space left"):
-        write(Deployment(saved_models=models, replicas=7), tmp_path / "deploy", replace=True)
-    assert {name: (tmp_path / "deploy" / name).read_text() for name in written(tmp_path / "deploy")} == before
-    count = 0
-    with pytest.raises(ValueError, match=r"path: expected a folder that can be written; received .*No space left"):
-        write(Deployment(saved_models=models), tmp_path / "new")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["deploy", "saved_models"]
+    for place in (path, tmp_path / "new"):
+        with pytest.raises(ValueError, match=r"path: expected a folder that can be written; received .*No space left"):
+            write(Deployment(saved_models=models, replicas=7), place, replace=True)
+    assert {name: (path / name).read_text() for name in written(path)} == before
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["deploy", "saved_models"]
 
 
-def test_a_folder_is_replaced_only_when_asked_for(models, tmp_path):
-    write(Deployment(saved_models=models), tmp_path / "deploy")
-    with pytest.raises(ValueError, match=r"path: expected a folder that is empty or not there yet; .* with --replace"):
-        write(Deployment(saved_models=models, replicas=7), tmp_path / "deploy")
-    write(Deployment(saved_models=models, replicas=7), tmp_path / "deploy", replace=True)
-    assert "replicas: 7" in (tmp_path / "deploy" / "kubernetes.yaml").read_text()
-    assert written(tmp_path / "deploy") == FILES
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["deploy", "saved_models"]
-
-
-def test_the_old_folder_comes_back_if_the_new_one_can_not_take_its_place(models, tmp_path, monkeypatch):
-    write(Deployment(saved_models=models), tmp_path / "deploy")
-    rename = Path.rename
+def test_the_old_folder_comes_back_if_the_new_one_can_not_take_its_place(deployed, monkeypatch):
+    path, rename = deployed(), Path.rename
 
     def fail(self, target):
         if self.name == "new":
@@ -523,34 +497,38 @@ def test_the_old_folder_comes_back_if_the_new_one_can_not_take_its_place(models,
 
     monkeypatch.setattr(Path, "rename", fail)
     with pytest.raises(ValueError, match=r"received .*deploy \(Input/output error\)"):
-        write(Deployment(saved_models=models), tmp_path / "deploy", replace=True)
-    assert written(tmp_path / "deploy") == FILES
+        deployed(replace=True)
+    assert written(path) == FILES
 
 
-def test_files_that_were_not_written_before_are_never_replaced(models, tmp_path):
-    write(Deployment(saved_models=models), tmp_path / "deploy")
-    (tmp_path / "deploy" / "secrets.txt").write_text("mine")
+def test_a_folder_is_replaced_only_when_asked_for_and_other_files_never(deployed, models, tmp_path):
+    path = deployed()
+    with pytest.raises(ValueError, match=r"path: expected a folder that is empty or not there yet; .* with --replace"):
+        deployed(replicas=7)
+    deployed(replicas=7, replace=True)
+    assert "replicas: 7" in (path / "kubernetes.yaml").read_text()
+    assert written(path) == FILES
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["deploy", "saved_models"]
+    (path / "secrets.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"nothing but what was written before; received .* with secrets\.txt"):
-        write(Deployment(saved_models=models), tmp_path / "deploy", replace=True)
-    assert (tmp_path / "deploy" / "secrets.txt").read_text() == "mine"
-    (tmp_path / "file").write_text("")
+        deployed(replace=True)
+    assert (path / "secrets.txt").read_text() == "mine"
     with pytest.raises(ValueError, match="path: expected a folder; received the file"):
-        write(Deployment(saved_models=models), tmp_path / "file", replace=True)
+        write(Deployment(saved_models=models), path / "secrets.txt", replace=True)
 
 
-def test_a_model_without_warm_up_is_refused(tmp_path):
-    (tmp_path / "x" / "3").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"received .*x/3 with none in assets\.extra/tf_serving_warmup_requests\."):
-        write(Deployment(saved_models=tmp_path / "x"), tmp_path / "deploy")
-    file = tmp_path / "x" / "3" / "assets.extra" / "tf_serving_warmup_requests"
-    file.parent.mkdir()
-    file.write_bytes(b"this is no file of records at all")
+def test_a_model_without_warm_up_is_refused(deployed, tmp_path):
+    version = tmp_path / "y" / "3"
+    version.mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"received .*y/3 with none in assets\.extra/tf_serving_warmup_requests\."):
+        deployed(saved_models=version.parent)
+    (version / "assets.extra").mkdir()
+    (version / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"this is no file of records at all")
     with pytest.raises(ValueError, match=r"expected warm-up requests that can be read; received .*corrupted record"):
-        write(Deployment(saved_models=tmp_path / "x"), tmp_path / "deploy")
-    different = [("a", {"inputs": np.ones((1, 2), "float32")}), ("b", {"inputs": np.ones((2, 2), "float32")})]
-    write_warmup(tmp_path / "x" / "3", different)
+        deployed(saved_models=version.parent)
+    different = [(name, {"inputs": np.ones((rows, 2))}) for name, rows in (("a", 1), ("b", 2))]
     with pytest.raises(ValueError, match=r"the same numbers of rows; received a with \[1\]; b with \[2\]"):
-        write(Deployment(saved_models=tmp_path / "x"), tmp_path / "deploy")
+        deployed(requests=different)
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tests import served_tiny
-from tests.served_tiny import ANY_RANK, KERNEL_ERROR, STATUS, X, rows, signature_def
+from tests import stub_server
+from tests.stub_server import ANY_RANK, KERNEL_ERROR, STATUS, X, rows, signature_def
 from tfae.serving.client import Client, ServingError, VersionStatus
 
 FLOATS = np.array([np.nan, np.inf, -np.inf, -0.0, 1.4013e-45], "float32")
@@ -73,7 +73,7 @@ class Stub(prediction_service_pb2_grpc.PredictionServiceServicer, model_service_
         name = request.model_spec.signature_name
         if name in RECORDED:
             array, field, values = RECORDED[name]
-            tensor = {**served_tiny.tensor(name, *array.shape), field: values}
+            tensor = {**stub_server.tensor(name, *array.shape), field: values}
             del tensor["name"]
             json_format.ParseDict({"outputs": {"y": tensor}}, answer)
             return answer
@@ -85,7 +85,7 @@ class Stub(prediction_service_pb2_grpc.PredictionServiceServicer, model_service_
         if x.shape[1] != self.versions[version]:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, KERNEL_ERROR)
         key = {"wide": "y", "score": "instance_score", "serving_default": "reconstruction"}[name]
-        y = np.zeros((len(x), 10**6)) if name == "wide" else served_tiny.answer(name, x, version)
+        y = np.zeros((len(x), 10**6)) if name == "wide" else stub_server.answer(name, x, version)
         answer.outputs[key].CopyFrom(tf.make_tensor_proto(y, tf.float32))
         return answer
 
@@ -98,7 +98,7 @@ class Stub(prediction_service_pb2_grpc.PredictionServiceServicer, model_service_
         width = self.versions[version]
         echo = {name: ({"x": (name, ANY_RANK)}, {"y": (name, ANY_RANK)}) for name in RECORDED}
         wide = {"x": ("FLOAT", -1, width)}, {"y": ("FLOAT", -1, -1)}
-        told = signature_def(**served_tiny.signatures(width), **echo, wide=wide)
+        told = signature_def(**stub_server.signatures(width), **echo, wide=wide)
         found = json_format.ParseDict({"signature_def": told}, get_model_metadata_pb2.SignatureDefMap())
         answer.metadata["signature_def"].Pack(found)
         return answer

@@ -1,6 +1,5 @@
 """The REST client against a server that replays what TensorFlow Serving answers, and that misbehaves when told to."""
 
-import collections
 import concurrent.futures
 import json
 import pickle
@@ -11,191 +10,37 @@ import subprocess
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 
-from tests import served_tiny
-from tests.served_tiny import ANY_RANK, KERNEL_ERROR, STATUS, X, answer, rows, signature_def
+from tests.stub_server import ANY_RANK, KERNEL_ERROR, UNKNOWN_MODEL, Stub, X, error, rows
 from tfae.serving.client import Client, ServingError, TensorSpec, VersionStatus
 
-UNKNOWN_MODEL = b'{"error": "Servable not found for request: Latest(nosuch)"}'
 ONLY_BYTES = b'{"predictions": [{"b64": "YWJj"}, {"b64": "/wD+"}]}'
-LONG = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n{"
-CLOSING = LONG.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)  # The connection belongs to that answer alone.
-#: What comes of an answer, and after how many seconds each time a byte more; with None the connection ends.
-FAULTS = {
-    "vanish": (b"", None),
-    "half": (LONG, None),
-    "hang": (b"", 20),
-    "hang_in_the_middle": (LONG, 20),
-    "drip": (LONG, 0.02),
-    "drip_and_close": (CLOSING, 0.02),
-    "drip_headers": (b"HTTP/1.1 200 OK\r\nX-Long: ", 0.02),
-    "late": (CLOSING, 1.4),
-}
 MIXED = {"i64": "INT64", "flag": "BOOL", "text": "STRING", "f64": "DOUBLE"}
 
 
-def error(message):
-    return json.dumps({"error": message}).encode()
-
-
-def metadata(version, width):
+def more_signatures():
     score, wide = ("FLOAT", -1), ("FLOAT", -1, -1)
     mixed = {name: (dtype, -1) for name, dtype in MIXED.items()}
     ratios = {"ratio": wide, "inverse": wide}
     detected = {"instance_score": score, "is_outlier": ("BOOL", -1), "feature_score": wide}
-    signatures = signature_def(
-        **served_tiny.signatures(width),
-        detect=({"x": wide}, detected),
-        special_rows=({"x": wide}, ratios),
-        special=({"x": ("FLOAT", ANY_RANK)}, ratios),
-        mixed=(mixed, mixed),
-        image=({"x": ("UINT8", -1, 2, 2)}, {"mean": score}),
-        scale=({"x": wide, "factor": ("FLOAT",)}, {"y": wide}),
-        add=({"a": ("INT64", -1), "b": ("INT64", -1)}, {"sum": ("INT64", -1)}),
-        only_bytes=({"s": ("STRING", -1)}, {"raw_bytes": ("STRING", -1)}),
-        uint64=({"x": ("UINT64", ANY_RANK)}, {"y": ("UINT64", ANY_RANK)}),
-        scalar=({"x": ("FLOAT",)}, {"y": ("FLOAT",)}),
-        half=({"x": ("HALF", -1)}, {"y": score}),
-        bfloat16=({"x": ("BFLOAT16", -1)}, {"y": score}),
-        ones=({"n": score}, {"y": ("FLOAT", -1, 3)}),
-    )
-    spec = {"name": "tiny", "version": str(version), "signature_name": ""}
-    return {"model_spec": spec, "metadata": {"signature_def": {"signature_def": signatures}}}
-
-
-class Stub(ThreadingHTTPServer):
-    """Serves the model ``tiny`` once it is started.
-
-    Attributes:
-        canned: Bodies to answer predictions of a signature with, or pairs of status and body.
-        faults: What happens to the next predictions instead: a status and a body, or the name of a misbehaviour.
-        versions: Width of each version that is loaded.
-    """
-
-    daemon_threads = True
-    request_queue_size = 64
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler, bind_and_activate=False)
-        self.server_bind()
-        self.url = f"http://127.0.0.1:{self.server_port}"
-        self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
-        self.canned, self.faults = {}, collections.deque()
-        self.versions = {1: 4}
-        self.requests, self.headers, self.connections = [], [], 0
-        self.lock, self.release = threading.Lock(), threading.Event()
-        self.in_flight = self.most_in_flight = 0
-        self.pause = 0.0
-        self.before_predict = lambda: None
-
-    def paths(self, ending):
-        return [path for path, _ in self.requests if path.endswith(ending)]
-
-    def predictions(self):
-        """Bodies of the requests for predictions."""
-        return [body for path, body in self.requests if path.endswith(":predict")]
-
-    def sent(self):
-        """Rows of each of them."""
-        return [json.loads(body)["instances"] for body in self.predictions()]
-
-    def start(self):
-        self.server_activate()
-        self.thread.start()
-
-    def stop(self):
-        self.release.set()
-        self.shutdown()
-        self.thread.join()
-
-    def handle_error(self, request, client_address):
-        pass  # Clients that give up are part of the tests.
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Stub
-
-    def setup(self):
-        super().setup()
-        with self.server.lock:
-            self.server.connections += 1
-
-    def log_message(self, *args):
-        pass
-
-    def answer(self, status, body):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_GET(self):
-        with self.server.lock:
-            self.server.requests.append((self.path, b""))
-            self.server.headers.append(self.headers)
-        versions = self.server.versions
-        version = int(self.path.split("/")[5]) if "/versions/" in self.path else max(versions)
-        if version not in versions:
-            self.answer(404, UNKNOWN_MODEL)
-        else:
-            told = metadata(version, versions[version]) if self.path.endswith("/metadata") else STATUS
-            self.answer(200, json.dumps(told, indent=1).encode())
-
-    def do_POST(self):
-        server = self.server
-        if server.faults and server.faults[0] == "deaf":  # It does not read what it is asked.
-            server.faults.popleft()
-            self.close_connection = True
-            server.release.wait(20)
-            return
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        with server.lock:
-            server.requests.append((self.path, body))
-            server.headers.append(self.headers)
-            server.in_flight += 1
-            server.most_in_flight = max(server.most_in_flight, server.in_flight)
-            fault = server.faults.popleft() if server.faults else None
-            server.before_predict()
-        time.sleep(server.pause)
-        try:
-            if isinstance(fault, tuple):
-                self.answer(*fault)
-            elif fault is not None:
-                self.close_connection = True
-                self.misbehave(fault)
-            else:
-                self.answer(*self.predict(json.loads(body)))
-        finally:
-            with server.lock:
-                server.in_flight -= 1
-
-    def predict(self, request):
-        canned = self.server.canned.get(request["signature_name"])
-        if canned is not None:
-            return canned if isinstance(canned, tuple) else (200, canned)
-        versions = self.server.versions
-        version = int(self.path.split("/")[5].partition(":")[0]) if "/versions/" in self.path else max(versions)
-        if version not in versions:
-            return 404, UNKNOWN_MODEL
-        x = np.array(request["instances"])
-        if x.shape[1:] != (versions[version],):
-            return 400, error(KERNEL_ERROR)
-        y = answer(request["signature_name"], x, version)
-        return 200, json.dumps({"predictions": y.tolist()}).encode()
-
-    def misbehave(self, fault):
-        if fault == "reset":
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-            return
-        beginning, seconds = FAULTS[fault]
-        self.wfile.write(beginning)
-        while seconds is not None and not self.server.release.wait(seconds):
-            self.wfile.write(b" ")
+    return {
+        "detect": ({"x": wide}, detected),
+        "special_rows": ({"x": wide}, ratios),
+        "special": ({"x": ("FLOAT", ANY_RANK)}, ratios),
+        "mixed": (mixed, mixed),
+        "image": ({"x": ("UINT8", -1, 2, 2)}, {"mean": score}),
+        "scale": ({"x": wide, "factor": ("FLOAT",)}, {"y": wide}),
+        "add": ({"a": ("INT64", -1), "b": ("INT64", -1)}, {"sum": ("INT64", -1)}),
+        "only_bytes": ({"s": ("STRING", -1)}, {"raw_bytes": ("STRING", -1)}),
+        "uint64": ({"x": ("UINT64", ANY_RANK)}, {"y": ("UINT64", ANY_RANK)}),
+        "scalar": ({"x": ("FLOAT",)}, {"y": ("FLOAT",)}),
+        "half": ({"x": ("HALF", -1)}, {"y": score}),
+        "bfloat16": ({"x": ("BFLOAT16", -1)}, {"y": score}),
+        "ones": ({"n": score}, {"y": ("FLOAT", -1, 3)}),
+    }
 
 
 @pytest.fixture
@@ -208,6 +53,7 @@ def stub():
 
 @pytest.fixture
 def client(stub):
+    stub.more_signatures = more_signatures()
     with Client(stub.url, model="tiny", timeout=10) as client:
         yield client
 

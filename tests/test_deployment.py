@@ -27,18 +27,9 @@ from tfae.serving import LocalServer, engines
 from tfae.serving.deployment import Deployment, folder, golden, write
 from tfae.serving.model_config import read_model_config_file
 
-FILES = {
-    "README.md",
-    "compose.yaml",
-    "config/batching.config",
-    "config/models.config",
-    "config/monitoring.config",
-    "kubernetes.yaml",
-    "readiness/decode.json",
-    "readiness/ready.sh",
-    "readiness/score.json",
-    "readiness/serve_image_bytes.json",
-}
+FILES = {"README.md", "compose.yaml", "kubernetes.yaml", "readiness/ready.sh"}
+FILES |= {f"config/{name}.config" for name in ("batching", "models", "monitoring")}
+FILES |= {f"readiness/{name}.json" for name in ("decode", "score", "serve_image_bytes")}
 
 BASH = next((path for path in ("/bin/bash", "/usr/bin/bash") if Path(path).exists()), None)
 

@@ -103,12 +103,8 @@ def tensorflow_model_server(launch: Launch) -> list[str]:
             f"{launch.host}. Take --engine docker to bind one address."
         )
     models = [dataclasses.replace(model, base_path=model.base_path.absolute()) for model in launch.models]
-    return [
-        "tensorflow_model_server",
-        f"--port={launch.port}",
-        f"--rest_api_port={launch.rest_api_port}",
-        *_flags(launch, models=models, placed=str),
-    ]
+    ports = [f"--port={launch.port}", f"--rest_api_port={launch.rest_api_port}"]
+    return ["tensorflow_model_server", *ports, *_flags(launch, models=models, placed=str)]
 
 
 def docker(launch: Launch, *, image: str = IMAGE) -> list[str]:
@@ -118,9 +114,7 @@ def docker(launch: Launch, *, image: str = IMAGE) -> list[str]:
     init, since as process 1 it would ignore them.
     """
     inside = [dataclasses.replace(model, base_path=Path("/models", model.name)) for model in launch.models]
-    mounts = [
-        _mount(model.base_path, seen.base_path.as_posix()) for model, seen in zip(launch.models, inside, strict=True)
-    ]
+    mounts = [_mount(model.base_path, f"/models/{model.name}") for model in launch.models]
 
     def placed(file: Path) -> str:
         mounts.append(_mount(file, f"/config/{file.name}"))
@@ -129,20 +123,10 @@ def docker(launch: Launch, *, image: str = IMAGE) -> list[str]:
     flags = _flags(launch, models=inside, placed=placed)
     host = launch.host or "127.0.0.1"
     address = f"[{host}]" if ":" in host else host
-    return [
-        "docker",
-        "run",
-        "--rm",
-        "--init",
-        f"--publish={address}:{launch.port}:8500",
-        f"--publish={address}:{launch.rest_api_port}:8501",
-        *mounts,
-        "--entrypoint=tensorflow_model_server",
-        image,
-        "--port=8500",
-        "--rest_api_port=8501",
-        *flags,
-    ]
+    ports = ((launch.port, 8500), (launch.rest_api_port, 8501))
+    published = [f"--publish={address}:{port}:{inner}" for port, inner in ports]
+    program = ["--entrypoint=tensorflow_model_server", image, "--port=8500", "--rest_api_port=8501"]
+    return ["docker", "run", "--rm", "--init", *published, *mounts, *program, *flags]
 
 
 def text(command: Sequence[str]) -> str:
@@ -154,7 +138,10 @@ def run(command: Sequence[str]) -> NoReturn:
     """Become that command, if it is on the PATH: signals reach it, and its exit code is ours."""
     program = shutil.which(command[0])
     if program is None:
-        raise ValueError(f"engine: expected {command[0]} on the PATH; found none. {_REMEDIES[command[0]]}")
+        raise ValueError(
+            f"engine: expected {command[0]} on the PATH; found none. {_REMEDIES[command[0]]}, or leave --engine out for "
+            "tfae's local server. --print shows the command."
+        )
     sys.stdout.flush()
     sys.stderr.flush()
     if os.name == "nt":  # There, exec would return to the shell while the server goes on in the background.
@@ -166,13 +153,9 @@ def run(command: Sequence[str]) -> NoReturn:
 
 _REMEDIES = {
     "tensorflow_model_server": (
-        "Install TensorFlow Serving (the Debian package tensorflow-model-server), take --engine docker, or leave "
-        "--engine out for tfae's local server. --print shows the command."
+        "Install TensorFlow Serving (the Debian package tensorflow-model-server), take --engine docker"
     ),
-    "docker": (
-        "Install Docker, take --engine tensorflow-serving if TensorFlow Serving is installed, or leave --engine out "
-        "for tfae's local server. --print shows the command."
-    ),
+    "docker": "Install Docker, take --engine tensorflow-serving if TensorFlow Serving is installed",
 }
 
 

@@ -54,9 +54,9 @@ def _allow_what_is_left(sock: socket.socket, deadline: Deadline) -> None:
 class _Reader(io.RawIOBase):
     """The bytes that a socket receives before the deadline."""
 
-    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+    def __init__(self, sock: socket.socket, received: Any, deadline: Deadline) -> None:
         self._sock = sock
-        self._received: Any = sock.makefile("rb", buffering=0)
+        self._received = received
         self._deadline = deadline
 
     def readable(self) -> bool:
@@ -72,20 +72,10 @@ class _Reader(io.RawIOBase):
         super().close()
 
 
-@final
-class _Source:
-    """What ``http.client`` reads an answer from, in place of the socket."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Reader(self._sock, _DEADLINE.get()))
-
-
 class _Answer(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
-        super().__init__(_Source(sock), *args, **options)  # type: ignore[arg-type] # All that it does is makefile.
+        super().__init__(sock, *args, **options)
+        self.fp = io.BufferedReader(_Reader(sock, self.fp.detach(), _DEADLINE.get()))
 
 
 class _PlainConnection(HTTPConnection):

@@ -10,7 +10,7 @@ import grpc
 import numpy as np
 import tensorflow as tf
 from google.protobuf.json_format import MessageToDict
-from tensorflow.core.framework import tensor_pb2, types_pb2
+from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -20,7 +20,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tfae.serving.client.description import Metadata, Signature, TensorSpec, VersionStatus, read_metadata, read_status
+from tfae.serving.client.description import Metadata, Signature, VersionStatus, read_metadata, read_status
 from tfae.serving.client.error import ServingError
 from tfae.serving.client.retries import Deadline
 from tfae.serving.client.transport import Target, Transport
@@ -80,7 +80,8 @@ class GrpcTransport(Transport):
         request = predict_pb2.PredictRequest(model_spec=_model_spec(target))
         request.model_spec.signature_name = signature.name
         for name, array in inputs.items():
-            request.inputs[name].CopyFrom(_tensor(array, signature.inputs[name]))
+            dtype = types_pb2.DataType.Value(signature.inputs[name].type_name)
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(array, dtype, array.shape))
         what = f"predict of {_name(target)}, signature {signature.name}"
         return self._read(self._predictions.Predict, request, what, deadline, _outputs)
 
@@ -129,17 +130,6 @@ def _model_spec(target: Target) -> Any:
 def _name(target: Target) -> str:
     chosen = {"version": target.version, "label": target.label}
     return " ".join([f"model {target.model}", *(f"{name} {it}" for name, it in chosen.items() if it is not None)])
-
-
-def _tensor(array: np.ndarray, spec: TensorSpec) -> Any:
-    tensor = tensor_pb2.TensorProto(dtype=types_pb2.DataType.Value(spec.type_name))
-    for side in array.shape:
-        tensor.tensor_shape.dim.add(size=side)
-    if array.dtype.kind == "O":
-        tensor.string_val.extend(array.ravel())
-    else:
-        tensor.tensor_content = array.tobytes()  # Ten times as fast as the typed fields.
-    return tensor
 
 
 def _outputs(answer: Any) -> tuple[dict[str, np.ndarray], int]:

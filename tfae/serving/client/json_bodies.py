@@ -99,7 +99,8 @@ def _write(name: str, array: np.ndarray) -> bytes:
             "Use a grpc:// address."
         )
     if array.dtype.kind == "O":
-        return orjson.dumps(_map_leaves(lambda data: {"b64": base64.b64encode(data).decode("ascii")}, array.tolist()))
+        leaves = [{"b64": base64.b64encode(data).decode("ascii")} for data in array.flat]
+        return orjson.dumps(strings(leaves).reshape(array.shape).tolist())
     contiguous = np.ascontiguousarray(array) if array.ndim else array[()]
     text = orjson.dumps(contiguous, option=orjson.OPT_SERIALIZE_NUMPY)
     if array.dtype.kind != "f" or np.isfinite(array).all():
@@ -139,7 +140,3 @@ def _read_strings(name: str, values: Any, spec: TensorSpec) -> np.ndarray:
 
     array = np.array(values, dtype=object)
     return strings([read(leaf) for leaf in array.flat]).reshape(array.shape)
-
-
-def _map_leaves(function: Any, nested: Any) -> Any:
-    return [_map_leaves(function, item) for item in nested] if isinstance(nested, list) else function(nested)

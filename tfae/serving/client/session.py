@@ -193,10 +193,8 @@ class Session:
     def _learn_row_limit(self, error: ServingError, pieces: list[slice]) -> bool:
         """Whether the server refused a request because of its rows and takes it in smaller pieces."""
         found = _ROW_LIMIT.search(error.message)
-        if found is None or pieces == [slice(None)]:
-            return False
-        limit = int(found[1])
-        if not 1 <= limit < max(piece.stop - piece.start for piece in pieces):
+        limit = 0 if found is None or pieces == [slice(None)] else int(found[1])
+        if not limit or limit >= max(piece.stop - piece.start for piece in pieces):
             return False
         self._row_limit = limit
         return True

@@ -74,10 +74,9 @@ class Deployment:
     def model(self) -> ModelConfig:
         """The model in its folder on this machine."""
         # By default the highest version alone is loaded, and the label of another one would lead nowhere.
-        specific = VersionPolicy(latest=None, specific=frozenset(self.labels.values()))
-        return ModelConfig(
-            self.name, self.saved_models, specific if self.labels else VersionPolicy(), dict(self.labels)
-        )
+        labels = dict(self.labels)
+        policy = VersionPolicy(latest=None, specific=frozenset(labels.values())) if labels else VersionPolicy()
+        return ModelConfig(self.name, self.saved_models, policy, labels)
 
     @property
     def probed_label(self) -> str | None:

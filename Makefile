@@ -10,10 +10,10 @@ PYTEST := $(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist loadfile 
 demo: .venv/installed  ## Train on the digits, export, and score with what was exported.
 	$(BIN)/tfae train digits
 
-test: check  ## What to run before every commit: all but the slow tests.
+test: check  ## What CI runs, and what to run before every commit: all but the slow tests.
 	$(PYTEST) -m "not slow"
 
-test-all: check  ## Everything CI runs: also the benchmarks' smallest settings, the wheel, pages in a browser, real data.
+test-all: check  ## The slow ones too: benchmarks at their smallest, the wheel, pages in a browser, whole data sets.
 	$(PYTEST)
 
 check: .venv/installed-test  ## Format, lint and types.

@@ -55,6 +55,18 @@ def evaluation_of_the_same_once() -> Iterator[None]:
 
 
 @pytest.fixture
+def no_figure_left_behind() -> Iterator[None]:
+    """Plots change no setting of matplotlib; what they leave in pyplot is closed."""
+    import matplotlib
+    from matplotlib import pyplot
+
+    before = dict(matplotlib.rcParams)
+    yield
+    assert dict(matplotlib.rcParams) == before
+    pyplot.close("all")
+
+
+@pytest.fixture
 def policy(request: pytest.FixtureRequest) -> Iterator[str]:
     """Keras's policy of dtypes, which a test takes as an indirect parameter."""
     import keras

@@ -108,7 +108,7 @@ def test_ends_that_are_not_a_range_are_refused(ends):
         Clip(*ends)
 
 
-@pytest.mark.parametrize("build", [models.dense, models.convolutional])
+@pytest.mark.parametrize("build", [models.dense, pytest.param(models.convolutional, marks=pytest.mark.slow)])
 def test_absolute_error_leaves_the_median_of_mostly_black_images(build):
     """Behind a sigmoid, the same trainings end at the median: all black, from where no gradient comes."""
     rng = np.random.default_rng(0)

@@ -94,8 +94,11 @@ SOURCES: dict[str, Callable[[Path], Path | str]] = {
 
 
 @pytest.mark.filterwarnings("ignore:left 10 samples of 'archive' out")
-@pytest.mark.parametrize("preprocessing", ["default", "unit", "standard"])
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(
+    ("source", "preprocessing"),
+    [(source, "default") for source in SOURCES]
+    + [("npy", "unit"), ("npy of images", "standard"), ("parquet", "unit"), ("images", "standard")],
+)
 def test_everything_but_the_order_of_training_is_as_in_memory(source: str, preprocessing: str, tmp_path: Path) -> None:
     made = SOURCES[source](tmp_path)
     held, streamed = (

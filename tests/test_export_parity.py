@@ -127,9 +127,8 @@ def ending_in(layer):
     [
         (
             Drifting,
-            r"^serving_default: expected the answers of the Keras model, to 1e-05 relative; received from the "
-            r"SavedModel reconstruction\[0, 1\] = \S+ where Keras gives \S+, on the golden request "
-            r"serving_default\(inputs \(1, 4\)\)\. Nothing was published\.",
+            r"^serving_default: expected the answers of the Keras model, to 1e-05 relative; received .*\[0, 1\] = \S+ "
+            r"where Keras gives \S+, on the golden request serving_default\(inputs \(1, 4\)\)\. Nothing was",
         ),
         (Neighbourly, r"do not depend on what else is in the batch; received reconstruction\["),
         (Pythonic, r"graph that TensorFlow Serving can run; received one with PyFunc \(runs Python\) at "),
@@ -313,20 +312,15 @@ def test_a_saved_model_that_can_not_be_loaded_is_no_fault_of_the_disk(golden, pa
         raise tf.errors.NotFoundError(None, None, "Op type not registered 'Strange'")
 
     monkeypatch.setattr(export.parity, "Servable", fail)
-    with pytest.raises(
-        ValueError,
-        match=r"^autoencoder: expected one whose SavedModel TensorFlow Serving can load; loading failed with "
-        r"NotFoundError: Op type not registered 'Strange' Nothing was published\.",
-    ):
+    message = r"^autoencoder: .* can load; loading failed with NotFoundError: Op type not registered 'Strange' Nothing"
+    with pytest.raises(ValueError, match=message):
         export.parity.check_parity(path, golden)
 
 
 def test_a_model_whose_weights_are_not_finite_is_not_published(tmp_path):
     model, fitted = built()
     model.layers[-1].trainable_variables[0].assign(model.layers[-1].trainable_variables[0] * np.nan)
-    with pytest.raises(
-        ValueError, match=r"autoencoder: expected one with finite answers; received 'dense_autoencoder'"
-    ):
+    with pytest.raises(ValueError, match=r"autoencoder: expected .* finite answers; received 'dense_autoencoder'"):
         export.save(model, tmp_path, preprocessing=fitted)
     assert list(tmp_path.iterdir()) == []
 
@@ -358,17 +352,10 @@ def test_a_record_that_was_written_wrongly_is_found(golden, path, tmp_path):
 def test_scores_do_not_depend_on_what_else_is_in_the_batch(path):
     servable = Servable(path)
     rng = np.random.default_rng(3)
-    sample = rng.integers(0, 17, (1, 8, 8, 1)).astype("uint8")
-    extremes = np.stack([np.zeros((8, 8, 1)), np.full((8, 8, 1), 16), rng.integers(0, 2, (8, 8, 1)) * 16])
-    batches = {
-        "alone": sample,
-        "among seven": np.concatenate([sample, rng.integers(0, 17, (6, 8, 8, 1))]),
-        "beside extremes": np.concatenate([sample, extremes, extremes[::-1]]),
-    }
+    sample, others = np.split(rng.integers(0, 17, (7, 8, 8, 1)).astype("uint8"), [1])
+    extremes = 16 * np.stack([np.zeros((8, 8, 1)), np.ones((8, 8, 1)), rng.integers(0, 2, (8, 8, 1))]).astype("uint8")
+    batches = [sample, np.concatenate([sample, others]), np.concatenate([sample, extremes, extremes[::-1]])]
     for signature in ("score", "explain"):
-        alone, *others = (
-            servable.run(signature, {"inputs": batch.astype("uint8")})["instance_score"][0]
-            for batch in batches.values()
-        )
-        np.testing.assert_allclose(others, alone, rtol=1e-6)
+        alone, *among = (servable.run(signature, {"inputs": batch})["instance_score"][0] for batch in batches)
+        np.testing.assert_allclose(among, alone, rtol=1e-6)
     servable.close()

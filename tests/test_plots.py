@@ -1,5 +1,4 @@
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Polygon, Rectangle
 
+from tests.figures import drawn
 from tests.function_models import SQUARED_ERROR
 from tests.function_models import function_model as model
 from tests.samples import batches, uniform
@@ -23,13 +23,7 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 
-
-@pytest.fixture(autouse=True)
-def no_global_state() -> Iterator[None]:
-    before = dict(matplotlib.rcParams)
-    yield
-    assert dict(matplotlib.rcParams) == before
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("no_figure_left_behind")
 
 
 def encoding_model(latent_dim: int, num_features: int = 6) -> keras.Model:
@@ -42,11 +36,6 @@ def encoding_model(latent_dim: int, num_features: int = 6) -> keras.Model:
 
 THREE, ROWS, CODED = model(lambda x: x, (3,)), uniform(3, 6), encoding_model(2)
 IDENTITY, OF_IMAGES = model(lambda x: x, (6,)), model(lambda x: x, (5, 4, 1))
-
-
-def drawn(figure: Any) -> None:
-    """Draw for print; a missing glyph or a layout that collapses would warn, which is an error."""
-    figure.savefig(io.BytesIO(), format="pdf")
 
 
 def image(ax: Axes) -> np.ndarray:

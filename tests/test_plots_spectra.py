@@ -1,33 +1,21 @@
-import io
-
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tests.figures import drawn
 from tfae import plots
 
 matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 
-
-@pytest.fixture(autouse=True)
-def no_figure_left_behind():
-    before = dict(matplotlib.rcParams)
-    yield
-    assert dict(matplotlib.rcParams) == before
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("no_figure_left_behind")
 
 
 def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=shape)
-
-
-def drawn(figure: Figure) -> None:
-    """Draw for print; a missing glyph or a layout that collapses would warn, which is an error."""
-    figure.savefig(io.BytesIO(), format="pdf")
 
 
 def line(ax: Axes, name: str) -> np.ndarray:

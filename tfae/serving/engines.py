@@ -139,8 +139,8 @@ def run(command: Sequence[str]) -> NoReturn:
     program = shutil.which(command[0])
     if program is None:
         raise ValueError(
-            f"engine: expected {command[0]} on the PATH; found none. {_REMEDIES[command[0]]}, or leave --engine out for "
-            "tfae's local server. --print shows the command."
+            f"engine: expected {command[0]} on the PATH; found none. {_REMEDIES[command[0]]}, or leave --engine out "
+            "for tfae's local server. --print shows the command."
         )
     sys.stdout.flush()
     sys.stderr.flush()

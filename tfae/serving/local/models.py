@@ -246,18 +246,21 @@ class Models:
 
     def _close_versions(self) -> None:
         """Close what is to be unloaded and held by no request."""
+        has_closed = False
         while True:
             with self._changed:
                 version = next((version for version in self._all() if version.is_closable), None)
                 if version is None:
-                    return
+                    break
                 servable, version.servable, version.state = version.servable, None, "END"
                 self._changed.notify_all()
             if servable is not None:
                 servable.close()
             del servable
-            gc.collect()  # Graphs hold themselves in circles, and what they hold is large.
+            has_closed = True
             _LOG.info("%s version %d unloaded", version.name, version.number)
+        if has_closed:
+            gc.collect()  # Graphs hold themselves in circles, and what they hold is large.
 
 
 def _by_name(configs: Sequence[ModelConfig]) -> dict[str, ModelConfig]:

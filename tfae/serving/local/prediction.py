@@ -32,11 +32,8 @@ def find_signature(servable: Servable, name: str) -> Signature:
 def check_inputs(signature: Signature, received: Collection[str]) -> None:
     """Refuse inputs other than those of the signature as INVALID_ARGUMENT."""
     if set(received) != set(signature.inputs):
-        raise StatusError(
-            "INVALID_ARGUMENT",
-            f"inputs: expected {_enumerate(signature.inputs)} for the signature {signature.name}; received "
-            f"{_enumerate(received)}.",
-        )
+        expected = f"expected {', '.join(signature.inputs) or 'none'} for the signature {signature.name}"
+        raise StatusError("INVALID_ARGUMENT", f"inputs: {expected}; received {', '.join(sorted(received)) or 'none'}.")
 
 
 def run(
@@ -55,7 +52,3 @@ def run(
 def to_status_error(error: tf.errors.OpError) -> StatusError:
     """What a client is told when a kernel fails."""
     return StatusError(CODES[error.error_code], error.message)
-
-
-def _enumerate(names: Collection[str]) -> str:
-    return ", ".join(sorted(names)) or "none"

@@ -43,20 +43,26 @@ def image(ax: Axes) -> np.ndarray:
     return np.asarray(shown.get_array())
 
 
+def heights(ax: Axes) -> list[np.ndarray]:
+    return [np.asarray(line.get_ydata()) for line in ax.lines]
+
+
 def texts(ax: Axes) -> list[str]:
     return [text.get_text() for text in ax.texts]
 
 
-def legend_texts(ax: Axes) -> list[str]:
-    legend = ax.get_legend()
-    assert legend is not None
-    return [text.get_text() for text in legend.get_texts()]
+def legend_texts(ax: Any) -> list[str]:
+    return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
 def scatter_of(ax: Axes) -> PathCollection:
     (scatter,) = ax.collections
     assert isinstance(scatter, PathCollection)
     return scatter
+
+
+def colors_of(ax: Axes) -> list[str]:
+    return [to_hex(color) for color in np.asarray(scatter_of(ax).get_facecolor())]
 
 
 def points(ax: Axes) -> np.ndarray:
@@ -74,9 +80,8 @@ def test_images_are_shown_above_their_reconstructions_and_errors() -> None:
     axes = plots.reconstructions(autoencoder, batches(x), num_samples=5)
     assert axes.shape == (3, 5)
     for k in range(5):
-        np.testing.assert_allclose(image(axes[0, k]), x[k, ..., 0], rtol=1e-6)
-        np.testing.assert_allclose(image(axes[1, k]), x[k, ..., 0] / 2, rtol=1e-6)
-        np.testing.assert_allclose(image(axes[2, k]), x[k, ..., 0] / 2, rtol=1e-6)
+        expected = [x[k, ..., 0] * factor for factor in (1, 0.5, 0.5)]
+        np.testing.assert_allclose([image(ax) for ax in axes[:, k]], expected, rtol=1e-6)
         assert axes[0, k].get_title() == f"loss {(x[k].astype('float64') ** 2).sum() / 4:.4g}"
     assert [ax.get_ylabel() for ax in axes[:, 0]] == ["original", "reconstruction", "error"]
     drawn(axes[0, 0].figure)
@@ -85,9 +90,7 @@ def test_images_are_shown_above_their_reconstructions_and_errors() -> None:
 def test_errors_share_one_scale_that_begins_at_0_and_has_one_colour_bar() -> None:
     x = uniform(3, 5, 4, 1)
     axes = plots.reconstructions(model(lambda x: 0.5 * x, (5, 4, 1)), batches(x))
-    limits = {ax.images[0].get_clim() for ax in axes[2]}
-    assert len(limits) == 1
-    assert limits.pop() == (0, pytest.approx(x.max() / 2))
+    assert [ax.images[0].get_clim() for ax in axes[2]] == [(0, pytest.approx(x.max() / 2))] * 3
     assert [len(ax.child_axes) for ax in axes.flat] == [0] * 8 + [1]
     assert {ax.images[0].get_clim() for ax in axes[:2].flat} == {(0, 1)}
     assert axes[2, 2].child_axes[0].get_ylabel() == "|x − x̂|,\nmodel space"
@@ -186,9 +189,7 @@ def test_others_are_drawn_as_lines_with_the_error_shaded(shape: tuple[int, ...],
     axes = plots.reconstructions(model(lambda x: 0.5 * x, shape, AbsoluteError()), batches(x))
     assert axes.shape == (3,)
     for k, ax in enumerate(axes):
-        original, reconstruction = ax.lines
-        np.testing.assert_allclose(original.get_ydata(), x[k].ravel(), rtol=1e-6)
-        np.testing.assert_allclose(reconstruction.get_ydata(), x[k].ravel() / 2, rtol=1e-6)
+        np.testing.assert_allclose(heights(ax), [x[k].ravel(), x[k].ravel() / 2], rtol=1e-6)
         assert [isinstance(shade, PolyCollection) for shade in ax.collections] == [True]
         assert ax.get_title(loc="left") == f"loss {x[k].astype('float64').sum() / 2:.4g}"
     # The second column ends a row higher.
@@ -201,7 +202,7 @@ def test_others_are_drawn_as_lines_with_the_error_shaded(shape: tuple[int, ...],
 def test_channels_of_a_sequence_are_drawn_one_below_the_other() -> None:
     x = uniform(2, 20, 3)
     axes = plots.reconstructions(model(lambda x: x, (20, 3), AbsoluteError()), batches(x))
-    originals = [np.asarray(line.get_ydata()) for line in axes[0].lines[::2]]
+    originals = heights(axes[0])[::2]
     assert len(originals) == 3
     for channel, line in enumerate(originals):
         np.testing.assert_allclose(line + channel * np.ptp(x), x[0, :, channel], atol=1e-5)
@@ -224,11 +225,9 @@ def test_rows_of_a_table_are_unjoined_points_with_the_error_between_them() -> No
     axes = plots.reconstructions(model(lambda x: 0.5 * x, (7,), AbsoluteError()), batches(x))
     assert axes.shape == (3,)
     for k, ax in enumerate(axes):
-        original, reconstruction = ax.lines
-        np.testing.assert_allclose(original.get_ydata(), x[k], rtol=1e-6)
-        np.testing.assert_allclose(reconstruction.get_ydata(), x[k] / 2, rtol=1e-6)
+        np.testing.assert_allclose(heights(ax), [x[k], x[k] / 2], rtol=1e-6)
         assert [line.get_linestyle() for line in ax.lines] == ["None", "None"]
-        assert reconstruction.get_markerfacecolor() == "none"
+        assert ax.lines[1].get_markerfacecolor() == "none"
         np.testing.assert_allclose(segments(ax), np.transpose([x[k], x[k] / 2]), rtol=1e-6)
         assert ax.get_title(loc="left") == f"loss {x[k].astype('float64').sum() / 2:.4g}"
     assert [ax.get_ylabel() for ax in axes] == ["model space", "", "model space"]
@@ -241,9 +240,7 @@ def test_features_of_unlike_size_are_on_a_scale_each_in_data_space() -> None:
     x = np.array([[1, 100, 10000], [3, 100, 20000], [2, 100, 50000]])
     reconstruction = x + np.array([[1, -20, 10000]])
     axes = plots.reconstruction_figure(x, reconstruction, np.ones(3), feature_names=["a", "b", "c"]).axes
-    np.testing.assert_allclose(
-        np.array([ax.lines[0].get_ydata() for ax in axes]), np.array([[0, 0, 0], [1, 0, 0.25], [0.5, 0, 1]])
-    )
+    np.testing.assert_allclose([heights(ax)[0] for ax in axes], [[0.0, 0, 0], [1.0, 0, 0.25], [0.5, 0, 1]])
     for ax in axes:  # half of 1 to 3, a fifth of the constant 100, a quarter of 10000 to 50000
         np.testing.assert_allclose(np.diff(segments(ax))[:, 0], [0.5, -0.2, 0.25])
         assert [label.get_text() for label in ax.get_yticklabels()] == ["lowest", "highest"]
@@ -256,8 +253,8 @@ def test_reconstructions_far_off_are_arrows_and_do_not_flatten_the_others() -> N
     x = np.array([[0.0, 10], [1, 20]])
     first, second = plots.reconstruction_figure(x, x + np.array([[0, 1e6], [-1e6, 0]]), np.ones(2)).axes
     assert -1 < first.get_ylim()[0] < 0 < 1 < first.get_ylim()[1] < 2
-    assert [(line.get_marker(), list(np.asarray(line.get_xdata()))) for line in first.lines[2:]] == [("^", [1])]
-    assert [(line.get_marker(), list(np.asarray(line.get_xdata()))) for line in second.lines[2:]] == [("v", [0])]
+    for ax, marker, place in ((first, "^", 1), (second, "v", 0)):
+        assert [(line.get_marker(), *np.asarray(line.get_xdata())) for line in ax.lines[2:]] == [(marker, place)]
 
 
 def test_a_single_row_shows_errors_relative_to_its_values_and_a_single_feature_its_own_units() -> None:
@@ -289,16 +286,14 @@ def test_feature_names_stand_below_the_lowest_panels_and_many_are_thinned() -> N
 @pytest.mark.parametrize("num_axes", [None, 1, 4])
 def test_a_table_of_one_feature_is_one_panel_over_the_samples(num_axes: int | None) -> None:
     x = uniform(4, 1)
-    given = None if num_axes is None else Figure().subplots(num_axes, 1)
-    axes = plots.reconstructions(
-        model(lambda x: 0.5 * x, (1,), AbsoluteError()), batches(x), num_samples=4, axes=given, feature_names=["load"]
-    )
-    assert axes.shape == (1,)
-    np.testing.assert_array_equal(axes[0].lines[0].get_xdata(), range(4))
-    np.testing.assert_allclose(segments(axes[0]), np.stack([x[:, 0], x[:, 0] / 2], 1))
-    assert (axes[0].get_xlabel(), axes[0].get_ylabel()) == ("sample", "load, model space")
-    assert axes[0].get_title(loc="left") == f"loss {x.min() / 2:.4g} to {x.max() / 2:.4g}"
-    assert [ax.axison for ax in axes[0].figure.axes] == [True] + [False] * ((num_axes or 1) - 1)
+    options = {"axes": None if num_axes is None else Figure().subplots(num_axes, 1), "feature_names": ["load"]}
+    halves = model(lambda x: 0.5 * x, (1,), AbsoluteError())
+    (ax,) = plots.reconstructions(halves, batches(x), num_samples=4, **options)
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), range(4))
+    np.testing.assert_allclose(segments(ax), np.stack([x[:, 0], x[:, 0] / 2], 1))
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("sample", "load, model space")
+    assert ax.get_title(loc="left") == f"loss {x.min() / 2:.4g} to {x.max() / 2:.4g}"
+    assert [each.axison for each in ax.figure.axes] == [True] + [False] * ((num_axes or 1) - 1)
 
 
 @pytest.mark.parametrize("layout", [(1, 4), (2, 2), (4, 1)])
@@ -331,9 +326,8 @@ def test_figure_of_raw_images_is_on_the_scale_of_their_dtype() -> None:
     x = np.array([[[[51], [102]]], [[[0], [204]]]], "uint8")
     figure = plots.reconstruction_figure(x, x + np.float32(25.5), np.array([1.5, 2]), score_name="loss")
     axes = np.array(figure.axes, object).reshape(3, 2)
-    np.testing.assert_allclose(image(axes[0, 0]), [[0.2, 0.4]])
-    np.testing.assert_allclose(image(axes[1, 0]), [[0.3, 0.5]])
-    np.testing.assert_allclose(image(axes[2, 1]), 25.5)
+    expected = [[[0.2, 0.4]], [[0.3, 0.5]], [[25.5, 25.5]]]
+    np.testing.assert_allclose([image(ax) for ax in axes[:, 0]], expected)
     assert [ax.get_title() for ax in axes[0]] == ["loss 1.5", "loss 2"]
     assert axes[2, 1].child_axes[0].get_ylabel() == "|x − x̂|,\nunits of the data"
     assert plt.get_fignums() == []
@@ -386,12 +380,11 @@ def test_codes_of_more_dimensions_are_drawn_as_principal_components_with_their_s
     centred = (x[:, :4] - x[:, :4].mean(0)).astype("float64")
     _, singular, directions = np.linalg.svd(centred, full_matrices=False)
     expected = centred @ directions[:2].T
-    for shown, wanted in zip(points(ax).T, expected.T, strict=True):  # either sign
-        errors = [np.abs(np.sort(sign * shown) - np.sort(wanted)).max() for sign in (1, -1)]
-        assert min(errors) < 1e-4
     shares = singular**2 / (singular**2).sum()
-    assert ax.get_xlabel() == f"principal component 1 ({shares[0]:.0%} of the variance)"
-    assert ax.get_ylabel() == f"principal component 2 ({shares[1]:.0%} of the variance)"
+    for k, label in enumerate((ax.get_xlabel(), ax.get_ylabel())):  # either sign
+        errors = [np.abs(np.sort(sign * points(ax)[:, k]) - np.sort(expected[:, k])).max() for sign in (1, -1)]
+        assert min(errors) < 1e-4
+        assert label == f"principal component {k + 1} ({shares[k]:.0%} of the variance)"
 
 
 def test_codes_of_one_dimension_are_drawn_in_a_row_per_class() -> None:
@@ -413,18 +406,15 @@ def test_codes_of_one_dimension_are_drawn_in_a_row_per_class() -> None:
 def test_few_classes_get_a_colour_a_marker_and_a_legend(labels: np.ndarray) -> None:
     x = uniform(12, 6)
     ax = plots.embedding(CODED, batches(x), labels=labels)
-    colors = [to_hex(color) for color in np.asarray(scatter_of(ax).get_facecolor())]
     shapes = [np.shape(path.vertices)[0] for path in scatter_of(ax).get_paths()]
-    for place, color, shape in zip(points(ax), colors, shapes, strict=True):
+    for place, color, shape in zip(points(ax), colors_of(ax), shapes, strict=True):
         k = int(np.abs(x[:, :2] - place).sum(1).argmin()) % 3
         assert color == plots.COLORS[k]
         assert shape == [np.shape(MarkerStyle(marker).get_path().vertices)[0] for marker in "o^s"][k]
-    legend = ax.get_legend()
-    assert legend is not None
-    keys: Any = legend.get_lines()
-    assert [(key.get_color(), key.get_marker()) for key in keys] == list(zip(plots.COLORS, "o^s", strict=False))
-    expected = ["0", "1", "2"] if labels.dtype.kind in "if" else ["a", "b", "c"]
-    assert legend_texts(ax) == expected
+    legend: Any = ax.get_legend()
+    keys = [(key.get_color(), key.get_marker()) for key in legend.get_lines()]
+    assert keys == list(zip(plots.COLORS, "o^s", strict=False))
+    assert legend_texts(ax) == (["0", "1", "2"] if labels.dtype.kind in "if" else ["a", "b", "c"])
     drawn(ax.figure)
 
 
@@ -444,8 +434,7 @@ def test_rare_names_beyond_ten_are_one_grey_class() -> None:
     labels = [f"class {k:02}" for k in [*range(2, 12), *range(12)]]
     ax = plots.embedding(CODED, batches(uniform(22, 6)), labels=labels)
     assert legend_texts(ax) == ["2 others", *[f"class {k:02}" for k in range(2, 12)]]
-    colors = [to_hex(color) for color in np.asarray(scatter_of(ax).get_facecolor())]
-    assert colors.count("#dddddd") == 2
+    assert colors_of(ax).count("#dddddd") == 2
     ax = plots.embedding(CODED, batches(uniform(21, 6)), labels=labels[:10] + labels[11:])
     assert legend_texts(ax)[0] == "1 other"
 
@@ -453,7 +442,7 @@ def test_rare_names_beyond_ten_are_one_grey_class() -> None:
 def test_no_class_is_drawn_over_the_others_however_labels_are_ordered() -> None:
     labels = np.repeat([0, 1, 2], 100)
     ax = plots.embedding(CODED, batches(uniform(300, 6)), labels=labels)
-    colors = np.array([to_hex(color) for color in np.asarray(scatter_of(ax).get_facecolor())])
+    colors = np.array(colors_of(ax))
     for half in (colors[:150], colors[150:]):
         assert all(30 < np.count_nonzero(half == color) < 70 for color in plots.COLORS[:3])
     again = plots.embedding(CODED, batches(uniform(300, 6)), labels=labels)
@@ -482,7 +471,7 @@ def test_names_of_samples_are_no_classes(distinct: int) -> None:
     labels = np.array([f"sample {min(k, distinct)}" for k in range(30)])
     ax = plots.embedding(CODED, batches(uniform(30, 6)), labels=labels)
     assert ax.get_legend() is None
-    assert {to_hex(color) for color in np.asarray(scatter_of(ax).get_facecolor())} == {plots.COLORS[0]}
+    assert set(colors_of(ax)) == {plots.COLORS[0]}
     times = np.datetime64("2024-01-01") + np.arange(30)
     ax = plots.embedding(encoding_model(1), batches(uniform(30, 6)), labels=times)
     assert len(ax.get_yticks()) == 0
@@ -533,16 +522,26 @@ def test_histogram_of_extreme_scores_has_a_readable_number_of_bins(scores: list[
 
 
 def test_a_plot_without_axes_opens_one_figure_for_the_notebook() -> None:
-    axes = plots.reconstructions(IDENTITY, batches(uniform(3, 6)))
-    assert [plt.figure(number) for number in plt.get_fignums()] == [axes[0].figure]
+    figures = [
+        plots.reconstructions(IDENTITY, batches(uniform(3, 6)))[0].figure,
+        plots.spectra(uniform(1, 8, 8, 1), {}).figure,
+    ]
+    assert [plt.figure(number) for number in plt.get_fignums()] == figures
 
 
-PIXELS = batches(uniform(10, 5, 4, 1))
+def into(autoencoder: keras.Model, dataset: Any, *layout: int) -> None:
+    plots.reconstructions(autoencoder, dataset, axes=Figure().subplots(*layout))
+
+
+PIXELS, TEN = batches(uniform(10, 5, 4, 1)), batches(uniform(10, 6))
 ARRAYS = "x: expected at least one sample, reconstructions of the same shape"
 NAMES = "feature_names: expected 3, one per feature; received"
 NUMBERS = r"scores: expected finite numbers of shape \(num_samples,\)"
 HISTORY = 'history: expected a non-empty list "loss"'
-AXES = r"axes: expected shape \(3, 8\)"
+AXES, LABELS = r"axes: expected shape \(3, 8\)", r"labels: expected shape \(3,\)"
+IMAGES = r"images: expected shape \(num_images, height, width, channels\)"
+UNLIKE = r"reconstructions: expected the shape of x, \(2, 8, 8, 1\); received"
+NONE_LIKE_X = "reconstructions: expected one or more, of the shape of x"
 REFUSALS: list[tuple[Callable, str]] = [
     (lambda: plots.reconstruction_figure(np.zeros((0, 3)), np.zeros((0, 3)), []), ARRAYS),
     (lambda: plots.reconstruction_figure(np.zeros((2, 3)), np.zeros((2, 4)), [1, 2]), ARRAYS),
@@ -551,29 +550,17 @@ REFUSALS: list[tuple[Callable, str]] = [
     (lambda: plots.reconstructions(THREE, batches(ROWS[:, :3]), feature_names=list("abcd")), f"{NAMES} 4"),
     (lambda: plots.reconstructions(model(lambda x: x, (6,), None), batches(ROWS)), "compiled with a loss of"),
     (lambda: plots.reconstructions(model(lambda x: x, (6,), "mse"), batches(ROWS)), "compiled with a loss of"),
-    (
-        lambda: plots.reconstructions(IDENTITY, batches(ROWS), num_samples=0),
-        "num_samples: expected 1 or more; .* 0",
-    ),
+    (lambda: plots.reconstructions(IDENTITY, batches(ROWS), num_samples=0), "num_samples: expected 1 or more; .* 0"),
     (lambda: plots.reconstructions(IDENTITY, batches(ROWS).take(0)), "dataset: expected at least one sample"),
     (lambda: plots.reconstructions(IDENTITY, batches(ROWS).map(lambda x, _: x)), r"dataset: expected batches \(x, x\)"),
-    (
-        lambda: plots.reconstructions(IDENTITY, batches(uniform(10, 6)), axes=Figure().subplots(2, 3)),
-        r"axes: expected shape \(8,\) for num_samples=8; received \(6,\)",
-    ),
-    (
-        lambda: plots.reconstructions(OF_IMAGES, PIXELS, axes=Figure().subplots(3, 5)),
-        rf"{AXES} for num_samples=8; received \(3, 5\)",
-    ),
-    (lambda: plots.reconstructions(OF_IMAGES, PIXELS, axes=Figure().subplots(8, 3)), AXES),
-    (lambda: plots.reconstructions(OF_IMAGES, PIXELS, axes=Figure().subplots(3, 1)), AXES),
+    (lambda: into(IDENTITY, TEN, 2, 3), r"axes: expected shape \(8,\) for num_samples=8; received \(6,\)"),
+    (lambda: into(OF_IMAGES, PIXELS, 3, 5), rf"{AXES} for num_samples=8; received \(3, 5\)"),
+    (lambda: into(OF_IMAGES, PIXELS, 8, 3), AXES),
+    (lambda: into(OF_IMAGES, PIXELS, 3, 1), AXES),
     (lambda: plots.training_curves({}), HISTORY),
     (lambda: plots.training_curves({"loss": []}), HISTORY),
     (lambda: plots.training_curves({"val_loss": [1.0]}), HISTORY),
-    (
-        lambda: plots.embedding(CODED, batches(ROWS), labels=[1, 2, 3, 4]),
-        r"labels: expected shape \(3,\), one per sample; received \(4,\)",
-    ),
+    (lambda: plots.embedding(CODED, batches(ROWS), labels=range(4)), rf"{LABELS}, one per sample; received \(4,\)"),
     (lambda: plots.embedding(CODED, batches(ROWS[:1])), "dataset: expected two samples or more"),
     (lambda: plots.embedding(CODED, batches(ROWS * np.nan)), "autoencoder: expected finite codes"),
     (lambda: plots.embedding(IDENTITY, batches(ROWS)), 'expected a sub-model named "encoder"'),
@@ -582,7 +569,13 @@ REFUSALS: list[tuple[Callable, str]] = [
     (lambda: plots.score_histogram([np.inf]), NUMBERS),
     (lambda: plots.score_histogram(np.ones((1, 2))), NUMBERS),
     (lambda: plots.score_histogram(np.float64(3)), NUMBERS),
-    (lambda: plots.score_histogram([1.0, 2.0, 3.0], labels=[0, 1]), r"labels: expected shape \(3,\)"),
+    (lambda: plots.score_histogram([1.0, 2.0, 3.0], labels=[0, 1]), LABELS),
+    (lambda: plots.radial_power(np.zeros((3, 8, 8))), IMAGES),
+    (lambda: plots.radial_power(np.zeros((0, 8, 8, 1))), IMAGES),
+    (lambda: plots.radial_power(np.zeros((3, 1, 8, 1))), IMAGES),
+    (lambda: plots.spectra(np.zeros((2, 8, 8, 1)), {"mse": np.zeros((1, 8, 8, 1))}), UNLIKE),
+    (lambda: plots.side_by_side(np.zeros((2, 3)), {}), NONE_LIKE_X),
+    (lambda: plots.side_by_side(np.zeros((2, 3)), {"mse": np.zeros((1, 3))}), NONE_LIKE_X),
 ]
 
 
@@ -596,3 +589,107 @@ def test_what_can_not_be_drawn_is_refused_and_leaves_no_figure(draw: Callable, m
 def test_missing_labels_are_a_class_of_their_own() -> None:
     ax = plots.score_histogram([1, 2, 3, 4], labels=np.array(["a", None, "a", None]), ax=Figure().subplots())
     assert set(legend_texts(ax)) == {"a", "missing"}
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=shape)
+
+
+def line(ax: Axes, name: str) -> np.ndarray:
+    (found,) = (each for each in ax.lines if each.get_label() == name)
+    return np.asarray(found.get_ydata())
+
+
+def test_white_noise_has_the_power_of_its_variance_at_all_frequencies():
+    frequency, power = plots.radial_power(3 * noise(400, 16, 16, 2))
+    np.testing.assert_allclose(power, 9, rtol=0.05)
+    assert frequency[0] == pytest.approx((1 / 16 * 4 + 2**0.5 / 16 * 4) / 8)  # by hand: ring 1 holds 8 frequencies
+    assert frequency[-1] == pytest.approx(2**0.5 / 2, rel=0.1)
+
+
+def test_a_wave_has_all_of_its_power_at_its_frequency_in_whatever_direction():
+    y, x = np.mgrid[:20, :20]
+    for wave in (np.cos(2 * np.pi * x / 5), np.cos(2 * np.pi * y / 5)):
+        frequency, power = plots.radial_power(wave[None, ..., None])
+        assert abs(frequency[power.argmax()] - 1 / 5) < 1 / 40
+        assert np.delete(power, power.argmax()).max() < 1e-20
+
+
+@pytest.mark.parametrize("shape", [(3, 9, 9, 1), (2, 8, 13, 3)])
+def test_power_times_the_number_of_frequencies_is_the_energy_about_the_mean(shape):
+    images = noise(*shape) + 5
+    height, width = shape[1:3]
+    radius = np.sqrt(np.fft.fftfreq(height)[:, None] ** 2 + np.fft.fftfreq(width)[None] ** 2)
+    counts = np.unique(np.round(radius * min(height, width)), return_counts=True)[1][1:]
+    _, power = plots.radial_power(images)
+    # Parseval, but for the ring at the middle, which for wide images holds more than the mean.
+    near = np.round(radius * min(height, width)) == 0
+    spectrum = np.abs(np.fft.fft2(images, axes=(1, 2))) ** 2
+    kept = spectrum[:, ~near].sum() / (height * width) / (shape[0] * shape[3])
+    np.testing.assert_allclose((power * counts).sum(), kept, rtol=1e-10)
+
+
+def test_a_blur_lies_below_the_originals_at_high_frequencies_only():
+    x = noise(50, 16, 16, 1)
+    blurred = (x + np.roll(x, 1, 1) + np.roll(x, 1, 2) + np.roll(x, (1, 1), (1, 2))) / 4
+    ax = plots.spectra(x, {"squared_error": blurred}, ax=Figure().subplots())
+    ratio = line(ax, "squared error") / line(ax, "original")
+    # |H|² of that mean by hand, cos²(πf) in each direction: nearly 1 at the lowest frequency, 0 in the corner.
+    assert ratio[0] > 0.9
+    assert ratio[-2] < 0.05
+    assert np.isnan(ratio[-1])
+    assert ax.get_yscale() == "log"
+    drawn(ax.figure)
+
+
+def test_flat_reconstructions_are_left_out_and_flat_originals_drawn():
+    x = noise(4, 8, 8, 1)
+    ax = plots.spectra(x, {"flat": np.zeros_like(x)}, ax=Figure().subplots())
+    assert np.isnan(line(ax, "flat")).all()
+    drawn(ax.figure)
+    drawn(plots.spectra(np.ones_like(x), {"flat": np.zeros_like(x)}, ax=Figure().subplots()).figure)
+    assert plt.get_fignums() == []
+
+
+def test_images_have_a_row_of_reconstructions_and_one_of_errors_for_each_model():
+    x = np.random.default_rng(0).random((3, 5, 4, 1))
+    figure = plots.side_by_side(x, {"squared_error": x / 2, "absolute_error": x / 4})
+    axes = np.array(figure.axes).reshape(5, 3)
+    assert [ax.get_ylabel() for ax in axes[:, 0]] == ["original", "squared error", "error", "absolute error", "error"]
+    for k in range(3):
+        expected = [x[k], x[k] / 2, x[k] / 2, x[k] / 4, 3 * x[k] / 4]
+        for ax, image in zip(axes[:, k], expected, strict=True):
+            np.testing.assert_allclose(ax.images[0].get_array(), image[..., 0])
+    limits = {ax.images[0].get_clim() for ax in axes[(2, 4),].flat}
+    assert limits == {(0, 0.75 * x.max())}
+    drawn(figure)
+
+
+def test_bytes_are_black_at_0_and_white_at_255():
+    x = np.full((1, 8, 8, 1), 51, "uint8")
+    figure = plots.side_by_side(x, {"mse": np.full((1, 8, 8, 1), 102.0)})
+    assert [float(ax.images[0].get_array().max()) for ax in figure.axes[:2]] == pytest.approx([0.2, 0.4])
+
+
+def test_rows_of_a_table_share_a_panel_on_the_scale_of_each_feature():
+    x = np.array([[0.0, 100.0], [1.0, 300.0]])
+    figure = plots.side_by_side(x, {"a": x, "b": x + np.array([0.25, 50.0])}, feature_names=("height", "weight"))
+    assert len(figure.axes) == 2
+    for ax, original in zip(figure.axes, [[0, 0], [1, 1]], strict=True):
+        first, second, third = (np.asarray(each.get_ydata()) for each in ax.lines[:3])
+        np.testing.assert_allclose(first, original)
+        np.testing.assert_allclose(second, original)
+        np.testing.assert_allclose(third, np.add(original, 0.25))
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["original", "a", "b"]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["height", "weight"]
+    drawn(figure)
+
+
+@pytest.mark.parametrize("shape", [(3, 30, 1), (2, 20, 3), (3, 1), (1, 4), (2, 2, 3, 4, 5)])
+def test_sequences_and_samples_of_any_rank_are_drawn(shape):
+    x = noise(*shape)
+    figure = plots.side_by_side(x, {f"model_{k}": x + k for k in range(4)})
+    drawn(figure)
+    assert len(figure.axes) == (1 if shape[1:] == (1,) else shape[0])
+    assert plt.get_fignums() == []

@@ -270,11 +270,7 @@ def test_reconstructions_that_a_rectifier_keeps_above_the_data_are_refused(loss,
         ("tanh", "standard", r'activation="linear", or use preprocessing="symmetric"\.'),
         ("sigmoid", "standard", r'ends in sigmoid, .* or use preprocessing="unit"\.'),
         ("elu", "standard", r'ends in elu, .* End it in activation="linear"\. To'),
-        (
-            "sigmoid",
-            "images",
-            r'in sigmoid, .*=tfae\.activations\.Clip\(-1, 1\), or .*preprocessing="unit"',
-        ),
+        ("sigmoid", "images", r'in sigmoid, .*=tfae\.activations\.Clip\(-1, 1\), or .*preprocessing="unit"'),
     ],
 )
 def test_the_remedy_names_the_preprocessing_that_fits_the_activation(activation, data, remedy, standard):

@@ -183,11 +183,7 @@ def test_columns_in_another_order_are_taken_in_that_of_the_training(table, table
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        (
-            "temperature,load\n1,2\n3,4\n",
-            ["--columns", "load"],
-            "was trained on, temperature, load; received load",
-        ),
+        ("temperature,load\n1,2\n3,4\n", ["--columns", "load"], "was trained on, temperature, load; received load"),
         ("temperature,weight\n1,2\n", [], "'load'.* The model was trained on columns temperature, load."),
         ("temperature,load\n1,2\n3,\n", [], "'load'"),
     ],

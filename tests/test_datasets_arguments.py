@@ -16,10 +16,7 @@ from tfae.datasets import load
         ({"seed": -1}, r"^seed: expected an integer in \[0, 2\*\*32\); received -1\.$"),
         ({"seed": 1.5}, r"^seed: .* received 1\.5\."),
         ({"batch_size": 0}, r"^batch_size: expected an integer of at least 1; received 0\."),
-        (
-            {"splits": (0.8, 0.1, 0.2)},
-            r"^splits: .* that sum to 1, .* received \(0.8, 0.1, 0.2\)\.",
-        ),
+        ({"splits": (0.8, 0.1, 0.2)}, r"^splits: .* that sum to 1, .* received \(0.8, 0.1, 0.2\)\."),
         ({"splits": (0.9, 0.1, 0.0)}, "three positive fractions"),
         ({"splits": (0.5, 0.5)}, "three positive fractions"),
         ({"splits": 0.8}, r"^splits: expected three positive fractions .* received 0\.8\."),

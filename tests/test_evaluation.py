@@ -167,23 +167,13 @@ def test_ssim_is_none_for_what_is_not_an_image_of_seven_pixels(shape: tuple[int,
 
 
 @pytest.mark.parametrize(
-    ("shape", "low", "high", "expected"),
-    [
-        ((3,), 0, 1, 1),
-        ((3,), 0.2, 0.8, 1),
-        ((3,), -0.1, 1, 2),
-        ((3,), -1, 1, 2),
-        ((3,), -3, 5, 8),
-        ((3,), 0, 16, 16),
-        ((8, 8, 1), -3, 5, 8),
-    ],
+    ("low", "high", "expected"), [(0, 1, 1), (0.2, 0.8, 1), (-0.1, 1, 2), (-1, 1, 2), (-3, 5, 8), (0, 16, 16)]
 )
-def test_default_data_range_is_that_of_the_usual_scalings_or_the_data(
-    shape: tuple[int, ...], low: float, high: float, expected: float
-) -> None:
-    x = np.full((6, *shape), (low + high) / 2)
-    x[0], x[5] = low, high
-    assert evaluate(model(lambda x: x / 2, shape), batches(x)).data_range == expected
+def test_default_data_range_is_that_of_the_usual_scalings_or_the_data(low: float, high: float, expected: float) -> None:
+    for shape in [(3,), (8, 8, 1)] if low == -3 else [(3,)]:
+        x = np.full((6, *shape), (low + high) / 2)
+        x[0], x[5] = low, high
+        assert evaluate(model(lambda x: x / 2, shape), batches(x)).data_range == expected
 
 
 @pytest.mark.parametrize("data_range", [4.0, (-1.0, 3.0)])

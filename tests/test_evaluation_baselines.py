@@ -192,11 +192,7 @@ def test_wide_data_has_a_linear_baseline_too():
 
 @pytest.mark.parametrize(
     ("spectrum", "num_samples", "num_components"),
-    [
-        (np.ones(300), 3000, 16),
-        (np.arange(1, 1501) ** -0.5, 400, 16),
-        (np.ones(1200), 300, 8),
-    ],
+    [(np.ones(300), 3000, 16), (np.arange(1, 1501) ** -0.5, 400, 16), (np.ones(1200), 300, 8)],
 )
 def test_what_principal_components_leave_is_the_optimum_of_flat_spectra_too(spectrum, num_samples, num_components):
     x = (np.random.default_rng(0).normal(size=(num_samples, len(spectrum))) * spectrum).astype("float32")

@@ -400,8 +400,7 @@ def test_codes_of_one_dimension_are_drawn_in_a_row_per_class() -> None:
 
 
 @pytest.mark.parametrize(
-    "labels",
-    [np.arange(12) % 3, np.arange(12) % 3 * 1.0, np.array(list("abc") * 4), np.array([b"a", b"b", b"c"] * 4)],
+    "labels", [np.arange(12) % 3, np.arange(12) % 3 * 1.0, np.array(list("abc") * 4), np.array([b"a", b"b", b"c"] * 4)]
 )
 def test_few_classes_get_a_colour_a_marker_and_a_legend(labels: np.ndarray) -> None:
     x = uniform(12, 6)

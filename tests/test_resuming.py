@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 
 import filelock
@@ -184,6 +183,15 @@ def labelled(path, **arguments):
     return datasets.load(path, **options)
 
 
+def with_data_config(run_dir, folder, change):
+    """A copy of the run that says something else of its data."""
+    shutil.copytree(run_dir, folder / "run")
+    config = json.loads((folder / "run" / "config.json").read_text())
+    change(config["data"])
+    (folder / "run" / "config.json").write_text(json.dumps(config))
+    return folder / "run"
+
+
 def rescaled(data):
     config = {**data.preprocessing.get_config(), "offset": [0.1, 0.0, 0.0, 0.0, 0.0]}
     return dataclasses.replace(data, preprocessing=type(data.preprocessing).from_config(config))
@@ -221,12 +229,11 @@ def test_other_labels_are_refused_given_or_in_the_file(stopped, tmp_path):
         resume(run_dir, data=other)
     with pytest.raises(ValueError, match=r"other labels \(expected some of digest .*, received none\)"):
         resume(run_dir, data=dataclasses.replace(other, labels=None))
-    shutil.copytree(run_dir, tmp_path / "run")
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
-    config["data"]["arguments"]["source"] = str(tmp_path / "rows.npz")
-    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    copied = with_data_config(
+        run_dir, tmp_path, lambda data: data["arguments"].update(source=str(tmp_path / "rows.npz"))
+    )
     with pytest.raises(ValueError, match=r"rows\.npz' has changed since: it gives other labels \(expected some"):
-        resume(tmp_path / "run", data=None)
+        resume(copied, data=None)
 
 
 def test_a_window_of_another_size_is_another_order(stopped, monkeypatch):
@@ -244,12 +251,9 @@ def test_a_window_of_another_size_is_another_order(stopped, monkeypatch):
 
 def test_a_run_that_says_too_little_of_its_data_is_not_gone_on_with(stopped, tmp_path):
     path, run_dir = stopped
-    shutil.copytree(run_dir, tmp_path / "run")
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
-    del config["data"]["scaling"], config["data"]["labels"]
-    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    copied = with_data_config(run_dir, tmp_path, lambda data: [data.pop(name) for name in ("scaling", "labels")])
     with pytest.raises(ValueError, match=r"one that says nothing of the data's scaling and labels\. Begin again"):
-        resume(tmp_path / "run", data=labelled(path))
+        resume(copied, data=labelled(path))
 
 
 @pytest.mark.parametrize("began_in_memory", [True, False])
@@ -308,13 +312,6 @@ def test_what_to_type_is_python_where_the_command_line_has_no_data(run_dir, stop
         training.load_run(stopped[1])
 
 
-def test_where_all_checkpoints_are_damaged_the_run_can_not_go_on(run_dir):
-    for path in (run_dir / "checkpoints").iterdir():
-        path.write_bytes(b"")
-    with pytest.warns(UserWarning, match="damaged"), pytest.raises(ValueError, match="expected a checkpoint to go on"):
-        resume(run_dir)
-
-
 def test_bfloat16_values_survive_a_checkpoint(tmp_path):
     variable = keras.Variable(np.arange(4.0), dtype="bfloat16")
     values = checkpoint.values_of([variable])
@@ -348,22 +345,21 @@ def test_finishing_keeps_the_best_epoch_so_far_and_clears_away_what_was_being_wr
     assert not list(run_dir.rglob(".staging-*"))
 
 
-def test_finishing_needs_a_complete_epoch(stopped):
-    path, run_dir = stopped
+def test_what_can_not_go_on_is_refused(run_dir, stopped, undisturbed, tmp_path):
+    path, without_an_epoch = stopped
     with pytest.raises(ValueError, match="expected a run with a complete epoch"):
-        resume(run_dir, data=labelled(path), finish=True)
-
-
-def test_a_finished_run_is_not_gone_on_with(undisturbed):
-    with pytest.raises(ValueError, match="expected a run that is not finished"):
-        training.resume(undisturbed.directory)
-
-
-def test_a_directory_without_a_run_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="expected the directory of a training that was stopped"):
-        training.resume(tmp_path)
-    with pytest.raises(ValueError, match="which is none"):
-        training.resume(tmp_path / "nowhere")
+        resume(without_an_epoch, data=labelled(path), finish=True)
+    for path in (run_dir / "checkpoints").iterdir():
+        path.write_bytes(b"")
+    with pytest.warns(UserWarning, match="damaged"), pytest.raises(ValueError, match="expected a checkpoint to go on"):
+        resume(run_dir)
+    for directory, message in (
+        (undisturbed.directory, "expected a run that is not finished"),
+        (tmp_path, "expected the directory of a training that was stopped"),
+        (tmp_path / "nowhere", "which is none"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            training.resume(directory)
 
 
 class GoneReader:
@@ -393,24 +389,13 @@ def test_a_signal_lets_the_steps_under_way_end_and_saves_whether_or_not_anybody_
     assert_same(resume(tmp_path / "run"), undisturbed)
 
 
-def test_two_processes_can_not_train_in_one_directory(run_dir):
-    command = "import filelock, sys\nwith filelock.FileLock(sys.argv[1]):\n print('locked', flush=True); input()"
-    other = subprocess.Popen(
-        [sys.executable, "-c", command, run_dir / ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with other:
-        assert other.stdout is not None
-        assert other.stdin is not None
-        assert other.stdout.readline() == "locked\n"
-        with pytest.raises(ValueError, match="expected a directory that no other process trains in"):
-            resume(run_dir)
-        other.communicate("\n")
+def test_two_can_not_train_in_one_directory(run_dir, tmp_path):
+    with filelock.FileLock(run_dir / ".lock"), pytest.raises(ValueError, match="a directory that no other process"):
+        resume(run_dir)
     crashed(run_dir, 0, resume)
-
-
-def test_a_new_run_in_a_directory_that_is_being_claimed_is_refused(tmp_path):
-    with filelock.FileLock(tmp_path / ".lock"), pytest.raises(ValueError, match="no other process trains in"):
-        begin(tmp_path)
+    (tmp_path / "new").mkdir()
+    with filelock.FileLock(tmp_path / "new" / ".lock"), pytest.raises(ValueError, match="no other process trains in"):
+        begin(tmp_path / "new")
 
 
 def test_a_disk_without_room_is_told_before_the_training_and_after_making_room_it_trains(tmp_path, monkeypatch):

@@ -353,13 +353,13 @@ def test_what_can_not_go_on_is_refused(run_dir, stopped, undisturbed, tmp_path):
         path.write_bytes(b"")
     with pytest.warns(UserWarning, match="damaged"), pytest.raises(ValueError, match="expected a checkpoint to go on"):
         resume(run_dir)
-    for directory, message in (
+    for folder, message in (
         (undisturbed.directory, "expected a run that is not finished"),
         (tmp_path, "expected the directory of a training that was stopped"),
         (tmp_path / "nowhere", "which is none"),
     ):
         with pytest.raises(ValueError, match=message):
-            training.resume(directory)
+            training.resume(folder)
 
 
 class GoneReader:

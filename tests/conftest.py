@@ -21,7 +21,7 @@ def tfds_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def real_data() -> Path:
     """The folder of real data, which is not part of the project."""
     default = Path(__file__).parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("TFAE_DATA_DIR", default))
+    folder = Path(os.environ.get("TFAE_DATA_DIR") or default)
     if not folder.is_dir():
         pytest.skip(f"there is no real data: neither TFAE_DATA_DIR nor {default} is a folder")
     return folder

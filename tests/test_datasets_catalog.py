@@ -54,18 +54,16 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, path: Any, start: int, stop: int) -> Iterator[tuple[int, dict[str, Any]]]:
         images = np.load(path)
         for index in range(start, stop):
-            yield (
-                index,
-                {
-                    "image": images[index],
-                    "label": index % 4,
-                    "mask": images[index, ..., 0] > 99,
-                    "floats": (images[index, :2, 0] / 7).astype("float32"),
-                    "zipped": images[index, 0, 0].astype("int32"),
-                    "ragged": np.arange(index),
-                    "text": str(index),
-                },
-            )
+            example = {
+                "image": images[index],
+                "label": index % 4,
+                "mask": images[index, ..., 0] > 99,
+                "floats": (images[index, :2, 0] / 7).astype("float32"),
+                "zipped": images[index, 0, 0].astype("int32"),
+                "ragged": np.arange(index),
+                "text": str(index),
+            }
+            yield index, example
 
 
 @pytest.fixture(scope="module")
@@ -148,8 +146,7 @@ def test_a_version_that_is_not_there_is_refused(prepared: Path) -> None:
 
 def test_a_missing_original_file_is_named_with_its_size(originals: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError,
-        match=r"^originals: .* files of 'shapes'; received '.*' without shapes.npy.gz \(.* KiB, https://",
+        ValueError, match=r"^originals: .* files of 'shapes'; received '.*' without shapes.npy.gz \(.* KiB, https://"
     ):
         open_source("shapes", originals=tmp_path, data_dir=tmp_path / "data")
 
@@ -159,9 +156,8 @@ def test_a_wrong_original_file_is_named_with_what_was_expected(originals: Path, 
     expected = hashlib.sha256(right).hexdigest()
     wrong = tmp_path / "shapes.npy.gz"
     wrong.write_bytes(right[:-1] + b"x")
-    with pytest.raises(
-        ValueError, match=f"'shapes.npy.gz' .* {len(right)} bytes and sha256 {expected}; received sha256"
-    ):
+    message = f"'shapes.npy.gz' .* {len(right)} bytes and sha256 {expected}; received sha256"
+    with pytest.raises(ValueError, match=message):
         open_source("shapes", originals=tmp_path, data_dir=tmp_path / "data")
     wrong.write_bytes(right[:-1])
     with pytest.raises(ValueError, match=f"sha256 {expected}; received {len(right) - 1} bytes in"):
@@ -182,9 +178,8 @@ def test_data_sets_behind_a_registration_say_what_to_get(
     originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Shapes, "MANUAL_DOWNLOAD_INSTRUCTIONS", "Register at nowhere.invalid\nfor shapes.tar.")
-    with pytest.raises(
-        ValueError, match=r"^originals: expected a folder for 'shapes'.*Register at nowhere.invalid for shapes.tar"
-    ):
+    message = r"^originals: expected a folder for 'shapes'.*Register at nowhere.invalid for shapes.tar"
+    with pytest.raises(ValueError, match=message):
         open_source("shapes", data_dir=tmp_path)
 
 
@@ -201,10 +196,7 @@ def test_images_of_varying_size_are_refused_before_they_are_prepared(tmp_path: P
         ("xyzzy", r"scikit-learn's are 'digits', .*, and tfds.list_builders\(\) has the others"),
         ("no such name", "expected the name of a data set, as name, name/config or name:version"),
         ("emnist/lettters", r"BuilderConfig lettters not found"),
-        (
-            "data/flowers.csv",
-            "^source: expected an existing file or folder; received 'data/flowers.csv', which is not",
-        ),
+        ("data/flowers.csv", "^source: expected an existing file or folder; received 'data/flowers.csv', which is not"),
         (
             "digits:9.*",
             r"^source: expected 'digits' for scikit-learn's 'digits', .* versions .*; received 'digits:9\.\*'",
@@ -258,16 +250,12 @@ def test_a_process_that_is_overtaken_takes_what_the_faster_one_prepared(
 def test_loading_leaves_global_random_state_as_it_was(
     name: str, feature: str | None, originals: Path, tmp_path: Path
 ) -> None:
-    arguments: dict[str, Any] = {
-        "feature": feature,
-        "originals": originals if name == "shapes" else None,
-        "data_dir": tmp_path,
-    }
+    staged = originals if name == "shapes" else None
     keras.utils.set_random_seed(0)
     first = _drawn()
     for _ in range(2):  # Prepared by the first one.
         keras.utils.set_random_seed(0)
-        load(name, **arguments)
+        load(name, feature=feature, originals=staged, data_dir=tmp_path)
         assert _drawn() == first
 
 

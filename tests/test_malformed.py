@@ -29,8 +29,8 @@ from tfae.serving.local import server as server_module
 #: Seconds in which there has to be an answer.
 PATIENCE = 30
 MAX_REQUEST_BYTES = 1 << 20
-#: That the server and the test may need for anything; what is sent is larger where that matters.
-MOST_MEMORY_BYTES = 128 << 20
+#: That server and tests may need, hundreds of requests included; what is sent is larger where that matters.
+MOST_MEMORY_BYTES = 224 << 20
 PREDICT = b"/v1/models/times:predict"
 #: A request that is in order; the answer has these rows doubled.
 GOOD = b'{"instances": [[1, 2.5], [-3, 4]]}'

@@ -1,6 +1,7 @@
 """SavedModels of a few kilobytes, for tests of servers: every answer can be told by hand."""
 
 import shutil
+import time
 
 import tensorflow as tf
 
@@ -108,3 +109,11 @@ def publish(template, base, version, *, warmup=()):
     if warmup:
         write_warmup(staged, warmup, model_name=base.name)
     staged.rename(base / str(version))
+
+
+def until(condition, seconds=60):
+    """Wait for what a server, or another process, does in a moment."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.01)

@@ -14,6 +14,7 @@ import time
 import numpy as np
 import pytest
 
+from tests.samples import normal
 from tests.stub_server import ANY_RANK, KERNEL_ERROR, UNKNOWN_MODEL, Stub, X, error, rows
 from tfae.serving.client import Client, ServingError, TensorSpec, VersionStatus
 
@@ -88,11 +89,7 @@ SENT = {
 RATIOS = {"ratio": floats([[np.nan, 1]]), "inverse": floats([[np.inf, -np.inf]])}
 # What TensorFlow Serving (revision d1f407fc22a3) answers for a signature, but for blanks, and what that is.
 ANSWERED = [
-    (
-        "serving_default",
-        b'{"predictions": [[1.5, -3.875, 1, 2]]}',
-        {"reconstruction": floats([[1.5, -3.875, 1, 2]])},
-    ),
+    ("serving_default", b'{"predictions": [[1.5, -3.875, 1, 2]]}', {"reconstruction": floats([[1.5, -3.875, 1, 2]])}),
     (
         "detect",
         b'{"predictions": [{"is_outlier": true, "feature_score": [34.5, 2.0], "instance_score": 9.95019531}]}',
@@ -139,22 +136,13 @@ def test_inputs_named_like_an_option_go_into_the_mapping(stub, client):
         client.predict("scale", {"x": [[1, 2]], "factor": 1}, factor=2)
 
 
-def test_float32_is_sent_so_that_it_reads_back_to_the_same_bits(stub, client):
-    x = (np.random.default_rng(0).normal(size=(50, 4)) * 10.0 ** np.arange(-18, 22, 10)).astype("float32")
-    client.predict("serving_default", x=x)
-    np.testing.assert_array_equal(np.array(stub.sent()[-1]).astype("float32"), x)
-
-
-def test_metadata_names_shapes_and_dtypes(client):
+def test_metadata_names_shapes_and_dtypes_and_status_lists_versions_newest_first(client):
     found = client.metadata()
     assert (found.model, found.version) == ("tiny", 1)
     assert "__saved_model_init_op" not in found.signatures
     assert found.signatures["image"].inputs == {"x": TensorSpec("DT_UINT8", (None, 2, 2))}
     assert found.signatures["uint64"].inputs["x"].shape is None
     assert "→ x               uint8 (batch, 2, 2)" in str(found)
-
-
-def test_status_lists_versions_newest_first(client):
     assert client.status() == [VersionStatus(2, "AVAILABLE"), VersionStatus(1, "END", "DATA_LOSS", "Can't parse")]
 
 
@@ -225,10 +213,11 @@ def test_what_does_not_fit_the_signature_is_refused_and_not_sent(stub, client, n
     assert stub.predictions() == []
 
 
-def test_integers_that_a_float_holds_and_masks_that_hide_nothing_are_sent(stub, client):
-    integers = [[2**24, 2**24 + 2, -(2**40), 0]]
-    client.score(np.array(integers))
-    assert np.array(stub.sent()[-1], "float32").tolist() == integers
+def test_floats_and_integers_that_one_holds_are_sent_to_the_bit_and_masks_that_hide_nothing_ignored(stub, client):
+    small_and_large = normal(50, 4) * 10.0 ** np.arange(-18, 22, 10)
+    for x in (small_and_large.astype("float32"), np.array([[2**24, 2**24 + 2, -(2**40), 0]])):
+        client.score(x)
+        np.testing.assert_array_equal(np.array(stub.sent()[-1], "float32"), x)
     assert client.score(np.ma.array(X, mask=False))[0] == 20
 
 
@@ -332,23 +321,19 @@ def test_progress_is_shown_when_asked(stub, client, capsys):
     assert "10/10" in capsys.readouterr().err
 
 
-def test_metadata_is_fetched_once_and_again_when_an_input_does_not_fit_any_more(stub, client):
+def test_metadata_is_fetched_once_and_again_when_an_input_does_not_fit_any_more_or_is_refused(stub, client):
     for _ in range(3):
         client.score(X)
-    assert len(stub.paths("/metadata")) == 1
-    stub.versions = {2: 5}
-    np.testing.assert_array_equal(client.score(np.ones((1, 5))), [15])
-    with pytest.raises(ValueError, match=r"expected shape \(batch, 5\)"):
-        client.score(X)
-
-
-def test_an_input_that_a_new_version_refuses_is_checked_anew(stub, client):
-    client.score(X)
     stub.versions = {1: 4, 2: 4}
     assert client.score(X)[0] == 30  # Nothing is told of that version, and nothing has to be.
+    assert len(stub.paths("/metadata")) == 1
     stub.versions = {2: 5}
     with pytest.raises(ValueError, match=r"x: expected shape \(batch, 5\); received \(2, 4\)"):
-        client.score(X)
+        client.score(X)  # The server refuses what fitted the version before.
+    stub.versions = {3: 4}
+    np.testing.assert_array_equal(client.score(X), X.sum(axis=1) * 4)
+    with pytest.raises(ValueError, match=r"expected shape \(batch, 4\)"):
+        client.score(np.ones((1, 5)))
 
 
 def test_version_and_label_are_part_of_the_path(stub):
@@ -386,32 +371,21 @@ def test_retries_end_after_so_many_and_with_the_time(stub, retries, timeout, lea
     assert least <= len(stub.predictions()) <= most  # The pauses are 0.05 s, 0.1 s, 0.2 s, … at least.
 
 
-def test_a_refused_connection_is_unavailable():
-    with Stub() as server, Client(server.url, model="tiny", retries=1) as client:  # It does not listen yet.
-        with pytest.raises(ServingError, match=r"no connection: Failed to establish .*refused") as raised:
-            client.status()
-        assert raised.value.code == "UNAVAILABLE"
-
-
-@pytest.mark.parametrize("fault", ["hang", "hang_in_the_middle", "drip", "drip_and_close", "drip_headers"])
-def test_a_server_that_does_not_finish_is_given_up(stub, client, fault):
+# Not measures of speed: it hangs for 20 s or for ever, and late bytes, after 1.4 s each, must not start the time anew.
+@pytest.mark.parametrize(
+    ("fault", "timeout", "most"),
+    [(fault, 0.3, 15) for fault in ("hang", "hang_in_the_middle", "drip", "drip_and_close", "drip_headers")]
+    + [("late", 1.5, 2.7)],
+)
+def test_a_server_that_does_not_finish_is_given_up(stub, client, fault, timeout, most):
     client.metadata()
     stub.faults.append(fault)
     start = time.monotonic()
-    with pytest.raises(ServingError, match=r"no answer within 0.3 s") as raised:
-        client.score(X, timeout=0.3)
+    with pytest.raises(ServingError, match=f"no answer within {timeout} s") as raised:
+        client.score(X, timeout=timeout)
     assert raised.value.code == "DEADLINE_EXCEEDED"
-    assert time.monotonic() - start < 15  # Not a measure of speed: it hangs for 20 s or for ever.
+    assert time.monotonic() - start < most
     assert client.score(X)[0] == 20
-
-
-def test_a_late_byte_does_not_start_the_time_anew(stub, client):
-    client.metadata()
-    stub.faults.append("late")
-    start = time.monotonic()
-    with pytest.raises(ServingError, match=r"no answer within 1\.5 s"):
-        client.score(X, timeout=1.5)
-    assert time.monotonic() - start < 2.7  # Bytes come after 1.4 s each, so that it would be for ever.
 
 
 def test_a_server_that_does_not_read_is_given_up(stub, client):
@@ -448,7 +422,7 @@ def test_an_answer_that_is_none_is_an_error(stub, client, body):
     assert raised.value.code == "INTERNAL"
 
 
-def test_an_answer_of_another_shape_or_number_of_rows_is_an_error(stub, client):
+def test_an_answer_of_another_shape_or_number_of_rows_and_metadata_that_is_none_are_errors(stub, client):
     stub.canned["score"] = b'{"predictions": [[1.0], [2.0]]}'
     with pytest.raises(ServingError, match=r"outputs instance_score \(batch,\), .*received instance_score \(2, 1\)"):
         client.score(X)
@@ -458,12 +432,9 @@ def test_an_answer_of_another_shape_or_number_of_rows_is_an_error(stub, client):
     with pytest.raises(ServingError, match="with a batch of 3; received"):
         client.predict("score", x=rows(6), batch_size=3)
     assert client.predict("score", x=X)["instance_score"].tolist() == [1]  # Not every signature is of a row each.
-
-
-def test_metadata_that_is_none_is_an_error(stub, client):
     stub.versions = {1: "wide"}
     with pytest.raises(ServingError, match="expected an answer of TensorFlow"):
-        client.score(X)
+        client.metadata()
 
 
 def test_waiting_ends_with_a_real_answer_and_not_with_available(stub):
@@ -474,8 +445,11 @@ def test_waiting_ends_with_a_real_answer_and_not_with_available(stub):
     assert len(stub.predictions()) == 3
 
 
-def test_waiting_takes_a_server_that_is_not_there_yet():
-    with Stub() as server, Client(server.url, model="tiny", retries=0) as client:
+def test_a_server_that_is_not_there_yet_is_unavailable_and_can_be_waited_for():
+    with Stub() as server, Client(server.url, model="tiny", retries=1) as client:
+        with pytest.raises(ServingError, match=r"no connection: Failed to establish .*refused") as raised:
+            client.status()
+        assert raised.value.code == "UNAVAILABLE"
         with pytest.raises(ServingError, match=r"not ready within 0\.1 s, .*no connection"):
             client.wait_until_ready(timeout=0.1)
         timer = threading.Timer(0.2, server.start)
@@ -485,14 +459,11 @@ def test_waiting_takes_a_server_that_is_not_there_yet():
         server.stop()
 
 
-def test_waiting_ends_in_time_with_the_reason(stub, client):
+def test_waiting_ends_in_time_with_the_reason_and_does_not_wait_for_a_token_to_become_right(stub, client):
     stub.canned["serving_default"] = (400, error("Could not find variable"))
     with pytest.raises(ServingError, match=r"within 0.3 s, at last because of: Could not find variable") as raised:
         client.wait_until_ready(timeout=0.3)
     assert raised.value.code == "DEADLINE_EXCEEDED"
-
-
-def test_waiting_does_not_wait_for_a_token_to_become_right(stub, client):
     stub.canned["serving_default"] = (401, error("no token"))
     with pytest.raises(ServingError, match=r"^no token"):
         client.wait_until_ready(timeout=60)
@@ -587,15 +558,12 @@ def test_arguments_that_can_not_be_meant_are_refused(arguments, message):
         Client(**{"address": "http://localhost:8501", "model": "digits", **arguments})
 
 
-def test_numbers_of_numpy_are_numbers(stub):
+def test_options_may_be_numbers_of_numpy_and_those_of_a_call_are_checked_too(stub):
     with Client(stub.url, model="tiny", timeout=np.float32(3), batch_size=np.int64(2), version=np.uint8(1)) as client:
         assert client.score(X, timeout=np.int32(3))[0] == 20
-
-
-def test_options_of_a_call_are_checked(stub, client):
-    with pytest.raises(ValueError, match="batch_size: expected an integer of at least 1; received 0"):
-        client.score(X, batch_size=0)
-    with pytest.raises(ValueError, match="timeout: expected a positive number of seconds; received -1"):
-        client.score(X, timeout=-1)
-    with pytest.raises(TypeError, match="expected the options timeout, batch_size and progress; received batchsize"):
-        client.score(X, batchsize=1)
+        with pytest.raises(ValueError, match="batch_size: expected an integer of at least 1; received 0"):
+            client.score(X, batch_size=0)
+        with pytest.raises(ValueError, match="timeout: expected a positive number of seconds; received -1"):
+            client.score(X, timeout=-1)
+        with pytest.raises(TypeError, match=r"expected the options timeout, batch_size and progress; received batch\."):
+            client.score(X, batch=1)

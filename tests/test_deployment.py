@@ -1,6 +1,7 @@
 """What operations want: the files that `tfae deploy` writes, read by what reads them."""
 
 import base64
+import itertools
 import json
 import re
 import shlex
@@ -13,16 +14,18 @@ from pathlib import Path
 import kubernetes_validate
 import numpy as np
 import pytest
-import tensorflow as tf
 import yaml
-from click.testing import CliRunner
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
-from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-import tfae
+from tests import tiny_models
+from tests.commands import run
+from tests.exports import built
+from tests.samples import normal
 from tests.stub_server import Stub
+from tfae import export
 from tfae.cli.deploy import deploy
+from tfae.servable import Request, write_warmup
 from tfae.serving import LocalServer, engines
 from tfae.serving.deployment import Deployment, folder, golden, write
 from tfae.serving.model_config import read_model_config_file
@@ -34,26 +37,19 @@ FILES |= {f"readiness/{name}.json" for name in ("decode", "score", "serve_image_
 BASH = next((path for path in ("/bin/bash", "/usr/bin/bash") if Path(path).exists()), None)
 
 
-def write_warmup(version, requests):
-    """The file that TensorFlow Serving reads, of pairs of signature and inputs."""
-    file = version / "assets.extra" / "tf_serving_warmup_requests"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tf.io.TFRecordWriter(str(file)) as writer:
-        for signature, inputs in requests:
-            log = PredictionLog()
-            log.predict_log.request.model_spec.signature_name = signature
-            for name, value in inputs.items():
-                log.predict_log.request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-            writer.write(log.SerializeToString())
+def write_requests(version, requests):
+    """Warm a version up with requests, which are pairs of signature and inputs."""
+    version.mkdir(parents=True, exist_ok=True)
+    write_warmup(version, itertools.starmap(Request, requests), model_name="any")
 
 
 def warmup(batch_sizes):
     """Requests to three signatures: pixels, floats and bytes."""
-    generator = np.random.default_rng(0)
     for rows in batch_sizes:
-        yield "score", {"inputs": generator.integers(100, 256, (rows, 2, 2, 1)).astype("uint8")}
-        yield "decode", {"embedding": generator.normal(size=(rows, 3)).astype("float32")}
-        yield "serve_image_bytes", {"image_bytes": [b"\x89PNG\xff" + bytes([row]) for row in range(rows)]}
+        yield "score", {"inputs": np.arange(100, 100 + 4 * rows, dtype="uint8").reshape(rows, 2, 2, 1)}
+        yield "decode", {"embedding": normal(rows, 3)}
+        images = [b"\x89PNG\xff" + bytes([row]) for row in range(rows)]
+        yield "serve_image_bytes", {"image_bytes": np.array(images, object)}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +57,7 @@ def models(tmp_path_factory):
     """A model with versions 1 and 2."""
     path = tmp_path_factory.mktemp("saved_models") / "fashion_mnist"
     for version in ("1", "2"):
-        write_warmup(path / version, warmup([1, 2, 7]))
+        write_requests(path / version, warmup([1, 2, 7]))
     return path
 
 
@@ -71,7 +67,7 @@ def deployed(models, tmp_path):
 
     def write_folder(*, requests=None, replace=False, **options):
         if requests is not None:
-            write_warmup(tmp_path / "x" / "1", requests)
+            write_requests(tmp_path / "x" / "1", requests)
         options.setdefault("saved_models", models if requests is None else tmp_path / "x")
         write(Deployment(**options), tmp_path / "deploy", replace=replace)
         return tmp_path / "deploy"
@@ -148,7 +144,7 @@ message_type {{
 """
 
 
-def test_the_folder_holds_every_file_and_serves_the_highest_version(default):
+def test_the_folder_holds_every_file_serves_the_highest_version_and_turns_prometheus_on(default):
     assert written(default) == FILES
     assert not list(default.parent.glob(".staging-*"))
     entry, local = served(default)
@@ -157,6 +153,8 @@ def test_the_folder_holds_every_file_and_serves_the_highest_version(default):
     assert entry.model_version_policy.latest.num_versions == 1
     assert not entry.version_labels
     assert (local.name, local.policy.latest, local.labels) == ("fashion_mnist", 1, {})
+    config = parsed(default / "config" / "monitoring.config", "MonitoringConfig").prometheus_config
+    assert (config.enable, config.path) == (True, "/monitoring/prometheus/metrics")
 
 
 def test_labels_have_their_versions_served_and_the_first_probed(deployed):
@@ -181,11 +179,6 @@ def test_no_batch_is_run_that_was_not_warmed_up_in_every_signature(deployed, siz
     assert parameters.max_batch_size.value == max(sizes)
     assert parameters.num_batch_threads.value == 3
     assert parameters.batch_timeout_micros.value > 0
-
-
-def test_the_monitoring_config_turns_prometheus_on(default):
-    config = parsed(default / "config" / "monitoring.config", "MonitoringConfig").prometheus_config
-    assert (config.enable, config.path) == (True, "/monitoring/prometheus/metrics")
 
 
 @pytest.mark.parametrize("batching", [False, True])
@@ -215,7 +208,7 @@ def test_the_compose_file_mounts_what_the_flags_name(models, deployed):
 
 
 def test_a_dollar_in_the_path_is_not_taken_for_a_variable_of_compose(deployed, tmp_path):
-    write_warmup(tmp_path / "my$models" / "1", warmup([1]))
+    write_requests(tmp_path / "my$models" / "1", warmup([1]))
     path = deployed(saved_models=tmp_path / "my$models", name="x")
     assert composed(path)["volumes"][0]["source"] == "../my$$models"
 
@@ -343,11 +336,9 @@ class TestReadiness:
 
 @pytest.mark.skipif(BASH is None, reason="there is no bash")
 def test_the_probe_tells_a_model_that_answers_from_one_that_is_merely_available(tmp_path):
-    data = tfae.datasets.load("digits", seed=0)
-    autoencoder = tfae.models.dense(data.shape, latent_dim=2, widths=(4,), output_activation="linear")
-    autoencoder.compile("adam", loss=tfae.losses.SquaredError())
+    model, fitted = built()
     models = tmp_path / "saved_models" / "digits"
-    first = tfae.export.save(autoencoder, models, preprocessing=data.preprocessing)
+    first = export.save(model, models, preprocessing=fitted)
     write(Deployment(saved_models=models), tmp_path / "deploy")
     with LocalServer(models, poll_seconds=0.1) as local:
         result = ready(tmp_path / "deploy", local.rest_port)
@@ -357,10 +348,7 @@ def test_the_probe_tells_a_model_that_answers_from_one_that_is_merely_available(
         shutil.rmtree(staging / "variables")
         shutil.rmtree(staging / "assets.extra")  # Without a warm-up, which would have told.
         staging.rename(models / "2")
-        deadline = time.monotonic() + 60
-        while not any((each.version, each.state) == (2, "AVAILABLE") for each in local.models.status("digits")):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        tiny_models.until(lambda: 2 in local.models.available()["digits"])
         assert ready(tmp_path / "deploy", local.rest_port).returncode == 1
 
 
@@ -498,22 +486,18 @@ def test_what_can_not_be_deployed_is_refused(models, arguments, message):
         Deployment(saved_models=models, **arguments)
 
 
-def test_the_command_writes_the_folder(models, tmp_path):
+def test_the_command_writes_the_folder_with_the_image_that_the_engine_takes(models, tmp_path):
     output = tmp_path / "deploy"
     options = ["--label", "stable=1", "--label", "canary=2", "--namespace", "ml", "--batching", "--image", "own:1"]
-    result = CliRunner().invoke(deploy, [str(models), "-o", str(output), *options], catch_exceptions=False)
-    assert (result.exit_code, result.output) == (0, f"{output / 'README.md'}\n")
+    assert run("deploy", models, "-o", output, *options).output == f"{output / 'README.md'}\n"
     assert written(output) == FILES
     assert "own:1" in (output / "compose.yaml").read_text()
     assert "labels/stable:predict" in (output / "readiness" / "ready.sh").read_text()
+    (image,) = [option for option in deploy.params if option.name == "image"]
+    assert image.default == engines.IMAGE == Deployment.image
 
 
 @pytest.mark.parametrize("label", ["stable", "=1", "stable=one", "stable=²"])
 def test_the_command_refuses_a_label_without_version(models, tmp_path, label):
-    with pytest.raises(ValueError, match="--label: expected LABEL=VERSION, such as stable=1; received"):
-        CliRunner().invoke(deploy, [str(models), "-o", str(tmp_path / "d"), "--label", label], catch_exceptions=False)
-
-
-def test_the_command_takes_the_image_that_the_engine_takes():
-    (image,) = [option for option in deploy.params if option.name == "image"]
-    assert image.default == engines.IMAGE == Deployment.image
+    result = run("deploy", models, "-o", tmp_path / "d", "--label", label, code=2)
+    assert "--label: expected LABEL=VERSION, such as stable=1; received" in result.stderr

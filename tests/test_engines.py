@@ -86,10 +86,7 @@ def test_one_model_is_served_by_flags(digits):
 
 def test_docker_binds_this_machine_alone_and_mounts_the_model_read_only(digits):
     assert engines.docker(engines.Launch(models=[digits], port=9500, rest_api_port=9501)) == [
-        "docker",
-        "run",
-        "--rm",
-        "--init",
+        *["docker", "run", "--rm", "--init"],
         "--publish=127.0.0.1:9500:8500",
         "--publish=127.0.0.1:9501:8501",
         f"--mount=type=bind,source={digits.base_path},target=/models/digits,readonly",
@@ -178,12 +175,9 @@ def test_what_the_local_server_can_be_told_is_told_in_the_flags_of_the_real_one(
     assert flag(inside, "monitoring_config_file").startswith("/config/")
 
 
-def test_the_server_that_listens_everywhere_says_so(digits):
+def test_the_server_listens_everywhere_and_says_so_and_refuses_another_address(digits):
     with pytest.warns(UserWarning, match="listens on every interface of this machine"):
         engines.tensorflow_model_server(engines.Launch(models=[digits]))
-
-
-def test_an_address_that_the_server_can_not_be_bound_to_is_refused(digits):
     with pytest.raises(ValueError, match=r"expected 0\.0\.0\.0, .*; received 127\.0\.0\.1\. Take --engine docker"):
         engines.tensorflow_model_server(engines.Launch(models=[digits], host="127.0.0.1"))
 

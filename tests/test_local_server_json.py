@@ -49,29 +49,9 @@ def test_a_body_is_read_as_tensorflow_serving_reads_it(body, document):
 @pytest.mark.parametrize(
     "body",
     [
-        *(
-            b"",
-            b" ",
-            b"\0{}",
-            b"tru",
-            b'{"a":1,}',
-            b'{"a" 1}',
-            b'{"a":[1 2]}',
-            b'{"a":"b',
-            b'{"a":"b\nc"}',
-            b'{"a":+1}',
-        ),
-        *(
-            b'{"a":1e309}',
-            b'{"a":[NaN,1e309]}',
-            b'{"a":[NaN,%s]}' % (b"9" * 5000),
-            b"[1]",
-            b"1",
-            b"null",
-            b'"a"',
-            b"NaN",
-        ),
-        *(b'{"a":' + b"[" * 200_000, b'{"a":[NaN,' + b'{"b":' * 200_000),
+        *(b"", b" ", b"\0{}", b"tru", b'{"a":1,}', b'{"a" 1}', b'{"a":[1 2]}', b'{"a":"b', b'{"a":"b\nc"}'),
+        *(b'{"a":+1}', b'{"a":1e309}', b'{"a":[NaN,1e309]}', b'{"a":[NaN,%s]}' % (b"9" * 5000)),
+        *(b"[1]", b"1", b"null", b'"a"', b"NaN", b'{"a":' + b"[" * 200_000, b'{"a":[NaN,' + b'{"b":' * 200_000),
     ],
 )
 def test_what_is_no_json_object_is_refused(body):
@@ -90,11 +70,8 @@ def test_what_is_no_json_object_is_refused(body):
         ("int64", "[9223372036854775807, -9223372036854775808]", [2**63 - 1, -(2**63)]),
         ("uint64", "[0, 5, 18446744073709551615]", [0, 5, 2**64 - 1]),
         ("bool", "[true, false]", [True, False]),
-        (
-            "string",
-            '["é", {"b64": "/+8="}, {"b64": "YQ"}, {"b64": "YW Jj\\n"}]',
-            ["é".encode(), b"\xff\xef", b"a", b"abc"],
-        ),
+        ("string", '["é", {"b64": "/+8="}]', ["é".encode(), b"\xff\xef"]),
+        ("string", '[{"b64": "YQ"}, {"b64": "YW Jj\\n"}]', [b"a", b"abc"]),
         ("string", '"a"', b"a"),
         ("float32", "1.5", 1.5),
     ],
@@ -146,10 +123,9 @@ def test_values_that_are_none_of_the_dtype_are_refused(dtype, value, problem):
 
 
 def test_dtypes_without_json_are_unimplemented_in_columns_and_invalid_in_rows():
-    with pytest.raises(StatusError, match="UNIMPLEMENTED: x: expected a dtype that JSON can carry"):
-        read('{"inputs": [1]}', x="float16")
-    with pytest.raises(StatusError, match="INVALID_ARGUMENT: x: expected a dtype that JSON can carry"):
-        read('{"instances": [1]}', x="float16")
+    for kind, code in (("inputs", "UNIMPLEMENTED"), ("instances", "INVALID_ARGUMENT")):
+        with pytest.raises(StatusError, match=f"{code}: x: expected a dtype that JSON can carry"):
+            read(f'{{"{kind}": [1]}}', x="float16")
 
 
 def test_rows_and_columns_give_the_same_arrays():

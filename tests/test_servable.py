@@ -1,4 +1,5 @@
 import concurrent.futures
+import shutil
 import struct
 
 import keras
@@ -63,27 +64,15 @@ def its_asset(asset, secret):
     return asset
 
 
-def weighted(weight):
-    return lambda x: {"y": x * weight, "total": tf.reduce_sum(x)}
-
-
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model") / "1"
-    module = tf.Module()
-    module.weight = tf.Variable([3.0, 5.0])
-    text = tf.TensorSpec([None], tf.string, name="s")
+    weight, text = tf.Variable([3.0, 5.0]), tf.TensorSpec([None], tf.string, name="s")
     functions = {
-        "serving_default": (weighted(module.weight), ROWS),
+        "serving_default": (lambda x: {"y": x * weight, "total": tf.reduce_sum(x)}, ROWS),
         "text": (lambda s: {"first": s[0], "all": s + "!"}, text),
         "finite": (lambda x: {"y": tf.debugging.check_numerics(x, "not finite")}, ROWS),
     }
-    signatures = {
-        name: tf.function(function, input_signature=[spec]).get_concrete_function()
-        for name, (function, spec) in functions.items()
-    }
-    tf.saved_model.save(module, str(folder), signatures=signatures)
-    return folder
+    return save(tmp_path_factory.mktemp("model") / "1", weight, **functions)
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +82,14 @@ def loaded(path):
     servable_.close()
 
 
-def test_signatures_are_run_with_the_restored_variables(loaded):
-    answer = loaded.run("serving_default", {"x": np.array([[1, 1], [2, 0]], "float32")})
+def test_signatures_are_run_with_the_restored_variables_for_the_outputs_that_are_wanted(loaded):
+    x = {"x": np.array([[1, 1], [2, 0]], "float32")}
+    answer = loaded.run("serving_default", x)
+    assert answer.keys() == {"total", "y"}
     np.testing.assert_array_equal(answer["y"], [[3, 5], [6, 0]])
     assert answer["total"].shape == ()
     assert answer["total"] == 4
+    assert loaded.run("serving_default", x, ["total"]) == {"total": 4}
     assert tf.executing_eagerly()
 
 
@@ -116,12 +108,6 @@ def test_strings_are_bytes_in_object_arrays(loaded):
     assert answer["all"].tolist() == [b"a\0!", b"\xff!"]
     assert answer["first"].dtype == object
     assert answer["first"].item() == b"a\0"
-
-
-def test_only_the_outputs_that_are_wanted_come_back(loaded):
-    x = {"x": np.ones((1, 2), "float32")}
-    assert loaded.run("serving_default", x, ["total"]) == {"total": 2}
-    assert loaded.run("serving_default", x).keys() == {"total", "y"}
 
 
 def test_shapes_are_not_compared_with_the_signature(loaded):
@@ -156,18 +142,15 @@ def test_a_keras_model_that_is_not_served_is_not_run_either(tmp_path):
         Servable(tmp_path).run("serving_default", {"x": x})
 
 
-def test_a_model_without_its_variables_loads_and_then_fails(path, tmp_path):
-    (tmp_path / "saved_model.pb").write_bytes((path / "saved_model.pb").read_bytes())
-    with pytest.raises(tf.errors.FailedPreconditionError, match=r"^Could not find variable"):
-        Servable(tmp_path).run("serving_default", {"x": np.ones((1, 2), "float32")})
-
-
-def test_what_is_no_saved_model_fails_with_the_code_of_a_server(tmp_path):
+def test_what_is_no_whole_saved_model_fails_with_the_code_of_a_server(path, tmp_path):
     with pytest.raises(tf.errors.NotFoundError, match="Could not find SavedModel"):
         Servable(tmp_path)
     (tmp_path / "saved_model.pb").write_bytes(b"\xff")
     with pytest.raises(tf.errors.DataLossError, match=r"^Can't parse .*saved_model\.pb as binary proto$"):
         Servable(tmp_path)
+    shutil.copy(path / "saved_model.pb", tmp_path)  # It loads without its variables.
+    with pytest.raises(tf.errors.FailedPreconditionError, match=r"^Could not find variable"):
+        Servable(tmp_path).run("serving_default", {"x": np.ones((1, 2), "float32")})
 
 
 def test_xla_is_refused_unless_enabled(tmp_path):
@@ -175,9 +158,8 @@ def test_xla_is_refused_unless_enabled(tmp_path):
     save(tmp_path, serving_default=(lambda x: {"y": compiled(x)}, ROWS), plain=(lambda x: {"y": x}, ROWS))
     x = {"x": np.ones((1, 2), "float32")}
     refusing = Servable(tmp_path)
-    with pytest.raises(
-        tf.errors.InternalError, match=r"^XLA compilation disabled\n\t \[\[\{\{function_node .*PartitionedCall"
-    ):
+    message = r"^XLA compilation disabled\n\t \[\[\{\{function_node .*PartitionedCall"
+    with pytest.raises(tf.errors.InternalError, match=message):
         refusing.run("serving_default", x)
     assert refusing.run("plain", x)["y"].tolist() == [[1, 1]]
     assert Servable(tmp_path, xla_compilation_enabled=True).run("serving_default", x)["y"].tolist() == [[0.5, 0.5]]
@@ -187,18 +169,14 @@ def python(x):
     return {"y": tf.ensure_shape(tf.py_function(lambda value: value, [x], tf.float32), [None, 2])}
 
 
-def test_python_in_a_graph_is_not_run(tmp_path):
-    save(tmp_path, serving_default=(python, ROWS))
-    with pytest.raises(
-        tf.errors.InvalidArgumentError, match=r"^No OpKernel was registered to support Op 'EagerPyFunc'"
-    ):
-        Servable(tmp_path).run("serving_default", {"x": np.ones((1, 2), "float32")})
-
-
-def test_python_that_would_run_at_load_is_not_run(tmp_path):
-    tiny_models.write_with_python_at_load(tmp_path)
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"^No OpKernel was registered to support Op 'PyFunc'"):
-        Servable(tmp_path)
+def test_python_in_a_graph_is_not_run_be_it_at_load(tmp_path):
+    save(tmp_path / "asked", serving_default=(python, ROWS))
+    refusal = "^No OpKernel was registered to support Op "
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"{refusal}'EagerPyFunc'"):
+        Servable(tmp_path / "asked").run("serving_default", {"x": np.ones((1, 2), "float32")})
+    tiny_models.write_with_python_at_load(tmp_path / "loaded")
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"{refusal}'PyFunc'"):
+        Servable(tmp_path / "loaded")
     assert tiny_models.EXECUTED == []
 
 
@@ -257,9 +235,8 @@ def test_a_damaged_graph_is_a_clear_error(tmp_path):
     (meta_graph,) = content.meta_graphs
     meta_graph.asset_file_def[0].tensor_info.name = "nowhere:0"
     (path / "saved_model.pb").write_bytes(content.SerializeToString())
-    with pytest.raises(
-        ValueError, match=r"^path: expected a SavedModel whose graph TensorFlow can load; received .*nowhere"
-    ):
+    message = "^path: expected a SavedModel whose graph TensorFlow can load; received .*nowhere"
+    with pytest.raises(ValueError, match=message):
         Servable(path)
     meta_graph.signature_def["serving_default"].inputs["x"].dtype = 0
     (path / "saved_model.pb").write_bytes(content.SerializeToString())
@@ -283,8 +260,12 @@ def test_warmup_requests_come_back_as_they_were_written(tmp_path):
     assert servable.read_warmup(tmp_path / "elsewhere") == []
 
 
-def test_a_damaged_warmup_file_is_an_error(tmp_path):
-    servable.write_warmup(tmp_path, [Request("score", {"x": np.ones(3, "float32")})], model_name="digits")
+def test_a_damaged_warmup_file_or_more_requests_than_a_server_takes_are_an_error(tmp_path):
+    request = Request("score", {"x": np.ones(3, "float32")})
+    servable.write_warmup(tmp_path, [request] * (servable.MAX_RECORDS + 1), model_name="digits")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Number of warmup records exceeds the maximum"):
+        servable.read_warmup(tmp_path)
+    servable.write_warmup(tmp_path, [request], model_name="digits")
     file = tmp_path / servable.WARMUP
     content = bytearray(file.read_bytes())
     length = struct.unpack("<Q", content[:8])[0]
@@ -304,11 +285,4 @@ def test_a_warmup_tensor_that_is_none_is_an_error(damage, tmp_path):
     with tf.io.TFRecordWriter(str(tmp_path / servable.WARMUP)) as writer:
         writer.write(log.SerializeToString())
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"^Failed to parse warmup record: input x is no tensor"):
-        servable.read_warmup(tmp_path)
-
-
-def test_more_requests_than_a_server_takes_are_an_error(tmp_path):
-    request = Request("score", {"x": np.ones(1, "float32")})
-    servable.write_warmup(tmp_path, [request] * (servable.MAX_RECORDS + 1), model_name="digits")
-    with pytest.raises(tf.errors.InvalidArgumentError, match="Number of warmup records exceeds the maximum"):
         servable.read_warmup(tmp_path)

@@ -19,55 +19,30 @@ ROOT = Path(__file__).parents[1]
 
 #: What each module may import of tfae; imports point one way.
 ALLOWED = {
-    "__main__": {"cli"},
-    "activations": set(),
-    "losses": {"activations"},
-    "casting": set(),
-    "spread": set(),
-    "preprocessing": {"casting", "spread"},
-    "staging": set(),
-    "servable": set(),
-    "models": set(),
-    "datasets": {"preprocessing", "spread"},
-    "advice": {"activations", "datasets", "losses", "preprocessing", "spread"},
-    "plots": {"losses"},
-    "score_file": {"staging"},
-    "provenance": {"losses"},
-    "checks": {"activations", "datasets", "losses", "preprocessing"},
-    "measurement": {"losses"},
-    "evaluation": {"checks", "losses", "measurement", "spread"},
-    "export": {"checks", "datasets", "losses", "preprocessing", "provenance", "servable", "staging"},
-    "serving": {"casting", "servable", "staging"},
-    "report": {"advice", "datasets", "evaluation", "losses", "plots", "staging"},
-    "training": {"checks", "datasets", "evaluation", "losses", "preprocessing", "provenance", "report", "staging"},
-    "comparison": {
-        "checks",
-        "datasets",
-        "evaluation",
-        "losses",
-        "models",
-        "provenance",
-        "report",
-        "spread",
-        "staging",
-        "training",
-    },
-    "cli": {
-        "advice",
-        "comparison",
-        "datasets",
-        "evaluation",
-        "export",
-        "losses",
-        "models",
-        "plots",
-        "report",
-        "score_file",
-        "serving",
-        "spread",
-        "staging",
-        "training",
-    },
+    "__main__": "cli",
+    "activations": "",
+    "losses": "activations",
+    "casting": "",
+    "spread": "",
+    "preprocessing": "casting spread",
+    "staging": "",
+    "servable": "",
+    "models": "",
+    "datasets": "preprocessing spread",
+    "advice": "activations datasets losses preprocessing spread",
+    "plots": "losses",
+    "score_file": "staging",
+    "provenance": "losses",
+    "checks": "activations datasets losses preprocessing",
+    "measurement": "losses",
+    "evaluation": "checks losses measurement spread",
+    "export": "checks datasets losses preprocessing provenance servable staging",
+    "serving": "casting servable staging",
+    "report": "advice datasets evaluation losses plots staging",
+    "training": "checks datasets evaluation losses preprocessing provenance report staging",
+    "comparison": "checks datasets evaluation losses models provenance report spread staging training",
+    "cli": "advice comparison datasets evaluation export losses models plots report score_file "
+    "serving spread staging training",
 }
 
 
@@ -97,13 +72,13 @@ def test_every_module_has_its_place_in_the_table_of_imports():
 @pytest.mark.parametrize("module", ALLOWED)
 def test_imports_point_one_way(module):
     found = {name for path in modules()[module] for name in imports(path)} - {module, "__version__"}
-    assert found <= ALLOWED[module]
+    assert found <= set(ALLOWED[module].split())
 
 
 def test_the_table_of_imports_has_no_cycle():
     seen = set()
     while len(seen) < len(ALLOWED):
-        ready = {module for module, imported in ALLOWED.items() if imported <= seen} - seen
+        ready = {module for module, imported in ALLOWED.items() if set(imported.split()) <= seen} - seen
         assert ready, f"a cycle among {set(ALLOWED) - seen}"
         seen |= ready
 
@@ -171,13 +146,8 @@ def test_the_wheel_names_licence_command_and_extras(distributions):
     metadata = archive.read(contents["METADATA"]).decode()
     assert "licenses/LICENSE" in contents
     assert "tfae = tfae.cli:main" in archive.read(contents["entry_points.txt"]).decode()
-    assert {line for line in metadata.splitlines() if line.startswith("Provides-Extra")} == {
-        "Provides-Extra: bench",
-        "Provides-Extra: notebook",
-        "Provides-Extra: serve",
-        "Provides-Extra: tensorboard",
-        "Provides-Extra: test",
-    }
+    extras = {line[16:] for line in metadata.splitlines() if line.startswith("Provides-Extra: ")}
+    assert extras == {"bench", "notebook", "serve", "tensorboard", "test"}
     assert "Requires-Python: >=3.10" in metadata.replace("<3.14,", "")
 
 

@@ -124,6 +124,8 @@ def _image() -> _Model:
 def _dtypes() -> _Model:
     model = _Model()
     f32 = tf.float32
+    vector, matrix = ((None,), f32), ((None, None), f32)
+    dtypes = {"i64": tf.int64, "flag": tf.bool, "text": tf.string, "u8": tf.uint8, "f64": tf.float64}
     model.add(
         "serving_default",
         lambda i64, flag, text, u8, f64: {
@@ -133,11 +135,7 @@ def _dtypes() -> _Model:
             "u8": u8 + tf.constant(1, tf.uint8),
             "f64": f64 * 0.5,
         },
-        i64=((None,), tf.int64),
-        flag=((None,), tf.bool),
-        text=((None,), tf.string),
-        u8=((None,), tf.uint8),
-        f64=((None,), tf.float64),
+        **{name: ((None,), dtype) for name, dtype in dtypes.items()},
     )
     names = "float32 float64 float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool string complex64"
     for name in names.split():
@@ -147,27 +145,21 @@ def _dtypes() -> _Model:
         model.add(f"to_{name}", lambda x, dtype=dtype: {"y": tf.cast(x, dtype)}, x=(None, f32))
     model.add("to_complex64", lambda x: {"y": tf.complex(x, tf.zeros_like(x))}, x=(None, f32))
     model.add("half_of_many", lambda x: {"f": x * 1.0, "h": tf.cast(x, tf.float16)}, x=(None, f32))
-    model.add("special", lambda x: {"inverse": 1.0 / x, "ratio": x / x, "same": tf.identity(x)}, x=((None, None), f32))
+    model.add("special", lambda x: {"inverse": 1.0 / x, "ratio": x / x, "same": tf.identity(x)}, x=matrix)
     model.add("scalar_out", lambda x: {"y": tf.reduce_sum(x)}, x=(None, f32))
-    model.add(
-        "scalar_and_rows", lambda x: {"total": tf.reduce_sum(x), "rows": tf.reduce_sum(x, -1)}, x=((None, None), f32)
-    )
+    model.add("scalar_and_rows", lambda x: {"total": tf.reduce_sum(x), "rows": tf.reduce_sum(x, -1)}, x=matrix)
     model.add("scalar_in", lambda x: {"y": x + 1.0}, x=((), f32))
     model.add("ones", lambda n: {"y": tf.ones(n)}, n=((None,), tf.int32))
-    model.add("uneven", lambda x: {"a": tf.identity(x), "b": x[:1]}, x=((None,), f32))
-    model.add("first_row", lambda x: {"y": x[:1]}, x=((None, None), f32))
-    model.add("add", lambda a, b: {"sum": a + b}, a=((None,), f32), b=((None,), f32))
+    model.add("uneven", lambda x: {"a": tf.identity(x), "b": x[:1]}, x=vector)
+    model.add("first_row", lambda x: {"y": x[:1]}, x=matrix)
+    model.add("add", lambda a, b: {"sum": a + b}, a=vector, b=vector)
     model.add("scale", lambda x, factor: {"y": x * factor}, x=((None, 2), f32), factor=((), f32))
     model.add("strings", lambda s: {"text": tf.identity(s), "raw_bytes": tf.identity(s)}, s=((None,), tf.string))
     model.add("only_bytes", lambda s: {"raw_bytes": tf.identity(s)}, s=((None,), tf.string))
     model.add("strings_2d", lambda s: {"text": tf.identity(s)}, s=((None, 2), tf.string))
-    model.add("float_bytes", lambda x: {"y_bytes": x * 1.0}, x=((None,), f32))
+    model.add("float_bytes", lambda x: {"y_bytes": x * 1.0}, x=vector)
     model.add("gather", lambda i: {"y": tf.gather(tf.constant([0.5, 1.5, 2.5, 3.5], f32), i)}, i=((None,), tf.int64))
-    model.add(
-        "check_numerics",
-        lambda x: {"y": tf.debugging.check_numerics(x, "input is not finite")},
-        x=((None,), f32),
-    )
+    model.add("check_numerics", lambda x: {"y": tf.debugging.check_numerics(x, "input is not finite")}, x=vector)
     return model
 
 

@@ -32,6 +32,7 @@ MAX_REQUEST_BYTES = 1 << 20
 #: That server and tests may need, hundreds of requests included; what is sent is larger where that matters.
 MOST_MEMORY_BYTES = 224 << 20
 PREDICT = b"/v1/models/times:predict"
+CHUNKED = b"POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" % PREDICT
 #: A request that is in order; the answer has these rows doubled.
 GOOD = b'{"instances": [[1, 2.5], [-3, 4]]}'
 GRPC_PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -60,10 +61,17 @@ def server(tmp_path_factory):
     assert not failures, f"the server failed {len(failures)} times; first {failures[0]}"
 
 
+@pytest.fixture(scope="module")
+def client(server):
+    asked = Rest(server.rest_port)
+    yield asked
+    asked.good.close()
+
+
 @pytest.fixture
-def rest(server):
-    with contextlib.closing(Rest(server.rest_port)) as asked, is_steady():
-        yield asked
+def rest(client):
+    with is_steady():
+        yield client
 
 
 @contextlib.contextmanager
@@ -93,11 +101,8 @@ class Rest:
 
     def __init__(self, port):
         self.port = port
-        self._good = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        self.good = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         self.check()
-
-    def close(self):
-        self._good.close()
 
     def connect(self):
         return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
@@ -120,8 +125,8 @@ class Rest:
 
     def check(self):
         """Hold that a good request gets the right answer."""
-        self._good.request("POST", PREDICT.decode(), GOOD)
-        response = self._good.getresponse()
+        self.good.request("POST", PREDICT.decode(), GOOD)
+        response = self.good.getresponse()
         assert response.status == 200
         assert json.loads(response.read()) == {"predictions": [[2, 5], [-6, 8]]}
 
@@ -161,10 +166,9 @@ ENDINGS = ["", ":predict", ":PREDICT", ":classify", "/metadata", "/", ":no", "?"
     st.sampled_from(["/", "/v1/models/", "/v1/models/times/"]),
     st.sampled_from(ENDINGS),
 )
-def test_odd_methods_and_paths_are_refused(server, method, parts, start, ending):
-    with contextlib.closing(Rest(server.rest_port)) as rest:
-        line = f"{method} {start}{parts}{ending} HTTP/1.1".encode("latin-1")
-        found = rest.ask(line + b"\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(GOOD), GOOD))
+def test_odd_methods_and_paths_are_refused(client, method, parts, start, ending):
+    line = f"{method} {start}{parts}{ending} HTTP/1.1".encode("latin-1")
+    found = client.ask(line + b"\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(GOOD), GOOD))
     assert [status for status, _ in found] in ([200], [400], [404])
 
 
@@ -174,7 +178,7 @@ def test_odd_methods_and_paths_are_refused(server, method, parts, start, ending)
         b"hello\r\n\r\n",
         b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n",  # TLS
-        b"POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" % PREDICT,
+        CHUNKED + b"zz\r\n",
     ],
 )
 def test_what_is_not_http_is_a_bad_request(rest, raw):
@@ -186,7 +190,7 @@ PACKED = gzip.compress(GOOD, mtime=0)
 
 @examples(100)
 @given(st.integers(0, len(PACKED) - 1), st.integers(0, 255), st.sampled_from(["change", "cut", "append"]))
-def test_broken_gzip_is_refused(server, position, byte, what):
+def test_broken_gzip_is_refused(client, position, byte, what):
     body = {
         "change": PACKED[:position] + bytes([byte]) + PACKED[position + 1 :],
         "cut": PACKED[:position],
@@ -196,8 +200,7 @@ def test_broken_gzip_is_refused(server, position, byte, what):
         is_good = gzip.decompress(body) == GOOD
     except (EOFError, OSError, ValueError, zlib.error):
         is_good = False
-    with contextlib.closing(Rest(server.rest_port)) as rest:
-        status, _ = rest.post(body, headers=b"Content-Encoding: gzip\r\n")
+    status, _ = client.post(body, headers=b"Content-Encoding: gzip\r\n")
     assert status == 200 if body == PACKED else is_good or status == 400
 
 
@@ -213,11 +216,7 @@ def test_a_small_body_that_unpacks_to_a_large_one_is_refused(rest):
         (b"GET / HTTP/1.1\r\n", b"X: y\r\n" * 1000, 400),
         (b"GET / HTTP/1.1\r\n", b"y" * 65536, 400),
         (b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\n\r\n" % PREDICT, b" " * 65536, 413),
-        (
-            b"POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" % PREDICT,
-            b"10000\r\n" + b" " * 65536 + b"\r\n",
-            413,
-        ),
+        (CHUNKED, b"10000\r\n%s\r\n" % (b" " * 65536), 413),
     ],
     ids=["headers", "header", "declared body", "chunked body"],
 )
@@ -240,12 +239,12 @@ def test_floods_are_refused_and_not_kept_in_memory(rest, head, piece, status):
         (b"", b"", []),
         (b"POST %s HTTP/1.1\r\nHost: x\r\n" % PREDICT, b"X: y\r\n", []),
         (b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n" % PREDICT, b" ", [408]),
-        (b"POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" % PREDICT, b"1\r\n \r\n", [408]),
+        (CHUNKED, b"1\r\n \r\n", [408]),
         (b"GET /v1/models/times HTTP/1.1\r\nHost: x\r\n\r\n", b"", [200]),
     ],
     ids=["silent", "headers", "body", "chunks", "idle"],
 )
-def test_slow_requests_are_cut_off(server, monkeypatch, head, drip, statuses):
+def test_slow_requests_are_cut_off(server, client, monkeypatch, head, drip, statuses):
     monkeypatch.setattr(server_module, "_MESSAGE_TIMEOUT", 0.5)
     answer, began = b"", time.monotonic()
     with (
@@ -264,6 +263,7 @@ def test_slow_requests_are_cut_off(server, monkeypatch, head, drip, statuses):
                 connection.sendall(drip)
     assert [status for status, _ in answers(answer)] == statuses
     assert time.monotonic() > began + 0.25
+    client.check()
 
 
 NEARLY = [
@@ -271,18 +271,10 @@ NEARLY = [
     b'{"signature_name": "serving_default", "instances": [{"x": [1, 2]}, {"x": [1e3, -0.5]}]}',
     b'{"inputs": {"x": [[1, 2], [3, 4]]}}',
 ]
-TOKENS = [b"[", b"]", b"{", b"}", b",", b":", b'"', b"\\", b"\0", b"\xff", b"\xef\xbb\xbf", b"-", b".", b"NaN", b"-Inf"]
-TOKENS += [b"1e999", b"9" * 400, b"18446744073709551616", b"01", b"null", b"true", b'{"b64": "AA"}', b"[" * 700]
-TOKENS += [
-    b'"instances": 1,',
-    b'"inputs": [],',
-    b'"x":',
-    rb"\ud800",
-    rb"\u00",
-    b"/**/",
-    b"\r\n",
-    b'"signature_name": 3,',
-]
+TOKENS = [bytes([byte]) for byte in b'[]{},:"\\\0\xff-.']
+TOKENS += [b"\xef\xbb\xbf", b"\r\n", b"NaN", b"-Inf", b"1e999", b"9" * 400, b"18446744073709551616", b"01", b"null"]
+TOKENS += [b"true", b'{"b64": "AA"}', b"[" * 700, rb"\ud800", rb"\u00", b"/**/"]
+TOKENS += [b'"instances": 1,', b'"inputs": [],', b'"signature_name": 3,', b'"x":']
 edits = st.lists(
     st.tuples(st.sampled_from("-+=~"), st.integers(0, 90), st.integers(1, 9), st.sampled_from(TOKENS) | st.binary()),
     min_size=1,
@@ -292,13 +284,12 @@ edits = st.lists(
 
 @examples(400)
 @given(st.sampled_from(NEARLY), edits)
-def test_nearly_right_json_is_answered_or_refused(server, text, changes):
+def test_nearly_right_json_is_answered_or_refused(client, text, changes):
     for kind, start, size, token in changes:
         start %= len(text) + 1
         piece = text[start : start + size]
         text = text[:start] + {"-": b"", "+": token + piece, "=": piece * 3, "~": token}[kind] + text[start + size :]
-    with contextlib.closing(Rest(server.rest_port)) as rest:
-        assert rest.post(text)[0] in (200, 400)
+    assert client.post(text)[0] in (200, 400)
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None))
@@ -317,10 +308,9 @@ documents = st.fixed_dictionaries(
 
 @examples(300)
 @given(documents | tensors, st.booleans())
-def test_documents_of_wrong_types_shapes_and_names_are_answered_or_refused(server, document, is_escaped):
+def test_documents_of_wrong_types_shapes_and_names_are_answered_or_refused(client, document, is_escaped):
     body = json.dumps(document, ensure_ascii=is_escaped).encode(errors="surrogatepass")
-    with contextlib.closing(Rest(server.rest_port)) as rest:
-        assert rest.post(body)[0] in ((200, 400, 501) if b'"half"' in body else (200, 400))
+    assert client.post(body)[0] in ((200, 400, 501) if b'"half"' in body else (200, 400))
 
 
 @pytest.mark.parametrize(
@@ -352,18 +342,13 @@ REQUESTS = {
 REFUSALS = {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED", "RESOURCE_EXHAUSTED"}
 
 
-def good_request():
-    """A request that is in order; the answer has 2, 5, -6, 8."""
-    request = predict_pb2.PredictRequest(model_spec={"name": "times"})
-    request.inputs["x"].CopyFrom(
-        type(request.inputs["x"])(
-            dtype=DT_FLOAT, tensor_shape={"dim": [{"size": 2}, {"size": 2}]}, float_val=[1, 2.5, -3, 4]
-        )
-    )
-    return request
+def predict_request(**fields):
+    """The bytes of a request that is in order, but for these fields of its tensor; the answer has 2, 5, -6, 8."""
+    tensor = {"dtype": DT_FLOAT, "tensor_shape": {"dim": [{"size": 2}] * 2}, "float_val": [1, 2.5, -3, 4], **fields}
+    return predict_pb2.PredictRequest(model_spec={"name": "times"}, inputs={"x": tensor}).SerializeToString()
 
 
-GOOD_MESSAGE = good_request().SerializeToString()
+GOOD_MESSAGE = predict_request()
 
 
 @pytest.fixture(scope="module")
@@ -458,24 +443,20 @@ def test_messages_that_contradict_themselves_are_answered_or_refused(ask, messag
     ids=["none: zeros", "few: the last again", "many: cut"],
 )
 def test_a_wrong_number_of_values_is_read_as_the_real_server_reads_it(ask, values, expected):
-    request = good_request()
-    request.inputs["x"].ClearField("float_val")
-    request.inputs["x"].float_val.extend(values)
-    code, answer = ask(GRPC_PREDICT, request.SerializeToString())
+    code, answer = ask(GRPC_PREDICT, predict_request(float_val=values))
     assert code == "OK", answer
     np.testing.assert_array_equal(predict_pb2.PredictResponse.FromString(answer).outputs["y"].float_val, expected)
 
 
 @pytest.mark.parametrize("size", [2**26, 2**31, 2**40, 2**61, 2**62, 2**63 - 1])
 def test_a_large_shape_without_values_takes_no_memory(ask, size):
-    request = good_request()
-    request.inputs["x"].tensor_shape.dim[0].size = size
-    code, message = ask(GRPC_PREDICT, request.SerializeToString())
+    request = predict_request(tensor_shape={"dim": [{"size": size}, {"size": 2}]})
+    code, message = ask(GRPC_PREDICT, request)
     assert code == "RESOURCE_EXHAUSTED", message
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip], ids=["plain", "gzip"])
 def test_messages_over_the_limit_are_refused(ask, compression):
-    request = good_request()
+    request = predict_pb2.PredictRequest.FromString(GOOD_MESSAGE)  # Filled in place: memory is measured.
     request.inputs["x"].tensor_content = bytes(32 * MAX_REQUEST_BYTES)
     assert ask(GRPC_PREDICT, request.SerializeToString(), compression=compression)[0] == "RESOURCE_EXHAUSTED"

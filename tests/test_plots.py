@@ -13,9 +13,9 @@ from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Polygon, Rectangle
 
 from tests.figures import drawn
-from tests.function_models import SQUARED_ERROR
+from tests.function_models import SQUARED_ERROR, with_encoder
 from tests.function_models import function_model as model
-from tests.samples import batches, uniform
+from tests.samples import batches, normal, uniform
 from tfae import plots
 from tfae.losses import AbsoluteError, BinaryCrossentropy
 
@@ -26,12 +26,9 @@ from matplotlib import pyplot as plt
 pytestmark = pytest.mark.usefixtures("no_figure_left_behind")
 
 
-def encoding_model(latent_dim: int, num_features: int = 6) -> keras.Model:
-    """An autoencoder whose code is the first features."""
-    inputs = keras.Input((num_features,))
-    first = keras.layers.Lambda(lambda x: x[:, :latent_dim], output_shape=(latent_dim,))
-    encoder = keras.Model(inputs, first(inputs), name="encoder")
-    return keras.Model(inputs, keras.layers.Dense(num_features)(encoder(inputs)))
+def encoding_model(latent_dim: int) -> keras.Model:
+    """An autoencoder of six features whose code is the first of them."""
+    return with_encoder(lambda x: x, lambda x: x[:, :latent_dim], (6,))
 
 
 THREE, ROWS, CODED = model(lambda x: x, (3,)), uniform(3, 6), encoding_model(2)
@@ -74,26 +71,20 @@ def in_order(rows: np.ndarray) -> np.ndarray:
     return rows[np.argsort(rows[:, 0])]
 
 
-def test_images_are_shown_above_their_reconstructions_and_errors() -> None:
+def test_images_are_shown_above_their_reconstructions_and_errors_which_share_a_scale_from_0_and_a_colour_bar() -> None:
     x = uniform(6, 5, 4, 1)
-    autoencoder = model(lambda x: 0.5 * x, (5, 4, 1))
-    axes = plots.reconstructions(autoencoder, batches(x), num_samples=5)
+    axes = plots.reconstructions(model(lambda x: 0.5 * x, (5, 4, 1)), batches(x), num_samples=5)
     assert axes.shape == (3, 5)
     for k in range(5):
         expected = [x[k, ..., 0] * factor for factor in (1, 0.5, 0.5)]
         np.testing.assert_allclose([image(ax) for ax in axes[:, k]], expected, rtol=1e-6)
         assert axes[0, k].get_title() == f"loss {(x[k].astype('float64') ** 2).sum() / 4:.4g}"
     assert [ax.get_ylabel() for ax in axes[:, 0]] == ["original", "reconstruction", "error"]
-    drawn(axes[0, 0].figure)
-
-
-def test_errors_share_one_scale_that_begins_at_0_and_has_one_colour_bar() -> None:
-    x = uniform(3, 5, 4, 1)
-    axes = plots.reconstructions(model(lambda x: 0.5 * x, (5, 4, 1)), batches(x))
-    assert [ax.images[0].get_clim() for ax in axes[2]] == [(0, pytest.approx(x.max() / 2))] * 3
-    assert [len(ax.child_axes) for ax in axes.flat] == [0] * 8 + [1]
     assert {ax.images[0].get_clim() for ax in axes[:2].flat} == {(0, 1)}
-    assert axes[2, 2].child_axes[0].get_ylabel() == "|x − x̂|,\nmodel space"
+    assert [ax.images[0].get_clim() for ax in axes[2]] == [(0, pytest.approx(x[:5].max() / 2))] * 5
+    assert [len(ax.child_axes) for ax in axes.flat] == [0] * 14 + [1]
+    assert axes[2, 4].child_axes[0].get_ylabel() == "|x − x̂|,\nmodel space"
+    drawn(axes[0, 0].figure)
 
 
 def scaled(x: np.ndarray, of: np.ndarray) -> np.ndarray:
@@ -119,9 +110,7 @@ LOGITS, WIDE = BinaryCrossentropy(from_logits=True), np.array([3.0, 0.1, 5.0]) *
     ],
     ids=["logits", "colour from -1 to 1", "with alpha", "two channels", "seven channels", "standardised"],
 )
-def test_images_are_shown_on_the_scale_of_the_originals(
-    x: np.ndarray, reconstruct: Callable, loss: Any, shown: Callable
-) -> None:
+def test_images_are_shown_on_the_scale_of_the_originals(x, reconstruct, loss, shown) -> None:
     axes = plots.reconstructions(model(reconstruct, x.shape[1:], loss), batches(x))
     originals, reconstructions = shown(x, reconstruct(x))
     error = np.abs(originals - reconstructions) if loss is LOGITS else np.abs(x - reconstruct(x))
@@ -136,17 +125,6 @@ def test_constant_and_exact_images_can_be_drawn(value: float) -> None:
     axes = plots.reconstructions(OF_IMAGES, batches(np.full((2, 5, 4, 1), value)))
     assert image(axes[2, 0]).max() == 0
     drawn(axes[0, 0].figure)
-
-
-def test_given_axes_are_used_without_pyplot_and_what_has_no_sample_is_turned_off() -> None:
-    figure = Figure()
-    given = figure.subplots(3, 4)
-    axes = plots.reconstructions(OF_IMAGES, batches(uniform(3, 5, 4, 1)), num_samples=4, axes=given)
-    assert axes.shape == (3, 3)
-    assert all(used is ax for used, ax in zip(axes.flat, given[:, :3].flat, strict=True))
-    assert [ax.axison for ax in given[1]] == [True, True, True, False]
-    assert plt.get_fignums() == []
-    drawn(figure)
 
 
 def rows_and_columns(axes: np.ndarray) -> list[tuple[int, int]]:
@@ -173,14 +151,17 @@ def test_of_wide_images_fewer_are_side_by_side() -> None:
     drawn(figure)
 
 
-@pytest.mark.parametrize("columns", [1, 12])
-def test_given_axes_of_images_are_one_row_of_samples(columns: int) -> None:
+@pytest.mark.parametrize(("columns", "used"), [(1, 1), (12, 12), (4, 3)])
+def test_given_axes_of_images_are_one_row_of_samples_and_those_without_one_are_off(columns: int, used: int) -> None:
     given = Figure().subplots(3, columns, squeeze=False)
-    axes = plots.reconstructions(OF_IMAGES, batches(uniform(12, 5, 4, 1)), num_samples=columns, axes=given)
-    assert axes.shape == (3, columns)
-    assert all(used is ax for used, ax in zip(axes.flat, given.flat, strict=True))
-    assert [k for k in range(columns) if axes[0, k].get_ylabel()] == [0]
-    assert [k for k in range(columns) if axes[2, k].child_axes] == [columns - 1]
+    axes = plots.reconstructions(OF_IMAGES, batches(uniform(12, 5, 4, 1)[:used]), num_samples=columns, axes=given)
+    assert axes.shape == (3, used)
+    assert all(ours is ax for ours, ax in zip(axes.flat, given[:, :used].flat, strict=True))
+    assert [k for k in range(used) if axes[0, k].get_ylabel()] == [0]
+    assert [k for k in range(used) if axes[2, k].child_axes] == [used - 1]
+    assert [ax.axison for ax in given[1]] == [True] * used + [False] * (columns - used)
+    assert plt.get_fignums() == []
+    drawn(given[0, 0].figure)
 
 
 @pytest.mark.parametrize(("shape", "xlabel"), [((50, 1), "time step"), ((2, 2, 2, 2), "element")])
@@ -499,7 +480,7 @@ def test_histogram_counts_every_sample_and_marks_median_and_99th_percentile() ->
     drawn(ax.figure)
 
 
-def test_classes_of_unequal_size_are_outlined_as_shares_over_the_same_bins() -> None:
+def test_classes_of_unequal_size_and_missing_labels_are_outlined_as_shares_over_the_same_bins() -> None:
     scores = np.concatenate([np.linspace(0, 1, 90), np.linspace(2, 3, 10)])
     ax = plots.score_histogram(scores, labels=[False] * 90 + [True] * 10, ax=(given := Figure().subplots()))
     assert ax is given
@@ -508,6 +489,8 @@ def test_classes_of_unequal_size_are_outlined_as_shares_over_the_same_bins() -> 
     np.testing.assert_allclose(outlines[0][:, 0], outlines[1][:, 0])
     for outline in outlines:  # two points per bin, the first and the last at height 0
         assert outline[1:-1:2, 1].sum() == pytest.approx(1)
+    ax = plots.score_histogram([1, 2, 3, 4], labels=np.array(["a", None, "a", None]), ax=Figure().subplots())
+    assert set(legend_texts(ax)) == {"a", "missing"}
     assert plt.get_fignums() == []
 
 
@@ -585,22 +568,13 @@ def test_what_can_not_be_drawn_is_refused_and_leaves_no_figure(draw: Callable, m
     assert plt.get_fignums() == []
 
 
-def test_missing_labels_are_a_class_of_their_own() -> None:
-    ax = plots.score_histogram([1, 2, 3, 4], labels=np.array(["a", None, "a", None]), ax=Figure().subplots())
-    assert set(legend_texts(ax)) == {"a", "missing"}
-
-
-def noise(*shape: int) -> np.ndarray:
-    return np.random.default_rng(0).normal(size=shape)
-
-
 def line(ax: Axes, name: str) -> np.ndarray:
     (found,) = (each for each in ax.lines if each.get_label() == name)
     return np.asarray(found.get_ydata())
 
 
 def test_white_noise_has_the_power_of_its_variance_at_all_frequencies():
-    frequency, power = plots.radial_power(3 * noise(400, 16, 16, 2))
+    frequency, power = plots.radial_power(3 * normal(400, 16, 16, 2))
     np.testing.assert_allclose(power, 9, rtol=0.05)
     assert frequency[0] == pytest.approx((1 / 16 * 4 + 2**0.5 / 16 * 4) / 8)  # by hand: ring 1 holds 8 frequencies
     assert frequency[-1] == pytest.approx(2**0.5 / 2, rel=0.1)
@@ -616,20 +590,20 @@ def test_a_wave_has_all_of_its_power_at_its_frequency_in_whatever_direction():
 
 @pytest.mark.parametrize("shape", [(3, 9, 9, 1), (2, 8, 13, 3)])
 def test_power_times_the_number_of_frequencies_is_the_energy_about_the_mean(shape):
-    images = noise(*shape) + 5
+    images = normal(*shape).astype("float64") + 5
     height, width = shape[1:3]
     radius = np.sqrt(np.fft.fftfreq(height)[:, None] ** 2 + np.fft.fftfreq(width)[None] ** 2)
-    counts = np.unique(np.round(radius * min(height, width)), return_counts=True)[1][1:]
+    ring = np.round(radius * min(height, width))
+    counts = np.unique(ring, return_counts=True)[1][1:]
     _, power = plots.radial_power(images)
     # Parseval, but for the ring at the middle, which for wide images holds more than the mean.
-    near = np.round(radius * min(height, width)) == 0
     spectrum = np.abs(np.fft.fft2(images, axes=(1, 2))) ** 2
-    kept = spectrum[:, ~near].sum() / (height * width) / (shape[0] * shape[3])
+    kept = spectrum[:, ring > 0].sum() / (height * width) / (shape[0] * shape[3])
     np.testing.assert_allclose((power * counts).sum(), kept, rtol=1e-10)
 
 
 def test_a_blur_lies_below_the_originals_at_high_frequencies_only():
-    x = noise(50, 16, 16, 1)
+    x = normal(50, 16, 16, 1)
     blurred = (x + np.roll(x, 1, 1) + np.roll(x, 1, 2) + np.roll(x, (1, 1), (1, 2))) / 4
     ax = plots.spectra(x, {"squared_error": blurred}, ax=Figure().subplots())
     ratio = line(ax, "squared error") / line(ax, "original")
@@ -642,7 +616,7 @@ def test_a_blur_lies_below_the_originals_at_high_frequencies_only():
 
 
 def test_flat_reconstructions_are_left_out_and_flat_originals_drawn():
-    x = noise(4, 8, 8, 1)
+    x = normal(4, 8, 8, 1)
     ax = plots.spectra(x, {"flat": np.zeros_like(x)}, ax=Figure().subplots())
     assert np.isnan(line(ax, "flat")).all()
     drawn(ax.figure)
@@ -651,43 +625,38 @@ def test_flat_reconstructions_are_left_out_and_flat_originals_drawn():
 
 
 def test_images_have_a_row_of_reconstructions_and_one_of_errors_for_each_model():
-    x = np.random.default_rng(0).random((3, 5, 4, 1))
+    x = uniform(3, 5, 4, 1)
     figure = plots.side_by_side(x, {"squared_error": x / 2, "absolute_error": x / 4})
     axes = np.array(figure.axes).reshape(5, 3)
     assert [ax.get_ylabel() for ax in axes[:, 0]] == ["original", "squared error", "error", "absolute error", "error"]
     for k in range(3):
-        expected = [x[k], x[k] / 2, x[k] / 2, x[k] / 4, 3 * x[k] / 4]
-        for ax, image in zip(axes[:, k], expected, strict=True):
-            np.testing.assert_allclose(ax.images[0].get_array(), image[..., 0])
-    limits = {ax.images[0].get_clim() for ax in axes[(2, 4),].flat}
-    assert limits == {(0, 0.75 * x.max())}
+        expected = [x[k, ..., 0] * factor for factor in (1, 0.5, 0.5, 0.25, 0.75)]
+        np.testing.assert_allclose([image(ax) for ax in axes[:, k]], expected, rtol=1e-6)
+    assert [ax.images[0].get_clim() for ax in axes[(2, 4),].flat] == [(0, pytest.approx(0.75 * x.max()))] * 6
     drawn(figure)
 
 
 def test_bytes_are_black_at_0_and_white_at_255():
     x = np.full((1, 8, 8, 1), 51, "uint8")
     figure = plots.side_by_side(x, {"mse": np.full((1, 8, 8, 1), 102.0)})
-    assert [float(ax.images[0].get_array().max()) for ax in figure.axes[:2]] == pytest.approx([0.2, 0.4])
+    assert [image(ax).max() for ax in figure.axes[:2]] == pytest.approx([0.2, 0.4])
 
 
 def test_rows_of_a_table_share_a_panel_on_the_scale_of_each_feature():
     x = np.array([[0.0, 100.0], [1.0, 300.0]])
     figure = plots.side_by_side(x, {"a": x, "b": x + np.array([0.25, 50.0])}, feature_names=("height", "weight"))
     assert len(figure.axes) == 2
-    for ax, original in zip(figure.axes, [[0, 0], [1, 1]], strict=True):
-        first, second, third = (np.asarray(each.get_ydata()) for each in ax.lines[:3])
-        np.testing.assert_allclose(first, original)
-        np.testing.assert_allclose(second, original)
-        np.testing.assert_allclose(third, np.add(original, 0.25))
+    for ax, original in zip(figure.axes, (0, 1), strict=True):
+        np.testing.assert_allclose(heights(ax)[:3], [[original] * 2, [original] * 2, [original + 0.25] * 2])
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["original", "a", "b"]
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["height", "weight"]
+    assert tick_labels(figure.axes[0]) == ["height", "weight"]
     drawn(figure)
 
 
 @pytest.mark.parametrize("shape", [(3, 30, 1), (2, 20, 3), (3, 1), (1, 4), (2, 2, 3, 4, 5)])
 def test_sequences_and_samples_of_any_rank_are_drawn(shape):
-    x = noise(*shape)
+    x = normal(*shape)
     figure = plots.side_by_side(x, {f"model_{k}": x + k for k in range(4)})
     drawn(figure)
     assert len(figure.axes) == (1 if shape[1:] == (1,) else shape[0])

@@ -261,7 +261,8 @@ def test_requests_under_way_are_finished_when_the_server_stops(tiny):
     assert server.stop()
 
 
-def test_a_server_that_is_stopped_waits_no_longer_than_its_grace(tiny):
+@pytest.mark.parametrize("grace", [0, 4])
+def test_a_server_that_is_stopped_waits_no_longer_than_its_grace(tiny, grace):
     server = LocalServer(tiny)
     server.start()
     question = {"signature_name": "slow", "instances": (STEPS * 20).tolist()}
@@ -269,9 +270,16 @@ def test_a_server_that_is_stopped_waits_no_longer_than_its_grace(tiny):
         asked = pool.submit(rest, server, question=question)
         until(lambda: num_leases(server) == 1)
         began = time.monotonic()
-        assert not server.stop(0.2)
-        assert time.monotonic() - began < 5
+        assert not server.stop(grace)
+        assert time.monotonic() - began < grace + 3.5  # Not twice the grace.
         assert isinstance(asked.exception(10), (OSError, http.client.HTTPException))
+
+
+def test_a_server_that_has_nothing_left_to_do_says_so_however_short_its_grace(tiny, monkeypatch):
+    monkeypatch.setattr(server_module, "_LEAVING_TIME", 30)
+    server = LocalServer(lambda: time.sleep(0.5) or [ModelConfig("tiny", tiny)], poll_seconds=0.01)
+    server.start()
+    assert server.stop(0)
 
 
 def test_a_port_that_is_taken_is_named(server, tiny):

@@ -33,6 +33,8 @@ MAX_REQUEST_BYTES = 64 << 20
 _MESSAGE_TIMEOUT = 30.0
 #: Seconds in which a client that was refused may still send, so that it reads the answer that says why.
 _LINGERING_TIME = 2.0
+#: Seconds beyond the grace for what has just ended, or is cut off, to let go.
+_LEAVING_TIME = 0.25
 #: Bytes of a read from a connection. Large bodies come in few pieces, and small ones take no room.
 _READ_BYTES = 1 << 18
 #: What is not HTTP is answered with 400; nobody wants a traceback for it.
@@ -152,7 +154,7 @@ class LocalServer:
         self._thread.join()
         self._loop = None
         self._pool.shutdown(wait=False, cancel_futures=True)
-        return self.models.stop(max(0.0, deadline - time.monotonic()))
+        return self.models.stop(max(_LEAVING_TIME, deadline - time.monotonic()))
 
     @property
     def rest_url(self) -> str:
@@ -228,6 +230,7 @@ class LocalServer:
             lingering_time=_LINGERING_TIME,
             logger=_HTTP_LOG,
             read_bufsize=_READ_BYTES,
+            shutdown_timeout=_LEAVING_TIME,
         )
         await self._rest.setup()
         with _explain_port("rest_port", self._host, self.rest_port):
@@ -245,7 +248,10 @@ class LocalServer:
         for site in list(self._rest.sites):
             await site.stop()
         self._rest.server.pre_shutdown()
-        await self._rest.server.shutdown(grace)
+        # It takes up to twice that time, first for the requests and then for their tasks.
+        finishing = asyncio.ensure_future(self._rest.server.shutdown(grace))
+        await asyncio.wait([finishing], timeout=grace)
+        finishing.cancel()
         await self._rest.cleanup()
 
     def _await(self, coroutine: Any) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfae.servable.signatures import TensorInfo
+from tfae.serving.local import json_requests
 from tfae.serving.local.json_answers import write_predictions
 from tfae.serving.local.json_requests import parse, read_inputs, read_signature_name
 from tfae.serving.status import StatusError
@@ -34,6 +35,8 @@ def read_column(value, dtype):
         (b'\xef\xbb\xbf{"a":null}', {"a": None}),
         (b'{"a":true} and more', {"a": True}),
         (b'{"inputs":1,"inputs":2}', {"inputs": 1}),
+        (b'{"inputs":{"inputs":1},"inputs":2}', {"inputs": {"inputs": 1}}),
+        (b'{"instances":[{"inputs":1},{"inputs":2}],"instances":3}', {"instances": [{"inputs": 1}, {"inputs": 2}]}),
         (b'{"a":[NaN,-NaN,Inf,-Inf,Infinity,-Infinity]}', {"a": [NAN, NAN, INF, -INF, INF, -INF]}),
         (b'{"a":[NaN,"say \\"-NaN, Inf\\""]}', {"a": [NAN, 'say "-NaN, Inf"']}),
         (b'{"a":18446744073709551615,"b":18446744073709551616}', {"a": 2**64 - 1, "b": 2.0**64}),
@@ -44,6 +47,12 @@ def read_column(value, dtype):
 )
 def test_a_body_is_read_as_tensorflow_serving_reads_it(body, document):
     assert repr(parse(body)) == repr(document)  # NaN is not equal to itself, and 1 is equal to 1.0.
+
+
+@pytest.mark.parametrize("body", ['{"inputs": {"inputs": 1}}', '{"instances": [{"inputs": 1}, {"inputs": 2}, 3]}'])
+def test_inputs_named_as_a_key_of_the_request_are_read_by_the_fast_parser(monkeypatch, body):
+    monkeypatch.setattr(json_requests, "_parse_leniently", None)
+    assert parse(body.encode()) == json.loads(body)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ _RANGES |= {"int64": (-(2**63), 2**63 - 1), "uint32": (0, 2**32 - 1), "uint64": 
 _KINDS = {"b": "booleans", "i": "integers", "u": "integers", "f": "numbers with a decimal point", "U": "text"}
 _KINDS |= {"O": "null or objects"}
 
-#: Keys of a request; of equal ones the first counts.
+#: Keys of a request; of equal ones the first counts. Inputs may have such names as well.
 _KEYS = ("signature_name", "instances", "inputs")
 #: TensorFlow Serving reads these as numbers, the standard library reads only their other spelling.
 _SPELLINGS = {"-NaN": "NaN", "Inf": "Infinity", "-Inf": "-Infinity"}
@@ -38,7 +38,8 @@ _WHITE_SPACE = dict.fromkeys(map(ord, " \t\n\v\f\r"))
 def parse(body: bytes) -> dict[str, Any]:
     """The JSON object that a body begins with; what follows it is not read. INVALID_ARGUMENT if there is none.
 
-    NaN, Infinity and Inf are numbers. Bytes that are not UTF-8 become lone surrogates (``surrogateescape``).
+    NaN, Infinity and Inf are numbers. Bytes that are not UTF-8 become lone surrogates (``surrogateescape``). Of equal
+    keys ``signature_name``, ``instances`` or ``inputs`` the first counts; of others, the first or the last.
 
     Example:
         >>> parse(b'{"instances": [1, NaN]} and more')
@@ -47,9 +48,10 @@ def parse(body: bytes) -> dict[str, Any]:
     body = body.removeprefix(b"\xef\xbb\xbf")  # The byte order mark.
     # Of equal keys, orjson takes the last one. No key begins after the last quotation mark, but most numbers do.
     head = body[: body.rfind(b'"') + 1]
-    is_repeated = any(head.count(f'"{key}"'.encode()) > 1 for key in _KEYS)
     try:
-        document = _parse_leniently(body) if is_repeated else orjson.loads(body)
+        document = orjson.loads(body)
+        if any((count := head.count(f'"{key}"'.encode())) > 1 and count > _count(key, document) for key in _KEYS):
+            document = _parse_leniently(body)
     except orjson.JSONDecodeError:
         document = _parse_leniently(body)
     if not isinstance(document, dict):
@@ -86,6 +88,15 @@ def read_inputs(
         }, in_rows
     except StatusError as error:
         raise _invalid(error.message) if in_rows else error from None
+
+
+def _count(key: str, document: Any) -> int:
+    """How often a key is in an object, and in what it holds as columns or rows."""
+    if not isinstance(document, dict):
+        return 0
+    rows = document.get("instances")
+    parts = [document, document.get("inputs"), *(rows if isinstance(rows, list) else ())]
+    return sum(isinstance(part, dict) and key in part for part in parts)
 
 
 def _parse_leniently(body: bytes) -> object:
@@ -184,7 +195,8 @@ def _to_array(name: str, value: Any, dtype: str, has_booleans: bool) -> np.ndarr
     if not array.size:
         return array.astype(dtype)
     wanted = {"bool": "b", "float32": "iuf", "float64": "iuf"}.get(dtype, "iu")
-    if array.dtype.kind not in wanted or (dtype != "bool" and has_booleans and _holds_boolean(value)):
+    is_mixed = has_booleans and dtype != "bool" and any(isinstance(item, bool) for item in np.array(value, object).flat)
+    if array.dtype.kind not in wanted or is_mixed:
         received = "booleans among them" if array.dtype.kind in wanted else _KINDS[array.dtype.kind]
         raise _invalid(f"{name}: expected values of dtype {dtype}; received {received}.")
     if dtype in _RANGES:
@@ -227,25 +239,13 @@ def _decode(name: str, text: str) -> bytes:
         raise _invalid(f"{name}: expected base64; {error}.") from None
 
 
-def _holds_boolean(value: object) -> bool:
-    """Whether a boolean is anywhere in nested lists."""
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, bool):
-            return True
-        if isinstance(item, list):
-            waiting += item
-    return False
-
-
 def _name_type(value: object) -> str:
     names = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string"}
     return {**names, list: "a list", dict: "an object"}[type(value)]
 
 
 def _unequal(name: str) -> StatusError:
-    return _invalid(f"{name}: expected lists of equal lengths, in at most 32 axes; received others.")
+    return _invalid(f"{name}: expected lists of equal lengths, not too deep; received others.")
 
 
 def _invalid(message: str) -> StatusError:

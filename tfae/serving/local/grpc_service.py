@@ -175,12 +175,8 @@ def _read_spec(request: Any) -> ModelSpec:
     spec = request.model_spec
     if not spec.name:
         raise StatusError("INVALID_ARGUMENT", "model_spec: expected the name of a model; received none.")
-    choice = spec.WhichOneof("version_choice")
-    return ModelSpec(
-        spec.name,
-        spec.version.value if choice == "version" else None,
-        spec.version_label if choice == "version_label" else None,
-    )
+    version = spec.version.value if spec.HasField("version") else None
+    return ModelSpec(spec.name, version, spec.version_label if spec.HasField("version_label") else None)
 
 
 def _read_filter(signature: Signature, output_filter: Any) -> list[str] | None:
@@ -211,7 +207,8 @@ def _from_proto(name: str, proto: TensorProto, dtype: tf.DType, max_bytes: int) 
     if math.prod(max(size, 0) for size in shape) * max(dtype.size, 1) > max_bytes:
         raise StatusError("RESOURCE_EXHAUSTED", f"{name}: expected at most {max_bytes} bytes; received shape {shape}.")
     try:
-        if proto.tensor_content and dtype != tf.string:  # The usual case, in a tenth of the time.
+        is_known = min(shape, default=0) >= 0 and not proto.tensor_shape.unknown_rank
+        if proto.tensor_content and dtype != tf.string and is_known:  # The usual case, in a tenth of the time.
             return tf.make_ndarray(proto)
         value = tf.io.parse_tensor(proto.SerializeToString(), dtype).numpy()
     except (ValueError, TypeError, tf.errors.OpError) as error:

@@ -74,7 +74,7 @@ def flag(command, name):
 
 
 def test_one_model_is_served_by_flags(digits):
-    assert native(digits, port=9500, rest_api_port=9501) == [
+    assert native(digits, grpc_port=9500, rest_port=9501) == [
         "tensorflow_model_server",
         "--port=9500",
         "--rest_api_port=9501",
@@ -85,7 +85,7 @@ def test_one_model_is_served_by_flags(digits):
 
 
 def test_docker_binds_this_machine_alone_and_mounts_the_model_read_only(digits):
-    assert engines.docker(engines.Launch(models=[digits], port=9500, rest_api_port=9501)) == [
+    assert engines.docker(engines.Launch(models=[digits], grpc_port=9500, rest_port=9501)) == [
         *["docker", "run", "--rm", "--init"],
         "--publish=127.0.0.1:9500:8500",
         "--publish=127.0.0.1:9501:8501",
@@ -196,9 +196,9 @@ def test_a_folder_without_versions_or_a_label_of_none_is_refused(digits, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"port": 0}, "port: expected 1 to 65535, .*; received 0"),
-        ({"rest_api_port": 65536}, "rest_api_port: expected 1 to 65535, .*; received 65536"),
-        ({"port": 8501}, "rest_api_port: expected another than port, .*; received 8501 for both"),
+        ({"grpc_port": 0}, "grpc_port: expected 1 to 65535, .*; received 0"),
+        ({"rest_port": 65536}, "rest_port: expected 1 to 65535, .*; received 65536"),
+        ({"grpc_port": 8501}, "rest_port: expected another port than grpc_port; received 8501 for both"),
         ({"poll_seconds": 0.5}, r"poll_seconds: expected a whole number, .*; received 0\.5"),
         ({"poll_seconds": -1}, "poll_seconds: expected a whole number, .*; received -1"),
         ({"batching_parameters_file": Path("missing")}, "parameters_file: expected a file, .*received missing"),

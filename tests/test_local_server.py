@@ -27,7 +27,7 @@ from tensorflow_serving.apis import classification_pb2, predict_pb2, prediction_
 from tests import tiny_models
 from tests.commands import run
 from tests.tiny_models import until
-from tfae.cli.serve import _Echo, serve
+from tfae.cli.serve import _Echo, _is_loopback, serve
 from tfae.servable import Request, write_warmup
 from tfae.serving import LocalServer
 from tfae.serving.local import server as server_module
@@ -401,6 +401,12 @@ def test_a_process_that_ends_while_a_model_loads_is_not_aborted(tiny, program, o
             ["{tiny}", "--engine", "docker", "--print", "--access-log", "-"],
             "--access-log: expected no such option with --engine docker; it is for tfae's own server",
         ),
+        (
+            ["{tiny}", "--engine", "docker", "--print", "--grace-seconds", "0"],
+            "--grace-seconds: expected no such option with",
+        ),
+        (["{tiny}", "--engine", "docker", "--print", "--rest-port", "0"], "rest_port: expected 1 to 65535"),
+        (["{tiny}", "--image", "x"], "with --engine local; it is for --engine docker."),
         (["{tiny}", "--print"], "--print: expected no such option with --engine local; it is for --engine docker"),
         (["{tiny}", "--flag=--x"], "--flag: expected no such option with --engine local"),
         (["{tiny}", "--engine", "tensorflow-serving", "--image", "x"], "--image: expected none"),
@@ -438,6 +444,14 @@ def test_the_command_of_an_engine_is_shown_with_its_own_options(tiny):
     expected = ["127.0.0.1:9001:8501", "--rest_api_enable_cors_support=true", "--xla_cpu_compilation_enabled=true"]
     expected += ["--file_system_poll_wait_seconds=5", "--monitoring_config_file=", "--rest_api_num_threads=4"]
     assert [part for part in expected if part not in shown] == []
+
+
+@pytest.mark.parametrize(
+    ("host", "is_loopback"),
+    [("127.0.0.2", True), ("localhost", True), ("::1", True), ("0.0.0.0", False), ("::", False)],
+)
+def test_the_command_knows_which_addresses_are_reached_from_this_machine_only(host, is_loopback):
+    assert _is_loopback(host) is is_loopback
 
 
 def test_a_message_cannot_pass_for_another_one_or_steer_the_terminal(capsys):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import ipaddress
 import logging
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -93,9 +95,11 @@ def serve(
         raise ValueError(f"SAVED_MODELS: expected a folder; received the file {saved_models}. Is it a config file?")
     is_local = engine == "local"
     for option in _ENGINES_ONLY if is_local else _LOCAL_ONLY:
-        if options[option] not in (None, False, ()):
+        value = options[option]
+        if value is not None and value is not False and value != ():  # 0.0 is a value.
             spelling = {"flags": "flag", "only_print": "print"}.get(option, option).replace("_", "-")
-            has_it = "--engine docker and --engine tensorflow-serving" if is_local else "tfae's own server"
+            has_it = "--engine docker" if option == "image" else "--engine docker and --engine tensorflow-serving"
+            has_it = has_it if is_local else "tfae's own server"
             raise ValueError(f"--{spelling}: expected no such option with --engine {engine}; it is for {has_it}.")
     from tfae.serving.model_config import source
 
@@ -113,8 +117,8 @@ def _serve_with(engine: str, models: Any, **options: Any) -> None:
     launch = engines.Launch(
         models=models,
         host=options["host"],
-        port=options["grpc_port"],
-        rest_api_port=options["rest_port"],
+        grpc_port=options["grpc_port"],
+        rest_port=options["rest_port"],
         batching_parameters_file=options["batching_parameters_file"],
         metrics=options["metrics"],
         poll_seconds=options["poll_seconds"],
@@ -157,7 +161,7 @@ def _serve_locally(models: Any, **options: Any) -> None:
             max_request_bytes=options["max_request_bytes"] or MAX_REQUEST_BYTES,
             access_log=access_log,
         )
-        _run(server, grace, is_local=options["host"] in (None, "localhost", "127.0.0.1", "::1"))
+        _run(server, grace, host=options["host"] or "127.0.0.1")
 
 
 @contextlib.contextmanager
@@ -166,7 +170,11 @@ def _access_log(file: str | None) -> Iterator[logging.Logger | None]:
     if file is None:
         yield None
         return
-    handler = logging.StreamHandler() if file == "-" else logging.FileHandler(file, encoding="utf-8")
+    handler = (
+        logging.StreamHandler()
+        if file == "-"
+        else logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
+    )
     handler.setFormatter(logging.Formatter("%(message)s"))
     log = logging.getLogger("tfae.serving.access")
     log.propagate = False
@@ -179,7 +187,7 @@ def _access_log(file: str | None) -> Iterator[logging.Logger | None]:
         handler.close()
 
 
-def _run(server: LocalServer, grace: float, *, is_local: bool) -> None:
+def _run(server: LocalServer, grace: float, *, host: str) -> None:
     """Serve until told to stop."""
     log, handler = logging.getLogger("tfae.serving"), _Echo()
     log.addHandler(handler)
@@ -205,7 +213,7 @@ def _run(server: LocalServer, grace: float, *, is_local: bool) -> None:
         for number in previous:
             signal.signal(number, stop)
         try:
-            click.echo(_page(server, is_local=is_local))
+            click.echo(_page(server, is_local=_is_loopback(host)))
             while not stopping.wait(1.0):  # In steps, since Windows hears of no signal during a wait.
                 pass
         finally:
@@ -255,6 +263,12 @@ def _page(server: LocalServer, *, is_local: bool) -> str:
     if not is_local:
         lines += ["", "Everybody who reaches this machine may ask it."]
     return "\n".join([*lines, "", "Ctrl-C stops it."])
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether an address, or a name for some, is reached from this machine only."""
+    addresses = {str(entry[4][0]).partition("%")[0] for entry in socket.getaddrinfo(host, None)}
+    return all(ipaddress.ip_address(address).is_loopback for address in addresses)
 
 
 class _Echo(logging.Handler):

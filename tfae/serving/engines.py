@@ -36,8 +36,8 @@ class Launch:
         models: At least one, each with a folder of versions.
         host: Address to be reached at; None where nobody asked for one. Docker then binds 127.0.0.1. The server itself
             has no such option and listens on every interface.
-        port: Of gRPC, 1 to 65535.
-        rest_api_port: Of REST, 1 to 65535.
+        grpc_port: Port of gRPC, 1 to 65535.
+        rest_port: Port of REST, 1 to 65535.
         batching_parameters_file: Text proto of BatchingParameters; requests are batched if it is given.
         metrics: Whether Prometheus finds metrics below the REST port, at /monitoring/prometheus/metrics.
         rest_api_timeout_in_ms: Milliseconds that a REST call may take.
@@ -52,8 +52,8 @@ class Launch:
 
     models: Sequence[ModelConfig]
     host: str | None = None
-    port: int = 8500
-    rest_api_port: int = 8501
+    grpc_port: int = 8500
+    rest_port: int = 8501
     batching_parameters_file: Path | None = None
     metrics: bool = False
     rest_api_timeout_in_ms: int = REST_API_TIMEOUT_IN_MS
@@ -67,14 +67,14 @@ class Launch:
             raise ValueError("models: expected at least one; received none.")
         for model in self.models:
             check_versions(model)
-        for argument in ("port", "rest_api_port"):
+        for argument in ("grpc_port", "rest_port"):
             if not 1 <= getattr(self, argument) <= 65535:
                 raise ValueError(
                     f"{argument}: expected 1 to 65535, since TensorFlow Serving finds no free one by itself; received "
                     f"{getattr(self, argument)}."
                 )
-        if self.port == self.rest_api_port:
-            raise ValueError(f"rest_api_port: expected another than port, of gRPC; received {self.port} for both.")
+        if self.grpc_port == self.rest_port:
+            raise ValueError(f"rest_port: expected another port than grpc_port; received {self.rest_port} for both.")
         if self.poll_seconds < 0 or self.poll_seconds != int(self.poll_seconds):
             raise ValueError(
                 f"poll_seconds: expected a whole number, as TensorFlow Serving takes it; received {self.poll_seconds}."
@@ -103,7 +103,7 @@ def tensorflow_model_server(launch: Launch) -> list[str]:
             f"{launch.host}. Take --engine docker to bind one address."
         )
     models = [dataclasses.replace(model, base_path=model.base_path.absolute()) for model in launch.models]
-    ports = [f"--port={launch.port}", f"--rest_api_port={launch.rest_api_port}"]
+    ports = [f"--port={launch.grpc_port}", f"--rest_api_port={launch.rest_port}"]
     return ["tensorflow_model_server", *ports, *_flags(launch, models=models, placed=str)]
 
 
@@ -123,7 +123,7 @@ def docker(launch: Launch, *, image: str = IMAGE) -> list[str]:
     flags = _flags(launch, models=inside, placed=placed)
     host = launch.host or "127.0.0.1"
     address = f"[{host}]" if ":" in host else host
-    ports = ((launch.port, 8500), (launch.rest_api_port, 8501))
+    ports = ((launch.grpc_port, 8500), (launch.rest_port, 8501))
     published = [f"--publish={address}:{port}:{inner}" for port, inner in ports]
     program = ["--entrypoint=tensorflow_model_server", image, "--port=8500", "--rest_api_port=8501"]
     return ["docker", "run", "--rm", "--init", *published, *mounts, *program, *flags]

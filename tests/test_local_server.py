@@ -340,15 +340,19 @@ def test_the_command_serves_until_it_is_told_to_stop(tiny, tmp_path):
             assert "tfae's local server, for notebooks and tests. In production take TensorFlow Serving" in text
             assert "tiny: version 5" in text
             url = next(line.split()[1] for line in page if line.startswith("REST"))
-            with urllib.request.urlopen(url, timeout=30) as answer:
-                assert b'"AVAILABLE"' in answer.read()
+            asked = urllib.request.Request(url, headers={"Referer": "\xff"})
+            with urllib.request.urlopen(asked, timeout=30) as answer:
+                assert (answer.headers["Server"], b'"AVAILABLE"' in answer.read()) == ("tfae", True)
             process.send_signal(signal.SIGTERM)
             _, errors = process.communicate(timeout=60)
         finally:
             process.kill()
     assert process.returncode == 0, errors
     assert "Stopping" in errors
-    assert '"GET /v1/models/tiny HTTP/1.1" 200 ' in (tmp_path / "log").read_text()
+    assert "Traceback" not in errors
+    (line,) = (tmp_path / "log").read_text().splitlines()
+    assert '"GET /v1/models/tiny HTTP/1.1" 200 ' in line
+    assert '"\\udcff"' in line
 
 
 LOADING = """

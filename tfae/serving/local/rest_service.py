@@ -28,8 +28,9 @@ _ROUTES = {
     "GET": re.compile(_MODEL + r"(?:/(?P<question>(?i:metadata)))?", re.ASCII),
 }
 _API = re.compile(r"/v1/", re.IGNORECASE)
-_ORIGIN = re.compile(r"https?://")
 _MAX_VERSION = 2**63 - 1
+#: By which a client can tell this server from the real one.
+_HEADERS = {"Server": "tfae"}
 
 
 @final
@@ -68,11 +69,12 @@ class RestService:
         if not _API.match(path):
             return _error(404, f"path: expected one below /v1/models; received {path}")
         if method == "OPTIONS":
-            return web.Response(status=200 if _ORIGIN.match(request.headers.get("Origin", "")) else 400)
+            is_site = request.headers.get("Origin", "").startswith(("http://", "https://"))
+            return web.Response(status=200 if is_site else 400, headers=_HEADERS)
         try:
             if "gzip" in request.headers.get("Content-Encoding", ""):
                 body = self._unpack(body)
-            return web.Response(body=self._ask(method, path, body), content_type="application/json")
+            return web.Response(body=self._ask(method, path, body), content_type="application/json", headers=_HEADERS)
         except web.HTTPRequestEntityTooLarge:
             return self._refuse_size()
         except StatusError as error:
@@ -138,7 +140,7 @@ def _read_spec(match: re.Match[str]) -> ModelSpec:
 
 
 def _error(status: int, message: str) -> web.Response:
-    return web.Response(status=status, body=write_error(message), content_type="application/json")
+    return web.Response(status=status, body=write_error(message), content_type="application/json", headers=_HEADERS)
 
 
 def _refuse(status: int, message: str) -> web.Response:

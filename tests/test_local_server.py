@@ -275,11 +275,11 @@ def test_a_server_that_is_stopped_waits_no_longer_than_its_grace(tiny, grace):
         assert isinstance(asked.exception(10), (OSError, http.client.HTTPException))
 
 
-def test_a_server_that_has_nothing_left_to_do_says_so_however_short_its_grace(tiny, monkeypatch):
-    monkeypatch.setattr(server_module, "_LEAVING_TIME", 30)
-    server = LocalServer(lambda: time.sleep(0.5) or [ModelConfig("tiny", tiny)], poll_seconds=0.01)
-    server.start()
-    assert server.stop(0)
+def test_the_models_have_a_moment_to_end_even_if_no_grace_is_left(tiny, monkeypatch):
+    with LocalServer(tiny) as server:
+        stop = server.models.stop
+        monkeypatch.setattr(server.models, "stop", lambda grace: grace > 0 and stop(grace))
+        assert server.stop(0)
 
 
 def test_a_port_that_is_taken_is_named(server, tiny):

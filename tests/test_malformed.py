@@ -449,10 +449,9 @@ def test_a_wrong_number_of_values_is_read_as_the_real_server_reads_it(ask, value
 
 
 def test_a_size_below_0_is_refused(ask):
-    request = good_request()
-    request.inputs["x"].tensor_content = np.ones(4, "float32").tobytes()
-    request.inputs["x"].tensor_shape.dim[0].size = -1
-    assert ask(GRPC_PREDICT, request.SerializeToString())[0] == "INVALID_ARGUMENT"
+    shape = {"dim": [{"size": -1}, {"size": 2}]}
+    request = predict_request(tensor_shape=shape, tensor_content=np.ones(4, "float32").tobytes(), float_val=[])
+    assert ask(GRPC_PREDICT, request)[0] == "INVALID_ARGUMENT"
 
 
 @pytest.mark.parametrize("size", [2**26, 2**31, 2**40, 2**61, 2**62, 2**63 - 1])

@@ -450,12 +450,9 @@ def test_the_command_of_an_engine_is_shown_with_its_own_options(tiny):
     assert [part for part in expected if part not in shown] == []
 
 
-@pytest.mark.parametrize(
-    ("host", "is_loopback"),
-    [("127.0.0.2", True), ("localhost", True), ("::1", True), ("0.0.0.0", False), ("::", False)],
-)
-def test_the_command_knows_which_addresses_are_reached_from_this_machine_only(host, is_loopback):
-    assert _is_loopback(host) is is_loopback
+def test_the_command_knows_which_addresses_are_reached_from_this_machine_only():
+    assert all(map(_is_loopback, ("127.0.0.2", "localhost", "::1")))
+    assert not any(map(_is_loopback, ("0.0.0.0", "::")))
 
 
 def test_a_message_cannot_pass_for_another_one_or_steer_the_terminal(capsys):

@@ -22,15 +22,8 @@ def test_it_is_small():
 
 
 def test_it_has_the_signatures_of_the_contract():
-    assert set(tfae.export.inspect(VERSION).signatures) == {
-        "serving_default",
-        "encode",
-        "decode",
-        "score",
-        "explain",
-        "serve_tf_examples",
-        "serve_image_bytes",
-    }
+    expected = {"serving_default", "encode", "decode", "score", "explain", "serve_tf_examples", "serve_image_bytes"}
+    assert set(tfae.export.inspect(VERSION).signatures) == expected
 
 
 def test_its_scores_are_those_in_its_description(description):

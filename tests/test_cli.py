@@ -1,4 +1,5 @@
 import csv
+import datetime
 import json
 import os
 import re
@@ -7,9 +8,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
+import pyarrow.csv
 import pyarrow.parquet
 import pytest
 from click.testing import CliRunner
@@ -36,9 +39,8 @@ def process(code, folder, **environment):
 @pytest.fixture(scope="module")
 def trained(folder):
     """What the command prints that trains on the digits for a short time, its run directory and its export."""
-    options = ["--epochs", "2", "--widths", "32", "--latent-dim", "4", "--loss", "bce"]
-    options += ["--run-dir", "run", "--export-dir", "digits"]
-    result = process(f"from tfae.cli import main; main(['train', 'digits', *{options}])", folder)
+    command = "train digits --epochs 2 --widths 32 --latent-dim 4 --loss bce --run-dir run --export-dir digits"
+    result = process(f"from tfae.cli import main; main({command.split()})", folder)
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout, folder / "run", folder / "digits"
 
@@ -111,28 +113,27 @@ def test_inspect_says_what_is_in_a_saved_model(trained):
     assert json.loads(run("inspect", export_dir / "1", "--json").stdout)["description"]["data"]["name"] == "digits"
 
 
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_score_writes_a_row_for_every_sample(trained, folder, suffix):
+@pytest.mark.parametrize(("suffix", "read"), [("csv", pyarrow.csv.read_csv), ("parquet", pyarrow.parquet.read_table)])
+def test_score_writes_a_row_for_every_sample(trained, folder, suffix, read):
     _, _, export_dir = trained
-    output = folder / f"scores.{suffix}"
-    run("score", export_dir, "digits", "-o", output)
-    if suffix == "csv":
-        with output.open() as file:
-            columns = {key: np.array(values) for key, *values in zip(*csv.reader(file), strict=True)}
-    else:
-        columns = {key: np.array(values) for key, values in pyarrow.parquet.read_table(output).to_pydict().items()}
+    run("score", export_dir, "digits", "-o", folder / f"scores.{suffix}")
+    columns = read(folder / f"scores.{suffix}").to_pydict()
     assert list(columns) == ["part", "index", "label", "instance_score"]
     samples, labels = tfae.datasets.open_source("digits").parts["all"].read()
-    np.testing.assert_array_equal(columns["label"].astype(int), labels)
-    np.testing.assert_array_equal(columns["index"].astype(int), np.arange(1797))
+    np.testing.assert_array_equal(np.asarray(columns["label"], int), labels)
+    assert columns["index"] == list(range(1797))
     expected = tfae.export.load(export_dir).score(samples)
-    np.testing.assert_allclose(columns["instance_score"].astype("float32"), expected, rtol=1e-5)
+    np.testing.assert_allclose(columns["instance_score"], expected, rtol=1e-5)
 
 
 def test_reconstruct_draws_a_picture(trained, folder):
     _, _, export_dir = trained
     run("reconstruct", export_dir, "digits", "-o", folder / "picture.png", "--num-samples", 3)
     assert (folder / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def rows_of(path):
+    return list(csv.DictReader(path.read_text().splitlines()))
 
 
 @pytest.fixture(scope="module")
@@ -151,33 +152,24 @@ def table_model(table, folder):
     return folder / "machines"
 
 
-def test_score_takes_the_columns_that_the_model_was_trained_on_by_name(table_model, folder):
+def test_score_takes_the_columns_that_the_model_was_trained_on_by_name_whatever_their_order(table_model, folder):
     (folder / "week.csv").write_text("load,site,temperature\n1000000,north,20\n1.1e6,south,-40\n")
-    run("score", table_model, folder / "week.csv", "-o", folder / "week-scores.csv")
-    with (folder / "week-scores.csv").open() as file:
-        scores = [float(row["instance_score"]) for row in csv.DictReader(file)]
     expected = tfae.export.load(table_model).score([[20.0, 1e6], [-40.0, 1.1e6]])
-    np.testing.assert_allclose(scores, expected, rtol=1e-5)
-    assert scores[1] > scores[0]
+    assert expected[1] > expected[0]
+    for options in ([], ["--columns", "load,temperature"]):
+        run("score", table_model, folder / "week.csv", "-o", folder / "week-scores.csv", *options)
+        scores = [float(row["instance_score"]) for row in rows_of(folder / "week-scores.csv")]
+        np.testing.assert_allclose(scores, expected, rtol=1e-5)
 
 
 def test_evaluate_takes_columns_by_name_as_well(table, table_model, folder):
-    with table.open() as file:
-        rows = list(csv.DictReader(file))
     swapped = folder / "swapped.csv"
-    swapped.write_text("\n".join(["load,state,temperature", *(f"{r['load']},ok,{r['temperature']}" for r in rows)]))
+    rows = [f"{row['load']},ok,{row['temperature']}" for row in rows_of(table)]
+    swapped.write_text("\n".join(["load,state,temperature", *rows]))
     run_dir = folder / "table-run"
     expected = json.loads(run("evaluate", run_dir, table, "--label", "state", "--json").stdout)
     found = json.loads(run("evaluate", run_dir, swapped, "--json").stdout)
     assert (found["num_samples"], found["loss"]) == (60, pytest.approx(expected["loss"], rel=1e-6))
-
-
-def test_columns_in_another_order_are_taken_in_that_of_the_training(table, table_model, folder):
-    scores = []
-    for options in ([], ["--columns", "load,temperature"]):
-        run("score", table_model, table, "-o", folder / "ordered.csv", *options)
-        scores.append((folder / "ordered.csv").read_text())
-    assert scores[0] == scores[1]
 
 
 @pytest.mark.parametrize(
@@ -223,9 +215,8 @@ def weights(run_dir):
 
 
 def test_a_code_that_compresses_nothing_is_warned_of_and_is_not_the_default(wine, folder):
-    warned = train(*WINE, "--run-dir", folder / "wide", "--latent-dim", 13)
+    warned, (default, _) = train(*WINE, "--run-dir", folder / "wide", "--latent-dim", 13), wine
     assert "a code of width 13 compresses nothing for samples of that size (13)" in warned.stderr
-    default, _ = wine
     assert "latent_dim 6;" in default.stdout
     assert "compresses nothing" not in default.stderr
 
@@ -236,27 +227,18 @@ def test_a_handful_of_samples_is_enough(folder):
     assert "scored    1 test samples" in result.stdout
 
 
-def test_runs_of_the_same_second_get_directories_of_their_own_and_those_of_the_same_seed_the_same_model(
-    wine, folder, tmp_path, monkeypatch
-):
-    class FrozenClock:
-        class datetime:  # noqa: N801 - stands in for datetime.datetime
-            @classmethod
-            def now(cls):
-                return cls()
-
-            def __format__(self, spec):
-                return "now"
-
+def test_runs_of_the_same_second_get_a_directory_each_and_of_the_same_seed_one_model(wine, tmp_path, monkeypatch):
+    clock = SimpleNamespace(now=lambda: datetime.datetime(2026, 11, 28, 12, 30))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys.modules["tfae.cli.train"], "datetime", FrozenClock)
-    for name in ("wine-now", "wine-now-2"):
+    monkeypatch.setattr(sys.modules["tfae.cli.train"], "datetime", SimpleNamespace(datetime=clock))
+    names = [f"wine-20261128-123000{end}" for end in ("", "-2", "-3", "-4")]
+    for name in names[:2]:
         (tmp_path / "runs" / name).mkdir(parents=True)
     train(*WINE)
-    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["wine-now", "wine-now-2", "wine-now-3"]
-    np.testing.assert_array_equal(weights(Path("runs", "wine-now-3")), wine[1])
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == names[:3]
+    np.testing.assert_array_equal(weights(Path("runs", names[2])), wine[1])
     train(*WINE, "--seed", 2)
-    assert np.abs(weights(Path("runs", "wine-now-4")) - wine[1]).max() > 0.01
+    assert np.abs(weights(Path("runs", names[3])) - wine[1]).max() > 0.01
 
 
 def test_a_place_that_can_not_be_exported_to_is_found_before_training(tmp_path):
@@ -276,21 +258,10 @@ def test_a_reader_that_leaves_early_is_no_mistake(monkeypatch):
 
 
 def test_the_options_of_train_reach_the_training(folder):
-    options = ["--epochs", 3, "--patience", 1, "--learning-rate", 0.02, "--sample-reduction", "mean", "--seed", 7]
-    options += [
-        "--latent-dim",
-        3,
-        "--batch-size",
-        40,
-        "--preprocessing",
-        "symmetric",
-        "--code-l1",
-        0.5,
-        "--loss",
-        "mae",
-    ]
-    options += ["--ignore", "reduction", "--splits", 0.5, 0.25, 0.25, "--widths", "9,8", "--input-noise", 0.25]
-    train("wine", *options, "--run-dir", folder / "options-run")
+    options = "--epochs 3 --patience 1 --learning-rate 0.02 --sample-reduction mean --seed 7 --latent-dim 3 --loss mae"
+    options += " --batch-size 40 --preprocessing symmetric --code-l1 0.5 --ignore reduction --splits 0.5 0.25 0.25"
+    options += " --widths 9,8 --input-noise 0.25"
+    train("wine", *options.split(), "--run-dir", folder / "options-run")
     config = json.loads((folder / "options-run" / "config.json").read_text())
     assert (config["epochs"], config["patience"]) == (3, 1)
     assert config["optimizer"]["learning_rate"]["config"]["peak"] == pytest.approx(0.02)
@@ -313,8 +284,7 @@ def test_scores_are_numbered_through_over_chunks_and_named_after_files(trained, 
     for number, image in enumerate(images):
         Image.fromarray(image[..., 0]).save(folder / "pictures" / f"{number}.png")
     run("score", export_dir, folder / "pictures", "-o", folder / "named.csv")
-    with (folder / "named.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(folder / "named.csv")
     assert [(row["index"], row["file"]) for row in rows] == [(str(i), f"{i}.png") for i in range(10)]
     expected = tfae.export.load(export_dir).score(images)
     np.testing.assert_allclose([float(row["instance_score"]) for row in rows], expected, rtol=1e-5)
@@ -327,52 +297,43 @@ def test_tensorboard_logs_hold_reconstructions(folder):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("command", "message"),
     [
-        (["train", "no_such_set"], "no_such_set"),
-        (["train", "nowhere/data.csv"], "nowhere/data.csv"),
-        (
-            ["train", "digits", "--loss", "bce", "--preprocessing", "standard"],
-            "BinaryCrossentropy is defined on [0.0, 1.0]",
-        ),
-        (["train", "wine", "--model", "convolutional"], "(height, width, channels) or (time, channels)"),
-        (["train", "digits", "--splits", 0.5, 0.5, 0.5], "sum to 1"),
-        (["train", "digits", "--widths", "32,x"], "expected integers separated by commas"),
-        (["train", "digits", "--learning-rate", "nan"], "expected a finite number; received nan"),
-        (["evaluate", "{model}"], "an exported model, which tfae score takes"),
-        (["train", "digits", "--loss", "rmse"], "'rmse' is not one of 'mse', 'mae', 'bce'"),
-        (["train", "{run}"], "received"),
-        (["train", "digits", "--run-dir", "{run}"], "run_dir: expected a new or empty directory; received {run}"),
-        (["evaluate", "{empty}"], "expected the directory of a finished run; received {empty} (which holds none)."),
-        (["inspect", "{empty}"], "numbered versions of one; received {empty}"),
-        (["score", "{model}", "wine", "-o", "{empty}/scores.csv"], "expected samples of shape (8, 8, 1)"),
-        (
-            ["score", "{model}", "digits", "-o", "{empty}/scores.xlsx"],
-            "expected a file that ends with .csv or .parquet",
-        ),
-        (["score", "{model}", "digits"], "Missing option '-o'"),
-        (["score", "{run}", "digits", "-o", "{empty}/scores.csv"], "received the run directory {run}. Export it first"),
-        (["train"], "expected a SOURCE to train on, or --resume RUN_DIR"),
-        (["train", "digits", "--finish"], "expected --finish together with --resume RUN_DIR"),
-        (["train", "digits", "--resume", "{run}"], "expected --resume without '[SOURCE]'"),
-        (
-            ["train", "--resume", "{run}"],
-            "expected a run that is not finished; {run} is. Export it with tfae export {run}",
-        ),
-        (["train", "--resume", "{empty}"], "expected the directory of a training that was stopped; received {empty}"),
-        (["evaluate", "{model}/1"], "an exported model, which tfae score takes"),
-        (["evaluate", "{run}", "--columns", "a"], "expected --columns only with SOURCE"),
-        (["score", "{model}", "digits", "-o", "{run}/model.keras/scores.csv"], "expected a file that can be written"),
-        (["reconstruct", "{model}", "digits", "-o", "{empty}/picture.doc"], "ends with .png, .pdf, .svg"),
+        ("train no_such_set", "no_such_set"),
+        ("train nowhere/data.csv", "nowhere/data.csv"),
+        ("train digits --loss bce --preprocessing standard", "BinaryCrossentropy is defined on [0.0, 1.0]"),
+        ("train wine --model convolutional", "(height, width, channels) or (time, channels)"),
+        ("train digits --splits 0.5 0.5 0.5", "sum to 1"),
+        ("train digits --widths 32,x", "expected integers separated by commas"),
+        ("train digits --learning-rate nan", "expected a finite number; received nan"),
+        ("train digits --loss rmse", "'rmse' is not one of 'mse', 'mae', 'bce'"),
+        ("train {run}", "received"),
+        ("train digits --run-dir {run}", "run_dir: expected a new or empty directory; received {run}"),
+        ("train", "expected a SOURCE to train on, or --resume RUN_DIR"),
+        ("train digits --finish", "expected --finish together with --resume RUN_DIR"),
+        ("train digits --resume {run}", "expected --resume without '[SOURCE]'"),
+        ("train --resume {run}", "expected a run that is not finished; {run} is. Export it with tfae export {run}"),
+        ("train --resume {empty}", "expected the directory of a training that was stopped; received {empty}"),
+        ("evaluate {model}", "an exported model, which tfae score takes"),
+        ("evaluate {model}/1", "an exported model, which tfae score takes"),
+        ("evaluate {empty}", "expected the directory of a finished run; received {empty} (which holds none)."),
+        ("evaluate {run} --columns a", "expected --columns only with SOURCE"),
+        ("inspect {empty}", "numbered versions of one; received {empty}"),
+        ("score {model} wine -o {empty}/scores.csv", "expected samples of shape (8, 8, 1)"),
+        ("score {model} digits -o {empty}/scores.xlsx", "expected a file that ends with .csv or .parquet"),
+        ("score {model} digits", "Missing option '-o'"),
+        ("score {model} digits -o {run}/model.keras/scores.csv", "expected a file that can be written"),
+        ("score {run} digits -o {empty}/scores.csv", "received the run directory {run}. Export it first"),
+        ("reconstruct {model} digits -o {empty}/picture.doc", "ends with .png, .pdf, .svg"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:skipped what is not")  # A run directory holds no pictures to train on.
-def test_a_mistake_is_one_clear_line_and_exit_code_2(trained, tmp_path, monkeypatch, arguments, message):
+def test_a_mistake_is_one_clear_line_and_exit_code_2(trained, tmp_path, monkeypatch, command, message):
     _, run_dir, export_dir = trained
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     places = {"run": run_dir, "model": export_dir, "empty": tmp_path / "empty"}
-    result = run(*(str(argument).format(**places) for argument in arguments), code=2)
+    result = run(*(argument.format(**places) for argument in command.split()), code=2)
     lines = [line for line in result.stderr.splitlines() if line]
     assert message.format(**places) in lines[-1]
     assert lines[-1].startswith("Error: ")
@@ -396,10 +357,10 @@ def test_a_training_that_is_interrupted_says_how_to_go_on_and_does_or_keeps_its_
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tfae.report.draw_pictures", lambda *_: None)
-    options = ["--epochs", "3", "--widths", "8", "--latent-dim", "2", "--run-dir", "run", "--export-dir", "exported"]
+    command = "train digits --epochs 3 --widths 8 --latent-dim 2 --run-dir run --export-dir exported"
     with monkeypatch.context() as patch:
         patch.setattr(keras.callbacks.EarlyStopping, "on_epoch_begin", interrupt)
-        result = run("train", "digits", *options, code=130)
+        result = run(*command.split(), code=130)
     assert result.stderr.splitlines()[-1] == (
         "training: stopped in epoch 2, after batch 12 of 12, and saved. Go on with tfae train --resume run, or keep "
         "the best epoch so far with tfae train --resume run --finish."
@@ -421,12 +382,12 @@ def test_traceback_shows_where_an_error_comes_from():
     assert isinstance(result.exception, ValueError)
 
 
-def test_help_names_every_command_and_imports_no_tensorflow():
+def test_help_names_every_command_and_imports_no_tensorflow(folder):
     code = (
         "import sys; from tfae.cli import main; main(['--help'], standalone_mode=False); "
         "print([m for m in ('tensorflow', 'keras', 'numpy', 'matplotlib') if m in sys.modules])"
     )
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    output = process(code, folder).stdout
     for command in ("advise", "train", "evaluate", "score", "reconstruct", "export", "inspect"):
         assert f"\n  {command} " in output
     assert output.endswith("[]\n")

@@ -82,9 +82,8 @@ def test_callbacks_validation_and_history_stay_those_of_keras():
     Execution(model, "graph", steps=3).install()
     seen = []
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append((batch, logs["loss"])))
-    history = model.fit(
-        data.train, validation_data=data.validation, epochs=2, verbose=0, shuffle=False, callbacks=[callback]
-    ).history
+    options = {"epochs": 2, "verbose": 0, "shuffle": False, "callbacks": [callback]}
+    history = model.fit(data.train, validation_data=data.validation, **options).history
     assert history.keys() == {"loss", "val_loss"}
     assert len(history["val_loss"]) == 2
     assert len(seen) == 2 * 3  # 8 batches in calls of 3
@@ -95,12 +94,8 @@ def test_stopping_in_the_middle_of_an_epoch_is_heard():
     data = loaded()
     model = compiled()
     Execution(model, "graph", steps=2).install()
-
-    class Stop(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            self.model.stop_training = True
-
-    model.fit(data.train, epochs=5, verbose=0, shuffle=False, callbacks=[Stop()])
+    stop = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: setattr(model, "stop_training", True))
+    model.fit(data.train, epochs=5, verbose=0, shuffle=False, callbacks=[stop])
     assert int(model.optimizer.iterations) == 2
 
 
@@ -131,17 +126,13 @@ def test_training_stops_at_the_batch_whose_loss_is_not_finite(program, poisoned)
     assert int(model.optimizer.iterations) == poisoned + 1
 
 
-def test_a_short_training_is_not_compiled_and_a_long_one_of_a_dense_model_is():
+def test_a_long_training_of_a_dense_model_is_compiled_unless_xla_can_not_compile_a_layer():
     data, model = loaded(), compiled()
     assert execution_of(model, data, epochs=3).program == "graph"
     assert execution_of(model, data, epochs=10_000).program == "loop"
     assert execution_of(compiled("convolutional"), data, epochs=100_000).program == "graph"
-
-
-def test_layers_that_xla_can_not_compile_are_left_to_tensorflow():
-    model = compiled()
     model.layers[-1].layers[-1].supports_jit = False
-    assert execution_of(model, loaded(), epochs=100_000).program == "graph"
+    assert execution_of(model, data, epochs=100_000).program == "graph"
 
 
 def test_a_call_takes_no_more_batches_than_an_epoch_has_and_few_of_large_samples():
@@ -247,7 +238,11 @@ def test_convolutions_are_trained_with_a_higher_learning_rate(build, peak):
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16"], indirect=True)
-def test_the_loss_scale_of_float16_fits_a_sum_over_many_elements(policy):
+def test_the_loss_scale_of_float16_is_that_of_keras_for_a_mean_and_fits_a_sum_over_many_elements(policy):
+    model = build()
+    training.compile(model, losses.SquaredError(sample_reduction="mean"), loaded(), epochs=1)
+    model.optimizer.build(model.trainable_variables)
+    assert float(model.optimizer.dynamic_scale) == 2.0**15
     shape = (128, 128, 3)
     model, data = build(shape=shape), datasets.load(images(64, shape), batch_size=8)
     training.compile(model, losses.SquaredError(), data, epochs=2)
@@ -257,14 +252,6 @@ def test_the_loss_scale_of_float16_fits_a_sum_over_many_elements(policy):
     assert history[1] < history[0]
     assert float(model.optimizer.dynamic_scale) >= 2.0**-4, "more than three steps were lost to overflows"
     assert all(np.abs(a - b).max() > 0 for a, b in zip(before, model.get_weights(), strict=True))
-
-
-@pytest.mark.parametrize("policy", ["mixed_float16"], indirect=True)
-def test_the_loss_scale_of_a_mean_stays_that_of_keras(policy):
-    model = build()
-    training.compile(model, losses.SquaredError(sample_reduction="mean"), loaded(), epochs=1)
-    model.optimizer.build(model.trainable_variables)
-    assert float(model.optimizer.dynamic_scale) == 2.0**15
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16"], indirect=True)

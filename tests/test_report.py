@@ -42,6 +42,7 @@ class Page(html.parser.HTMLParser):
         self.feed(self.text)
         self.close()
         assert not self.open
+        self.images = self.all("img")
 
     def handle_starttag(self, tag, attrs):
         assert len(dict(attrs)) == len(attrs)
@@ -68,10 +69,6 @@ class Page(html.parser.HTMLParser):
 
     def all(self, tag):
         return [attributes for name, attributes in self.elements if name == tag]
-
-    @property
-    def images(self):
-        return self.all("img")
 
 
 @pytest.fixture(scope="module")
@@ -108,16 +105,13 @@ def compared(data, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tfae.report.draw_pictures", lambda *_: None)  # of each run, which take most of the time
         options = {"seeds": 2, "epochs": 1, "build": functools.partial(build, data.shape), "verbose": False}
-        found = comparison.compare(
-            data, ["mse", "bce"], run_dir=tmp_path_factory.mktemp("runs") / "compared", **options
-        )
+        run_dir = tmp_path_factory.mktemp("runs") / "compared"
+        found = comparison.compare(data, ["mse", "bce"], run_dir=run_dir, **options)
     # For the page, the same runs once more are as good as those of a second kind of training data, but for the numbers.
     again = []
     for row in found.rows:
-        values = {
-            name: spread and tuple(1 + 3 * value for value in spread.values) for name, spread in row.spreads.items()
-        }
-        spreads = {name: each and comparison.Spread(each) for name, each in values.items()}
+        values = {name: each and [1 + 3 * value for value in each.values] for name, each in row.spreads.items()}
+        spreads = {name: each and comparison.Spread(tuple(each)) for name, each in values.items()}
         again.append(dataclasses.replace(row, corruption="salt_and_pepper=0.2", spreads=spreads))
     return dataclasses.replace(found, rows=(*found.rows, *again))
 
@@ -128,8 +122,9 @@ def comparison_page(compared, data):
     return Page(compared.directory / "report.html")
 
 
-def pages(request):
-    return [request.getfixturevalue(name) for name in ("page", "comparison_page")]
+@pytest.fixture(params=["page", "comparison_page"])
+def each_page(request):
+    return request.getfixturevalue(request.param)
 
 
 def number(text):
@@ -146,49 +141,45 @@ def rewritten(run, path, **changes):
     return Page(path)
 
 
-def test_pages_are_html5_with_language_title_and_headings_in_order(request):
-    for page in pages(request):
-        assert page.text.startswith("<!DOCTYPE html>")
-        assert page.all("html") == [{"lang": "en"}]
-        assert page.all("meta")[0] == {"charset": "utf-8"}
-        assert len(re.findall("<title>[^<]+digits</title>", page.text)) == 1
-        levels = [level for level, _ in page.headings]
-        assert [place for place, level in enumerate(levels) if level == 1] == [0]
-        assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
-        assert all(text.strip() for _, text in page.headings)
+def test_pages_are_html5_with_language_title_and_headings_in_order(each_page):
+    assert each_page.text.startswith("<!DOCTYPE html>")
+    assert each_page.all("html") == [{"lang": "en"}]
+    assert each_page.all("meta")[0] == {"charset": "utf-8"}
+    assert len(re.findall("<title>[^<]+digits</title>", each_page.text)) == 1
+    levels = [level for level, _ in each_page.headings]
+    assert [place for place, level in enumerate(levels) if level == 1] == [0]
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert all(text.strip() for _, text in each_page.headings)
 
 
-def test_pages_need_no_other_file_no_network_and_no_script(request):
-    for page in pages(request):
-        assert not page.all("script")
-        addresses = [each[name] for _, each in page.elements for name in ("src", "href") if name in each]
-        assert len(addresses) > 5
-        assert all(address.startswith("data:") for address in addresses)
-        names = {name for _, attributes in page.elements for name in attributes}
-        assert not {name for name in names if name.startswith("on")} | names & {"srcset", "style", "background"}
-        (style,) = re.findall("<style>(.*?)</style>", page.text, re.S)
-        assert "url(" not in style
-        assert "@import" not in style
-        assert "@media print" in style
-        assert "prefers-color-scheme: dark" in style
-        assert len(page.text) < 3 * 10**6
+def test_pages_need_no_other_file_no_network_and_no_script(each_page):
+    assert not each_page.all("script")
+    addresses = [each[name] for _, each in each_page.elements for name in ("src", "href") if name in each]
+    assert len(addresses) > 5
+    assert all(address.startswith("data:") for address in addresses)
+    names = {name for _, attributes in each_page.elements for name in attributes}
+    assert not {name for name in names if name.startswith("on")} | names & {"srcset", "style", "background"}
+    (style,) = re.findall("<style>(.*?)</style>", each_page.text, re.S)
+    assert "url(" not in style
+    assert "@import" not in style
+    assert "@media print" in style
+    assert "prefers-color-scheme: dark" in style
+    assert len(each_page.text) < 3 * 10**6
     assert plt.get_fignums() == []  # that they were drawn in
 
 
-def test_every_picture_has_words_for_it_and_holds_itself(request):
-    for page in pages(request):
-        alternatives = [image["alt"] for image in page.images]
-        assert len(page.images) >= 7
-        assert all(len(alt) > 40 and alt.endswith(".") for alt in alternatives)
-        for image in page.images:
-            kind, _, content = image["src"].partition(";base64,")
-            assert kind in ("data:image/png", "data:image/jpeg")
-            with Image.open(io.BytesIO(base64.b64decode(content, validate=True))) as opened:
-                opened.load()
-                ratio = int(image["width"]) / int(image["height"])
-                assert opened.width / opened.height == pytest.approx(ratio, rel=0.01)
-                assert np.asarray(opened.convert("L")).std() > 5
-        assert len(page.all("figcaption")) == len(page.images)
+def test_every_picture_has_words_for_it_and_holds_itself(each_page):
+    assert len(each_page.images) >= 7
+    for image in each_page.images:
+        assert len(image["alt"]) > 40
+        assert image["alt"].endswith(".")
+        kind, _, content = image["src"].partition(";base64,")
+        assert kind in ("data:image/png", "data:image/jpeg")
+        with Image.open(io.BytesIO(base64.b64decode(content, validate=True))) as opened:
+            ratio = int(image["width"]) / int(image["height"])
+            assert opened.width / opened.height == pytest.approx(ratio, rel=0.01)
+            assert np.asarray(opened.convert("L")).std() > 5
+    assert len(each_page.all("figcaption")) == len(each_page.images)
 
 
 def test_the_table_of_a_run_holds_the_numbers_of_its_evaluation(run, page):
@@ -227,14 +218,13 @@ def test_text_is_text_even_if_it_looks_like_html(run, tmp_path):
     assert page.headings[0][1] == f"Dense autoencoder on {bad}"
 
 
-def test_every_page_shows_the_advice_on_its_data_with_the_reasons(request, data):
+def test_every_page_shows_the_advice_on_its_data_with_the_reasons(each_page, data):
     reasons = advise(data).reasons
     assert len(reasons) >= 2
-    for page in pages(request):
-        assert [2, "Advice"] in page.headings
-        for reason in reasons:
-            assert html.escape(reason, quote=False) in page.text.replace("&#34;", '"').replace("&#39;", "'")
-        assert "It is based on" not in page.text
+    assert [2, "Advice"] in each_page.headings
+    for reason in reasons:
+        assert html.escape(reason, quote=False) in each_page.text.replace("&#34;", '"').replace("&#39;", "'")
+    assert "It is based on" not in each_page.text
 
 
 def test_the_advice_that_a_run_has_noted_is_the_one_that_is_shown(run, data, tmp_path):

@@ -171,12 +171,15 @@ def plain_environment(distributions, tmp_path_factory):
     venv.create(folder, symlinks=True)
     (site,) = folder.glob("lib/python*/site-packages")
     wheel = zipfile.ZipFile(distributions[0])
-    wanted, there = requirements(wheel.read(f"tfae-{tfae.__version__}.dist-info/METADATA").decode()), set()
+    metadata = wheel.read(f"tfae-{tfae.__version__}.dist-info/METADATA").decode()
+    tag = "Requires-Dist: "
+    wanted = needed_without_extras(line[len(tag) :] for line in metadata.splitlines() if line.startswith(tag))
+    there = set()
     while wanted:
         distribution = importlib.metadata.distribution(wanted.pop())
         if distribution.name not in there:
             there.add(distribution.name)
-            wanted += requirements(distribution.read_text("METADATA"))
+            wanted += needed_without_extras(distribution.requires or [])
             for name in {file.parts[0] for file in distribution.files} - {"..", "__pycache__"}:
                 if not (site / name).exists():
                     (site / name).symlink_to(distribution.locate_file(name))
@@ -185,9 +188,8 @@ def plain_environment(distributions, tmp_path_factory):
     return folder / "bin" / "python", folder / "bin" / "tfae"
 
 
-def requirements(metadata):
-    """Names of the distributions that are installed with one of this METADATA, here and without extras."""
-    needed = [Requirement(line[15:]) for line in metadata.splitlines() if line.startswith("Requires-Dist: ")]
+def needed_without_extras(requirements):
+    needed = map(Requirement, requirements)
     return [each.name for each in needed if each.marker is None or each.marker.evaluate({"extra": ""})]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     import keras
@@ -155,6 +156,11 @@ label_option = click.option(
 export_dir_option = click.option(
     "--export-dir", type=click.Path(path_type=Path), help="Directory of the versions.  [default: saved_models/NAME]"
 )
+
+
+def is_given(ctx: click.Context, parameter: click.Parameter) -> bool:
+    """Whether the user gave a parameter on the command line, even if it is the default."""
+    return ctx.get_parameter_source(parameter.name or "") == ParameterSource.COMMANDLINE
 
 
 def versions_by_label(labels: Sequence[str]) -> dict[str, int]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from tfae.cli.options import label_option, versions_by_label
+from tfae.cli.options import is_given, label_option, versions_by_label
 from tfae.cli.tensorflow import import_tensorflow
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ _ENGINES_ONLY = ("batching_parameters_file", "metrics", "cors", "flags", "image"
 )
 @click.option("--image", help="With --engine docker: its image and tag.  [default: tensorflow/serving]")
 @click.option("--print", "only_print", is_flag=True, help="With an --engine: show its command instead of running it.")
+@click.pass_context
 def serve(
+    ctx: click.Context,
     saved_models: Path | None,
     *,
     name: str | None,
@@ -94,13 +96,11 @@ def serve(
     if saved_models is not None and saved_models.is_file():
         raise ValueError(f"SAVED_MODELS: expected a folder; received the file {saved_models}. Is it a config file?")
     is_local = engine == "local"
-    for option in _ENGINES_ONLY if is_local else _LOCAL_ONLY:
-        value = options[option]
-        if value is not None and value is not False and value != ():  # 0.0 is a value.
-            spelling = {"flags": "flag", "only_print": "print"}.get(option, option).replace("_", "-")
-            has_it = "--engine docker" if option == "image" else "--engine docker and --engine tensorflow-serving"
-            has_it = has_it if is_local else "tfae's own server"
-            raise ValueError(f"--{spelling}: expected no such option with --engine {engine}; it is for {has_it}.")
+    for option in ctx.command.params:
+        if option.name in (_ENGINES_ONLY if is_local else _LOCAL_ONLY) and is_given(ctx, option):
+            engines = "--engine docker" if option.name == "image" else "--engine docker and --engine tensorflow-serving"
+            owner = engines if is_local else "tfae's own server"
+            raise ValueError(f"{option.opts[0]}: expected no such option with --engine {engine}; it is for {owner}.")
     from tfae.serving.model_config import source
 
     models = source(model_config_file or saved_models or "", name=name, labels=versions_by_label(labels))
@@ -150,10 +150,11 @@ def _serve_locally(models: Any, **options: Any) -> None:
     import_tensorflow()
     from tfae.serving.local.server import MAX_REQUEST_BYTES, LocalServer
 
+    host = options["host"] or "127.0.0.1"
     with _access_log(options["access_log"]) as access_log:
         server = LocalServer(
             models,
-            host=options["host"] or "127.0.0.1",
+            host=host,
             rest_port=options["rest_port"],
             grpc_port=options["grpc_port"],
             poll_seconds=options["poll_seconds"],
@@ -161,7 +162,7 @@ def _serve_locally(models: Any, **options: Any) -> None:
             max_request_bytes=options["max_request_bytes"] or MAX_REQUEST_BYTES,
             access_log=access_log,
         )
-        _run(server, grace, host=options["host"] or "127.0.0.1")
+        _run(server, grace, host=host)
 
 
 @contextlib.contextmanager

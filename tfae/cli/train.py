@@ -10,9 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from tfae.cli.options import arguments, export_dir_option, ignore_option, load_options, model_builder, model_options
+from tfae.cli.options import (
+    arguments,
+    export_dir_option,
+    ignore_option,
+    is_given,
+    load_options,
+    model_builder,
+    model_options,
+)
 from tfae.cli.tensorflow import import_tensorflow, onednn_of
 
 if TYPE_CHECKING:
@@ -105,8 +112,7 @@ def train(
 def _refuse_others(ctx: click.Context, *names: str) -> None:
     """Refuse all arguments but these: a training that goes on keeps those that it began with."""
     for parameter in ctx.command.params:
-        is_given = ctx.get_parameter_source(parameter.name or "") == ParameterSource.COMMANDLINE
-        if is_given and parameter.name not in names:
+        if is_given(ctx, parameter) and parameter.name not in names:
             name = parameter.get_error_hint(ctx)
             raise click.UsageError(f"expected --resume without {name}: the training goes on as it began.")
 

@@ -32,8 +32,9 @@ def find_signature(servable: Servable, name: str) -> Signature:
 def check_inputs(signature: Signature, received: Collection[str]) -> None:
     """Refuse inputs other than those of the signature as INVALID_ARGUMENT."""
     if set(received) != set(signature.inputs):
-        expected = f"expected {', '.join(signature.inputs) or 'none'} for the signature {signature.name}"
-        raise StatusError("INVALID_ARGUMENT", f"inputs: {expected}; received {', '.join(sorted(received)) or 'none'}.")
+        expected, given = (", ".join(sorted(names)) or "none" for names in (signature.inputs, received))
+        message = f"inputs: expected {expected} for the signature {signature.name}; received {given}."
+        raise StatusError("INVALID_ARGUMENT", message)
 
 
 def run(

@@ -29,8 +29,7 @@ _ROUTES = {
 }
 _API = re.compile(r"/v1/", re.IGNORECASE)
 _MAX_VERSION = 2**63 - 1
-#: By which a client can tell this server from the real one.
-_HEADERS = {"Server": "tfae"}
+_HEADERS = {"Server": "tfae"}  # By which a client can tell this server from the real one.
 
 
 @final

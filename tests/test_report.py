@@ -268,7 +268,7 @@ def test_pictures_are_files_too_that_carry_their_description(run, page):
         with Image.open(path) as image:
             image.load()
             described[path.stem] = image.info["Description"]
-    names = ["best", "embedding", "reconstructions", "score_histogram", "spectra", "training_curves", "worst"]
+    names = ["best", "latents", "reconstructions", "score_histogram", "spectra", "training_curves", "worst"]
     assert sorted(described) == names
     assert sorted(described.values()) == sorted(image["alt"] for image in page.images)
 
@@ -288,7 +288,7 @@ def test_tables_of_few_samples_have_pages_without_what_they_can_not_have(num_sam
     page = Page(run.directory / "report.html")
     titles = [text for _, text in page.headings]
     assert "Spectrum" not in titles
-    for title in ("Embedding", "Worst and best reconstructions"):
+    for title in ("Latents", "Worst and best reconstructions"):
         assert (title in titles) == (len(data.raw.test) > 1)
     assert all(image["alt"] for image in page.images)
 

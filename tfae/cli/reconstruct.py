@@ -17,7 +17,7 @@ _FORMATS = (".png", ".pdf", ".svg")
 @saved_model_argument
 @click.argument("source")
 @output_option("Picture to write, .png, .pdf or .svg")
-@click.option("--num-samples", type=click.IntRange(1, 64), default=8, show_default=True, help="Samples to show.")
+@click.option("--num-samples", type=click.IntRange(1, 64), default=8, help="Samples to show.")
 @source_options
 @trust_option
 def reconstruct(saved_model: Path, source: str, *, output: Path, num_samples: int, trust: bool, **options: Any) -> None:
@@ -33,12 +33,12 @@ def reconstruct(saved_model: Path, source: str, *, output: Path, num_samples: in
     opened = open_for_model(source, options, model.description["data"], model.sample_shape)
     samples, _ = next(opened.parts.get("test", next(iter(opened.parts.values()))).batches(num_samples))
     explanation = model.explain(samples)
-    figure = plots.reconstruction_figure(
+    figure = plots.side_by_side(
         samples,
-        explanation["reconstruction"],
-        explanation["instance_score"],
-        value_range=opened.value_range,
+        {"reconstruction": explanation["reconstruction"]},
+        scores=explanation["instance_score"],
         score_name="loss",
+        value_range=opened.value_range,
         feature_names=opened.feature_names,
     )
     with staged(output) as partial:

@@ -21,7 +21,7 @@ def write_page(comparison: Comparison, data: Data, path: Path) -> None:
     """Write the report of a comparison: one HTML page that needs no other file.
 
     Tables are over all seeds. Pictures are of the first one: the same test samples under each loss, curves, spectra and
-    embeddings for each kind of training data; the worst and the best reconstructions after training on clean data.
+    latents for each kind of training data; the worst and the best reconstructions after training on clean data.
 
     Args:
         comparison: What :func:`tfae.comparison.compare` returned, or ``load_comparison``.
@@ -122,8 +122,8 @@ def _section(kind: str, comparison: Comparison, data: Data) -> page.Section:
     if spectra is not None:
         pictures.append((spectra, "Power by spatial frequency, averaged over directions and up to 512 test images."))
     if len(data.raw.test) > 1:  # One point has no plane.
-        embedding = drawing.embedding_picture(models, data)
-        pictures.append((embedding, "The codes of the test samples in a plane, for each loss."))
+        latents = drawing.latents_picture(models, data)
+        pictures.append((latents, "The latents of the test samples in a plane, for each loss."))
     curves = drawing.curves_picture({row.loss: _history(row.runs[0]) for row in _rows(kind, comparison)})
     pictures.append((curves, "Training and validation loss by epoch, each in the unit of its own loss."))
     text = f"All of them are of the test split, which is clean, and of seed {comparison.plan['seeds'][0]}."

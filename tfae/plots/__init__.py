@@ -6,17 +6,15 @@ show it; given Axes are drawn into without ``pyplot``, so that servers and repor
 
 from tfae.plots.curves import training_curves
 from tfae.plots.labels import COLORS
-from tfae.plots.points import embedding
-from tfae.plots.reconstruction_grid import reconstruction_figure, reconstructions
+from tfae.plots.latent_plane import latents
+from tfae.plots.reconstruction_grid import reconstructions, side_by_side
 from tfae.plots.score_distribution import score_histogram
-from tfae.plots.side_by_side import side_by_side
 from tfae.plots.spectra import radial_power, spectra
 
 __all__ = [
     "COLORS",
-    "embedding",
+    "latents",
     "radial_power",
-    "reconstruction_figure",
     "reconstructions",
     "score_histogram",
     "side_by_side",

@@ -21,12 +21,9 @@ _GREY = COLORS[3]  # which is hard to tell from the originals' dark grey
 
 
 def panel_axes(
-    num_samples: int,
-    shape: tuple[int, ...],
-    new_figure: Callable[..., Figure],
-    feature_names: Sequence[str] | None,
+    num_samples: int, shape: tuple[int, ...], new_figure: Callable[..., Figure], feature_names: Sequence[str] | None
 ) -> np.ndarray:
-    """Axes ``(num_samples,)`` on a new figure; a single one for a table of one feature."""
+    """Return Axes ``(num_samples,)`` on a new figure; a single one for a table of one feature."""
     if shape == (1,):
         return np.array([new_figure(figsize=(7, 3), layout="constrained").subplots()])
     columns = min(num_samples, 2 if num_samples <= 16 else 4)
@@ -39,137 +36,129 @@ def panel_axes(
     return axes[:num_samples]
 
 
-def draw_lines(x: np.ndarray, reconstruction: np.ndarray, titles: list[str], axes: np.ndarray) -> None:
-    """Draw sequences ``(n, time, channels)``, or samples of another rank element by element."""
-    xlabel = "time step" if x.ndim == 3 else "element"
-    if x.ndim == 3:  # channels one below the other, on one scale, as recorders draw them
-        x, reconstruction = (values - np.arange(x.shape[2]) * np.ptp(x) for values in (x, reconstruction))
-    else:
-        x, reconstruction = x.reshape(len(x), -1, 1), reconstruction.reshape(len(x), -1, 1)
-    steps = np.arange(x.shape[1])
-    for ax, original, reconstructed in zip(axes, x, reconstruction, strict=True):
-        for pair in zip(original.T, reconstructed.T, strict=True):
-            ax.fill_between(steps, *pair, color=BRIGHT, alpha=0.3, linewidth=0)
-            for values, color in zip(pair, (DARK, BRIGHT), strict=True):
-                ax.plot(steps, values, color=color, linewidth=1, marker="." if len(steps) <= 40 else None)
-        if x.shape[2] > 1:
-            ax.set_yticks([])
-    _finish(axes, titles, xlabel)
-
-
-def draw_points(
+def draw_panels(
     x: np.ndarray,
-    reconstruction: np.ndarray,
-    titles: list[str],
+    variants: Mapping[str, np.ndarray],
     axes: np.ndarray,
+    titles: Sequence[str],
     *,
     space: str,
     feature_names: Sequence[str] | None,
 ) -> None:
-    """Draw a table ``(n, features)``: in data space, features need a scale each."""
-    if space == "data":
-        low, span = _scale_of_features(x)
-        x, reconstruction = (x - low) / span, (reconstruction - low) / span
-        ylabel = "each feature\non its own scale"
-    else:
-        ylabel = "model space"
-    for ax, original, reconstructed in zip(axes, x, reconstruction, strict=True):
-        _points(ax, original, reconstructed)
-        if space == "data":
-            _limit(ax, reconstructed, low=min(x.min(), reconstruction.min()), high=max(x.max(), reconstruction.max()))
+    """Draw samples and their reconstructions, whose error is shaded where there is one variant.
+
+    Sequences, ``(n, time, channels)``, are lines. Rows of a table, ``(n, features)``, are points; in data space each
+    feature is on its own scale. A table of one feature is a single panel over its samples. Samples of another rank are
+    lines over their elements.
+
+    Args:
+        x: Originals.
+        variants: Reconstructions of the same shape, by name; one is orange, several have a colour each.
+        axes: Axes ``(n,)``, or ``(1,)`` for a table of one feature.
+        titles: Of the Axes.
+        space: "model" or "data", of the values.
+        feature_names: Of the columns of a table.
+    """
+    is_table, is_single = x.ndim == 2, x.shape[1:] == (1,)
+    is_scaled = is_table and not is_single and space == "data"
+    curves, xlabel, ylabel = _curves({"original": x, **variants}, space, feature_names)
+    num_places = curves["original"].shape[1]
+    several = len(variants) > 1
+    colors = itertools.cycle([color for color in COLORS if color != _GREY] if several else [BRIGHT])
+    styles: list[dict[str, Any]] = []
+    for name, color, marker in zip(
+        curves, itertools.chain([DARK], colors), itertools.cycle(MARKERS if several else "o")
+    ):
+        size = 5 if num_places <= 40 else 3
+        if not is_table:
+            style: dict[str, Any] = {
+                "linewidth": 1.4 if several and name == "original" else 1,
+                "marker": "." if num_places <= 40 else None,
+            }
+        elif name == "original":
+            style = {"linestyle": "", "marker": marker, "markersize": size, "markeredgewidth": 0}
+        else:
+            style = {"linestyle": "", "marker": marker, "markersize": size + 1.5, "markerfacecolor": "none"}
+        styles.append({"color": color, **style})
+    for ax, *samples in zip(axes, *curves.values(), strict=True):
+        if not several:
+            _shade_error(ax, *samples, as_lines=not is_table)
+        handles = [ax.plot(values, **style)[0] for values, style in zip(samples, styles, strict=True)]
+        if is_scaled:
+            _limit(ax, samples[1:], styles[1:], bounds=[(each.min(), each.max()) for each in curves.values()])
             if len(x) > 1:
                 ax.set_yticks([0, 1], ["lowest", "highest"])
                 ax.grid(axis="y", color="#dddddd", linewidth=0.6)
+        elif x.ndim == 3 and x.shape[2] > 1:
+            ax.set_yticks([])
         spec = ax.get_subplotspec()
         if spec is None or spec.is_first_col():
             ax.set_ylabel(ylabel, fontsize=SMALL)
-    _finish(axes, titles, "feature", feature_names)
-
-
-def draw_variants(
-    x: np.ndarray, variants: Mapping[str, np.ndarray], axes: np.ndarray, *, feature_names: Sequence[str] | None
-) -> None:
-    """Draw samples in data space, and with them what each variant makes of them, in a colour each."""
-    curves = {"original": x, **variants}
-    if x.ndim == 2:  # Features need a scale each.
-        low, span = _scale_of_features(x)
-        curves = {name: ((values - low) / span)[..., None] for name, values in curves.items()}
-    elif x.ndim == 3:  # Channels one below the other, as in draw_lines.
-        curves = {name: values - np.arange(x.shape[2]) * np.ptp(x) for name, values in curves.items()}
+    _label(axes, titles, xlabel, None if is_single else feature_names)
+    key: dict[str, Any] = {
+        "handles": handles,
+        "labels": [name.replace("_", " ") for name in curves],
+        "frameon": False,
+        "fontsize": SMALL,
+    }
+    if several:
+        axes[0].figure.legend(loc="outside upper right", ncols=3, **key)
     else:
-        curves = {name: values.reshape(len(x), -1, 1) for name, values in curves.items()}
-    colors, markers = (DARK, *(color for color in COLORS if color != _GREY)), itertools.cycle(MARKERS)
-    low, high = (find(list(map(find, curves.values()))) for find in (np.min, np.max))
-    drawn = []
-    for index, ((name, values), color, marker) in enumerate(zip(curves.items(), itertools.cycle(colors), markers)):
-        style: dict[str, Any] = {"color": color, "linewidth": 1 if index else 1.4}
-        if x.ndim == 2:
-            style = {"color": color, "linestyle": "", "marker": marker, "markerfacecolor": "none" if index else color}
-        for ax, sample in zip(axes, values, strict=True):
-            lines = ax.plot(sample, **style)
-            if x.ndim == 2 and index:
-                _limit(ax, sample[:, 0], low=low, high=high, color=color)
-        drawn.append((lines[0], name.replace("_", " ")))
-    for ax in axes:
-        if x.ndim == 2:
-            ax.set_yticks([0, 1], ["lowest", "highest"])
-            ax.grid(axis="y", color="#dddddd", linewidth=0.6)
-        elif x.ndim == 3 and x.shape[2] > 1:
-            ax.set_yticks([])
-    xlabel = {2: "feature", 3: "time step"}.get(x.ndim, "element")
-    _finish(axes, [f"test sample {index + 1}" for index in range(len(x))], xlabel, feature_names)
-    axes[0].get_legend().remove()
-    axes[0].figure.legend(*zip(*drawn, strict=True), loc="outside upper right", ncols=3, frameon=False, fontsize=SMALL)
+        axes[0].legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, ncols=2, **key)
 
 
-def draw_feature(
-    x: np.ndarray,
-    reconstruction: np.ndarray,
-    title: str,
-    ax: Axes,
-    *,
-    space: str,
-    feature_names: Sequence[str] | None,
-) -> None:
-    """Draw a table ``(n, 1)`` over its samples."""
-    _points(ax, x[:, 0], reconstruction[:, 0])
-    name = "feature" if feature_names is None else feature_names[0]
-    ax.set_ylabel(f"{name}, model space" if space == "model" else name, fontsize=SMALL)
-    _finish(np.array([ax]), [title], "sample")
+def _curves(
+    samples: dict[str, np.ndarray], space: str, feature_names: Sequence[str] | None
+) -> tuple[dict[str, np.ndarray], str, str]:
+    """Return what to draw of originals and variants, ``(panels, places, channels)``, and the names of both axes."""
+    x = samples["original"]
+    if x.shape[1:] == (1,):
+        feature = "feature" if feature_names is None else feature_names[0]
+        curves = {name: values[None] for name, values in samples.items()}
+        return curves, "sample", f"{feature}, model space" if space == "model" else feature
+    if x.ndim == 2:
+        if space == "model":
+            return {name: values[..., None] for name, values in samples.items()}, "feature", "model space"
+        low, span = x.min(0), np.ptp(x, 0)
+        # The scale of a feature that does not vary is its magnitude.
+        span = np.where(span > 0, span, np.where(low != 0, np.abs(low), 1))
+        curves = {name: ((values - low) / span)[..., None] for name, values in samples.items()}
+        return curves, "feature", "each feature\non its own scale"
+    if x.ndim == 3:  # channels one below the other, on one scale, as recorders draw them
+        return {name: values - np.arange(x.shape[2]) * np.ptp(x) for name, values in samples.items()}, "time step", ""
+    return {name: values.reshape(len(x), -1, 1) for name, values in samples.items()}, "element", ""
 
 
-def _scale_of_features(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What is 0 and how much is 1 for each feature of a table."""
-    low, span = x.min(0), np.ptp(x, 0)
-    # Of a feature that does not vary, errors are relative to its magnitude.
-    return low, np.where(span > 0, span, np.where(low != 0, np.abs(low), 1))
-
-
-def _points(ax: Axes, original: np.ndarray, reconstructed: np.ndarray) -> None:
+def _shade_error(ax: Axes, original: np.ndarray, reconstruction: np.ndarray, *, as_lines: bool) -> None:
     places = np.arange(len(original))
-    size = 5 if len(places) <= 40 else 3
-    ax.vlines(places, original, reconstructed, BRIGHT, linewidth=1.5, alpha=0.6)
-    ax.plot(places, original, "o", color=DARK, markersize=size, markeredgewidth=0)
-    ax.plot(places, reconstructed, "o", color=BRIGHT, markersize=size + 1.5, markerfacecolor="none")
+    for pair in zip(original.T, reconstruction.T, strict=True):
+        if as_lines:
+            ax.fill_between(places, *pair, color=BRIGHT, alpha=0.3, linewidth=0)
+        else:
+            ax.vlines(places, *pair, BRIGHT, linewidth=1.5, alpha=0.6)
 
 
-def _limit(ax: Axes, reconstructed: np.ndarray, *, low: float, high: float, color: str = BRIGHT) -> None:
-    """One range of values for all panels, at most twice that of the originals, 0 to 1.
+def _limit(
+    ax: Axes, reconstructions: Sequence[np.ndarray], styles: Sequence[dict], *, bounds: list[tuple[float, float]]
+) -> None:
+    """Set one range of values for all panels, at most twice that of the originals, 0 to 1.
 
     Reconstructions further off, which would flatten all the rest, become arrows at the edge.
     """
-    low, high = max(low, -0.5), min(high, 1.5)
+    low, high = max(np.min(bounds), -0.5), min(np.max(bounds), 1.5)
     margin = 0.1 * ((high - low) or 1)
     ax.set_ylim(low - margin, high + margin)
-    for beyond, edge, marker in ((reconstructed > high, 1, "^"), (reconstructed < low, 0, "v")):
-        places = np.flatnonzero(beyond)
-        if len(places):
-            edges, across = np.full(len(places), edge), ax.get_xaxis_transform()
-            ax.plot(places, edges, marker, color=color, markersize=5, transform=across, clip_on=False)
+    for values, style in zip(reconstructions, styles, strict=True):
+        for is_beyond, edge, marker in ((values[:, 0] > high, 1, "^"), (values[:, 0] < low, 0, "v")):
+            places = np.flatnonzero(is_beyond)
+            if len(places):
+                edges, across = np.full(len(places), edge), ax.get_xaxis_transform()
+                ax.plot(places, edges, marker, color=style["color"], markersize=5, transform=across, clip_on=False)
 
 
-def _finish(axes: np.ndarray, titles: list[str], xlabel: str, names: Sequence[str] | None = None) -> None:
-    """Titles, legend, and what stands below the lowest panel of each column."""
+def _label(axes: np.ndarray, titles: Sequence[str], xlabel: str, names: Sequence[str] | None) -> None:
+    """Set the titles, and what stands below the lowest panel of each column."""
+    specs = [spec for spec in (ax.get_subplotspec() for ax in axes) if spec is not None]
     for ax, title in zip(axes, titles, strict=True):
         ax.set_title(title, fontsize=SMALL, loc="left")
         ax.tick_params(labelsize=SMALL)
@@ -178,7 +167,10 @@ def _finish(axes: np.ndarray, titles: list[str], xlabel: str, names: Sequence[st
         if names is not None:
             places = range(0, len(names), math.ceil(len(names) / _NAMED))
             ax.set_xticks(places, [""] * len(places))
-        if not _is_lowest(ax, axes):
+        spec = ax.get_subplotspec()
+        if spec is not None and any(
+            other.colspan.start == spec.colspan.start and other.rowspan.start > spec.rowspan.start for other in specs
+        ):
             continue
         ax.set_xlabel(xlabel, fontsize=SMALL)
         if names is not None:
@@ -186,15 +178,3 @@ def _finish(axes: np.ndarray, titles: list[str], xlabel: str, names: Sequence[st
             fits = max(map(len, shown)) * len(shown) <= 40
             turned = {} if fits else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
             ax.set_xticks(places, shown, **turned)
-    key = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0, "ncols": 2, "fontsize": SMALL}
-    axes[0].legend(axes[0].lines[:2], ("original", "reconstruction"), frameon=False, **key)
-
-
-def _is_lowest(ax: Axes, axes: np.ndarray) -> bool:
-    spec = ax.get_subplotspec()
-    if spec is None:
-        return True
-    others = [other for other in (one.get_subplotspec() for one in axes) if other is not None]
-    return not any(
-        other.colspan.start == spec.colspan.start and other.rowspan.start > spec.rowspan.start for other in others
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -11,8 +11,8 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from tfae.losses import loss_of
-from tfae.plots.images import draw_images, image_axes
-from tfae.plots.panels import draw_feature, draw_lines, draw_points, panel_axes
+from tfae.plots.image_grid import draw_images, image_axes
+from tfae.plots.panels import draw_panels, panel_axes
 
 
 def reconstructions(
@@ -23,27 +23,21 @@ def reconstructions(
     axes: npt.ArrayLike | None = None,
     feature_names: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """Show samples beside their reconstructions, and where the two differ.
+    """Draw samples beside their reconstructions, and where the two differ, in model space.
 
-    Images, of rank 3 with channels last, get a column each: original, reconstruction, and |x − x̂| averaged over
-    channels, on one scale for all. Originals and reconstructions are drawn on the scale of the originals: [0, 1] or
-    [−1, 1] where the data is within, else what it spans, per channel. Images of 1, 3 or 4 channels are shown as
-    gray, RGB and RGBA, others averaged over channels. Sequences, ``(time, channels)``, get a line plot each, with
-    the difference shaded. Rows of a table get a panel each, with a dot for the original and a ring for the
-    reconstruction of every feature; a table of one feature is a single panel over the samples. All is in model
-    space, and every sample's title is its loss, under ``autoencoder.loss``.
+    They are drawn as :func:`side_by_side` does, except that all features of a table are on one scale. The title of a
+    sample is its loss, under ``autoencoder.loss``.
 
     Args:
         autoencoder: Model compiled with a loss of :mod:`tfae.losses`.
-        dataset: Batches ``(x, x)`` in model space, such as ``data.test``; the first samples are shown.
-        num_samples: How many samples to show at most.
-        axes: Axes to draw into, ``(3, num_samples)`` for images and ``num_samples`` in any shape for others; a
-            single one is enough for a table of one feature. What is not needed is turned off. A new figure by
-            default, on which more than ten images go on in three rows below.
+        dataset: Batches ``(x, x)`` in model space, such as ``data.test``; the first samples are drawn.
+        num_samples: How many samples to draw at most.
+        axes: Axes to draw into, ``(3, num_samples)`` for images and ``num_samples`` in any shape for others; a single
+            one is enough for a table of one feature. What is not needed is turned off. A new figure by default.
         feature_names: Names of the columns of a table, such as ``data.feature_names``; up to twenty are written.
 
     Returns:
-        Array of the Axes in use, with n samples shown: ``(3, n)`` for images, in whatever rows the figure has them,
+        Array of the Axes in use, with n samples drawn: ``(3, n)`` for images, in whatever rows the figure has them,
         ``(1,)`` for a table of one feature, and ``(n,)`` for others.
 
     Raises:
@@ -64,90 +58,76 @@ def reconstructions(
         raise ValueError(f"num_samples: expected 1 or more; received {num_samples}.")
     inputs, x = _first(dataset, num_samples)
     output = autoencoder(inputs, training=False)
-    losses = loss.per_sample(x, output).numpy()
-    reconstruction = loss.reconstruction(output).numpy()
-    names = _checked_names(feature_names, x)
-    columns = len(x)
-    if axes is None:
-        from matplotlib import pyplot as plt
-
-        used, columns = _new_axes(x, plt.figure, names)
-    else:
-        used = _given_axes(np.asarray(axes, object), x, num_samples)
-    return _draw(
-        x,
-        reconstruction,
-        losses,
-        used,
-        space="model",
-        score_name="loss",
-        value_range=None,
-        columns=columns,
-        feature_names=names,
-    )
+    variants = {"reconstruction": loss.reconstruction(output).numpy()}
+    titles = _titles(x, loss.per_sample(x, output).numpy(), "loss")
+    used = None if axes is None else _given_axes(np.asarray(axes, object), x, num_samples)
+    return _draw(x, variants, titles, axes=used, space="model", value_range=None, feature_names=feature_names)
 
 
-def reconstruction_figure(
+def side_by_side(
     x: npt.ArrayLike,
-    reconstruction: npt.ArrayLike,
-    scores: npt.ArrayLike,
+    reconstructions: Mapping[str, npt.ArrayLike],
     *,
-    value_range: tuple[float, float] | None = None,
+    scores: npt.ArrayLike | None = None,
     score_name: str = "score",
+    value_range: tuple[float, float] | None = None,
     feature_names: Sequence[str] | None = None,
 ) -> Figure:
-    """Show given samples, reconstructions and scores, as :func:`reconstructions` does, on a figure without pyplot.
+    """Draw samples beside what one or several models make of them, in data space, on a figure without pyplot.
 
-    All is in data space. As the features of a table may be of unlike size there, each is on its own scale, from the
-    lowest to the highest of the originals shown; an arrow stands for a reconstruction more than half that range
-    outside. Where the originals are all the same, differences are relative to their magnitude, if that is not 0.
+    Images, of rank 3 with channels last, get a column each: the original, and for each model the reconstruction and
+    |x − x̂| averaged over channels, all errors on one scale. Originals and reconstructions are on the scale of the
+    originals: [0, 1] or [−1, 1] where these are within, else what they span, per channel. Images of 1, 3 or 4 channels
+    are drawn as gray, RGB and RGBA, others averaged over channels; more than ten go on in rows below. Other samples get
+    a panel each: sequences, ``(time, channels)``, are lines; rows of a table have, for every feature, a dot for the
+    original and a hollow marker for each model. The error of a single model is shaded. A table of one feature is a
+    single panel over the samples.
+
+    As the features of a table may be of unlike size, each is on its own scale, from the lowest to the highest of the
+    originals drawn; an arrow stands for a reconstruction more than half that range outside. Where the originals are all
+    the same, differences are relative to their magnitude, if that is not 0.
 
     Args:
         x: Samples in data space, ``(num_samples, ...)``.
-        reconstruction: Their reconstructions in the same space, of the same shape.
-        scores: ``(num_samples,)``, each in the title of its sample, such as their losses (in model space).
-        value_range: ``(low, high)``, the values that are black and white in images, such as ``data.value_range`` in
-            data space; by default (0, 255) for uint8, else what :func:`reconstructions` takes.
+        reconstructions: By name, such as that of the loss, reconstructions of the same shape.
+        scores: ``(num_samples,)``, for the titles of the samples, such as their losses.
         score_name: What the titles call it, such as "loss, nats".
+        value_range: ``(low, high)``, the values that are black and white in images, such as ``data.value_range``; by
+            default (0, 255) for uint8, else what the originals span.
         feature_names: Names of the columns of a table, such as ``data.feature_names``; up to twenty are written.
 
     Returns:
         The figure, to be saved with ``savefig``.
 
     Raises:
-        ValueError: If there are no samples, the shapes differ, or there are not as many names as features.
+        ValueError: If there are no samples, there is no reconstruction, the shapes differ, or there are not as many
+            names as features.
 
     Example:
-        >>> figure = reconstruction_figure([[1, 2, 3]], [[1, 2, 2]], [1.0])
-        >>> figure.axes[0].get_title(loc="left")
-        'score 1'
+        >>> x = np.zeros((2, 4, 4, 1))
+        >>> figure = side_by_side(x, {"squared_error": x + 0.5, "absolute_error": x})
+        >>> [ax.get_ylabel() for ax in figure.axes[::2]]
+        ['original', 'squared error', 'error', 'absolute error', 'error']
     """
-    x, reconstruction, scores = np.asarray(x), np.asarray(reconstruction), np.asarray(scores)
-    if not len(x) or x.shape != reconstruction.shape or scores.shape != x.shape[:1]:
+    x = np.asarray(x)
+    variants = {name: np.asarray(array) for name, array in reconstructions.items()}
+    shapes = {name: array.shape for name, array in variants.items()}
+    if not x.size or set(shapes.values()) != {x.shape}:
         raise ValueError(
-            "x: expected at least one sample, reconstructions of the same shape and a score for each; received x of "
-            f"shape {x.shape}, reconstruction of shape {reconstruction.shape}, scores of shape {scores.shape}."
+            f"reconstructions: expected one or more, of the shape of x, which has a sample or more; "
+            f"received {shapes} for x of shape {x.shape}."
         )
-    names = _checked_names(feature_names, x)
-    axes, columns = _new_axes(x, Figure, names)
+    if scores is not None and np.shape(scores) != x.shape[:1]:
+        raise ValueError(f"scores: expected shape {x.shape[:1]}, one per sample; received {np.shape(scores)}.")
+    titles = _titles(x, None if scores is None else np.asarray(scores), score_name)
     if value_range is None and x.dtype == np.uint8:
         value_range = (0, 255)
-    _draw(
-        x,
-        reconstruction,
-        scores,
-        axes,
-        space="data",
-        score_name=score_name,
-        value_range=value_range,
-        columns=columns,
-        feature_names=names,
-    )
+    axes = _draw(x, variants, titles, axes=None, space="data", value_range=value_range, feature_names=feature_names)
     return axes.flat[0].figure
 
 
 def _first(dataset: tf.data.Dataset, num_samples: int) -> tuple[tf.Tensor, np.ndarray]:
-    """The first samples, as the model's input and as what its output is compared with."""
+    """Return the first samples, as the model's input and as what its output is compared with."""
     if not isinstance(dataset.element_spec, tuple) or len(dataset.element_spec) != 2:
         raise ValueError(f"dataset: expected batches (x, x); received {dataset.element_spec}.")
     for inputs, x in dataset.rebatch(num_samples).take(1):
@@ -155,8 +135,18 @@ def _first(dataset: tf.data.Dataset, num_samples: int) -> tuple[tf.Tensor, np.nd
     raise ValueError("dataset: expected at least one sample; received an empty data set.")
 
 
+def _titles(x: np.ndarray, scores: np.ndarray | None, score_name: str) -> list[str]:
+    """Return the titles of the samples, or of the panel of a table of one feature."""
+    is_single = x.shape[1:] == (1,)
+    if scores is None:
+        return ["" if x.ndim == 4 or is_single else f"sample {k + 1}" for k in range(1 if is_single else len(x))]
+    if is_single and len(x) > 1:
+        return [f"{score_name} {scores.min():.4g} to {scores.max():.4g}"]
+    return [f"{score_name} {score:.4g}" for score in scores]
+
+
 def _given_axes(axes: np.ndarray, x: np.ndarray, num_samples: int) -> np.ndarray:
-    """The Axes in use of those given; the others are turned off."""
+    """Return the Axes in use of those given; turn off the others."""
     if x.ndim == 4:
         expected: tuple[int, ...] = (3, num_samples)
         if axes.shape == (3,) and num_samples == 1:  # what subplots(3, 1) returns
@@ -172,45 +162,36 @@ def _given_axes(axes: np.ndarray, x: np.ndarray, num_samples: int) -> np.ndarray
     return axes[..., :used]
 
 
-def _new_axes(x: np.ndarray, new_figure: Callable[..., Figure], names: Sequence[str] | None) -> tuple[np.ndarray, int]:
-    """Axes on a new figure, and how many columns of images go side by side."""
-    if x.ndim == 4:
-        return image_axes(len(x), x.shape[1:], new_figure)
-    return panel_axes(len(x), x.shape[1:], new_figure, names), len(x)
-
-
-def _checked_names(feature_names: Sequence[str] | None, x: np.ndarray) -> list[str] | None:
-    if feature_names is None or x.ndim != 2:
-        return None
-    if len(feature_names) != x.shape[1]:
-        raise ValueError(
-            f"feature_names: expected {x.shape[1]}, one per feature; received {len(feature_names)}. "
-            "Pass data.feature_names or None."
-        )
-    return [str(name) for name in feature_names]
-
-
 def _draw(
     x: np.ndarray,
-    reconstruction: np.ndarray,
-    scores: np.ndarray,
-    axes: np.ndarray,
+    variants: Mapping[str, np.ndarray],
+    titles: list[str],
     *,
+    axes: np.ndarray | None,
     space: str,
-    score_name: str,
     value_range: tuple[float, float] | None,
-    columns: int,
     feature_names: Sequence[str] | None,
 ) -> np.ndarray:
-    titles = [f"{score_name} {score:.4g}" for score in scores]
-    x, reconstruction = x.astype("float64"), reconstruction.astype("float64")
+    """Draw into Axes, or on a new figure: of pyplot in model space, without it in data space."""
+    names = None if feature_names is None or x.ndim != 2 else [str(name) for name in feature_names]
+    if names is not None and len(names) != x.shape[1]:
+        raise ValueError(
+            f"feature_names: expected {x.shape[1]}, one per feature; received {len(names)}. Pass data.feature_names or "
+            "None."
+        )
+    new_figure: Callable[..., Figure] = Figure
+    if axes is None and space == "model":
+        from matplotlib import pyplot as plt
+
+        new_figure = plt.figure
+    columns = len(x)
+    if axes is None and x.ndim == 4:
+        axes, columns = image_axes(len(x), len(variants), x.shape[1:], new_figure)
+    elif axes is None:
+        axes = panel_axes(len(x), x.shape[1:], new_figure, names)
+    x, variants = x.astype("float64"), {name: values.astype("float64") for name, values in variants.items()}
     if x.ndim == 4:
-        draw_images(x, reconstruction, titles, axes, space=space, value_range=value_range, columns=columns)
-    elif x.shape[1:] == (1,):
-        title = titles[0] if len(x) == 1 else f"{score_name} {scores.min():.4g} to {scores.max():.4g}"
-        draw_feature(x, reconstruction, title, axes[0], space=space, feature_names=feature_names)
-    elif x.ndim == 2:
-        draw_points(x, reconstruction, titles, axes, space=space, feature_names=feature_names)
+        draw_images(x, variants, axes, titles, space=space, value_range=value_range, columns=columns)
     else:
-        draw_lines(x, reconstruction, titles, axes)
+        draw_panels(x, variants, axes, titles, space=space, feature_names=names)
     return axes

@@ -25,15 +25,15 @@ NUM_SPECTRA = 512
 
 @dataclasses.dataclass(frozen=True)
 class Reconstructed:
-    """Samples and what a model makes of them, both in data space, and the loss of each."""
+    """Samples and their reconstructions in data space, ``(n, ...)``, and their losses, ``(n,)``."""
 
     samples: np.ndarray
     reconstruction: np.ndarray
     losses: np.ndarray
 
 
-def reconstructed(autoencoder: keras.Model, data: Data, indices: np.ndarray) -> Reconstructed:
-    """Run a model on some samples of the test split."""
+def reconstruct(autoencoder: keras.Model, data: Data, indices: np.ndarray) -> Reconstructed:
+    """Reconstruct some samples of the test split."""
     loss, samples = loss_of(autoencoder), data.raw.test[indices]
     x = data.preprocessing(samples)
     output = autoencoder(x, training=False)
@@ -42,19 +42,19 @@ def reconstructed(autoencoder: keras.Model, data: Data, indices: np.ndarray) -> 
 
 
 def first(data: Data, number: int = NUM_PICTURED) -> np.ndarray:
-    """Indices of the first samples of the test split, or of all where there are fewer."""
+    """Return the indices of the first samples of the test split, or of all where there are fewer."""
     return np.arange(min(number, len(data.raw.test)))
 
 
 def samples_picture(name: str, which: str, autoencoder: keras.Model, data: Data, indices: np.ndarray) -> Picture:
-    """Samples, their reconstructions, and where they differ; ``which`` says which of the test split they are."""
-    found = reconstructed(autoencoder, data, indices)
-    figure = plots.reconstruction_figure(
+    """Draw samples beside their reconstructions; ``which`` says which of the test split they are."""
+    found = reconstruct(autoencoder, data, indices)
+    figure = plots.side_by_side(
         found.samples,
-        found.reconstruction,
-        found.losses,
-        value_range=data.value_range,
+        {"reconstruction": found.reconstruction},
+        scores=found.losses,
         score_name="loss",
+        value_range=data.value_range,
         feature_names=data.feature_names,
     )
     alt = f"{which}: {_what_is_drawn(data)}. Losses from {found.losses.min():.4g} to {found.losses.max():.4g}."
@@ -62,8 +62,8 @@ def samples_picture(name: str, which: str, autoencoder: keras.Model, data: Data,
 
 
 def side_by_side_picture(name: str, models: dict[str, keras.Model], data: Data) -> Picture:
-    """The same samples as several models reconstruct them."""
-    of_each = {loss: reconstructed(model, data, first(data)) for loss, model in models.items()}
+    """Draw the first samples of the test split beside the reconstructions of several models."""
+    of_each = {loss: reconstruct(model, data, first(data)) for loss, model in models.items()}
     samples = next(iter(of_each.values())).samples
     figure = plots.side_by_side(
         samples,
@@ -83,7 +83,7 @@ def side_by_side_picture(name: str, models: dict[str, keras.Model], data: Data) 
 
 
 def extremes_pictures(autoencoder: keras.Model, data: Data, losses: np.ndarray) -> list[Picture]:
-    """The samples of the test split of the highest and of the lowest loss."""
+    """Draw the samples of the test split of the highest and of the lowest loss."""
     order = np.argsort(losses, kind="stable")
     num = min(NUM_PICTURED, len(losses) // 2)
     if not num:
@@ -96,9 +96,9 @@ def extremes_pictures(autoencoder: keras.Model, data: Data, losses: np.ndarray) 
 
 
 def curves_picture(histories: dict[str, dict[str, list[float]]]) -> Picture:
-    """Losses by epoch: a chart for each history, which are of losses that can not share an axis."""
+    """Draw losses by epoch, a chart for each history, as different losses can not share an axis."""
     figure, axes = _new_axes(len(histories), 6, 3.6)
-    said = []
+    sentences = []
     for ax, (name, history) in zip(axes, histories.items(), strict=True):
         plots.training_curves(history, ax=ax)
         validation = history["val_loss"]
@@ -106,19 +106,19 @@ def curves_picture(histories: dict[str, dict[str, list[float]]]) -> Picture:
         of = f"{name.replace('_', ' ')}: " if name else ""
         if name:
             ax.set_title(f"{of}{ax.get_title()}", fontsize="medium")
-        said.append(
+        sentences.append(
             f"{of}over {number_of(len(validation), 'epoch')} the validation loss goes from {validation[0]:.4g} to "
             f"{validation[-1]:.4g}; it is lowest in epoch {best + 1}, at {validation[best]:.4g}"
         )
-    return drawn("training_curves", f"Training and validation loss by epoch, as lines. {'; '.join(said)}.", figure)
+    return drawn("training_curves", f"Training and validation loss by epoch, as lines. {'; '.join(sentences)}.", figure)
 
 
-def embedding_picture(models: dict[str, keras.Model], data: Data) -> Picture:
-    """Codes of the test split in a plane, for each model."""
+def latents_picture(models: dict[str, keras.Model], data: Data) -> Picture:
+    """Draw the latents of the test split in a plane, for each model."""
     figure, axes = _new_axes(len(models), 6, 5)
     labels = None if data.labels is None else data.labels.test
     for ax, (name, model) in zip(axes, models.items(), strict=True):
-        plots.embedding(model, data.test, labels=labels, ax=ax)
+        plots.latents(model, data.test, labels=labels, ax=ax)
         ax.set_title(name.replace("_", " "), fontsize="medium")
         legend = ax.get_legend()
         if legend is not None and ax is not axes[-1]:
@@ -127,14 +127,14 @@ def embedding_picture(models: dict[str, keras.Model], data: Data) -> Picture:
     classes = [] if (legend := axes[-1].get_legend()) is None else [text.get_text() for text in legend.get_texts()]
     colored = f", with a colour and a marker for each class: {', '.join(classes)}" if classes else ""
     alt = (
-        f"The codes of {number_of(len(data.raw.test), 'test sample')} as points{of_each.replace('_', ' ')}. "
+        f"The latents of {number_of(len(data.raw.test), 'test sample')} as points{of_each.replace('_', ' ')}. "
         f"Horizontal: {axes[0].get_xlabel()}; vertical: {axes[0].get_ylabel() or 'spread at random'}{colored}."
     )
-    return drawn("embedding", alt, figure)
+    return drawn("latents", alt, figure)
 
 
 def histogram_picture(losses: np.ndarray, unit: str | None) -> Picture:
-    """How the losses of the test split are distributed."""
+    """Draw how the losses of the test split are distributed."""
     figure, (ax,) = _new_axes(1, 6, 3.6)
     plots.score_histogram(losses, score_name=f"loss per sample{f', {unit}' if unit else ''}", ax=ax)
     median, high = np.percentile(losses, [50, 99])
@@ -146,34 +146,34 @@ def histogram_picture(losses: np.ndarray, unit: str | None) -> Picture:
 
 
 def spectra_picture(models: dict[str, keras.Model], data: Data) -> Picture | None:
-    """Power of originals and reconstructions by spatial frequency; None where samples are not images."""
+    """Draw the power of originals and reconstructions by spatial frequency; None where samples are not images."""
     if not are_images(data.shape):
         return None
-    of_each = {name: reconstructed(model, data, first(data, NUM_SPECTRA)) for name, model in models.items()}
+    of_each = {name: reconstruct(model, data, first(data, NUM_SPECTRA)) for name, model in models.items()}
     samples = next(iter(of_each.values())).samples
     figure, (ax,) = _new_axes(1, 6, 3.6)
     plots.spectra(samples, {name: found.reconstruction for name, found in of_each.items()}, ax=ax)
-    said = []
+    shares = []
     for name, found in of_each.items():
         frequency, power = plots.radial_power(found.reconstruction)
         original = plots.radial_power(samples)[1]
         upper = frequency > HALF_OF_NYQUIST
         if original[upper].sum() > 0:
             share = power[upper].mean() / original[upper].mean()
-            said.append(f"{share:.2g} times the originals' for {name.replace('_', ' ')}")
+            shares.append(f"{share:.2g} times the originals' for {name.replace('_', ' ')}")
     alt = "Power by spatial frequency as lines, of originals and reconstructions."
-    if said:
-        alt += f" In the upper half of the frequencies the reconstructions' mean power is {', '.join(said)}."
+    if shares:
+        alt += f" In the upper half of the frequencies the reconstructions' mean power is {', '.join(shares)}."
     return drawn("spectra", alt, figure)
 
 
 def losses_of_test_split(autoencoder: keras.Model, data: Data) -> np.ndarray:
-    """The loss of every sample of the test split."""
-    return scores(autoencoder, data.test, ignore=("domain", "activation"))  # That was for the evaluation to refuse.
+    """Return the loss of every sample of the test split, ``(n,)``."""
+    return scores(autoencoder, data.test, ignore=("domain", "activation"))  # The evaluation has checked these.
 
 
 def number_of(number: int, noun: str) -> str:
-    """Such as "1 epoch" and "8 epochs"."""
+    """Return a number with its noun, such as "1 epoch" and "8 epochs"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 

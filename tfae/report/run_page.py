@@ -37,9 +37,9 @@ _SECTIONS: tuple[tuple[str, str, dict[str, str]], ...] = (
         {"score_histogram": "The losses of the test samples."},
     ),
     (
-        "Embedding",
+        "Latents",
         "What lies close together is alike to the model.",
-        {"embedding": "The codes of the test samples in a plane. Labels, if there are any, took no part in training."},
+        {"latents": "The latents of the test samples in a plane. Labels, if there are any, took no part in training."},
     ),
     (
         "Worst and best reconstructions",
@@ -55,7 +55,7 @@ _SECTIONS: tuple[tuple[str, str, dict[str, str]], ...] = (
 def draw_pictures(autoencoder: keras.Model, data: Data, history: dict[str, list[float]], folder: Path) -> None:
     """Write the pictures of a run as PNG files, each with its description in its metadata.
 
-    They are of the test split: reconstructions, the worst and the best of them, spectra of images, embedding and the
+    They are of the test split: reconstructions, the worst and the best of them, spectra of images, latents and the
     distribution of the losses; and the training curves.
     """
     losses = drawing.losses_of_test_split(autoencoder, data)
@@ -63,7 +63,7 @@ def draw_pictures(autoencoder: keras.Model, data: Data, history: dict[str, list[
     drawing.samples_picture("reconstructions", which, autoencoder, data, drawing.first(data)).save(folder)
     drawing.curves_picture({"": history}).save(folder)
     if len(losses) > 1:  # One point has no plane.
-        drawing.embedding_picture({"": autoencoder}, data).save(folder)
+        drawing.latents_picture({"": autoencoder}, data).save(folder)
     drawing.histogram_picture(losses, loss_of(autoencoder).unit).save(folder)
     spectra = drawing.spectra_picture({"reconstruction": autoencoder}, data)
     for each in [*drawing.extremes_pictures(autoencoder, data, losses), *([spectra] if spectra else [])]:

@@ -1,4 +1,4 @@
-"""Codes as points of a plane."""
+"""Latents as points of a plane."""
 
 from __future__ import annotations
 
@@ -18,18 +18,14 @@ from tfae.plots.figures import new_axes
 from tfae.plots.labels import COLORS, are_classes, are_names_of_samples, checked_labels, classes_of
 
 
-def embedding(
-    autoencoder: keras.Model,
-    dataset: tf.data.Dataset,
-    *,
-    labels: npt.ArrayLike | None = None,
-    ax: Axes | None = None,
+def latents(
+    autoencoder: keras.Model, dataset: tf.data.Dataset, *, labels: npt.ArrayLike | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Scatter the codes that the sub-model "encoder" gives the samples.
+    """Scatter the latents that the sub-model "encoder" gives the samples.
 
-    Codes of two dimensions are drawn as they are, those of one along a line with a row per class, and those
-    of more as their first two principal components, with the share of the variance that each explains. Both axes
-    are on one scale unless the codes spread much further along one than along the other.
+    Latents of two dimensions are drawn as they are, those of one along a line with a row per class, and those of more
+    as their first two principal components, with the share of the variance that each explains. Both axes are on one
+    scale unless the latents spread much further along one than along the other.
 
     Args:
         autoencoder: Model with a layer "encoder" that is a model itself.
@@ -43,36 +39,37 @@ def embedding(
         The Axes.
 
     Raises:
-        ValueError: If there is no encoder, its codes are not finite, the data set is empty or has a single sample,
+        ValueError: If there is no encoder, its latents are not finite, the data set is empty or has a single sample,
             or ``labels`` has another length.
 
     Example:
         >>> from matplotlib.figure import Figure
         >>> from tfae.models import dense
         >>> dataset = tf.data.Dataset.from_tensors((np.eye(4), np.eye(4)))
-        >>> ax = embedding(dense((4,), latent_dim=2), dataset, labels=list("abba"), ax=Figure().subplots())
+        >>> ax = latents(dense((4,), latent_dim=2), dataset, labels=list("abba"), ax=Figure().subplots())
         >>> ax.get_xlabel(), [text.get_text() for text in ax.get_legend().get_texts()]
-        ('embedding 1', ['a', 'b'])
+        ('latent 1', ['a', 'b'])
     """
     names = [layer.name for layer in autoencoder.layers]
     if "encoder" not in names:
         raise ValueError(f'autoencoder: expected a sub-model named "encoder"; received layers {names}.')
     encoder = autoencoder.get_layer("encoder")
-    codes = [encoder(inputs, training=False).numpy() for inputs, _ in dataset]
-    if sum(map(len, codes)) < 2:
+    parts = [encoder(inputs, training=False).numpy() for inputs, _ in dataset]
+    if sum(map(len, parts)) < 2:
         raise ValueError("dataset: expected two samples or more; received fewer.")
-    code = np.concatenate(codes).reshape(sum(map(len, codes)), -1)
-    if not np.isfinite(code).all():
-        raise ValueError("autoencoder: expected finite codes; received NaN or infinite ones. Has training diverged?")
-    labels = checked_labels(labels, len(code))
-    x, y, xlabel, ylabel = _plane(code)
-    strip = code.shape[1] == 1
+    latent = np.concatenate(parts)
+    latent = latent.reshape(len(latent), -1)
+    if not np.isfinite(latent).all():
+        raise ValueError("autoencoder: expected finite latents; received NaN or infinite ones. Has training diverged?")
+    labels = checked_labels(labels, len(latent))
+    x, y, xlabel, ylabel = _plane(latent)
+    strip = latent.shape[1] == 1
     classes: list[tuple[str, np.ndarray, str, str]] = []
     # Smaller and fainter, the more there are: what lies below shows.
-    size, alpha = max(2, 16 * min(1, 500 / len(code)) ** 0.5), max(0.4, min(1, 500 / len(code)) ** 0.25)
-    style: dict[str, Any] = {"linewidths": 0, "alpha": alpha, "rasterized": len(code) > 5000}  # else a PDF holds all
+    size, alpha = max(2, 16 * min(1, 500 / len(latent)) ** 0.5), max(0.4, min(1, 500 / len(latent)) ** 0.25)
+    style: dict[str, Any] = {"linewidths": 0, "alpha": alpha, "rasterized": len(latent) > 5000}  # else a PDF holds all
     # In one shuffled order, the same each time: drawn class by class, the last one would hide the others.
-    order = np.random.default_rng(0).permutation(len(code))
+    order = np.random.default_rng(0).permutation(len(latent))
     ax = new_axes((6, 5)) if ax is None else ax
     if labels is None or (are_classes(labels) and are_names_of_samples(labels)):
         ax.scatter(x[order], y[order], size, COLORS[0], **style)
@@ -109,16 +106,16 @@ def embedding(
     return ax
 
 
-def _plane(code: np.ndarray) -> tuple[np.ndarray, np.ndarray, str, str]:
-    """Coordinates in the plane that shows a code best, and the names of the axes."""
-    if code.shape[1] == 1:
-        # Spread at random, the same each time, so that samples of one code do not hide each other.
-        return code[:, 0], np.random.default_rng(0).uniform(-0.35, 0.35, len(code)), "embedding", ""
-    if code.shape[1] == 2:
-        return code[:, 0], code[:, 1], "embedding 1", "embedding 2"
-    with np.errstate(invalid="ignore"):  # a constant code has no variance to explain: 0 / 0
-        pca = PCA(2, random_state=0).fit(code.astype("float64"))
-    x, y = pca.transform(code).T
+def _plane(latent: np.ndarray) -> tuple[np.ndarray, np.ndarray, str, str]:
+    """Return the coordinates in the plane that shows latents best, and the names of the axes."""
+    if latent.shape[1] == 1:
+        # Spread at random, the same each time, so that samples of one latent do not hide each other.
+        return latent[:, 0], np.random.default_rng(0).uniform(-0.35, 0.35, len(latent)), "latent", ""
+    if latent.shape[1] == 2:
+        return latent[:, 0], latent[:, 1], "latent 1", "latent 2"
+    with np.errstate(invalid="ignore"):  # a constant latent has no variance to explain: 0 / 0
+        pca = PCA(2, random_state=0).fit(latent.astype("float64"))
+    x, y = pca.transform(latent).T
     shares = np.nan_to_num(pca.explained_variance_ratio_)
     first, second = (f"principal component {i} ({share:.0%} of the variance)" for i, share in enumerate(shares, 1))
     return x, y, first, second

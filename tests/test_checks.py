@@ -64,7 +64,7 @@ class Sampling(layers.Layer):
 
 @pytest.mark.parametrize("build", [models.dense, models.convolutional])
 @pytest.mark.parametrize("kind", LOSSES)
-@pytest.mark.parametrize("options", [{}, {"code_l1": 0.1}, {"input_noise": 0.1}])
+@pytest.mark.parametrize("options", [{}, {"bottleneck": models.SparseBottleneck(0.1)}, {"input_noise": 0.1}])
 def test_what_tfae_builds_for_a_loss_passes(build, kind, options):
     loss = LOSSES[kind]()
     data = datasets.load(IMAGES)
@@ -116,8 +116,8 @@ FAILING = {
     "reduction": (
         "unit",
         SquaredError(sample_reduction="mean"),
-        dense(code_l1=0.3),
-        r"weighs 6 times as much.* divide the weight by 6 \(l1=0\.3 in layer 'code_penalty' becomes 0\.05\)",
+        dense(bottleneck=models.SparseBottleneck(0.3)),
+        r"weighs 6 times as much.* divide the weight by 6 \(l1=0\.3 in layer 'sparse_bottleneck' becomes 0\.05\)",
     ),
 }
 
@@ -198,7 +198,11 @@ def test_loss_and_model_can_be_checked_without_data_but_for_what_needs_it(name):
 
 def test_all_mistakes_are_listed_at_once_but_none_that_another_explains(standard):
     with pytest.raises(ValueError, match="defined on") as refusal:
-        checks.check(standard, BinaryCrossentropy(sample_reduction="mean"), dense("linear", code_l1=1.0))
+        checks.check(
+            standard,
+            BinaryCrossentropy(sample_reduction="mean"),
+            dense("linear", bottleneck=models.SparseBottleneck(1.0)),
+        )
     lines = str(refusal.value).splitlines()
     assert [line.rpartition("--ignore ")[2] for line in lines] == ["domain.", "activation.", "reduction."]
     # Outside of [0, 1] a sigmoid is not blamed for what cross-entropy can not take.
@@ -261,7 +265,7 @@ def test_the_remedy_names_the_preprocessing_that_fits_the_activation(activation,
     [
         lambda: ending(layers.Dense(2, activity_regularizer=keras.regularizers.L1(0.3)), layers.Dense(6)),
         lambda: ending(layers.Dense(2), layers.ActivityRegularization(l2=0.3), layers.Dense(6)),
-        lambda: keras.Sequential([keras.Input(SHAPE), dense(code_l1=0.3)]),
+        lambda: keras.Sequential([keras.Input(SHAPE), dense(bottleneck=models.SparseBottleneck(0.3))]),
     ],
 )
 def test_a_penalty_on_the_code_is_found_wherever_it_is(penalised):

@@ -214,9 +214,9 @@ def weights(run_dir):
     return np.concatenate([weight.ravel() for weight in tfae.training.load_run(run_dir).autoencoder.get_weights()])
 
 
-def test_a_code_that_compresses_nothing_is_warned_of_and_is_not_the_default(wine, folder):
+def test_a_latent_that_compresses_nothing_is_warned_of_and_is_not_the_default(wine, folder):
     warned, (default, _) = train(*WINE, "--run-dir", folder / "wide", "--latent-dim", 13), wine
-    assert "a code of width 13 compresses nothing for samples of that size (13)" in warned.stderr
+    assert "a latent of width 13 compresses nothing for samples of that size (13)" in warned.stderr
     assert "latent_dim 6;" in default.stdout
     assert "compresses nothing" not in default.stderr
 
@@ -259,7 +259,9 @@ def test_a_reader_that_leaves_early_is_no_mistake(monkeypatch):
 
 def test_the_options_of_train_reach_the_training(folder):
     options = "--epochs 3 --patience 1 --learning-rate 0.02 --sample-reduction mean --seed 7 --latent-dim 3 --loss mae"
-    options += " --batch-size 40 --preprocessing symmetric --code-l1 0.5 --ignore reduction --splits 0.5 0.25 0.25"
+    options += (
+        " --batch-size 40 --preprocessing symmetric --bottleneck sparse=0.5 --ignore reduction --splits 0.5 0.25 0.25"
+    )
     options += " --widths 9,8 --input-noise 0.25"
     train("wine", *options.split(), "--run-dir", folder / "options-run")
     config = json.loads((folder / "options-run" / "config.json").read_text())
@@ -271,8 +273,8 @@ def test_the_options_of_train_reach_the_training(folder):
     assert config["data"]["preprocessing"] == "symmetric"
     assert config["data"]["arguments"]["batch_size"] == 40
     model = tfae.training.load_run(folder / "options-run").autoencoder
-    assert [layer.units for layer in model.get_layer("encoder").layers if hasattr(layer, "units")] == [9, 8, 3]
-    assert model.get_layer("code_penalty").l1 == 0.5
+    assert [layer.units for layer in model.get_layer("encoder").layers if hasattr(layer, "units")] == [9, 8]
+    assert model.get_layer("encoder").get_layer("sparse_bottleneck").l1 == 0.5
     assert model.get_layer("input_noise").stddev == 0.25
 
 
@@ -306,6 +308,9 @@ def test_tensorboard_logs_hold_reconstructions(folder):
         ("train digits --splits 0.5 0.5 0.5", "sum to 1"),
         ("train digits --widths 32,x", "expected integers separated by commas"),
         ("train digits --learning-rate nan", "expected a finite number; received nan"),
+        ("train digits --bottleneck sparse", "bottleneck: expected plain or sparse=WEIGHT"),
+        ("compare digits --bottleneck sparse=-1", "received 'sparse=-1'"),
+        ("compare digits --learning-rate inf", "expected a finite number; received inf"),
         ("train digits --loss rmse", "'rmse' is not one of 'mse', 'mae', 'bce'"),
         ("train {run}", "received"),
         ("train digits --run-dir {run}", "run_dir: expected a new or empty directory; received {run}"),

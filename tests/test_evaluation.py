@@ -77,7 +77,7 @@ def test_loss_is_the_sum_and_loss_per_element_the_mean_of_the_formula(loss, per_
 def test_loss_is_what_keras_evaluate_reports_but_for_penalties_of_the_layers() -> None:
     x = uniform(9, 6)
     for penalty, loss in ((0.0, BinaryCrossentropy(from_logits=True)), (10.0, SquaredError())):
-        autoencoder = models.dense((6,), latent_dim=2, widths=(8,), code_l1=penalty)
+        autoencoder = models.dense((6,), latent_dim=2, widths=(8,), bottleneck=models.SparseBottleneck(penalty))
         autoencoder.compile(loss=loss)
         measured, reported = evaluate(autoencoder, batches(x)).loss, autoencoder.evaluate(batches(x), verbose=0)
         if not penalty:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfae import models
+from tfae import export, models, preprocessing
 from tfae.losses import BinaryCrossentropy, SquaredError
 
 BUILDERS = {"dense": models.dense, "convolutional": models.convolutional}
@@ -40,9 +40,9 @@ def test_hypothesis_finds_no_image_size_that_does_not_fit(height, width, channel
 def test_encoder_and_decoder_work_alone_and_make_up_the_model(builder):
     model = builder((8, 8, 1), latent_dim=5)
     x = images((8, 8, 1))
-    code = model.get_layer("encoder")(x)
-    assert code.shape == (16, 5)
-    np.testing.assert_allclose(model.get_layer("decoder")(code), model(x), rtol=1e-5, atol=1e-6)
+    latent = model.get_layer("encoder")(x)
+    assert latent.shape == (16, 5)
+    np.testing.assert_allclose(model.get_layer("decoder")(latent), model(x), rtol=1e-5, atol=1e-6)
 
 
 @each_builder
@@ -107,21 +107,95 @@ def test_the_decoder_mirrors_the_encoder():
 
 @each_builder
 @pytest.mark.parametrize("batch", [4, 16])
-def test_the_code_penalty_is_summed_per_sample_and_averaged_over_the_batch(builder, batch):
-    model = builder((8, 8, 1), latent_dim=4, code_l1=0.25)
+def test_the_penalty_is_summed_per_sample_averaged_over_the_batch_and_the_layer_has_it(builder, batch):
+    model = builder((8, 8, 1), latent_dim=4, bottleneck=models.SparseBottleneck(0.25))
     model.compile("sgd", loss=SquaredError())
     x = images((8, 8, 1), batch)
-    code, output = model.get_layer("encoder")(x).numpy(), model(x).numpy()
-    expected = np.mean(np.sum((x - output) ** 2, axis=(1, 2, 3)) + 0.25 * np.abs(code).sum(axis=1))
+    latent, output = model.get_layer("encoder")(x).numpy(), model(x).numpy()
+    penalty = 0.25 * np.abs(latent).sum(axis=1).mean()
+    (added,) = model.get_layer("encoder").get_layer("sparse_bottleneck").losses
+    np.testing.assert_allclose(added, penalty, rtol=1e-5)
+    expected = np.mean(np.sum((x - output) ** 2, axis=(1, 2, 3))) + penalty
     np.testing.assert_allclose(model.evaluate(x, x, batch_size=batch, verbose=0), expected, rtol=1e-5)
 
 
 @each_builder
-def test_models_survive_a_keras_file(builder, tmp_path):
-    model = builder((9, 7, 2), latent_dim=4, input_noise=0.1, code_l1=0.1)
+def test_a_sparse_bottleneck_trains_as_a_dense_layer_with_an_activity_regularizer(builder):
+    probe = keras.layers.Dense(1, activity_regularizer=lambda z: keras.ops.ones(()))
+    probe(np.zeros((16, 1)))
+    (share,) = probe.losses  # Some versions of Keras divide it by the batch size, 16.
+    x, weights = images((8, 8, 1), 32), []
+    for bottleneck in (None, models.SparseBottleneck(0.25)):
+        keras.utils.set_random_seed(3)
+        model = builder((8, 8, 1), latent_dim=4, bottleneck=bottleneck)
+        if bottleneck is None:
+            regularizer = keras.regularizers.L1(0.25 / 16 / float(share))
+            model.get_layer("encoder").get_layer("latent").activity_regularizer = regularizer
+        model.compile("adam", loss=SquaredError())
+        model.fit(x, x, epochs=3, batch_size=16, verbose=0)
+        weights.append(model.get_weights())
+    for plain, sparse in zip(*weights, strict=True):
+        np.testing.assert_allclose(sparse, plain, rtol=1e-4, atol=1e-6)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Variational(keras.layers.Layer):
+    """Two heads, a sample of the normal distribution that they describe, and a KL divergence."""
+
+    def __init__(self, latent_dim=None, **kwargs):
+        super().__init__(**kwargs)
+        self.latent_dim = latent_dim
+        self.seed_generator = keras.random.SeedGenerator(0)
+
+    def build(self, input_shape):
+        self.mean, self.log_variance = (keras.layers.Dense(self.latent_dim) for _ in range(2))
+        self.mean.build(input_shape)
+        self.log_variance.build(input_shape)
+
+    def call(self, features, training=False):
+        mean, log_variance = self.mean(features), self.log_variance(features)
+        kl = keras.ops.sum(mean**2 + keras.ops.exp(log_variance) - 1 - log_variance, axis=-1) / 2
+        self.add_loss(keras.ops.mean(kl))
+        noise = keras.random.normal(keras.ops.shape(mean), seed=self.seed_generator)
+        return mean + keras.ops.exp(log_variance / 2) * noise if training else mean
+
+    def get_config(self):
+        return {**super().get_config(), "latent_dim": self.latent_dim}
+
+
+BOTTLENECKS = {
+    "sparse": models.SparseBottleneck(0.1),
+    "of Keras": keras.layers.Dense(4, "tanh"),
+    "of several layers": keras.Sequential([keras.layers.Dense(4), keras.layers.UnitNormalization()]),
+    "variational": Variational(),
+}
+
+
+@pytest.mark.parametrize(
+    ("builder", "name"), [(models.dense, name) for name in BOTTLENECKS] + [(models.convolutional, "sparse")]
+)
+def test_models_of_any_bottleneck_train_alone_and_survive_a_keras_file_and_an_export(builder, name, tmp_path):
+    bottleneck = BOTTLENECKS[name]
+    model, other = (builder((9, 7, 2), latent_dim=4, input_noise=0.1, bottleneck=bottleneck) for _ in range(2))
+    model.compile("adam", loss=SquaredError())
+    x, before = images((9, 7, 2)), other.get_weights()
+    model.fit(x, x, verbose=0)
+    assert all(map(np.array_equal, before, other.get_weights()))
     model.save(tmp_path / "model.keras")
-    x = images((9, 7, 2))
     np.testing.assert_allclose(keras.models.load_model(tmp_path / "model.keras")(x), model(x), rtol=1e-6)
+    if name in ("of Keras", "of several layers"):
+        return  # Which are exported as any other model.
+    fitted = preprocessing.fit("none", x, kind="image", value_range=(0, 1))
+    exported = export.load(export.save(model, tmp_path / "exported", preprocessing=fitted, ignore=["range"]))
+    np.testing.assert_allclose(exported.encode(x), model.get_layer("encoder")(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("text", ["sparse", "sparse=", "sparse=-1", "sparse=inf", "dense=1", "plain=1", ""])
+def test_bottlenecks_are_named_by_text(text):
+    assert models.parse_bottleneck("plain") is None
+    assert models.parse_bottleneck("sparse=0.5").get_config()["l1"] == 0.5
+    with pytest.raises(ValueError, match=f"bottleneck: expected plain or sparse=WEIGHT.*received '{text}'"):
+        models.parse_bottleneck(text)
 
 
 def test_a_linear_autoencoder_has_no_hidden_layers_and_integers_of_numpy_are_integers():
@@ -139,7 +213,9 @@ def test_a_linear_autoencoder_has_no_hidden_layers_and_integers_of_numpy_are_int
         ("dense", (8,), {"widths": (4, -1)}, r"widths: expected positive integers; received \(4, -1\)"),
         ("dense", (8,), {"widths": 8}, "widths: expected positive integers; received 8"),
         ("dense", (8,), {"input_noise": 2}, r"input_noise: expected a standard deviation in \[0, 1\]; received 2"),
-        ("dense", (8,), {"code_l1": float("nan")}, "code_l1: expected a weight of 0 or more; received nan"),
+        ("dense", (8,), {"bottleneck": "sparse"}, "bottleneck: expected a Keras layer, .*received 'sparse'"),
+        ("dense", (8,), {"bottleneck": keras.layers.Dense(3)}, r"shape \(None, 2\).*which returns \(None, 3\)"),
+        ("dense", (8,), {"bottleneck": models.SparseBottleneck(1, 3)}, r"'sparse_bottleneck', .*\(None, 3\)"),
         ("convolutional", (28, 28), {"filters": ()}, "filters: expected one to 5 entries"),
         ("convolutional", (3, 9, 1), {}, r"sides of at least 4; received \(3, 9, 1\)"),
         ("convolutional", (9,), {}, r"\(height, width, channels\) or \(time, channels\)"),

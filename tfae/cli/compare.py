@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from tfae.cli.options import arguments, ignore_option, load_options, model_builder, model_options
+from tfae.cli.model_options import ModelOptions, model_options
+from tfae.cli.options import arguments, ignore_option, load_options
 from tfae.cli.tensorflow import import_tensorflow
 
 
@@ -25,7 +26,6 @@ from tfae.cli.tensorflow import import_tensorflow
     "--seeds",
     type=click.IntRange(1),
     default=3,
-    show_default=True,
     help="Trainings of each loss, from other initial weights each; the first from those of --seed.",
 )
 @click.option(
@@ -37,7 +37,6 @@ from tfae.cli.tensorflow import import_tensorflow
     "repeated.",
 )
 @model_options
-@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True, help="Epochs of each training.")
 @click.option(
     "--run-dir",
     type=click.Path(path_type=Path),
@@ -54,12 +53,7 @@ def compare(
     losses: tuple[str, ...],
     seeds: int,
     corruptions: tuple[str, ...],
-    sample_reduction: str,
-    architecture: str,
-    latent_dim: int | None,
-    widths: tuple[int, ...] | None,
-    epochs: int,
-    learning_rate: float | None,
+    model: ModelOptions,
     run_dir: Path | None,
     ignore: tuple[str, ...],
     as_json: bool,
@@ -71,9 +65,11 @@ def compare(
     it, and saves; the same command again goes on.
     """
     import_tensorflow(onednn="1")
-    from tfae import comparison, datasets
+    from tfae import comparison, datasets, models
 
-    chosen = [comparison.Corruption.parse(text) for text in corruptions]  # A mistake shows before the data is read.
+    # Mistakes show before the data is read.
+    models.parse_bottleneck(model.bottleneck)
+    chosen = [comparison.Corruption.parse(text) for text in corruptions]
     keywords = arguments(load)
     data = datasets.load(source, **keywords)
     run_dir = run_dir or Path("runs", f"{data.name.replace('/', '-')}-comparison")
@@ -84,18 +80,17 @@ def compare(
         del data
         data = datasets.load(source, **{**keywords, "in_memory": in_memory})
         click.echo(f"{data.name}: {'held in memory' if in_memory else 'streamed'}, as the comparison began.", err=True)
-    build = model_builder(data.shape, architecture, latent_dim, widths)
     try:
         found = comparison.compare(
             data,
             losses or None,
             run_dir=run_dir,
             seeds=seeds,
-            epochs=epochs,
-            build=build,
+            epochs=model.epochs,
+            build=model.builder(data.shape),
             corruptions=chosen,
-            learning_rate=learning_rate,
-            sample_reduction=sample_reduction,
+            learning_rate=model.learning_rate,
+            sample_reduction=model.sample_reduction,
             ignore=ignore,
         )
     except comparison.Interrupted as interruption:

@@ -12,31 +12,22 @@ from tfae.cli.tensorflow import import_tensorflow
 
 @click.command()
 @click.argument("saved_models", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("deploy"),
-    show_default=True,
-    help="Folder to write.",
-)
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("deploy"), help="Folder to write.")
 @click.option("--replace", is_flag=True, help="Replace a folder that was written before.")
-@click.option("--name", default="", help="Of the model, as clients ask for it.  [default: the folder's]")
+@click.option("--name", help="Of the model, as clients ask for it.  [default: the folder's]")
 @label_option
-@click.option(
-    "--image", default="tensorflow/serving", show_default=True, help="Of TensorFlow Serving; give it a tag: NAME:TAG."
-)
+@click.option("--image", default="tensorflow/serving", help="Of TensorFlow Serving; give it a tag: NAME:TAG.")
 @click.option("--batching", is_flag=True, help="Have the servers batch the requests of several clients.")
-@click.option("--replicas", type=click.IntRange(1), default=2, show_default=True, help="Pods in Kubernetes.")
+@click.option("--replicas", type=click.IntRange(1), default=2, help="Pods in Kubernetes.")
 @click.option("--namespace", help="Of Kubernetes.  [default: that of whoever applies the manifest]")
-@click.option("--cpus", type=click.IntRange(1), default=2, show_default=True, help="That each pod asks for.")
-@click.option("--memory", default="2Gi", show_default=True, help="That each pod may take.")
+@click.option("--cpus", type=click.IntRange(1), default=2, help="That each pod asks for.")
+@click.option("--memory", default="2Gi", help="That each pod may take.")
 def deploy(
     saved_models: Path,
     *,
     output: Path,
     replace: bool,
-    name: str,
+    name: str | None,
     labels: tuple[str, ...],
     image: str,
     batching: bool,
@@ -56,7 +47,7 @@ def deploy(
     deployment.write(
         deployment.Deployment(
             saved_models=saved_models,
-            name=name,
+            name=name or "",
             labels=versions_by_label(labels),
             image=image,
             batching=batching,

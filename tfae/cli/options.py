@@ -11,33 +11,16 @@ import click
 from click.core import ParameterSource
 
 if TYPE_CHECKING:
-    import keras
-
     from tfae.datasets import Source
 
 
-class Integers(click.ParamType):
-    """A list of positive integers, separated by commas."""
-
-    name = "integers"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Parse ``"256,128"``."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(int(number) for number in value.split(","))
-        except ValueError:
-            self.fail(f"expected integers separated by commas, such as 256,128; received {value!r}.", param, ctx)
-
-
-def _together(*options: Callable) -> Callable[[Callable], Callable]:
+def together(*options: Callable) -> Callable[[Callable], Callable]:
     """Several options as one decorator."""
     return lambda command: functools.reduce(lambda decorated, option: option(decorated), reversed(options), command)
 
 
 #: How SOURCE is read: the arguments of `datasets.open_source`.
-source_options = _together(
+source_options = together(
     click.option(
         "--columns",
         metavar="A,B,…",
@@ -58,21 +41,19 @@ source_options = _together(
     ),
 )
 #: How SOURCE is read, split and scaled: the arguments of `datasets.load`.
-load_options = _together(
+load_options = together(
     click.option(
         "--seed",
         type=click.IntRange(0, 2**32 - 1),
         default=0,
-        show_default=True,
         help="Of the splits, the order of training and the initial weights.",
     ),
-    click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True, help="Samples per step."),
+    click.option("--batch-size", type=click.IntRange(1), default=128, help="Samples per step."),
     click.option(
         "--splits",
         type=float,
         nargs=3,
         default=(0.8, 0.1, 0.1),
-        show_default=True,
         metavar="TRAIN VALIDATION TEST",
         help="Fractions of the samples, where the data set has no test split of its own.",
     ),
@@ -80,7 +61,6 @@ load_options = _together(
         "--preprocessing",
         type=click.Choice(["default", "unit", "symmetric", "standard", "none"]),
         default="default",
-        show_default=True,
         help="Scaling: to [0, 1], to [-1, 1], to mean 0 and standard deviation 1, or none.",
     ),
     click.option(
@@ -96,40 +76,6 @@ load_options = _together(
         help="Whether the data is held in memory or read from disk while training.  [default: as it fits]",
     ),
     source_options,
-)
-#: What is trained, and how fast.
-model_options = _together(
-    click.option(
-        "--sample-reduction",
-        type=click.Choice(["sum", "mean"]),
-        default="sum",
-        show_default=True,
-        help="How the elements of a sample become one number.",
-    ),
-    click.option(
-        "--model",
-        "architecture",
-        type=click.Choice(["dense", "convolutional"]),
-        default="dense",
-        show_default=True,
-        help="Convolutional models take images and sequences.",
-    ),
-    click.option(
-        "--latent-dim",
-        type=click.IntRange(1),
-        help="Width of the code.  [default: 16, or half the elements of a sample where these are fewer than 32]",
-    ),
-    click.option(
-        "--widths",
-        type=Integers(),
-        metavar="N,N,…",
-        help="Units, or filters, of the encoder's layers.  [default: 256,128 dense; 32,64 convolutional]",
-    ),
-    click.option(
-        "--learning-rate",
-        type=click.FloatRange(0, min_open=True),
-        help="Peak of Adam's, which rises to it and falls to 0 at last.  [default: 0.005 dense; 0.008 convolutional]",
-    ),
 )
 
 saved_model_argument = click.argument("saved_model", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -189,18 +135,6 @@ def output_option(what: str) -> Callable:
         required=True,
         help=f"{what}; replaced if it exists.",
     )
-
-
-def model_builder(
-    shape: tuple[int, ...], architecture: str, latent_dim: int | None, widths: tuple[int, ...] | None
-) -> Callable[..., keras.Model]:
-    """What builds the model that the options describe, given the arguments that depend on the loss."""
-    from tfae import models
-
-    is_dense = architecture == "dense"
-    sizes: dict[str, Any] = {} if widths is None else {"widths" if is_dense else "filters": widths}
-    latent_dim = latent_dim or models.default_latent_dim(shape)
-    return functools.partial(models.dense if is_dense else models.convolutional, shape, latent_dim=latent_dim, **sizes)
 
 
 def arguments(options: dict[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,8 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _PORT = click.IntRange(0, 65535)
 #: Characters that steer a terminal or break a line, other than the line feed and the tab.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
-#: Options by the engines that have them; all others are for each.
+#: Options by the engines that have them.
+_OF_ALL = ("rest_port", "grpc_port", "poll_seconds", "allow_xla")
 _LOCAL_ONLY = ("max_request_bytes", "access_log", "grace_seconds")
 _ENGINES_ONLY = ("batching_parameters_file", "metrics", "cors", "flags", "image", "only_print")
 
@@ -43,18 +44,14 @@ _ENGINES_ONLY = ("batching_parameters_file", "metrics", "cors", "flags", "image"
     help="Models, in place of SAVED_MODELS, as TensorFlow Serving's option of that name; read again when it changes.",
 )
 @click.option("--host", help="Address to be reached at; 0.0.0.0 for all.  [default: 127.0.0.1]")
+@click.option("--rest-port", "--port", type=_PORT, default=8501, help="Of REST; 0 for any that is free.")
+@click.option("--grpc-port", type=_PORT, default=8500, help="Of gRPC; 0 for any that is free.")
 @click.option(
-    "--rest-port", "--port", type=_PORT, default=8501, show_default=True, help="Of REST; 0 for any that is free."
+    "--poll-seconds", type=click.FloatRange(0), default=1, help="Time between two looks for new versions; 0 looks once."
 )
-@click.option("--grpc-port", type=_PORT, default=8500, show_default=True, help="Of gRPC; 0 for any that is free.")
 @click.option(
-    "--poll-seconds",
-    type=click.FloatRange(0),
-    default=1,
-    show_default=True,
-    help="Time between two looks for new versions; 0 looks once.",
+    "--xla", "allow_xla", is_flag=True, help="Run functions with jit_compile=True, which is refused by default."
 )
-@click.option("--xla", is_flag=True, help="Run functions with jit_compile=True, which is refused by default.")
 @click.option("--max-request-bytes", type=click.IntRange(1), help="Largest request.  [default: 64 MiB]")
 @click.option("--access-log", metavar="FILE", help="Log every REST request as a line; - for stderr.")
 @click.option(
@@ -64,7 +61,6 @@ _ENGINES_ONLY = ("batching_parameters_file", "metrics", "cors", "flags", "image"
     "--engine",
     type=click.Choice(["local", "tensorflow-serving", "docker"]),
     default="local",
-    show_default=True,
     help="What serves: tfae itself, tensorflow_model_server on the PATH, or its official Docker image.",
 )
 @click.option("--batching-parameters-file", type=_FILE, help="With an --engine: batch requests, as this file says.")
@@ -114,18 +110,8 @@ def _serve_with(engine: str, models: Any, **options: Any) -> None:
     """Become TensorFlow Serving, or show the command for it."""
     from tfae.serving import engines
 
-    launch = engines.Launch(
-        models=models,
-        host=options["host"],
-        grpc_port=options["grpc_port"],
-        rest_port=options["rest_port"],
-        batching_parameters_file=options["batching_parameters_file"],
-        metrics=options["metrics"],
-        poll_seconds=options["poll_seconds"],
-        cors=options["cors"],
-        allow_xla=options["xla"],
-        flags=options["flags"],
-    )
+    names = ("host", "batching_parameters_file", "metrics", "cors", "flags", *_OF_ALL)
+    launch = engines.Launch(models=models, **{name: options[name] for name in names})
     if engine == "docker":
         command = engines.docker(launch, image=options["image"] or engines.IMAGE)
     elif options["image"] is None:
@@ -155,12 +141,9 @@ def _serve_locally(models: Any, **options: Any) -> None:
         server = LocalServer(
             models,
             host=host,
-            rest_port=options["rest_port"],
-            grpc_port=options["grpc_port"],
-            poll_seconds=options["poll_seconds"],
-            allow_xla=options["xla"],
             max_request_bytes=options["max_request_bytes"] or MAX_REQUEST_BYTES,
             access_log=access_log,
+            **{name: options[name] for name in _OF_ALL},
         )
         _run(server, grace, host=host)
 

@@ -11,15 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfae.cli.options import (
-    arguments,
-    export_dir_option,
-    ignore_option,
-    is_given,
-    load_options,
-    model_builder,
-    model_options,
-)
+from tfae.cli.model_options import ModelOptions, model_options
+from tfae.cli.options import arguments, export_dir_option, ignore_option, is_given, load_options
 from tfae.cli.tensorflow import import_tensorflow, onednn_of
 
 if TYPE_CHECKING:
@@ -39,22 +32,7 @@ if TYPE_CHECKING:
 )
 @model_options
 @click.option(
-    "--input-noise",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="Standard deviation of noise on the input, in training only (a denoising autoencoder).",
-)
-@click.option(
-    "--code-l1", type=click.FloatRange(0), default=0.0, show_default=True, help="Weight of an L1 penalty on the code."
-)
-@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True, help="Epochs at most.")
-@click.option(
-    "--patience",
-    type=click.IntRange(0),
-    default=5,
-    show_default=True,
-    help="Epochs without a better validation loss after which to stop.",
+    "--patience", type=click.IntRange(0), default=5, help="Epochs without a better validation loss after which to stop."
 )
 @click.option(
     "--run-dir", type=click.Path(path_type=Path), help="New directory for the run.  [default: runs/NAME-TIME]"
@@ -121,15 +99,8 @@ def _train(
     source: str | None,
     *,
     loss_name: str | None,
-    sample_reduction: str,
-    architecture: str,
-    latent_dim: int | None,
-    widths: tuple[int, ...] | None,
-    input_noise: float,
-    code_l1: float,
-    epochs: int,
+    model: ModelOptions,
     patience: int,
-    learning_rate: float | None,
     run_dir: Path | None,
     export_dir: Path | None,
     ignore: tuple[str, ...],
@@ -137,14 +108,13 @@ def _train(
     verbose: int,
     **load: Any,
 ) -> None:
-    if learning_rate is not None and not math.isfinite(learning_rate):
-        raise click.BadParameter(f"expected a finite number; received {learning_rate}.", param_hint="--learning-rate")
     import keras
 
     from tfae import datasets, losses, models, training
     from tfae import export as exporting
     from tfae.advice import advise
 
+    models.parse_bottleneck(model.bottleneck)  # A mistake shows before the data is read.
     data = datasets.load(source, **arguments(load))
     advised = None
     if loss_name is None:
@@ -159,36 +129,32 @@ def _train(
     if advised is not None:
         click.echo(_advice(advised))
     config = {"from_logits": True} if loss_name == "bce" else {}
-    loss = losses.get(loss_name, sample_reduction=sample_reduction, **config)
+    loss = losses.get(loss_name, sample_reduction=model.sample_reduction, **config)
     keras.utils.set_random_seed(load["seed"])
     name = data.name.replace("/", "-")
     export_dir = export_dir or _default_export_dir(data)
     exporting.check_writable(export_dir)
-    num_elements = math.prod(data.shape)
-    latent_dim = latent_dim or models.default_latent_dim(data.shape)
-    if latent_dim >= num_elements and not code_l1 and not input_noise:
+    build = model.builder(data.shape)
+    latent_dim, num_elements = build.keywords["latent_dim"], math.prod(data.shape)
+    if latent_dim >= num_elements and model.bottleneck == "plain" and not model.input_noise:
         remedy = "a smaller --latent-dim" if num_elements > 1 else "more columns, or --input-noise"
         click.echo(
-            f"Warning: a code of width {latent_dim} compresses nothing for samples of that size ({num_elements}); the "
-            f"model can learn to copy. Choose {remedy}.",
+            f"Warning: a latent of width {latent_dim} compresses nothing for samples of that size ({num_elements}); "
+            f"the model can learn to copy. Choose {remedy}.",
             err=True,
         )
-    autoencoder = model_builder(data.shape, architecture, latent_dim, widths)(
-        output_activation=loss.output_activation(data.output_range),
-        input_noise=input_noise,
-        code_l1=code_l1,
-    )
+    autoencoder = build(output_activation=loss.output_activation(data.output_range))
     click.echo(
         f"{autoencoder.name}: {autoencoder.count_params():,} parameters, latent_dim {latent_dim}; "
-        f"{type(loss).__name__}, {sample_reduction} over elements"
+        f"{type(loss).__name__}, {model.sample_reduction} over elements"
     )
     run = training.train(
         autoencoder,
         data,
         loss=loss,
-        learning_rate=learning_rate,
+        learning_rate=model.learning_rate,
         run_dir=run_dir or _unused(Path("runs", f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}")),
-        epochs=epochs,
+        epochs=model.epochs,
         patience=patience,
         tensorboard=tensorboard,
         ignore=ignore,

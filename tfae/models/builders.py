@@ -1,23 +1,17 @@
-"""Autoencoders as functional Keras models, with sub-models named "encoder" and "decoder".
-
-A model knows its shapes and its output activation, never its loss; `compile` brings the two together:
-
-    loss = tfae.losses.BinaryCrossentropy(from_logits=True)
-    activation = loss.output_activation(data.output_range)
-    autoencoder = tfae.models.dense(data.shape, latent_dim=16, output_activation=activation)
-    autoencoder.compile(optimizer="adam", loss=loss)
-"""
+"""Builders of models: what is between input and latent, and between latent and output."""
 
 from __future__ import annotations
 
 import math
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import Any
 
 import keras
 import tensorflow as tf
-from keras import layers, ops
+from keras import layers
+
+from tfae.models.bottlenecks import latent_of
 
 
 def dense(
@@ -28,21 +22,22 @@ def dense(
     activation: str = "relu",
     output_activation: str | Callable[[Any], Any] = "linear",
     input_noise: float = 0.0,
-    code_l1: float = 0.0,
+    bottleneck: layers.Layer | None = None,
 ) -> keras.Model:
     """Fully connected autoencoder for samples of any shape.
 
     Args:
         shape: Shape of one sample, all dimensions known.
-        latent_dim: Width of the code.
-        widths: Units of the encoder's hidden layers, from input to code; the decoder mirrors them. Empty
+        latent_dim: Width of the latent.
+        widths: Units of the encoder's hidden layers, from input to latent; the decoder mirrors them. Empty
             for a linear autoencoder, which under squared error learns the principal subspace.
         activation: Of the hidden layers.
         output_activation: Of the last layer; take it from ``loss.output_activation(data.output_range)``.
         input_noise: Standard deviation in [0, 1], in model space, of Gaussian noise that is added to the input while
             training only; the target stays clean (a denoising autoencoder).
-        code_l1: Weight of an L1 penalty on the code, Σ|z| per sample, averaged over the batch as the
-            reconstruction losses are.
+        bottleneck: Layer from the flat features of the encoder, ``(batch, num_features)``, to the latent, ``(batch,
+            latent_dim)``, such as ``SparseBottleneck(0.001)``; the model has a copy of it with weights of its own. None
+            for a linear layer without penalty.
 
     Returns:
         A functional model ``(batch, *shape)`` → ``(batch, *shape)``, float32 output under every policy. Its
@@ -50,7 +45,7 @@ def dense(
         be used alone.
 
     Raises:
-        ValueError: If a dimension, width or weight is out of its range.
+        ValueError: If a dimension, width or deviation is out of its range, or ``bottleneck`` does not fit.
 
     Example:
         >>> autoencoder = dense((8, 8, 1), latent_dim=16)
@@ -67,16 +62,16 @@ def dense(
     x = layers.Flatten(name="flatten")(inputs)
     for i, width in enumerate(widths):
         x = layers.Dense(width, activation, name=f"hidden_{i}")(x)
-    encoder = keras.Model(inputs, layers.Dense(latent_dim, name="embedding")(x), name="encoder")
+    encoder = keras.Model(inputs, latent_of(x, latent_dim, bottleneck), name="encoder")
 
-    inputs = keras.Input((latent_dim,), name="embedding")
+    inputs = keras.Input((latent_dim,), name="latent")
     x = inputs
     for i, width in enumerate(reversed(widths)):
         x = layers.Dense(width, activation, name=f"hidden_{i}")(x)
     x = layers.Dense(math.prod(shape), name="elements")(x)
     x = layers.Reshape(shape, name="reshape")(x)
     decoder = keras.Model(inputs, _output(x, output_activation), name="decoder")
-    return _join(encoder, decoder, "dense_autoencoder", input_noise, code_l1)
+    return _join(encoder, decoder, "dense_autoencoder", input_noise)
 
 
 def convolutional(
@@ -88,7 +83,7 @@ def convolutional(
     activation: str = "relu",
     output_activation: str | Callable[[Any], Any] = "linear",
     input_noise: float = 0.0,
-    code_l1: float = 0.0,
+    bottleneck: layers.Layer | None = None,
 ) -> keras.Model:
     """Convolutional autoencoder for images ``(height, width, channels)`` and sequences ``(time, channels)``.
 
@@ -97,13 +92,13 @@ def convolutional(
 
     Args:
         shape: Shape of one sample, every side at least 4, odd sides included.
-        latent_dim: Width of the code.
-        filters: Channels of the encoder's convolutions, from input to code; the decoder mirrors them.
+        latent_dim: Width of the latent.
+        filters: Channels of the encoder's convolutions, from input to latent; the decoder mirrors them.
         kernel_size: Side of the convolution kernels.
         activation: Of the hidden layers.
         output_activation: Of the last layer; take it from ``loss.output_activation(data.output_range)``.
         input_noise: As in :func:`dense`.
-        code_l1: As in :func:`dense`.
+        bottleneck: As in :func:`dense`.
 
     Returns:
         A functional model as from :func:`dense`.
@@ -145,9 +140,9 @@ def convolutional(
         x = convolution(width, kernel_size, 2, "same", activation=activation, name=f"convolution_{i}")(x)
         pyramid.append([math.ceil(side / 2) for side in pyramid[-1]])
     x = layers.Flatten(name="flatten")(x)
-    encoder = keras.Model(inputs, layers.Dense(latent_dim, name="embedding")(x), name="encoder")
+    encoder = keras.Model(inputs, latent_of(x, latent_dim, bottleneck), name="encoder")
 
-    inputs = keras.Input((latent_dim,), name="embedding")
+    inputs = keras.Input((latent_dim,), name="latent")
     x = layers.Dense(math.prod(pyramid[-1]) * filters[-1], activation, name="hidden")(inputs)
     x = layers.Reshape((*pyramid[-1], filters[-1]), name="reshape")(x)
     for i, width in enumerate(reversed(filters)):
@@ -158,43 +153,12 @@ def convolutional(
             x = cropping(excess[0] if one_dimensional else excess, name=f"crop_{i}")(x)
     x = convolution(channels, kernel_size, 1, "same", name="elements")(x)
     decoder = keras.Model(inputs, _output(x, output_activation), name="decoder")
-    return _join(encoder, decoder, "convolutional_autoencoder", input_noise, code_l1)
+    return _join(encoder, decoder, "convolutional_autoencoder", input_noise)
 
 
 def default_latent_dim(shape: Sequence[int]) -> int:
-    """The width of a code that nobody chose: 16, or half the elements of a sample where these are fewer than 32."""
+    """Return the default width of the latent: 16, or half the elements of a sample where these are fewer than 32."""
     return max(1, min(16, math.prod(shape) // 2))
-
-
-@final
-@keras.saving.register_keras_serializable(package="tfae")
-class CodePenalty(layers.Layer):
-    """Passes the code on and adds ``l1`` · Σ|z| per sample, averaged over the batch, to the loss.
-
-    Keras's own activity regularizers divide by the batch size in some of its versions and not in others.
-
-    Args:
-        l1: Weight of the penalty, ≥ 0.
-        **kwargs: As for every Keras layer.
-    """
-
-    def __init__(self, l1: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.l1 = l1
-
-    def call(self, code: tf.Tensor) -> tf.Tensor:
-        """Return ``code``, ``(batch, latent_dim)``, as it is."""
-        per_sample = ops.sum(ops.abs(ops.cast(code, "float32")), axis=-1)
-        self.add_loss(self.l1 * ops.mean(per_sample))
-        return code
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The shape stays as it is."""
-        return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        """Configuration from which ``from_config`` builds an equal layer."""
-        return {**super().get_config(), "l1": self.l1}
 
 
 def _output(x: tf.Tensor, activation: str | Callable[[Any], Any]) -> tf.Tensor:
@@ -202,24 +166,19 @@ def _output(x: tf.Tensor, activation: str | Callable[[Any], Any]) -> tf.Tensor:
     return layers.Activation(activation, dtype="float32", name="output")(x)
 
 
-def _join(encoder: keras.Model, decoder: keras.Model, name: str, input_noise: float, code_l1: float) -> keras.Model:
-    """The autoencoder of the two, with what happens between them in training."""
+def _join(encoder: keras.Model, decoder: keras.Model, name: str, input_noise: float) -> keras.Model:
+    """Return the autoencoder of the two, with noise on its input in training."""
     if not 0 <= input_noise <= 1:
         raise ValueError(f"input_noise: expected a standard deviation in [0, 1]; received {input_noise!r}.")
-    if not code_l1 >= 0:
-        raise ValueError(f"code_l1: expected a weight of 0 or more; received {code_l1!r}.")
     inputs = keras.Input(encoder.input_shape[1:], name="inputs")
     x = inputs
     if input_noise:
         x = layers.GaussianNoise(input_noise, name="input_noise")(x)
-    x = encoder(x)
-    if code_l1:
-        x = CodePenalty(code_l1, name="code_penalty")(x)
-    return keras.Model(inputs, decoder(x), name=name)
+    return keras.Model(inputs, decoder(encoder(x)), name=name)
 
 
 def _positive_integers(**arguments: Any) -> list[tuple[int, ...]]:
-    """The arguments as tuples of Python's own integers."""
+    """Return the arguments as tuples of Python's own integers."""
     checked = []
     for name, values in arguments.items():
         try:

@@ -1,0 +1,14 @@
+"""Autoencoders as functional Keras models, with sub-models named "encoder" and "decoder".
+
+A model knows its shapes and its output activation, never its loss; `compile` brings the two together:
+
+    loss = tfae.losses.BinaryCrossentropy(from_logits=True)
+    activation = loss.output_activation(data.output_range)
+    autoencoder = tfae.models.dense(data.shape, latent_dim=16, output_activation=activation)
+    autoencoder.compile(optimizer="adam", loss=loss)
+"""
+
+from tfae.models.bottlenecks import SparseBottleneck, parse_bottleneck
+from tfae.models.builders import convolutional, default_latent_dim, dense
+
+__all__ = ["SparseBottleneck", "convolutional", "default_latent_dim", "dense", "parse_bottleneck"]

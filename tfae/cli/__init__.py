@@ -29,7 +29,7 @@ __all__ = ["main"]
 
 
 class _Commands(click.Group):
-    """Turns the errors that tfae raises for a user's mistake into one line and exit code 2."""
+    """A group that shows errors in the user's input as one line, with exit code 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -44,7 +44,7 @@ class _Commands(click.Group):
 
 
 def _users_mistake(error: Exception) -> str | None:
-    """The message of an error that tfae raises at its boundary, or None for one that is a bug."""
+    """Return the message of an error that tfae raises at its boundary, or None for a bug."""
     if isinstance(error, BrokenPipeError):  # The reader of our output has left, as `head` does: click ends quietly.
         return None
     is_extra = isinstance(error, ModuleNotFoundError) and "pip install" in str(error)  # One that is not installed.
@@ -70,12 +70,12 @@ def main(traceback: bool) -> None:
     folder of images, or a .npy, .npz, .csv or .parquet file.
     """
     warnings.showwarning = _show_warning
-    # Like Ctrl-C, an order to stop unwinds what is under way, so that nothing half-written stays behind.
+    # SIGTERM unwinds the stack as Ctrl-C does, so that no half-written file stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    """A warning as one line, without the place in the code that it comes from."""
+    """Show a warning as one line, without its place in the code."""
     click.echo(f"Warning: {message}", err=True)
 
 

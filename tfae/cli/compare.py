@@ -59,7 +59,7 @@ def compare(
     as_json: bool,
     **load: Any,
 ) -> None:
-    """Train the same model on SOURCE under several losses, and put what came out side by side.
+    """Train the same model on SOURCE under several losses, and compare the results.
 
     Within a seed, all losses begin with the same weights, and see the same batches for as many epochs. Ctrl-C stops
     it, and saves; the same command again goes on.

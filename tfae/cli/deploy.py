@@ -36,7 +36,7 @@ def deploy(
     cpus: int,
     memory: str,
 ) -> None:
-    """Write what operations want, to serve SAVED_MODELS, a folder of versions, with TensorFlow Serving.
+    """Write the files that operate TensorFlow Serving with SAVED_MODELS, a folder of versions.
 
     Written are the configurations of models, batching and monitoring, a Docker compose file, a Kubernetes manifest, a
     readiness probe that asks every signature, and a README that tells how to use them.

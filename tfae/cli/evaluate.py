@@ -19,7 +19,7 @@ from tfae.cli.tensorflow import import_tensorflow, onednn_of
 @ignore_option
 @source_options
 def evaluate(run_dir: Path, source: str | None, *, as_json: bool, ignore: tuple[str, ...], **options: Any) -> None:
-    """Measure the model of RUN_DIR on the test split it was trained beside, or on all of SOURCE.
+    """Evaluate the model of RUN_DIR on the test split of its data, or on all of SOURCE.
 
     The baselines come from the training split, and are left out where that can no longer be loaded. Checks that the
     training left out are left out here, too.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class ModelOptions:
-    """What `model_options` says: the model, and how it is trained."""
+    """Values of `model_options`: the model and its training."""
 
     sample_reduction: str
     architecture: str
@@ -30,7 +30,7 @@ class ModelOptions:
     learning_rate: float | None
 
     def builder(self, shape: tuple[int, ...]) -> functools.partial[keras.Model]:
-        """Return what builds the model, given the ``output_activation`` that depends on the loss.
+        """Return a builder of the model, to be called with the ``output_activation`` that fits the loss.
 
         Raises:
             ValueError: If there is no such bottleneck.
@@ -59,11 +59,12 @@ def _integers(ctx: click.Context, parameter: click.Parameter, value: str | None)
     try:
         return None if value is None else tuple(int(number) for number in value.split(","))
     except ValueError as error:
-        raise click.BadParameter(f"expected integers separated by commas; received {value!r}.") from error
+        message = f"expected integers separated by commas, such as 256,128; received {value!r}."
+        raise click.BadParameter(message) from error
 
 
 def model_options(command: Callable) -> Callable:
-    """Options of the model and its training, which ``command`` takes as ``model``, a `ModelOptions`."""
+    """Add the options of a model and its training to a command, which gets them as ``model``, a `ModelOptions`."""
 
     @functools.wraps(command)
     def grouped(**options: Any) -> Any:

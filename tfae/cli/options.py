@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def together(*options: Callable) -> Callable[[Callable], Callable]:
-    """Several options as one decorator."""
+    """Return several options as one decorator."""
     return lambda command: functools.reduce(lambda decorated, option: option(decorated), reversed(options), command)
 
 
@@ -105,12 +105,12 @@ export_dir_option = click.option(
 
 
 def is_given(ctx: click.Context, parameter: click.Parameter) -> bool:
-    """Whether the user gave a parameter on the command line, even if it is the default."""
+    """Return whether the user gave a parameter on the command line, even if it is the default."""
     return ctx.get_parameter_source(parameter.name or "") == ParameterSource.COMMANDLINE
 
 
 def versions_by_label(labels: Sequence[str]) -> dict[str, int]:
-    """Versions by label, of ``("stable=1", "canary=2")``.
+    """Parse ``("stable=1", "canary=2")`` into versions by label.
 
     Raises:
         ValueError: If one is something else, or a label is there twice.
@@ -127,7 +127,7 @@ def versions_by_label(labels: Sequence[str]) -> dict[str, int]:
 
 
 def output_option(what: str) -> Callable:
-    """The file that a command writes, which is ``what``."""
+    """Return the option of the file that a command writes; ``what`` describes it."""
     return click.option(
         "-o",
         "--output",
@@ -138,7 +138,7 @@ def output_option(what: str) -> Callable:
 
 
 def arguments(options: dict[str, Any]) -> dict[str, Any]:
-    """The keyword arguments that the options stand for."""
+    """Return the keyword arguments that the options stand for."""
     columns = options["columns"]
     return {**options, "columns": None if columns is None else [name.strip() for name in columns.split(",")]}
 
@@ -146,7 +146,7 @@ def arguments(options: dict[str, Any]) -> dict[str, Any]:
 def open_for_model(
     source: str, options: dict[str, Any], data: Mapping[str, Any] | None, sample_shape: Sequence[int]
 ) -> Source:
-    """Open SOURCE for a model: of a table, the columns that it was trained on are taken, by name.
+    """Open SOURCE for a model; of a table, with the columns that the model was trained on, by name.
 
     Args:
         source: As on the command line.

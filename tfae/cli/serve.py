@@ -107,7 +107,7 @@ def serve(
 
 
 def _serve_with(engine: str, models: Any, **options: Any) -> None:
-    """Become TensorFlow Serving, or show the command for it."""
+    """Replace this process by TensorFlow Serving, or show its command."""
     from tfae.serving import engines
 
     names = ("host", "batching_parameters_file", "metrics", "cors", "flags", *_OF_ALL)
@@ -150,7 +150,7 @@ def _serve_locally(models: Any, **options: Any) -> None:
 
 @contextlib.contextmanager
 def _access_log(file: str | None) -> Iterator[logging.Logger | None]:
-    """The logger of REST requests that writes to a file, or to stderr for ``-``."""
+    """Yield the logger of REST requests, which writes to a file, or to stderr for ``-``."""
     if file is None:
         yield None
         return
@@ -176,15 +176,15 @@ def _run(server: LocalServer, grace: float, *, host: str) -> None:
     log, handler = logging.getLogger("tfae.serving"), _Echo()
     log.addHandler(handler)
     log.setLevel(logging.INFO)
-    # Graphs of unloaded versions are collected at once. That stops every request, for a tenth of a second and more if
-    # all that was imported is looked through as well.
+    # Graphs of unloaded versions are collected at once, which stops every request, for a tenth of a second and more
+    # unless imported modules are left out.
     gc.collect()
     gc.freeze()
     try:
         try:
             server.start()
         except (KeyboardInterrupt, SystemExit) as order:
-            # Nobody who stops a start wants to wait for the models, and Python would.
+            # Python would wait for the models to load.
             _leave(128 + signal.SIGINT if isinstance(order, KeyboardInterrupt) else order.code)
         stopping = threading.Event()
 
@@ -213,7 +213,7 @@ def _run(server: LocalServer, grace: float, *, host: str) -> None:
 
 
 def _say(message: str) -> None:
-    """Show a message; whoever closed stderr does not want it, and the server goes on."""
+    """Show a message on stderr, unless that is closed."""
     with contextlib.suppress(OSError):
         click.echo(message, err=True)
 
@@ -227,7 +227,7 @@ def _leave(code: object) -> NoReturn:
 
 
 def _page(server: LocalServer, *, is_local: bool) -> str:
-    """What there is to know at the start."""
+    """Return the text that is shown when the server has started."""
     available = server.models.available()
     name = next(iter(available), "MODEL")  # A config file may have lost its models meanwhile.
     url = f"{server.rest_url}/v1/models/{name}"
@@ -250,13 +250,13 @@ def _page(server: LocalServer, *, is_local: bool) -> str:
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether an address, or a name for some, is reached from this machine only."""
+    """Return whether an address, or all addresses of a name, are reached from this machine only."""
     addresses = {str(entry[4][0]).partition("%")[0] for entry in socket.getaddrinfo(host, None)}
     return all(ipaddress.ip_address(address).is_loopback for address in addresses)
 
 
 class _Echo(logging.Handler):
-    """Shows what the server has to say; parts of it may come from clients or models."""
+    """Shows the log of the server, parts of which may come from clients or models."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a message: further lines are indented, and what would steer a terminal is written out."""

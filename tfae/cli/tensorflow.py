@@ -42,7 +42,7 @@ def import_tensorflow(*, onednn: str | None = None) -> None:
 
 
 def onednn_of(run_dir: Path) -> str | None:
-    """What ``TF_ENABLE_ONEDNN_OPTS`` was when a training began, on which the rounding of its results depends."""
+    """Return ``TF_ENABLE_ONEDNN_OPTS`` of a training, on which the rounding of its results depends."""
     try:
         onednn = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))["onednn"]
     except (OSError, ValueError, KeyError, TypeError):  # Whoever loads the run says what is wrong.

@@ -68,7 +68,7 @@ def train(
         if finish:
             raise click.UsageError("expected --finish together with --resume RUN_DIR.")
     else:
-        _refuse_others(ctx, "resume", "finish", "export_dir")
+        _allow_only(ctx, "resume", "finish", "export_dir")
     import_tensorflow(onednn="1" if resume is None else onednn_of(resume))
     from tfae import training
 
@@ -87,8 +87,8 @@ def train(
         ctx.exit(128 + interruption.signal_number)
 
 
-def _refuse_others(ctx: click.Context, *names: str) -> None:
-    """Refuse all arguments but these: a training that goes on keeps those that it began with."""
+def _allow_only(ctx: click.Context, *names: str) -> None:
+    """Raise an error if other arguments are given: a training that goes on keeps those that it began with."""
     for parameter in ctx.command.params:
         if is_given(ctx, parameter) and parameter.name not in names:
             name = parameter.get_error_hint(ctx)
@@ -193,27 +193,27 @@ def _default_export_dir(data: Data) -> Path:
 
 
 def _unused(directory: Path) -> Path:
-    """``directory``, with a number behind it if another run of the same second has taken it."""
+    """Return ``directory``, with a number behind it if it exists."""
     numbered = (directory.with_name(f"{directory.name}-{number}") for number in itertools.count(2))
     return next(candidate for candidate in itertools.chain([directory], numbered) if not candidate.exists())
 
 
 def _advice(advised: Advice) -> str:
-    """One line on the loss that was chosen for the user, and how to choose another."""
+    """Return a line on the loss that was chosen for the user, and on how to choose another."""
     from tfae.advice import LOSS_NAMES
 
-    said = f"loss: {LOSS_NAMES[advised.loaded_loss]}"
+    line = f"loss: {LOSS_NAMES[advised.loaded_loss]}"
     loaded = advised.loaded_preprocessing
     if advised.loaded_loss != advised.loss:
         return (
-            f"{said}, as preprocessing {loaded} allows; {LOSS_NAMES[advised.loss]} is advised because "
+            f"{line}, as preprocessing {loaded} allows; {LOSS_NAMES[advised.loss]} is advised because "
             f"{advised.reasons[0]}, and needs --preprocessing {advised.preprocessing}"
         )
     others = [other.loss for other in advised.alternatives if other.loss != "bce" or other.preprocessing == loaded]
-    said += f", advised because {advised.reasons[0]}; --loss {'|'.join(others)} chooses another"
+    line += f", advised because {advised.reasons[0]}; --loss {'|'.join(others)} chooses another"
     if advised.preprocessing != loaded:
-        said += f"\npreprocessing: {loaded}, and {advised.preprocessing} is advised because {advised.reasons[1]}"
-    return said
+        line += f"\npreprocessing: {loaded}, and {advised.preprocessing} is advised because {advised.reasons[1]}"
+    return line
 
 
 def _summary(data: Data) -> str:

@@ -1,4 +1,4 @@
-"""Classes of samples, and how they are told apart."""
+"""Labels of samples, and the colours and markers of classes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _OTHERS = "#dddddd"
 
 
 def checked_labels(labels: npt.ArrayLike | None, num_samples: int) -> np.ndarray | None:
-    """The labels as an array, one for each sample."""
+    """Return labels as an array ``(num_samples,)``."""
     if labels is None:
         return None
     array = np.asarray(labels)
@@ -20,12 +20,12 @@ def checked_labels(labels: npt.ArrayLike | None, num_samples: int) -> np.ndarray
         raise ValueError(f"labels: expected shape ({num_samples},), one per sample; received {array.shape}.")
     if array.dtype.kind == "O":  # Texts or numbers with missing ones between them.
         array = np.array(["missing" if label is None else str(label) for label in array])
-    # TFDS gives texts as bytes.
+    # TFDS stores texts as bytes.
     return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
 
 
 def are_classes(labels: np.ndarray) -> bool:
-    """Whether labels name classes, and are not numbers on a scale."""
+    """Return whether labels name classes: texts, or at most ten whole numbers."""
     if labels.dtype.kind not in "iuf":
         return True
     values = np.unique(labels)
@@ -33,13 +33,13 @@ def are_classes(labels: np.ndarray) -> bool:
 
 
 def are_names_of_samples(labels: np.ndarray) -> bool:
-    """Whether there are many labels and most samples have one of their own, as names and timestamps are."""
+    """Return whether most samples have a label of their own, such as a name or a time."""
     counts = np.unique(labels, return_counts=True)[1]
     return len(counts) > len(COLORS) and 2 * int(np.count_nonzero(counts == 1)) > len(labels)
 
 
 def classes_of(labels: np.ndarray) -> list[tuple[str, np.ndarray, str, str]]:
-    """Name, members (bool), colour and marker of the most frequent classes; before them all others as one."""
+    """Return name, members (bool), colour and marker of the ten most frequent classes, after one of all others."""
     names, counts = np.unique(labels, return_counts=True)
     frequent = names[np.sort(np.argsort(-counts, kind="stable")[: len(COLORS)])]
     classes = [

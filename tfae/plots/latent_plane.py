@@ -65,10 +65,10 @@ def latents(
     x, y, xlabel, ylabel = _plane(latent)
     strip = latent.shape[1] == 1
     classes: list[tuple[str, np.ndarray, str, str]] = []
-    # Smaller and fainter, the more there are: what lies below shows.
+    # Smaller and fainter, the more there are, so that points below others show.
     size, alpha = max(2, 16 * min(1, 500 / len(latent)) ** 0.5), max(0.4, min(1, 500 / len(latent)) ** 0.25)
     style: dict[str, Any] = {"linewidths": 0, "alpha": alpha, "rasterized": len(latent) > 5000}  # else a PDF holds all
-    # In one shuffled order, the same each time: drawn class by class, the last one would hide the others.
+    # In a shuffled order, the same each time: drawn class by class, the last class would hide the others.
     order = np.random.default_rng(0).permutation(len(latent))
     ax = new_axes((6, 5)) if ax is None else ax
     if labels is None or (are_classes(labels) and are_names_of_samples(labels)):
@@ -86,7 +86,7 @@ def latents(
     else:
         values = labels.astype("float64")[order]
         scatter = ax.scatter(x[order], y[order], size, values, cmap="viridis", **style)
-        # Of the colours alone: the points' own bar would be as faint as they are.
+        # Of opaque colours: the bar of the points themselves would be as faint as they are.
         ax.figure.colorbar(ScalarMappable(scatter.norm, scatter.cmap), ax=ax, label="label")
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""How scores are distributed."""
+"""Histogram of scores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def score_histogram(
     score_name: str = "loss per sample",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw how the scores of samples are distributed, with their median and 99th percentile.
+    """Draw a histogram of scores, with their median and 99th percentile.
 
     Args:
         scores: ``(num_samples,)``, such as :func:`tfae.evaluation.scores` returns.

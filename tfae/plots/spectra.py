@@ -1,4 +1,4 @@
-"""How much of an image is in which of its details: power by spatial frequency."""
+"""Power of images by spatial frequency."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from tfae.plots.figures import DARK, SMALL, new_axes
 from tfae.plots.labels import COLORS
 
-#: Power of the strongest frequency of the originals below which it is rounding, or too little to be seen.
+#: Share of the originals' highest power below which power is rounding error, or too low to be seen.
 _LEAST_SHARE = 1e-8
 
 
 def radial_power(images: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """The power of images by spatial frequency, whatever its direction.
+    """Return the power of images by spatial frequency, averaged over directions.
 
     power(r) = mean of |X(f)|² / (H·W) over the frequencies f of ring r, the channels and the images, where X is the
     discrete Fourier transform. White noise of variance σ² has the power σ² at all frequencies.
@@ -60,7 +60,7 @@ def radial_power(images: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 
 
 def spectra(x: npt.ArrayLike, reconstructions: Mapping[str, npt.ArrayLike], *, ax: Axes | None = None) -> Axes:
-    """Draw the power of images and of their reconstructions by spatial frequency: blur lacks the high ones.
+    """Draw the power of images and of their reconstructions by spatial frequency; blur lacks power at high ones.
 
     The upper half of the frequencies, of which ``Evaluation.sharpness`` is the ratio, is shaded. Power below 10⁻⁸ of
     the originals' strongest is not drawn.

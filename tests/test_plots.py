@@ -149,13 +149,6 @@ def test_more_than_ten_images_go_on_below_on_a_figure_of_its_own(num_samples: in
     assert height == pytest.approx(3.8 * -(-num_samples // columns))
 
 
-def test_of_wide_images_fewer_are_side_by_side() -> None:
-    x = uniform(5, 4, 16, 1)
-    figure = pairs(x, x)
-    assert {column for _, column in rows_and_columns(np.array(figure.axes, object))} == {0, 1}
-    drawn(figure)
-
-
 @pytest.mark.parametrize(("columns", "used"), [(1, 1), (12, 12), (4, 3)])
 def test_given_axes_of_images_are_one_row_of_samples_and_those_without_one_are_off(columns: int, used: int) -> None:
     given = Figure().subplots(3, columns, squeeze=False)
@@ -222,7 +215,7 @@ def test_rows_of_a_table_are_unjoined_points_with_the_error_between_them() -> No
     drawn(axes[0].figure)
 
 
-def test_features_of_unlike_size_are_on_a_scale_each_in_data_space() -> None:
+def test_features_are_on_a_scale_each_in_data_space_and_reconstructions_far_off_are_arrows() -> None:
     x = np.array([[1, 100, 10000], [3, 100, 20000], [2, 100, 50000]])
     reconstruction = x + np.array([[1, -20, 10000]])
     axes = pairs(x, reconstruction, feature_names=["a", "b", "c"]).axes
@@ -233,9 +226,6 @@ def test_features_of_unlike_size_are_on_a_scale_each_in_data_space() -> None:
     assert [ax.get_ylabel() for ax in axes] == ["each feature\non its own scale", "", "each feature\non its own scale"]
     assert len({ax.get_ylim() for ax in axes}) == 1
     drawn(axes[0].figure)
-
-
-def test_reconstructions_far_off_are_arrows_and_do_not_flatten_the_others() -> None:
     x = np.array([[0.0, 10], [1, 20]])
     first, second = pairs(x, x + np.array([[0, 1e6], [-1e6, 0]])).axes
     assert -1 < first.get_ylim()[0] < 0 < 1 < first.get_ylim()[1] < 2
@@ -308,7 +298,7 @@ def test_masked_time_steps_are_not_in_the_loss_of_the_title() -> None:
     assert plots.reconstructions(autoencoder, batches(x))[0].get_title(loc="left") == "loss 2"
 
 
-def test_figure_of_raw_images_is_on_the_scale_of_their_dtype() -> None:
+def test_raw_images_are_on_the_scale_of_their_dtype_and_fewer_wide_ones_are_side_by_side() -> None:
     x = np.array([[[[51], [102]]], [[[0], [204]]]], "uint8")
     figure = pairs(x, x + np.float32(25.5), scores=np.array([1.5, 2]), score_name="loss")
     axes = np.array(figure.axes, object).reshape(3, 2)
@@ -317,6 +307,10 @@ def test_figure_of_raw_images_is_on_the_scale_of_their_dtype() -> None:
     assert [ax.get_title() for ax in axes[0]] == ["loss 1.5", "loss 2"]
     assert axes[2, 1].child_axes[0].get_ylabel() == "|x − x̂|,\nunits of the data"
     assert plt.get_fignums() == []
+    drawn(figure)
+    x = uniform(5, 4, 16, 1)
+    figure = pairs(x, x)
+    assert {column for _, column in rows_and_columns(np.array(figure.axes, object))} == {0, 1}
     drawn(figure)
 
 
@@ -360,7 +354,9 @@ def test_latents_of_two_dimensions_are_drawn_as_they_are() -> None:
     drawn(ax.figure)
 
 
-def test_latents_of_more_dimensions_are_drawn_as_principal_components_with_their_shares() -> None:
+def test_latents_of_more_dimensions_are_drawn_as_principal_components_with_their_shares() -> (
+    None
+):
     x = uniform(30, 6) * [1, 5, 2, 9, 1, 1]
     ax = plots.latents(encoding_model(4), batches(x))
     centred = (x[:, :4] - x[:, :4].mean(0)).astype("float64")
@@ -371,6 +367,9 @@ def test_latents_of_more_dimensions_are_drawn_as_principal_components_with_their
         errors = [np.abs(np.sort(sign * points(ax)[:, k]) - np.sort(expected[:, k])).max() for sign in (1, -1)]
         assert min(errors) < 1e-4
         assert label == f"principal component {k + 1} ({shares[k]:.0%} of the variance)"
+    ax = plots.latents(encoding_model(3), batches(np.ones((5, 6))))
+    assert ax.get_xlabel() == "principal component 1 (0% of the variance)"
+    drawn(ax.figure)
 
 
 def test_latents_of_one_dimension_are_drawn_in_a_row_per_class() -> None:
@@ -434,16 +433,13 @@ def test_no_class_is_drawn_over_the_others_however_labels_are_ordered() -> None:
     np.testing.assert_array_equal(points(ax), points(again))
 
 
-def test_many_points_are_smaller_and_fainter() -> None:
+def test_many_points_are_smaller_and_fainter_than_their_colour_bar() -> None:
     few, many = (scatter_of(plots.latents(CODED, batches(uniform(n, 6), 1000))) for n in (100, 20000))
     assert few.get_alpha() == 1
     assert 0.3 < float(many.get_alpha() or 1) < 0.6
     assert few.get_sizes()[0] == 16
     assert 1 < many.get_sizes()[0] < 4
     assert many.get_rasterized()
-
-
-def test_the_colour_bar_of_faint_points_is_not_faint() -> None:
     ax = plots.latents(CODED, batches(uniform(3000, 6), 1000), labels=np.arange(3000))
     drawn(ax.figure)
     (scale,) = [c for c in ax.figure.axes[1].collections if isinstance(c, QuadMesh)]
@@ -467,12 +463,6 @@ def test_names_of_samples_are_no_classes(distinct: int) -> None:
 def test_scales_are_equal_unless_that_would_leave_the_page_empty(stretch: float, aspect: object) -> None:
     x = np.concatenate([np.eye(6)[:2], np.zeros((1, 6))]) * [stretch, 1, 1, 1, 1, 1]
     assert plots.latents(CODED, batches(x)).get_aspect() == aspect
-
-
-def test_constant_latents_are_drawn_with_no_variance_explained() -> None:
-    ax = plots.latents(encoding_model(3), batches(np.ones((5, 6))))
-    assert ax.get_xlabel() == "principal component 1 (0% of the variance)"
-    drawn(ax.figure)
 
 
 def test_histogram_counts_every_sample_and_marks_median_and_99th_percentile() -> None:

@@ -354,9 +354,7 @@ def test_latents_of_two_dimensions_are_drawn_as_they_are() -> None:
     drawn(ax.figure)
 
 
-def test_latents_of_more_dimensions_are_drawn_as_principal_components_with_their_shares() -> (
-    None
-):
+def test_latents_of_more_dimensions_are_drawn_as_principal_components_with_their_shares() -> None:
     x = uniform(30, 6) * [1, 5, 2, 9, 1, 1]
     ax = plots.latents(encoding_model(4), batches(x))
     centred = (x[:, :4] - x[:, :4].mean(0)).astype("float64")

@@ -306,7 +306,10 @@ def test_tensorboard_logs_hold_reconstructions(folder):
         ("train digits --splits 0.5 0.5 0.5", "sum to 1"),
         ("train digits --widths 32,x", "expected integers separated by commas"),
         ("train digits --learning-rate nan", "expected a finite number; received nan"),
-        ("train digits --loss rmse", "'rmse' is not one of 'mse', 'mae', 'bce'"),
+        (
+            "train digits --loss rmse",
+            "squared_error (mse), absolute_error (mae) or binary_crossentropy (bce); received 'rmse'",
+        ),
         ("train {run}", "received"),
         ("train digits --run-dir {run}", "run_dir: expected a new or empty directory; received {run}"),
         ("train", "expected a SOURCE to train on, or --resume RUN_DIR"),

@@ -97,6 +97,8 @@ load_options = _together(
     ),
     source_options,
 )
+#: Losses are known by name only once the modules that register them are imported, which commands do themselves.
+loss_option = functools.partial(click.option, "--loss", metavar="NAME")
 #: What is trained, and how fast.
 model_options = _together(
     click.option(

@@ -17,6 +17,7 @@ from tfae.cli.options import (
     ignore_option,
     is_given,
     load_options,
+    loss_option,
     model_builder,
     model_options,
 )
@@ -30,12 +31,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source", required=False)
-@click.option(
-    "--loss",
+@loss_option(
     "loss_name",
-    type=click.Choice(["mse", "mae", "bce"]),
-    help="Squared error; absolute error, for data with outliers; binary cross-entropy, for data in [0, 1].  "
-    "[default: as tfae advise says]",
+    help="mse, squared error; mae, absolute error, for data with outliers; bce, binary cross-entropy, for data in "
+    "[0, 1]; or one of your own.  [default: as tfae advise says]",
 )
 @model_options
 @click.option(
@@ -145,6 +144,8 @@ def _train(
     from tfae import export as exporting
     from tfae.advice import advise
 
+    if loss_name is not None:
+        losses.get(loss_name)  # A mistake shows before the data is read.
     data = datasets.load(source, **arguments(load))
     advised = None
     if loss_name is None:
@@ -158,8 +159,7 @@ def _train(
     click.echo(_summary(data))
     if advised is not None:
         click.echo(_advice(advised))
-    config = {"from_logits": True} if loss_name == "bce" else {}
-    loss = losses.get(loss_name, sample_reduction=sample_reduction, **config)
+    loss = losses.get(loss_name, sample_reduction=sample_reduction)
     keras.utils.set_random_seed(load["seed"])
     name = data.name.replace("/", "-")
     export_dir = export_dir or _default_export_dir(data)
@@ -234,16 +234,20 @@ def _unused(directory: Path) -> Path:
 
 def _advice(advised: Advice) -> str:
     """One line on the loss that was chosen for the user, and how to choose another."""
-    from tfae.advice import LOSS_NAMES
+    from tfae import losses
 
-    said = f"loss: {LOSS_NAMES[advised.loaded_loss]}"
+    said = f"loss: {losses.get(advised.loaded_loss).title}"
     loaded = advised.loaded_preprocessing
     if advised.loaded_loss != advised.loss:
         return (
-            f"{said}, as preprocessing {loaded} allows; {LOSS_NAMES[advised.loss]} is advised because "
+            f"{said}, as preprocessing {loaded} allows; {losses.get(advised.loss).title} is advised because "
             f"{advised.reasons[0]}, and needs --preprocessing {advised.preprocessing}"
         )
-    others = [other.loss for other in advised.alternatives if other.loss != "bce" or other.preprocessing == loaded]
+    others = [
+        other.loss
+        for other in advised.alternatives
+        if losses.get(other.loss).domain is None or other.preprocessing == loaded
+    ]
     said += f", advised because {advised.reasons[0]}; --loss {'|'.join(others)} chooses another"
     if advised.preprocessing != loaded:
         said += f"\npreprocessing: {loaded}, and {advised.preprocessing} is advised because {advised.reasons[1]}"

@@ -83,7 +83,7 @@ def measure_losses(name: str, epochs: int, **arguments: Any) -> dict[str, dict[s
     for loss_name in LOSSES:
         data = datasets.load(name, **arguments)  # Anew, so that each training sees the samples in the same order.
         keras.utils.set_random_seed(0)
-        loss = losses.get(loss_name, **({"from_logits": True} if loss_name == "bce" else {}))
+        loss = losses.get(loss_name)
         autoencoder = models.dense(
             data.shape, latent_dim=16, output_activation=loss.output_activation(data.output_range)
         )

@@ -41,7 +41,7 @@ def train(kind: str, data: Any, architecture: str, loss_name: str, epochs: int, 
 
     from tfae import losses, models, training
 
-    loss = losses.get(loss_name, **({"from_logits": True} if loss_name == "bce" else {}))
+    loss = losses.get(loss_name)
     keras.utils.set_random_seed(seed)
     build = models.dense if architecture == "dense" else models.convolutional
     latent_dim = min(16, int(np.prod(data.shape)) // 2)

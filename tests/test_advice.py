@@ -10,6 +10,7 @@ import scipy.stats
 
 import tfae
 from tests import commands
+from tfae.activations import Clip
 from tfae.advice import advise, rules
 from tfae.advice.rules import HEAVY_TAILS
 
@@ -125,7 +126,7 @@ def test_two_values_call_for_cross_entropy(rng, values, options, preprocessing, 
     advice = advised(np.where(rng.random((200, 9)) < 0.3, values[1], values[0]), **options)
     assert (advice.loss, advice.preprocessing, advice.loaded_loss) == ("bce", preprocessing, as_loaded)
     assert advice.floor == 0
-    assert "from_logits" in str(advice)
+    assert "output activation   linear, of BinaryCrossentropy(from_logits=True)" in str(advice)
 
 
 def test_black_and_white_images_call_for_cross_entropy(rng):
@@ -155,7 +156,7 @@ def test_only_unit_is_said_to_keep_values_in_the_unit_interval(rng):
     assert rules.preprocessing(s, "mse", "standard")[1].endswith('of the scalings, "standard" makes them most alike')
 
 
-@pytest.mark.parametrize(("method", "activation"), [("unit", "Clip(0, 1)"), ("symmetric", "Clip(-1, 1)")])
+@pytest.mark.parametrize(("method", "activation"), [("unit", Clip(0, 1)), ("symmetric", Clip(-1, 1))])
 def test_pixels_call_for_an_output_that_is_bounded_as_they_are(method, activation):
     advice = advise(tfae.datasets.load("digits", preprocessing=method))
     assert (advice.loss, advice.output_activation) == ("mse", activation)
@@ -234,6 +235,14 @@ def test_data_on_disk_gets_the_same_advice_in_memory_that_does_not_grow(rng, tmp
     tracemalloc.stop()
     assert advice.statistics == held.statistics
     assert peak < 24 * 2**20  # As float64 the training split alone has 16 MB, and its quantiles take a copy.
+
+
+@pytest.mark.parametrize("samples", ["digits", "wine", np.eye(200, 6) > 0, np.arange(600).reshape(100, 6) % 7 % 2])
+def test_what_the_advice_names_builds_a_model_that_passes_the_checks(samples):
+    advice = advised(samples)
+    data = tfae.datasets.load(samples, preprocessing=advice.preprocessing)
+    model = tfae.models.dense(data.shape, latent_dim=2, widths=(4,), output_activation=advice.output_activation)
+    tfae.checks.check(data, tfae.losses.get(advice.loss), model)
 
 
 def test_few_samples_and_one_column_are_enough():

@@ -311,7 +311,10 @@ def test_tensorboard_logs_hold_reconstructions(folder):
         ("train digits --bottleneck sparse", "bottleneck: expected plain or sparse=WEIGHT"),
         ("compare digits --bottleneck sparse=-1", "received 'sparse=-1'"),
         ("compare digits --learning-rate inf", "expected a finite number; received inf"),
-        ("train digits --loss rmse", "'rmse' is not one of 'mse', 'mae', 'bce'"),
+        (
+            "train digits --loss rmse",
+            "squared_error (mse), absolute_error (mae) or binary_crossentropy (bce); received 'rmse'",
+        ),
         ("train {run}", "received"),
         ("train digits --run-dir {run}", "run_dir: expected a new or empty directory; received {run}"),
         ("train", "expected a SOURCE to train on, or --resume RUN_DIR"),

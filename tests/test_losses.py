@@ -79,7 +79,7 @@ def gradient(loss, x, output):
 def test_the_loss_is_summed_over_elements_or_their_mean_and_averaged_over_samples_which_weights_weigh(kind, shape):
     x, output = samples(shape, kind)
     expected, weight, loss = oracle(kind, x, output), np.arange(shape[0]), LOSSES[kind]()
-    np.testing.assert_allclose(loss.elementwise(x, output), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(loss.per_element(x, output), expected, rtol=1e-5, atol=1e-6)
     elements = expected.reshape(shape[0], -1)
     expected = elements.sum(axis=1)
     np.testing.assert_allclose(loss.per_sample(x, output), expected, rtol=2e-6)
@@ -291,7 +291,7 @@ def test_a_masked_cross_entropy_is_that_of_the_elements_that_are_left():
     # By hand: log 2 for logit 0, and nothing for the masked one, which would be log 2 as well if it were only zeroed.
     loss, x, z, mask = BinaryCrossentropy(from_logits=True), [[1.0, 1.0]], [[0.0, 0.0]], [[True, False]]
     np.testing.assert_allclose(loss.per_sample(x, z, mask=mask), [math.log(2)], rtol=1e-6)
-    np.testing.assert_array_equal(loss.elementwise(x, z, mask=mask)[0, 1], 0)
+    np.testing.assert_array_equal(loss.per_element(x, z, mask=mask)[0, 1], 0)
     nothing = SquaredError(sample_reduction="mean").per_sample([[1.0]], [[3.0]], mask=[[False]])
     np.testing.assert_array_equal(nothing, [0])
 
@@ -416,7 +416,7 @@ def test_the_best_constant_is_the_mean_or_the_median(kind, expected):
 def test_no_other_constant_beats_the_best_one(kind):
     x, _ = samples((101, 3), kind)
     loss = LOSSES[kind]()
-    constant = loss.best_constant(x).numpy()
+    constant = loss.best_constant(x)
     output = np.log(constant / (1 - constant)) if kind == "logits" else constant
     best = loss(x, np.broadcast_to(output, x.shape))
     for step in (-0.05, 0.05):

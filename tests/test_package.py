@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "__main__": "cli",
     "activations": "",
-    "losses": "activations",
+    "losses": "activations spread",
     "casting": "",
     "spread": "",
     "preprocessing": "casting spread",

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 import tfae
-from tfae.losses import loss_of
+from tfae.losses import get_loss
 
 
 def now() -> str:
@@ -39,5 +39,5 @@ def model(autoencoder: keras.Model) -> dict[str, Any]:
 
 def loss(autoencoder: keras.Model) -> dict[str, Any]:
     """Class and arguments of the loss that the model is compiled with."""
-    reconstruction_loss = loss_of(autoencoder)
+    reconstruction_loss = get_loss(autoencoder)
     return {"class_name": type(reconstruction_loss).__name__, **reconstruction_loss.get_config()}

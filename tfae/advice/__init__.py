@@ -10,13 +10,15 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from tfae import losses
+from tfae.activations import Clip
 from tfae.advice import rules
-from tfae.advice.rules import LOSS_NAMES, Choice
+from tfae.advice.rules import Choice
 from tfae.advice.statistics import Statistics, measure
 from tfae.datasets import Data
 from tfae.preprocessing import RANGES
 
-__all__ = ["LOSS_NAMES", "Advice", "Choice", "Statistics", "advise"]
+__all__ = ["Advice", "Choice", "Statistics", "advise"]
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,10 @@ class Advice:
 
     #: Name of the data set.
     data_name: str
-    #: The loss, ``"mse"``, ``"mae"`` or ``"bce"``, as ``tfae.losses.get`` takes it.
+    #: The short name of the loss, as ``tfae.losses.get`` takes it.
     loss: str
-    #: Of the model's last layer, with that loss and preprocessing. Cross-entropy takes logits, with
-    #: ``from_logits=True``; ``Clip`` is of :mod:`tfae.activations`.
-    output_activation: str
+    #: Of the model's last layer, with the loss of that name and that preprocessing, as Keras takes it.
+    output_activation: str | Clip
     #: The preprocessing that goes with the loss, as ``tfae.datasets.load`` takes it.
     preprocessing: str
     #: The preprocessing that the data was loaded with.
@@ -37,7 +38,7 @@ class Advice:
     #: The loss for the data as it was loaded. Another one than ``loss`` only where that is cross-entropy, which needs
     #: data in [0, 1], and ``loaded_preprocessing`` takes it elsewhere.
     loaded_loss: str
-    #: The smallest loss per sample that any reconstruction can reach under ``loss``: 0, or nats for cross-entropy.
+    #: The smallest loss per sample that any reconstruction can reach under ``loss``, in its unit.
     floor: float
     #: One sentence each, with its figure and its source; the first one is what decided for the loss.
     reasons: tuple[str, ...]
@@ -47,14 +48,15 @@ class Advice:
     statistics: Statistics
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values by field name, fit for JSON."""
-        return dataclasses.asdict(self)
+        """Return plain values by field name, fit for JSON; the output activation as its text."""
+        return {**dataclasses.asdict(self), "output_activation": str(self.output_activation)}
 
     def __str__(self) -> str:
-        activation = self.output_activation + (", of logits (from_logits=True)" if self.loss == "bce" else "")
+        loss = losses.get(self.loss)
+        activation = f"{self.output_activation}, of {loss!r}" if type(loss).config_by_name else self.output_activation
         in_use = "" if self.preprocessing == self.loaded_preprocessing else f", not {self.loaded_preprocessing}"
         lines = [
-            f"{'loss':20}{self.loss}, {LOSS_NAMES[self.loss]}",
+            f"{'loss':20}{self.loss}, {loss.title}",
             f"{'preprocessing':20}{self.preprocessing}{in_use}",
             f"{'output activation':20}{activation}",
             f"{'floor':20}{_floor(self.loss, self.floor)}",
@@ -75,7 +77,7 @@ class Advice:
 
 
 def advise(data: Data) -> Advice:
-    """Say which loss, output activation and preprocessing fit a data set, with reasons.
+    """Advise on the loss, output activation and preprocessing for a data set, with reasons.
 
     The first rule of ``tfae.advice.rules`` that applies decides for the loss:
 
@@ -114,11 +116,11 @@ def advise(data: Data) -> Advice:
     return Advice(
         data_name=data.name,
         loss=loss,
-        output_activation=str(activation),
+        output_activation=activation,
         preprocessing=preprocessing,
         loaded_preprocessing=loaded,
-        loaded_loss="mse" if loss == "bce" and loaded != preprocessing else loss,
-        floor=statistics.entropy or 0.0 if loss == "bce" else 0.0,
+        loaded_loss="mse" if losses.get(loss).domain and loaded != preprocessing else loss,
+        floor=statistics.entropy or 0.0 if losses.get(loss).is_crossentropy else 0.0,
         reasons=(reason, scaling_reason, activation_reason, *rules.remarks(statistics)),
         alternatives=rules.alternatives(statistics, loss, preprocessing),
         statistics=statistics,
@@ -150,4 +152,5 @@ def _table(s: Statistics) -> list[str]:
 
 
 def _floor(loss: str, floor: float) -> str:
-    return f"{floor:.4g} nats per sample" if loss == "bce" else f"{floor:.4g}"
+    unit = losses.get(loss).unit
+    return f"{floor:.4g} {unit} per sample" if unit else f"{floor:.4g}"

@@ -9,9 +9,6 @@ from tfae.activations import Clip
 from tfae.advice.statistics import Statistics
 from tfae.datasets.defects import percent
 
-#: What the losses are called.
-LOSS_NAMES = {"mse": "squared error", "mae": "absolute error", "bce": "binary cross-entropy"}
-
 #: `Statistics.outlying_energy` of Student's t with 4 degrees of freedom. From tails as heavy as these on the median
 #: estimates a centre more precisely than the mean: its relative efficiency 4 f(0)² σ² is 1.125, and 0.96 with 5.
 HEAVY_TAILS = 0.319
@@ -23,18 +20,18 @@ USUAL_SCALES = (0.1, 10.0)
 class Choice:
     """Another loss that the data allows."""
 
-    #: ``"mse"``, ``"mae"`` or ``"bce"``.
+    #: Its short name, as ``tfae.losses.get`` takes it.
     loss: str
     #: The preprocessing that goes with it.
     preprocessing: str
-    #: Smallest loss per sample that any reconstruction can reach: 0, or nats for cross-entropy.
+    #: Smallest loss per sample that any reconstruction can reach, in the unit of the loss.
     floor: float
     #: When to prefer it.
     when: str
 
 
 def loss(s: Statistics) -> tuple[str, str]:
-    """The loss and the reason for it: the first rule that applies.
+    """Return the short name of the loss and the reason for it: the first rule that applies.
 
     Reference:
         - Bishop, Pattern Recognition and Machine Learning, 2006, sections 1.2.5 and 4.3.2: squared error and
@@ -89,12 +86,12 @@ def loss(s: Statistics) -> tuple[str, str]:
 
 
 def preprocessing(s: Statistics, loss: str, loaded: str) -> tuple[str, str]:
-    """The preprocessing that goes with a loss, the one in use where that fits, and the reason for it.
+    """Return the preprocessing that goes with a loss, the one in use where that fits, and the reason for it.
 
     Reference:
         LeCun, Bottou, Orr, Müller, Efficient BackProp, 1998, section 4.3: inputs of mean 0 and like variances.
     """
-    if loss == "bce" and s.unit_scale is not None:
+    if losses.get(loss).is_crossentropy and s.unit_scale is not None:
         return (
             s.unit_scale,
             f'cross-entropy is defined on [0, 1], which is where preprocessing "{s.unit_scale}" takes it',
@@ -119,14 +116,14 @@ def preprocessing(s: Statistics, loss: str, loaded: str) -> tuple[str, str]:
 def output_activation(
     s: Statistics, loss: str, preprocessing: str, output_range: tuple[float, float] | None
 ) -> tuple[str | Clip, str]:
-    """The activation of the model's last layer that goes with a loss, and the reason for it.
+    """Return the activation of the model's last layer that goes with a loss, and the reason for it.
 
     Reference:
         docs/which_loss.md: what clipped, sigmoid and linear outputs reach on the same data.
     """
-    if loss == "bce":
-        return "linear", "cross-entropy takes logits: in float32 a sigmoid rounds to 1 from a logit of 17 on"
     activation = losses.get(loss).output_activation(output_range)
+    if losses.get(loss).is_crossentropy:
+        return activation, "cross-entropy takes logits: in float32 a sigmoid rounds to 1 from a logit of 17 on"
     if activation == "linear":
         return activation, f'with preprocessing "{preprocessing}" nothing bounds all samples, so the output is linear'
     ends = "" if s.entropy is None else f", and {percent(1 - s.share_inside)} of them lie at an end of their range"
@@ -137,7 +134,7 @@ def output_activation(
 
 
 def remarks(s: Statistics) -> list[str]:
-    """What else a user should know, one sentence for each rule that applies."""
+    """Return what else a user should know, one sentence for each rule that applies."""
     found = []
     if s.nearly_constant:
         listed = ", ".join(s.nearly_constant[:5]) + (", …" if len(s.nearly_constant) > 5 else "")
@@ -158,18 +155,16 @@ def remarks(s: Statistics) -> list[str]:
 
 
 def alternatives(s: Statistics, loss: str, preprocessing: str) -> tuple[Choice, ...]:
-    """The other losses that the data allows."""
-    when = {
-        "mse": {
-            "mae": "where single large errors matter most",
-            "bce": "where a probability's squared error, the Brier score, is wanted",
-        }.get(loss, ""),
-        "mae": "where outliers are to weigh less; it aims at the median, and so loses what is rare",
-        "bce": "where values are read as probabilities; compare its excess over the floor, for it never reaches 0",
-    }
-    found = [Choice(name, preprocessing, 0.0, when[name]) for name in ("mse", "mae") if name != loss]
-    if loss == "bce":
-        return tuple(found[:1])  # Under absolute error the best reconstruction of two values is the commoner one.
-    if s.entropy is not None and s.unit_scale is not None:
-        found.append(Choice("bce", s.unit_scale, s.entropy, when["bce"]))
+    """Return the other losses that the data allows, of all that are registered and say when to prefer them."""
+    found = []
+    for other in losses.registered():
+        if other.advice is None or other.short_name == loss:
+            continue
+        if losses.get(loss).is_crossentropy and other.known_constant == "median":
+            continue  # The best reconstruction of two values is then the commoner one.
+        if other.domain is None:
+            found.append(Choice(other.short_name, preprocessing, 0.0, other.advice))
+        elif other.domain[0] <= 0 and other.domain[1] >= 1 and s.entropy is not None and s.unit_scale is not None:
+            floor = s.entropy if other.is_crossentropy else 0.0
+            found.append(Choice(other.short_name, s.unit_scale, floor, other.advice))
     return tuple(found)

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 
 from tfae.activations import Clip
-from tfae.checks.output import output_of
-from tfae.losses import DOMAIN_TOLERANCE, BinaryCrossentropy, ReconstructionLoss, refusal_of
+from tfae.checks.output import Output, output_of
+from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, explain_refusal, registered
 from tfae.preprocessing import RANGES
 
 if TYPE_CHECKING:
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 
 def check(data: Data | None, loss: Any, model: keras.Model, *, ignore: Collection[str] = ()) -> None:
-    """Refuse data, loss and model that do not fit together.
+    """Raise ValueError if data, loss and model do not fit together.
 
     The checks, by name:
 
     - ``"loss"``: the loss is not one of :mod:`tfae.losses`. The checks below need one; so do ``train``, ``evaluate``
       and ``save``, which therefore refuse others whether or not this is ignored.
-    - ``"domain"``: data outside [0, 1] under cross-entropy, which then has no lower bound: the model would be paid for
-      being wrong.
+    - ``"domain"``: data outside ``loss.domain``, such as outside [0, 1] under cross-entropy, which has no lower bound
+      there, so that being wrong lowers the loss.
     - ``"range"``: the output activation keeps the reconstructions away from values that the training split has, as a
       sigmoid does where data is negative.
-    - ``"activation"``: the loss reads probabilities, and the model's output can leave [0, 1].
+    - ``"activation"``: the model's output can leave ``loss.domain``, such as [0, 1] where probabilities are read.
     - ``"logits"``: the loss reads logits, and the model ends in a sigmoid.
     - ``"reduction"``: a mean over elements together with a penalty that layers add, such as a KL divergence or an L1
-      norm of the code. Beside a mean over n elements it weighs n times what it weighs beside their sum.
+      norm of the latent. Beside a mean over n elements it weighs n times what it weighs beside their sum.
 
     Where a model's output activation can not be known, as behind a layer of one's own, it is taken to be right.
 
@@ -94,7 +94,7 @@ def _silenceable(message: str, name: str) -> str:
 
 
 def _loss(data: Data | None, loss: Any, model: keras.Model) -> str | None:
-    reason = refusal_of(loss)
+    reason = explain_refusal(loss)
     return reason and f"loss: {reason}"
 
 
@@ -109,10 +109,11 @@ def _domain(data: Data | None, loss: ReconstructionLoss, model: keras.Model) -> 
                 if data.preprocessing.method == "unit"
                 else 'use preprocessing="unit"'
             )
+            others = " or ".join(each.__name__ for each in registered() if each.domain is None)
             return (
                 f"loss: {type(loss).__name__} is defined on {list(loss.domain)}; the {split} split spans "
-                f'[{low:.4g}, {high:.4g}] after preprocessing "{data.preprocessing.method}". Choose SquaredError or '
-                f"AbsoluteError, or {remedy}."
+                f'[{low:.4g}, {high:.4g}] after preprocessing "{data.preprocessing.method}". Choose {others}, '
+                f"or {remedy}."
             )
     return None
 
@@ -130,7 +131,7 @@ def _unreached(
     output = output_of(model)
     if output is None or _logits(None, loss, model):
         return None
-    reachable = [float(bound) for bound in loss.reconstruction(np.array([output.low, output.high], "float32"))]
+    reachable = _reachable(output, loss)
     # What is outside the domain of the loss is another check's business.
     least, greatest = (low, high) if loss.domain is None else np.clip((low, high), *loss.domain)
     if least >= reachable[0] - DOMAIN_TOLERANCE and greatest <= reachable[1] + DOMAIN_TOLERANCE:
@@ -142,40 +143,49 @@ def _unreached(
         "model: expected one whose reconstructions reach the training split, which spans "
         f"{_interval(low, high)} {scaling}; received one that ends in "
         f"{output.name}, which keeps them in {_interval(*reachable)}. End it in "
-        f"activation={_as_code(loss.output_activation(output_range))}"
+        f"{_as_argument(loss.output_activation(output_range))}"
         + (f', or use preprocessing="{better}".' if better and better != method else ".")
     )
 
 
-def _as_code(activation: str | Clip) -> str:
-    return f"tfae.activations.{activation}" if isinstance(activation, Clip) else f'"{activation}"'
+def _as_argument(activation: str | Clip) -> str:
+    return f"activation=tfae.activations.{activation}" if isinstance(activation, Clip) else f'activation="{activation}"'
 
 
 def _activation(data: Data | None, loss: ReconstructionLoss, model: keras.Model) -> str | None:
     output = output_of(model)
-    if output is None or not isinstance(loss, BinaryCrossentropy) or loss.from_logits:
+    if output is None or loss.domain is None or loss.on_reconstructions() is not loss or _is_inside(output, loss):
         return None
-    if output.low >= -DOMAIN_TOLERANCE and output.high <= 1 + DOMAIN_TOLERANCE:
-        return None
+    by_name = type(loss).from_config({**loss.get_config(), **loss.config_by_name})
+    other = f", or use {by_name!r} with {_as_argument(by_name.output_activation())}"
     return (
-        "model: expected one that ends in a sigmoid, because BinaryCrossentropy() reads its output as probabilities; "
-        f"received one that ends in {output.name}, whose output spans {_interval(output.low, output.high)}. Use "
-        'BinaryCrossentropy(from_logits=True) with activation="linear", or end the model in activation="sigmoid".'
+        f"model: expected one whose output stays in {_interval(*loss.domain)}, where {loss!r} is defined; received one "
+        f"that ends in {output.name}, whose output spans {_interval(output.low, output.high)}. End the model in "
+        f"{_as_argument(loss.output_activation())}{'' if by_name.on_reconstructions() is by_name else other}."
     )
 
 
 def _logits(data: Data | None, loss: ReconstructionLoss, model: keras.Model) -> str | None:
     output = output_of(model)
-    if output is None or not isinstance(loss, BinaryCrossentropy) or not loss.from_logits:
+    if output is None or loss.on_reconstructions() is loss or not _is_inside(output, loss):
         return None
-    if output.low < 0 or output.high > 1:
-        return None
-    reachable = [float(bound) for bound in loss.reconstruction(np.array([output.low, output.high], "float32"))]
     return (
-        "model: expected one that ends in linear, because BinaryCrossentropy(from_logits=True) reads its output as "
-        f"logits; received one that ends in {output.name}, which read so keeps reconstructions in "
-        f'{_interval(*reachable)}. End the model in activation="linear", or use BinaryCrossentropy().'
+        f"model: expected one that ends in {loss.output_activation()}, because {loss!r} reads its output as logits; "
+        f"received one that ends in {output.name}, which read so keeps reconstructions in "
+        f"{_interval(*_reachable(output, loss))}. End the model in {_as_argument(loss.output_activation())}, or use "
+        f"{loss.on_reconstructions()!r}."
     )
+
+
+def _is_inside(output: Output, loss: ReconstructionLoss) -> bool:
+    """Whether a model's output is bounded as the reconstructions of a loss are."""
+    low, high = loss.domain or (-math.inf, math.inf)
+    return output.low >= low - DOMAIN_TOLERANCE and output.high <= high + DOMAIN_TOLERANCE
+
+
+def _reachable(output: Output, loss: ReconstructionLoss) -> list[float]:
+    """The least and the greatest reconstruction that a model's output stands for."""
+    return [float(bound) for bound in loss.reconstruction(np.array([output.low, output.high], "float32"))]
 
 
 def _reduction(data: Data | None, loss: ReconstructionLoss, model: keras.Model) -> str | None:

@@ -63,7 +63,14 @@ def _users_mistake(error: Exception) -> str | None:
 )
 @click.version_option(__version__, prog_name="tfae")
 @click.option("--traceback", is_flag=True, help="Show where in the code an error comes from.")
-def main(traceback: bool) -> None:
+@click.option(
+    "--import",
+    "modules",
+    multiple=True,
+    metavar="MODULE",
+    help="Python module to import first, such as one that registers a loss; may be repeated.",
+)
+def main(traceback: bool, modules: tuple[str, ...]) -> None:
     """From a data set to a served autoencoder.
 
     SOURCE is the name of a data set (digits, breast_cancer, wine, diabetes; any of TFDS: mnist, fashion_mnist, …), a

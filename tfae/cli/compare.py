@@ -9,18 +9,16 @@ from typing import Any
 import click
 
 from tfae.cli.model_options import ModelOptions, model_options
-from tfae.cli.options import arguments, ignore_option, load_options
+from tfae.cli.options import arguments, ignore_option, load_options, loss_option
 from tfae.cli.tensorflow import import_tensorflow
 
 
 @click.command()
 @click.argument("source")
-@click.option(
-    "--loss",
-    "losses",
-    type=click.Choice(["mse", "mae", "bce"]),
+@loss_option(
+    "loss_names",
     multiple=True,
-    help="A loss to compare; may be repeated.  [default: all that are defined on the data]",
+    help="A loss to compare, as for tfae train; may be repeated.  [default: all that are defined on the data]",
 )
 @click.option(
     "--seeds",
@@ -50,7 +48,7 @@ def compare(
     ctx: click.Context,
     source: str,
     *,
-    losses: tuple[str, ...],
+    loss_names: tuple[str, ...],
     seeds: int,
     corruptions: tuple[str, ...],
     model: ModelOptions,
@@ -65,10 +63,11 @@ def compare(
     it, and saves; the same command again goes on.
     """
     import_tensorflow(onednn="1")
-    from tfae import comparison, datasets, models
+    from tfae import comparison, datasets, losses, models
 
     # Mistakes show before the data is read.
     models.parse_bottleneck(model.bottleneck)
+    chosen_losses = [losses.get(name, sample_reduction=model.sample_reduction) for name in loss_names]
     chosen = [comparison.Corruption.parse(text) for text in corruptions]
     keywords = arguments(load)
     data = datasets.load(source, **keywords)
@@ -83,7 +82,7 @@ def compare(
     try:
         found = comparison.compare(
             data,
-            losses or None,
+            chosen_losses or None,
             run_dir=run_dir,
             seeds=seeds,
             epochs=model.epochs,

@@ -77,6 +77,8 @@ load_options = together(
     ),
     source_options,
 )
+#: Losses are known by name only once the modules that register them are imported, which commands do themselves.
+loss_option = functools.partial(click.option, "--loss", metavar="NAME")
 
 saved_model_argument = click.argument("saved_model", type=click.Path(exists=True, file_okay=False, path_type=Path))
 run_dir_argument = click.argument("run_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))

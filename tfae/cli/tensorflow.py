@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
 import tempfile
 from pathlib import Path
 
+import click
+
 
 def import_tensorflow(*, onednn: str | None = None) -> None:
-    """Import TensorFlow without the lines that its C++ parts print on the way.
+    """Import TensorFlow without the lines that its C++ parts print on the way, then the modules that --import names.
 
     They announce which instructions and drivers there are, before any setting can tell them not to. What they print
     is shown if the import fails.
@@ -20,6 +23,9 @@ def import_tensorflow(*, onednn: str | None = None) -> None:
             kernels of oneDNN train models with convolutions 1.3 times as fast; by itself, TensorFlow takes them on
             CPUs with AVX-512 only. A convolution of theirs that gets a tensor of too low a rank ends the process,
             so commands that run the models of others do not turn them on.
+
+    Raises:
+        ValueError: If a module can not be imported.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if onednn is not None and "tensorflow" not in sys.modules:
@@ -39,6 +45,18 @@ def import_tensorflow(*, onednn: str | None = None) -> None:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+    context = click.get_current_context(silent=True)
+    modules = () if context is None else context.find_root().params.get("modules", ())
+    if modules and str(Path.cwd()) not in sys.path:  # Python itself looks there; an installed command does not.
+        sys.path.insert(0, str(Path.cwd()))
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ValueError(
+                f"--import: expected a module in the working directory or on the Python path; received {name} "
+                f"({error})."
+            ) from error
 
 
 def onednn_of(run_dir: Path) -> str | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfae.cli.model_options import ModelOptions, model_options
-from tfae.cli.options import arguments, export_dir_option, ignore_option, is_given, load_options
+from tfae.cli.options import arguments, export_dir_option, ignore_option, is_given, load_options, loss_option
 from tfae.cli.tensorflow import import_tensorflow, onednn_of
 
 if TYPE_CHECKING:
@@ -23,12 +23,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source", required=False)
-@click.option(
-    "--loss",
+@loss_option(
     "loss_name",
-    type=click.Choice(["mse", "mae", "bce"]),
-    help="Squared error; absolute error, for data with outliers; binary cross-entropy, for data in [0, 1].  "
-    "[default: as tfae advise says]",
+    help="mse, squared error; mae, absolute error, for data with outliers; bce, binary cross-entropy, for data in "
+    "[0, 1]; or one of your own.  [default: as tfae advise says]",
 )
 @model_options
 @click.option(
@@ -114,7 +112,10 @@ def _train(
     from tfae import export as exporting
     from tfae.advice import advise
 
-    models.parse_bottleneck(model.bottleneck)  # A mistake shows before the data is read.
+    # Mistakes show before the data is read.
+    models.parse_bottleneck(model.bottleneck)
+    if loss_name is not None:
+        losses.get(loss_name)
     data = datasets.load(source, **arguments(load))
     advised = None
     if loss_name is None:
@@ -128,8 +129,7 @@ def _train(
     click.echo(_summary(data))
     if advised is not None:
         click.echo(_advice(advised))
-    config = {"from_logits": True} if loss_name == "bce" else {}
-    loss = losses.get(loss_name, sample_reduction=model.sample_reduction, **config)
+    loss = losses.get(loss_name, sample_reduction=model.sample_reduction)
     keras.utils.set_random_seed(load["seed"])
     name = data.name.replace("/", "-")
     export_dir = export_dir or _default_export_dir(data)
@@ -200,16 +200,20 @@ def _unused(directory: Path) -> Path:
 
 def _advice(advised: Advice) -> str:
     """Return a line on the loss that was chosen for the user, and on how to choose another."""
-    from tfae.advice import LOSS_NAMES
+    from tfae import losses
 
-    line = f"loss: {LOSS_NAMES[advised.loaded_loss]}"
+    line = f"loss: {losses.get(advised.loaded_loss).title}"
     loaded = advised.loaded_preprocessing
     if advised.loaded_loss != advised.loss:
         return (
-            f"{line}, as preprocessing {loaded} allows; {LOSS_NAMES[advised.loss]} is advised because "
+            f"{line}, as preprocessing {loaded} allows; {losses.get(advised.loss).title} is advised because "
             f"{advised.reasons[0]}, and needs --preprocessing {advised.preprocessing}"
         )
-    others = [other.loss for other in advised.alternatives if other.loss != "bce" or other.preprocessing == loaded]
+    others = [
+        other.loss
+        for other in advised.alternatives
+        if losses.get(other.loss).domain is None or other.preprocessing == loaded
+    ]
     line += f", advised because {advised.reasons[0]}; --loss {'|'.join(others)} chooses another"
     if advised.preprocessing != loaded:
         line += f"\npreprocessing: {loaded}, and {advised.preprocessing} is advised because {advised.reasons[1]}"

@@ -13,12 +13,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfae import losses as losses_by_name
 from tfae import provenance
 from tfae.checks import NAMES, check
 from tfae.comparison.corruption import Corruption, corrupted
 from tfae.datasets import Data
-from tfae.losses import ReconstructionLoss
+from tfae.losses import ReconstructionLoss, get, registered
 from tfae.staging import write_staged
 from tfae.training.identity import IN_MEMORY, differences, remedy
 from tfae.training.identity import description_of as description_of_data
@@ -27,7 +26,6 @@ from tfae.training.identity import description_of as description_of_data
 Build = Callable[..., keras.Model]
 
 FILE = "plan.json"
-_ALL = ("mse", "mae", "bce")
 # What makes it another comparison, beside the data, by the argument that one would look at.
 _IDENTITY = ("losses", "seeds", "corruptions", "epochs", "learning_rate", "model")
 
@@ -35,7 +33,7 @@ _IDENTITY = ("losses", "seeds", "corruptions", "epochs", "learning_rate", "model
 def chosen_losses(
     losses: Sequence[str | ReconstructionLoss] | None, sample_reduction: str
 ) -> dict[str, ReconstructionLoss]:
-    """Return the losses by name; all there are where none are named.
+    """Return the losses by name; all that are registered where none are named.
 
     Raises:
         ValueError: There is one twice, or one is not a loss.
@@ -43,8 +41,8 @@ def chosen_losses(
     if isinstance(losses, (str, ReconstructionLoss)) or (losses is not None and not losses):
         raise ValueError(f'losses: expected a list such as ["mse", "mae"]; received {losses!r}.')
     by_name: dict[str, ReconstructionLoss] = {}
-    for identifier in _ALL if losses is None else losses:
-        loss = _loss(identifier, sample_reduction)
+    for each in [loss.short_name for loss in registered()] if losses is None else losses:
+        loss = each if isinstance(each, ReconstructionLoss) else get(each, sample_reduction=sample_reduction)
         if loss.name in by_name:
             raise ValueError(
                 f"losses: expected each loss once; received {loss.name!r} more than once. Give losses that differ in "
@@ -235,13 +233,6 @@ def _is_defined(loss: ReconstructionLoss, data: Data, model: keras.Model) -> boo
     except ValueError:
         return False
     return True
-
-
-def _loss(identifier: Any, sample_reduction: str) -> ReconstructionLoss:
-    if isinstance(identifier, ReconstructionLoss):
-        return identifier
-    config = {"from_logits": True} if identifier in ("bce", "binary_crossentropy") else {}
-    return losses_by_name.get(identifier, sample_reduction=sample_reduction, **config)
 
 
 def _digest_of_layers(model: keras.Model) -> str:

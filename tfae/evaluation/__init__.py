@@ -23,7 +23,7 @@ from tfae.evaluation.evaluation import Evaluation
 from tfae.evaluation.findings import Finding, findings_of
 from tfae.evaluation.images import are_images, sharpness
 from tfae.evaluation.ranks import rank_correlation
-from tfae.losses import BinaryCrossentropy, ReconstructionLoss, loss_of, mask_of
+from tfae.losses import ReconstructionLoss, get_loss, mask_of
 from tfae.measurement import measured, sample_shape
 
 __all__ = ["Evaluation", "Finding", "evaluate", "scores"]
@@ -90,7 +90,7 @@ def evaluate(
         odd number that fits, averaged over channels. Burda, Grosse, Salakhutdinov, "Importance weighted autoencoders"
         (2016): active units.
     """
-    loss = loss_of(autoencoder)
+    loss = get_loss(autoencoder)
     check(None, loss, autoencoder, ignore=ignore)
     shape = sample_shape(autoencoder, dataset)
     interval = _interval(data_range)
@@ -133,7 +133,7 @@ def evaluate(
     floor, excess = means["floor"], means["loss"] - means["floor"]
     low, high = interval or _default_interval(totals.low, totals.high)
     code = codes.Code(None, None, no_code) if totals.code is None else codes.measure_code(totals.code)
-    is_own = isinstance(loss, BinaryCrossentropy)
+    is_own = loss.is_crossentropy
     no_nats = "a sample is not in [0, 1]" if totals.samples_leave((0, 1)) else None
     if is_own and totals.reconstructions_leave((0, 1)):
         no_nats = "a reconstruction is not in [0, 1]"
@@ -222,7 +222,7 @@ def scores(autoencoder: keras.Model, dataset: tf.data.Dataset, *, ignore: Collec
         >>> scores(halves, tf.data.Dataset.from_tensor_slices((x, x)).batch(2)).tolist()
         [0.5, 0.25, 0.0]
     """
-    measures = {"loss": loss_of(autoencoder).per_sample}
+    measures = {"loss": get_loss(autoencoder).per_sample}
     return np.concatenate([batch["loss"] for batch in measured(autoencoder, dataset, measures, {}, ignore=ignore)])
 
 

@@ -8,9 +8,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from tfae.evaluation.medians import median
 from tfae.evaluation.principal_components import principal_components
-from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss
+from tfae.losses import ReconstructionLoss
 from tfae.spread import Moments
 
 #: How far from 0 and 1 the linear baseline may be kept under cross-entropy, and how many samples of the training split
@@ -41,12 +40,6 @@ class Baselines:
         centred = tf.reshape(tf.cast(x, "float32") - self.mean, (-1, self.mean.size))
         projected = tf.matmul(tf.matmul(centred, self.components, transpose_b=True), self.components)
         return tf.clip_by_value(self.mean + tf.reshape(projected, tf.shape(x)), *self.interval)
-
-
-def on_reconstructions(loss: ReconstructionLoss) -> ReconstructionLoss:
-    """The same loss, of reconstructions instead of outputs: not from logits."""
-    config = loss.get_config()
-    return type(loss).from_config({**config, "from_logits": False} if "from_logits" in config else config)
 
 
 def skill(excess: float, loss: float | None, floor: float, *, constant_loss: float | None) -> float | None:
@@ -103,7 +96,6 @@ def fit(
             f"than {latent_dim:,} components"
         )
 
-    best = median(train, moments) if isinstance(loss, AbsoluteError) else moments.mean
     low, high = interval or (float(moments.low.min()), float(moments.high.max()))
     if loss.domain:
         low, high = max(low, loss.domain[0]), min(high, loss.domain[1])
@@ -112,18 +104,18 @@ def fit(
         components = principal_components(train, moments, latent_dim).astype("float32")
     baselines = Baselines(
         mean=moments.mean.astype("float32").reshape(shape),
-        constant=best.astype("float32").reshape(shape),
+        constant=loss.best_constant(train, moments=moments).astype("float32"),
         components=components,
         reason=reason,
         interval=(low, high),
     )
-    if components is not None and isinstance(loss, BinaryCrossentropy):
+    if components is not None and loss.is_crossentropy:
         return _with_best_margin(baselines, train, loss)
     return baselines
 
 
 def _with_best_margin(baselines: Baselines, train: tf.data.Dataset, loss: ReconstructionLoss) -> Baselines:
-    readable = on_reconstructions(loss)
+    readable = loss.on_reconstructions()
     low, high = baselines.interval
     intervals = [(max(low, margin), min(high, 1 - margin)) for margin in _MARGINS]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tfae.evaluation.baselines import ROUNDING
-from tfae.losses import ReconstructionLoss, SquaredError
+from tfae.losses import ReconstructionLoss
 
 if TYPE_CHECKING:
     from tfae.evaluation.evaluation import Evaluation
@@ -72,7 +72,7 @@ def findings_of(
         yield from _below_floor(evaluation)
     largest = max(abs(bound) for bound in (totals.low, totals.high, *(loss.domain or ())))
     yield from _no_better_than_constant(evaluation, is_exact=evaluation.mae <= EXACT * largest)
-    yield from _worse_than_linear(evaluation, is_best_linear=isinstance(loss, SquaredError))
+    yield from _worse_than_linear(evaluation, is_best_linear=loss.pca_is_optimal)
     yield from _dead_code(evaluation)
     yield from _trivial_score(evaluation)
     if trained is not None:

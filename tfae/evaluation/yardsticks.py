@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfae.evaluation import images, ranks
-from tfae.evaluation.baselines import Baselines, on_reconstructions
+from tfae.evaluation.baselines import Baselines
 from tfae.evaluation.codes import MAX_UNITS, width_of
 from tfae.losses import DOMAIN_TOLERANCE, AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
 from tfae.measurement import Measure, measured
@@ -160,19 +160,13 @@ def of_reconstructions(loss: ReconstructionLoss) -> dict[str, Measure]:
         **_squares("mse", SquaredError(sample_reduction="mean", dtype=loss.dtype), errors),
         "mae": AbsoluteError(sample_reduction="mean", dtype=loss.dtype).per_sample,
         # A model that returned logits would lose the digits of confident ones by way of their sigmoid.
-        **({} if isinstance(loss, BinaryCrossentropy) else {"crossentropy": crossentropy}),
+        **({} if loss.is_crossentropy else {"crossentropy": crossentropy}),
     }
 
 
 def of_samples(loss: ReconstructionLoss) -> dict[str, Measure]:
     """The floor of the loss."""
-    readable = on_reconstructions(loss)
-
-    def floor(x: tf.Tensor, _: tf.Tensor, *, mask: tf.Tensor | None) -> tf.Tensor:
-        # The floor is the loss of the sample as its own reconstruction; that form knows of masks.
-        return loss.floor(x) if mask is None else readable.per_sample(x, x, mask=mask)
-
-    return {"floor": floor}
+    return {"floor": lambda x, _, *, mask: loss.floor(x, mask=mask)}
 
 
 def of_images(shape: tuple[int, ...], low: float, high: float) -> dict[str, Measure]:
@@ -182,7 +176,7 @@ def of_images(shape: tuple[int, ...], low: float, high: float) -> dict[str, Meas
 
 def of_baselines(loss: ReconstructionLoss, baselines: Baselines) -> dict[str, Measure]:
     """Losses of the baselines, and the squared distance from the training mean."""
-    readable = on_reconstructions(loss)
+    readable = loss.on_reconstructions()
 
     def constant(x: tf.Tensor, *_: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
         return readable.per_sample(x, tf.broadcast_to(baselines.constant, tf.shape(x)))

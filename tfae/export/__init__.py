@@ -28,7 +28,7 @@ from tfae.export.precision import computing_in, is_narrow
 from tfae.export.publication import check_writable, publish, versions
 from tfae.export.saved_autoencoder import SavedAutoencoder
 from tfae.export.signatures import Signatures
-from tfae.losses import loss_of
+from tfae.losses import get_loss
 from tfae.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def save(
     if preprocessing is None:
         preprocessing = Preprocessing("none", sample_shape=autoencoder.input_shape[1:], sample_dtype="float32")
     _check_exportable(autoencoder, preprocessing)
-    check(None if isinstance(data, Mapping) else data, loss_of(autoencoder), autoencoder, ignore=ignore)
+    check(None if isinstance(data, Mapping) else data, get_loss(autoencoder), autoencoder, ignore=ignore)
     described = _describe(autoencoder, preprocessing, data, _plain(metrics))
     description = json.dumps(described, indent=2, allow_nan=False) + "\n"
     module = tf.Module(name="autoencoder")

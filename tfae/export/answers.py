@@ -121,7 +121,7 @@ class Answers:
 
     def _elementwise(self, batch: int, output: np.ndarray) -> Any:
         mask = mask_of(self._values["output"][batch])
-        return self._loss.elementwise(self._x[batch], output, mask=mask)
+        return self._loss.per_element(self._x[batch], output, mask=mask)
 
     def _reconstruction_of(self, name: str, batch: int) -> tuple[Arrays, Arrays]:
         value, slack = self._with_slack(

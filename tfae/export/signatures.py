@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfae.losses import DOMAIN_TOLERANCE, loss_of
+from tfae.losses import DOMAIN_TOLERANCE, get_loss
 from tfae.preprocessing import Preprocessing
 
 #: Dtypes that TensorFlow Serving's REST API can not carry, and what stands in for them.
@@ -33,7 +33,7 @@ class Signatures:
         self.autoencoder = autoencoder
         self.encoder = autoencoder.get_layer("encoder")
         self.decoder = autoencoder.get_layer("decoder")
-        self.loss = loss_of(autoencoder)
+        self.loss = get_loss(autoencoder)
         self.preprocessing = preprocessing
         self.shape = preprocessing.sample_shape
         self.dtype = tf.as_dtype(WIDENED.get(preprocessing.sample_dtype, preprocessing.sample_dtype))
@@ -88,7 +88,7 @@ class Signatures:
         return {
             "instance_score": _float32(self.loss.per_sample(x, output)),
             # What a mask of the model leaves out has score 0 and is no part of the sum.
-            "feature_score": _float32(self.loss.elementwise(x, output)),
+            "feature_score": _float32(self.loss.per_element(x, output)),
             "reconstruction": self._data_space(output),
         }
 

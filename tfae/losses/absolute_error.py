@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import final
 
-import keras
 import tensorflow as tf
 from keras import ops
 
-from tfae.losses.reconstruction_loss import Derivative, ReconstructionLoss
-from tfae.losses.total import Total
+from tfae.losses.reconstruction_loss import ReconstructionLoss
 
 
 @final
-@keras.saving.register_keras_serializable(package="tfae")
 class AbsoluteError(ReconstructionLoss):
     """Absolute error, for real-valued data with outliers.
 
-    per-sample loss = Σⱼ |xⱼ − x̂ⱼ|. Up to a constant this is the negative log-likelihood of a Laplace distribution
-    of scale 1, and its best constant is the median, which outliers move less than the mean. The gradient is
-    the sign of the error, and 0 where the error is 0.
+    per-sample loss = Σⱼ |xⱼ − x̂ⱼ|. Up to a constant this is the negative log-likelihood of a Laplace distribution of
+    scale 1. The best constant is the median, which outliers move less than the mean. The gradient is the sign of the
+    error, and 0 where the error is 0.
 
     Args:
         sample_reduction: ``"sum"`` over the elements of a sample, or ``"mean"``.
@@ -33,13 +30,16 @@ class AbsoluteError(ReconstructionLoss):
         1.5
     """
 
-    def _value_and_derivative(self, x: tf.Tensor, output: tf.Tensor, total: Total) -> tuple[tf.Tensor, Derivative]:
-        def derivative(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            by_output = upstream * ops.sign(output - x)
-            return -by_output, by_output
+    short_name = "mae"
+    keras_names = ("mae", "mean_absolute_error")
+    known_constant = "median"
+    advice = "where outliers are to weigh less; it aims at the median, and so loses what is rare"
 
-        return total(ops.abs(output - x)), derivative
+    def elementwise(self, x: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
+        """Return |x − x̂|."""
+        return ops.abs(output - x)
 
-    def best_constant(self, x: Any) -> tf.Tensor:
-        """The median over the samples; see :meth:`ReconstructionLoss.best_constant`."""
-        return ops.median(ops.convert_to_tensor(x, self._compute_dtype), axis=0)
+    def gradients(self, x: tf.Tensor, output: tf.Tensor, upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return −sign(x̂ − x) and sign(x̂ − x), times ``upstream``."""
+        by_output = upstream * ops.sign(output - x)
+        return -by_output, by_output

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from typing import final
 
-import keras
 import tensorflow as tf
 
-from tfae.losses.reconstruction_loss import Derivative, ReconstructionLoss
-from tfae.losses.total import Total
+from tfae.losses.reconstruction_loss import ReconstructionLoss
 
 
 @final
-@keras.saving.register_keras_serializable(package="tfae")
 class SquaredError(ReconstructionLoss):
     """Squared error, for real-valued data.
 
     per-sample loss = Σⱼ (xⱼ − x̂ⱼ)²; no ½. Up to a constant this is the negative log-likelihood of a Gaussian of
-    variance ½, and its best constant is the mean. It punishes large errors most, so it averages over what
-    it can not tell apart: blurred edges, lost high frequencies.
+    variance ½. The best constant is the mean. Large errors count most, so that the model averages over what it can not
+    tell apart: edges are blurred and high frequencies are lost.
 
     Args:
         sample_reduction: ``"sum"`` over the elements of a sample, or ``"mean"``.
@@ -32,9 +29,17 @@ class SquaredError(ReconstructionLoss):
         2.25
     """
 
-    def _value_and_derivative(self, x: tf.Tensor, output: tf.Tensor, total: Total) -> tuple[tf.Tensor, Derivative]:
-        def derivative(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            by_output = 2 * upstream * (output - x)
-            return -by_output, by_output
+    short_name = "mse"
+    keras_names = ("mse", "mean_squared_error")
+    known_constant = "mean"
+    pca_is_optimal = True
+    advice = "where single large errors matter most; of probabilities it is the Brier score"
 
-        return total(tf.math.squared_difference(output, x)), derivative
+    def elementwise(self, x: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
+        """Return (x − x̂)²."""
+        return tf.math.squared_difference(output, x)
+
+    def gradients(self, x: tf.Tensor, output: tf.Tensor, upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return −2 (x̂ − x) and 2 (x̂ − x), times ``upstream``."""
+        by_output = 2 * upstream * (output - x)
+        return -by_output, by_output

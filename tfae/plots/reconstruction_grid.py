@@ -10,7 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from tfae.losses import loss_of
+from tfae.losses import get_loss
 from tfae.plots.image_grid import draw_images, image_axes
 from tfae.plots.panels import draw_panels, panel_axes
 
@@ -53,7 +53,7 @@ def reconstructions(
         >>> axes[0].get_title(loc="left")
         'loss 0.5'
     """
-    loss = loss_of(autoencoder)
+    loss = get_loss(autoencoder)
     if num_samples < 1:
         raise ValueError(f"num_samples: expected 1 or more; received {num_samples}.")
     inputs, x = _first(dataset, num_samples)

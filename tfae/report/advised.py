@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tfae.advice import LOSS_NAMES, Advice, advise
+from tfae import losses
+from tfae.advice import Advice, advise
 from tfae.datasets import Data, StoredSamples
 
 #: Values of the training split that a page's advice looks at: half a second. ``tfae advise`` looks at all.
@@ -21,7 +22,18 @@ class Advised:
 
     advice: dict[str, Any] | None
     note: str
-    loss_names: dict[str, str] = dataclasses.field(default_factory=lambda: dict(LOSS_NAMES))
+
+    @staticmethod
+    def describe(loss: str) -> str:
+        """Return the title of a loss; its name, where the module that registers it is not imported."""
+        known = losses.find(loss)
+        return loss if known is None else known.title
+
+    @staticmethod
+    def format_floor(loss: str, floor: float) -> str:
+        """Return a floor with its unit."""
+        known = losses.find(loss)
+        return f"{floor:.4g}{f' {known.unit}' if known and known.unit else ''}"
 
 
 def advised_on(data: Data, *, noted: Any = None) -> Advised:

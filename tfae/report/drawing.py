@@ -13,7 +13,7 @@ from tfae import plots
 from tfae.datasets import Data
 from tfae.evaluation import scores
 from tfae.evaluation.images import HALF_OF_NYQUIST, are_images
-from tfae.losses import loss_of
+from tfae.losses import get_loss
 from tfae.report.picture import Picture, drawn
 
 #: Samples in a picture of reconstructions.
@@ -34,7 +34,7 @@ class Reconstructed:
 
 def reconstruct(autoencoder: keras.Model, data: Data, indices: np.ndarray) -> Reconstructed:
     """Reconstruct some samples of the test split."""
-    loss, samples = loss_of(autoencoder), data.raw.test[indices]
+    loss, samples = get_loss(autoencoder), data.raw.test[indices]
     x = data.preprocessing(samples)
     output = autoencoder(x, training=False)
     reconstruction = data.preprocessing.inverse(loss.reconstruction(output)).numpy()

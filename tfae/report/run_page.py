@@ -10,7 +10,7 @@ import numpy as np
 
 from tfae.datasets import Data
 from tfae.evaluation import Evaluation
-from tfae.losses import loss_of
+from tfae.losses import get_loss
 from tfae.report import drawing, measures, page, picture
 from tfae.report.advised import advised_on
 
@@ -64,7 +64,7 @@ def draw_pictures(autoencoder: keras.Model, data: Data, history: dict[str, list[
     drawing.curves_picture({"": history}).save(folder)
     if len(losses) > 1:  # One point has no plane.
         drawing.latents_picture({"": autoencoder}, data).save(folder)
-    drawing.histogram_picture(losses, loss_of(autoencoder).unit).save(folder)
+    drawing.histogram_picture(losses, get_loss(autoencoder).unit).save(folder)
     spectra = drawing.spectra_picture({"reconstruction": autoencoder}, data)
     for each in [*drawing.extremes_pictures(autoencoder, data, losses), *([spectra] if spectra else [])]:
         each.save(folder)

@@ -25,7 +25,7 @@ import keras
 from tfae import provenance
 from tfae.checks import check
 from tfae.datasets import Data
-from tfae.losses import ReconstructionLoss, loss_of
+from tfae.losses import ReconstructionLoss, get_loss
 from tfae.staging import write_staged
 from tfae.training import optimizer
 from tfae.training import tensorboard as tensorboard_logs
@@ -135,7 +135,7 @@ def train(
     """
     if loss is not None:
         compile(autoencoder, loss, data, epochs=epochs, learning_rate=learning_rate)
-    check(data, loss_of(autoencoder), autoencoder, ignore=ignore)
+    check(data, get_loss(autoencoder), autoencoder, ignore=ignore)
     if is_distributed(autoencoder):
         raise ValueError(
             "autoencoder: expected a model outside of a distribution strategy; received one inside. Train it with "

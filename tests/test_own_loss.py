@@ -1,0 +1,126 @@
+"""A loss of one's own, ten lines in a module of one's own, goes wherever the losses of the package go."""
+
+import json
+import re
+import sys
+
+import keras
+import numpy as np
+import pytest
+import scipy.optimize
+import scipy.special
+import tensorflow as tf
+
+from tests.commands import run
+from tests.samples import normal
+from tfae import advice, comparison, datasets, export, losses
+from tfae.losses import ReconstructionLoss, registry
+from tfae.serving import LocalServer
+
+MODULE = '''
+from keras import ops
+from tfae import losses
+
+
+@losses.register
+class Huber(losses.ReconstructionLoss):
+    """Squared up to an error of 1, absolute beyond."""
+
+    advice = "where outliers are to weigh less, and small errors as they do under squared error"
+
+    def elementwise(self, x, output):
+        error = ops.abs(output - x)
+        return ops.where(error < 1, error**2 / 2, error - 0.5)
+'''
+SMALL = ("--epochs", 1, "--latent-dim", 2, "--widths", 8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, without_pictures):
+    """A working directory with the module, data, and what ``tfae train`` makes of them."""
+    path = tmp_path_factory.mktemp("own")
+    (path / "own_losses.py").write_text(MODULE)
+    np.save(path / "x.npy", normal(200, 4) ** 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path)
+        patch.setattr("sys.path", ["", *sys.path])
+        patch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
+        run("--import", "own_losses", "train", "x.npy", "--loss", "huber", "--run-dir", "run", *SMALL)
+        yield path
+
+
+def test_it_is_evaluated_with_all_baselines(folder):
+    data = datasets.load("x.npy")
+    train, test = (data.preprocessing(split).numpy().astype("float64") for split in (data.raw.train, data.raw.test))
+    best = [scipy.optimize.minimize_scalar(lambda c, x=x: scipy.special.huber(1, x - c).sum()).x for x in train.T]
+    expected = scipy.special.huber(1, test - best).sum(axis=1).mean()
+    measured = json.loads((folder / "run" / "evaluation.json").read_text())
+    assert measured["constant_loss"] == pytest.approx(expected, rel=1e-5)
+    assert (measured["loss_name"], measured["floor"]) == ("huber", 0)
+    assert None not in [measured[name] for name in ("constant_skill", "linear_loss", "linear_skill", "triviality")]
+    assert "Huber, sum over the elements of a sample" in (folder / "run" / "report.html").read_text()
+
+
+def test_it_is_exported_and_served(folder):
+    x = normal(20, 4, seed=1) ** 3
+    (path,) = (folder / "saved_models").iterdir()
+    exported = export.load(path)
+    model = keras.models.load_model(folder / "run" / "model.keras")
+    scaled = datasets.load("x.npy").preprocessing(x).numpy()
+    expected = scipy.special.huber(1, scaled - model.predict(scaled, verbose=0))
+    with LocalServer(path) as server, server.client() as client:
+        for score, explain in ((exported.score, exported.explain), (client.score, client.explain)):
+            np.testing.assert_allclose(score(x), expected.sum(axis=1), rtol=1e-4)
+            np.testing.assert_allclose(explain(x)["feature_score"], expected, rtol=1e-3, atol=1e-6)
+
+
+def test_it_is_advised_and_compared(folder):
+    data = datasets.load("x.npy")
+    assert [choice.loss for choice in advice.advise(data).alternatives] == ["mse", "huber"]
+    printed = run("--import", "own_losses", "advise", "x.npy").stdout
+    assert "huber, with preprocessing standard; floor 0: where outliers are to weigh less, and small" in printed
+    found = comparison.compare(data, ["huber", "mae"], run_dir="both", seeds=1, epochs=1, verbose=False)
+    assert [row.loss for row in found.rows] == ["huber", "absolute_error"]
+    run("--import", "own_losses", "compare", "x.npy", "--loss", "huber", "--seeds", 1, "--run-dir", "one", *SMALL)
+    assert [row.loss for row in comparison.load_comparison("one").rows] == ["huber"]
+
+
+def test_mistakes_in_a_loss_or_its_name_are_named(folder):
+    refused = run("--import", "no_such_losses", "advise", "x.npy", code=2).stderr
+    assert re.search(r"--import: expected a module .* received no_such_losses \(No module named", refused)
+
+    class Scalar(ReconstructionLoss):
+        def elementwise(self, x, output):
+            return keras.ops.sum(output - x, axis=1)
+
+    with pytest.raises(ValueError, match=r"Scalar\.elementwise and y_true: expected equal shapes; received \(2,\)"):
+        Scalar()([[1.0], [2.0]], [[1.0], [2.0]])
+    with pytest.raises(ValueError, match="Huber: expected a new name; received 'huber', which Huber has"):
+        losses.register(type("Huber", (Scalar,), {}))
+
+    class Needy(Scalar):
+        def __init__(self, *, delta, **options):
+            super().__init__(**options)
+
+    with pytest.raises(ValueError, match=r"Needy: expected a loss whose arguments all have defaults.*needs delta"):
+        losses.register(Needy)
+
+
+def test_what_is_differentiated_automatically_has_the_gradient_by_hand_also_masked_and_twice():
+    class Automatic(ReconstructionLoss):
+        def elementwise(self, x, output):
+            return (output - x) ** 2
+
+    x, output = tf.constant(normal(3, 4)), tf.constant(normal(3, 4, seed=1))
+    for mask in (None, normal(3, 4, seed=2) > 0):
+        found = []
+        for loss in (Automatic(), losses.SquaredError()):
+            with tf.GradientTape() as outer:
+                outer.watch(output)
+                with tf.GradientTape() as tape:
+                    tape.watch((x, output))
+                    value = loss.per_sample(x, output, mask=mask)
+                by_both = tape.gradient(value, (x, output))
+            found.append([value, *by_both, outer.gradient(by_both[1], output)])
+        for automatic, by_hand in zip(*found, strict=True):
+            np.testing.assert_allclose(automatic, by_hand, rtol=1e-6)

@@ -1,0 +1,129 @@
+"""The losses by name: those of this package, and those that users register."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, TypeVar
+
+import keras
+
+from tfae.losses.reconstruction_loss import ReconstructionLoss
+
+_Loss = TypeVar("_Loss", bound=type[ReconstructionLoss])
+
+#: By ``long_name``, in the order of registration.
+_REGISTERED: dict[str, type[ReconstructionLoss]] = {}
+
+
+def register(loss: _Loss) -> _Loss:
+    """Make a class of losses known by name, to :func:`get`, advice, comparisons, the command line and Keras.
+
+    Keras saves models with it as ``"<package>><class>"``, where package is the first part of the module's name.
+
+    Args:
+        loss: A subclass of :class:`ReconstructionLoss` whose arguments all have defaults.
+
+    Returns:
+        The class, so that ``register`` is a decorator.
+
+    Raises:
+        ValueError: If an argument has no default, or another class has one of the names.
+
+    Example:
+        >>> @register
+        ... class LogCosh(ReconstructionLoss):
+        ...     def elementwise(self, x, output):
+        ...         return keras.ops.log(keras.ops.cosh(output - x))
+        >>> get("log_cosh").per_sample([[0.0, 1.0]], [[0.0, 1.0]]).numpy()
+        array([0.], dtype=float32)
+    """
+    parameters = inspect.signature(loss).parameters.values()
+    required = [each.name for each in parameters if each.default is each.empty and each.kind is each.KEYWORD_ONLY]
+    if required:
+        raise ValueError(
+            f"{loss.__name__}: expected a loss whose arguments all have defaults, for it is built by name; received "
+            f"one that needs {', '.join(required)}."
+        )
+    for name in (loss.long_name, loss.short_name):
+        other = find(name)
+        # The same class is defined again where its module is reloaded, or its cell of a notebook is run again.
+        if other and (other.__module__, other.__qualname__) != (loss.__module__, loss.__qualname__):
+            raise ValueError(f"{loss.__name__}: expected a new name; received {name!r}, which {other.__name__} has.")
+    _REGISTERED[loss.long_name] = loss
+    return keras.saving.register_keras_serializable(package=loss.__module__.partition(".")[0])(loss)
+
+
+def registered() -> tuple[type[ReconstructionLoss], ...]:
+    """Return all registered classes, those of this package first."""
+    return tuple(_REGISTERED.values())
+
+
+def find(name: str) -> type[ReconstructionLoss] | None:
+    """Return the class of that long or short name; None if there is none."""
+    return next((loss for loss in registered() if name in (loss.long_name, loss.short_name)), None)
+
+
+def get(name: str, **config: Any) -> ReconstructionLoss:
+    """Build the loss of that name.
+
+    Args:
+        name: ``"squared_error"`` or ``"mse"``, ``"absolute_error"`` or ``"mae"``, ``"binary_crossentropy"`` or
+            ``"bce"``, or a name that was registered.
+        **config: Arguments of the loss. By name, cross-entropy reads logits unless ``from_logits=False`` is given.
+
+    Raises:
+        ValueError: If there is no such loss.
+
+    Example:
+        >>> get("mae", sample_reduction="mean").sample_reduction
+        'mean'
+        >>> get("bce").from_logits
+        True
+    """
+    loss = find(name)
+    if loss is None:
+        names = [f"{each.long_name} ({each.short_name})" for each in registered()]
+        raise ValueError(
+            f"loss: expected {', '.join(names[:-1])} or {names[-1]}; received {name!r}. Losses of your own are known "
+            "by name once their class is decorated with tfae.losses.register and its module is imported."
+        )
+    return loss(**{**loss.config_by_name, **config})
+
+
+def get_loss(autoencoder: keras.Model) -> ReconstructionLoss:
+    """Return the reconstruction loss that a model is compiled with.
+
+    Raises:
+        ValueError: If the model is not compiled, or is compiled with another kind of loss.
+    """
+    loss = getattr(autoencoder, "loss", None)
+    if not isinstance(loss, ReconstructionLoss):
+        raise ValueError(f"autoencoder: {explain_refusal(loss)}")
+    return loss
+
+
+def explain_refusal(loss: Any) -> str | None:
+    """Explain why a loss is refused, and which one to use; return None for a reconstruction loss.
+
+    Args:
+        loss: What a model is compiled with: an object, a function, a name, or None.
+
+    Example:
+        >>> print(explain_refusal("mse"))
+        expected a model compiled with a loss of tfae.losses; received loss='mse'. Keras's own losses average over the \
+elements of a sample: call autoencoder.compile(optimizer, loss=tfae.losses.SquaredError()).
+    """
+    if isinstance(loss, ReconstructionLoss):
+        return None
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+    first, *others = registered()
+    counterpart = f"tfae.losses.{first()!r}, or {' or '.join(each.__name__ for each in others)}"
+    for each in registered():
+        if name.replace("_", "").lower() in (known.replace("_", "") for known in each.keras_names):
+            module = "tfae.losses." if each.__module__.startswith("tfae.losses.") else ""
+            config = {key: getattr(loss, key) for key in each.config_by_name if hasattr(loss, key)}
+            counterpart = f"{module}{each(**config)!r}"
+    return (
+        f"expected a model compiled with a loss of tfae.losses; received loss={loss!r}. Keras's own losses average "
+        f"over the elements of a sample: call autoencoder.compile(optimizer, loss={counterpart})."
+    )

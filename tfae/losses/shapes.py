@@ -1,0 +1,76 @@
+"""Masks, and checks of shapes: while tracing where they are known, else when the graph runs. Nothing is broadcast."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from keras import ops
+
+
+def mask_of(output: Any) -> tf.Tensor | None:
+    """Return the mask that Keras layers, such as ``Masking``, attach to a model's output; bool, or None."""
+    return getattr(output, "_keras_mask", None)
+
+
+def validate_pair(x: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
+    """Return ``output``, checked to have the shape of ``x``, which is of rank 2 or more.
+
+    Raises:
+        ValueError: If shapes differ or the rank is below 2.
+    """
+    validate_same_shape(x.shape, output.shape, "y_true", "y_pred")
+    if len(x.shape) < 2:
+        raise ValueError(
+            f"y_true: expected shape (batch, ...) of rank 2 or more; received {tuple(x.shape)}. Add an axis to samples "
+            "that are single numbers: x[:, None]."
+        )
+    if x.shape.is_fully_defined() and output.shape.is_fully_defined():
+        return output
+    output = _validate_when_run(output, tf.shape(x), "y_true and y_pred: expected equal shapes.")
+    # XLA drops assertions, but can not reshape to another number of elements.
+    return ops.reshape(output, ops.shape(x))
+
+
+def validate_same_shape(first: Any, second: Any, first_name: str, second_name: str) -> None:
+    """Raise ValueError unless the shapes are equal wherever both are known."""
+    first, second = tf.TensorShape(first), tf.TensorShape(second)
+    if not first.is_compatible_with(second):
+        raise ValueError(
+            f"{first_name} and {second_name}: expected equal shapes; received {tuple(first)} and {tuple(second)}. "
+            "Nothing is broadcast: reshape one of them, or check which output the model is trained on."
+        )
+
+
+def validate_leading_shape(coefficients: tf.Tensor, x: tf.Tensor, name: str) -> tf.Tensor:
+    """Return ``coefficients``, checked to have the shape of the leading dimensions of ``x``; errors call them ``name``.
+
+    Raises:
+        ValueError: If they have another shape.
+    """
+    rank = len(coefficients.shape)
+    expected = f"the leading dimensions, y_true.shape[:{rank}]"
+    if rank == 2 and coefficients.shape[1] == 1 != x.shape[1]:
+        raise ValueError(
+            f"{name}: expected shape (batch,) for a weight per sample; received {tuple(coefficients.shape)}. Drop the "
+            "last axis: w[:, 0]."
+        )
+    validate_same_shape(coefficients.shape, x.shape[:rank], name, expected)
+    if coefficients.shape.is_fully_defined() and x.shape[:rank].is_fully_defined():
+        return coefficients
+    return _validate_when_run(coefficients, tf.shape(x)[:rank], f"{name}: expected the shape of {expected}.")
+
+
+def expand_leading(coefficients: tf.Tensor, x: tf.Tensor, name: str) -> tf.Tensor:
+    """Append axes to ``coefficients`` of the leading dimensions of ``x``, for the dimensions that follow."""
+    return expand_to_rank(validate_leading_shape(coefficients, x, name), len(x.shape))
+
+
+def expand_to_rank(coefficients: tf.Tensor, rank: int) -> tf.Tensor:
+    """Append axes of length 1 up to that rank."""
+    return ops.expand_dims(coefficients, tuple(range(len(coefficients.shape), rank)))
+
+
+def _validate_when_run(tensor: tf.Tensor, shape: tf.Tensor, message: str) -> tf.Tensor:
+    with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(tensor), shape, message=message)]):
+        return tf.identity(tensor)

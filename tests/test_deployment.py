@@ -416,7 +416,7 @@ def test_a_folder_appears_whole_or_not_at_all(deployed, models, tmp_path, monkey
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
 
-    monkeypatch.setattr(folder, "write_staged", fail)
+    monkeypatch.setattr(folder, "write_atomically", fail)
     for place in (path, tmp_path / "new"):
         with pytest.raises(ValueError, match=r"path: expected a folder that can be written; received .*No space left"):
             write(Deployment(saved_models=models, replicas=7), place, replace=True)

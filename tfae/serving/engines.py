@@ -18,9 +18,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from tfae.atomic_write import write_atomically
 from tfae.serving.deployment.configs import REST_API_TIMEOUT_IN_MS, check_versions, model_config, monitoring_config
 from tfae.serving.model_config import ModelConfig
-from tfae.staging import write_staged
 
 #: The official image; a tag or digest behind it holds the version of TensorFlow Serving fixed.
 IMAGE = "tensorflow/serving"
@@ -186,7 +186,7 @@ def _written(name: str, content: str) -> Path:
     """A temporary file with that content, under a name that the content decides: a command that was shown works."""
     digest = hashlib.sha256(content.encode()).hexdigest()[:16]
     path = Path(tempfile.gettempdir(), f"tfae-{digest}-{name}")
-    write_staged(path, content)
+    write_atomically(path, content)
     path.chmod(0o644)
     return path
 

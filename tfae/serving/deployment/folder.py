@@ -14,10 +14,10 @@ from typing import Any
 
 import jinja2
 
+from tfae.atomic_write import write_atomically
 from tfae.serving.deployment import configs
 from tfae.serving.deployment.deployment import Deployment
 from tfae.serving.deployment.golden import bodies, golden_requests, warmed_batch_sizes
-from tfae.staging import write_staged
 
 
 def write(deployment: Deployment, path: Path, *, replace: bool = False) -> None:
@@ -40,7 +40,7 @@ def write(deployment: Deployment, path: Path, *, replace: bool = False) -> None:
         with tempfile.TemporaryDirectory(prefix=".staging-", dir=path.parent) as folder:
             new = Path(folder, "new")
             for name, content in files.items():
-                write_staged(new / name, content)
+                write_atomically(new / name, content)
             _exchange(path, new, Path(folder, "old"))
     except OSError as error:
         raise ValueError(f"path: expected a folder that can be written; received {path} ({error.strerror}).") from error

@@ -29,7 +29,7 @@ from tfae.serving.local import server as server_module
 #: Seconds in which there has to be an answer.
 PATIENCE = 30
 MAX_REQUEST_BYTES = 1 << 20
-#: Most further memory of server and test together, by test: 32 MiB for the others.
+#: Most further memory of server and test together, by test: 64 MiB for the others.
 MOST_BYTES = {
     "test_a_small_body_that_unpacks_to_a_large_one_is_refused": 96 << 20,
     "test_deep_and_long_documents_are_refused_at_once": 128 << 20,
@@ -75,7 +75,7 @@ def client(server):
 
 @pytest.fixture
 def rest(client, request):
-    with is_steady(MOST_BYTES.get(request.node.originalname, 32 << 20)):
+    with is_steady(MOST_BYTES.get(request.node.originalname, 64 << 20)):
         yield client
 
 

@@ -12,9 +12,11 @@ def test_a_file_appears_when_the_block_ends(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["file.txt"]
 
 
-def test_an_error_leaves_what_was_there(tmp_path):
+def test_text_and_writers_are_written_and_an_error_leaves_what_was_there(tmp_path):
     path = tmp_path / "file.txt"
-    path.write_text("before")
+    write_atomically(path, lambda partial: partial.write_bytes(b"bytes"))
+    assert path.read_bytes() == b"bytes"
+    write_atomically(path, "before")
 
     def fail(partial):
         partial.write_text("half of aft")
@@ -24,10 +26,3 @@ def test_an_error_leaves_what_was_there(tmp_path):
         write_atomically(path, fail)
     assert path.read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
-
-
-def test_text_and_writers_are_written(tmp_path):
-    write_atomically(tmp_path / "a.txt", "text")
-    write_atomically(tmp_path / "b.bin", lambda partial: partial.write_bytes(b"bytes"))
-    assert (tmp_path / "a.txt").read_text() == "text"
-    assert (tmp_path / "b.bin").read_bytes() == b"bytes"

@@ -152,22 +152,20 @@ def test_metadata_and_status_read_as_over_rest(client):
     assert client.status() == [VersionStatus(2, "AVAILABLE"), VersionStatus(1, "END", "DATA_LOSS", "Can't parse")]
 
 
-def test_version_and_label_are_part_of_the_request(stub):
+def test_version_label_and_token_are_part_of_the_request(stub):
     stub.versions = {1: 4, 2: 4}
     for arguments, expected in (({}, 30), ({"version": 1}, 20), ({"label": "stable"}, 20)):
-        with Client(stub.url, model="tiny", **arguments) as client:
+        with Client(stub.url, model="tiny", token="secret", **arguments) as client:
             assert client.score(X)[0] == expected
+    assert stub.headers[-1]["authorization"] == "Bearer secret"
 
 
-def test_requests_stay_below_the_limit_of_a_default_server(stub, client):
+def test_requests_stay_below_the_limit_of_a_default_server_and_answers_beyond_it_are_read(stub, client):
     images = [b"x" * 3 * 2**20, b"x" * 2**19, b"x" * 2**20, b"x" * 2**21]
     np.testing.assert_array_equal(client.score_images(images), [len(image) for image in images])
     assert len(stub.requests) == 2
     np.testing.assert_array_equal(client.reconstruct(rows(300_000), batch_size=10**6), rows(300_000) * 2)
     assert len(stub.requests) == 4
-
-
-def test_answers_beyond_four_mebibytes_are_read(client):
     assert client.predict("wide", x=X)["y"].nbytes == 8_000_000
 
 
@@ -223,9 +221,3 @@ def test_a_server_that_is_not_there_is_unavailable():
     ):
         client.status()
     assert raised.value.code == "UNAVAILABLE"
-
-
-def test_the_token_is_sent(stub):
-    with Client(stub.url, model="tiny", token="secret") as client:
-        client.score(X)
-    assert stub.headers[-1]["authorization"] == "Bearer secret"

@@ -110,38 +110,30 @@ def documents(path):
 
 
 def parsed(file, name):
-    """A configuration, as protobuf messages that the package of stubs leaves out; numbers as TensorFlow Serving's."""
+    """A configuration, as a protobuf message that the package of stubs leaves out; numbers as TensorFlow Serving's."""
+    schema = descriptor_pb2.FileDescriptorProto(name="serving.proto", package="serving", syntax="proto3")
+    schema.dependency.append("google/protobuf/wrappers.proto")
+    for message, fields in SCHEMA.items():
+        described = schema.message_type.add(name=message)
+        for field, (number, label, kind) in fields.items():
+            of = {"type": kind} if isinstance(kind, int) else {"type": 11, "type_name": kind}
+            described.field.add(name=field, number=number, label=label, **of)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(descriptor_pb2.FileDescriptorProto.FromString(wrappers_pb2.DESCRIPTOR.serialized_pb))
-    pool.Add(text_format.Parse(SCHEMA, descriptor_pb2.FileDescriptorProto()))
+    pool.Add(schema)
     message = message_factory.GetMessageClass(pool.FindMessageTypeByName(f"serving.{name}"))()
     return text_format.Parse(file.read_text(), message)
 
 
-INT64 = 'label: LABEL_OPTIONAL type: TYPE_MESSAGE type_name: ".google.protobuf.Int64Value"'
+OPTIONAL, REPEATED, INT64, BOOL, STRING, WRAPPED = 1, 3, 3, 8, 9, ".google.protobuf.Int64Value"
 #: Of tensorflow_serving/servables/tensorflow/session_bundle_config.proto and config/monitoring_config.proto.
-SCHEMA = f"""
-name: "serving.proto" package: "serving" syntax: "proto3" dependency: "google/protobuf/wrappers.proto"
-message_type {{
-  name: "BatchingParameters"
-  field {{ name: "max_batch_size" number: 1 {INT64} }}
-  field {{ name: "batch_timeout_micros" number: 2 {INT64} }}
-  field {{ name: "max_enqueued_batches" number: 3 {INT64} }}
-  field {{ name: "num_batch_threads" number: 4 {INT64} }}
-  field {{ name: "allowed_batch_sizes" number: 6 label: LABEL_REPEATED type: TYPE_INT64 }}
-}}
-message_type {{
-  name: "PrometheusConfig"
-  field {{ name: "enable" number: 1 label: LABEL_OPTIONAL type: TYPE_BOOL }}
-  field {{ name: "path" number: 2 label: LABEL_OPTIONAL type: TYPE_STRING }}
-}}
-message_type {{
-  name: "MonitoringConfig"
-  field {{
-    name: "prometheus_config" number: 1 label: LABEL_OPTIONAL type: TYPE_MESSAGE type_name: ".serving.PrometheusConfig"
-  }}
-}}
-"""
+NUMBERS = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads")
+SCHEMA = {
+    "BatchingParameters": {name: (number, OPTIONAL, WRAPPED) for number, name in enumerate(NUMBERS, 1)}
+    | {"allowed_batch_sizes": (6, REPEATED, INT64)},
+    "PrometheusConfig": {"enable": (1, OPTIONAL, BOOL), "path": (2, OPTIONAL, STRING)},
+    "MonitoringConfig": {"prometheus_config": (1, OPTIONAL, ".serving.PrometheusConfig")},
+}
 
 
 def test_the_folder_holds_every_file_serves_the_highest_version_and_turns_prometheus_on(default):
@@ -416,7 +408,7 @@ def test_a_folder_appears_whole_or_not_at_all(deployed, models, tmp_path, monkey
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
 
-    monkeypatch.setattr(folder, "write_staged", fail)
+    monkeypatch.setattr(folder, "write_atomically", fail)
     for place in (path, tmp_path / "new"):
         with pytest.raises(ValueError, match=r"path: expected a folder that can be written; received .*No space left"):
             write(Deployment(saved_models=models, replicas=7), place, replace=True)

@@ -59,7 +59,7 @@ def start(command, **options):
 
 
 def native(*models, **options):
-    return engines.tensorflow_model_server(engines.Launch(models=models, host=EVERY_INTERFACE, **options))
+    return engines.build_native_command(engines.Launch(models=models, host=EVERY_INTERFACE, **options))
 
 
 def configured(file):
@@ -85,7 +85,7 @@ def test_one_model_is_served_by_flags(digits):
 
 
 def test_docker_binds_this_machine_alone_and_mounts_the_model_read_only(digits):
-    assert engines.docker(engines.Launch(models=[digits], grpc_port=9500, rest_port=9501)) == [
+    assert engines.build_docker_command(engines.Launch(models=[digits], grpc_port=9500, rest_port=9501)) == [
         *["docker", "run", "--rm", "--init"],
         "--publish=127.0.0.1:9500:8500",
         "--publish=127.0.0.1:9501:8501",
@@ -104,13 +104,15 @@ def test_the_path_of_a_model_is_absolute(digits, monkeypatch):
     monkeypatch.chdir(digits.base_path.parent)
     relative = ModelConfig("digits", Path("digits"))
     assert flag(native(relative), "model_base_path") == str(digits.base_path)
-    assert f"source={digits.base_path}," in flag(engines.docker(engines.Launch(models=[relative])), "mount")
+    assert f"source={digits.base_path}," in flag(
+        engines.build_docker_command(engines.Launch(models=[relative])), "mount"
+    )
 
 
 def test_docker_takes_address_and_image_and_a_folder_with_a_comma_in_its_name(tmp_path):
     (tmp_path / "a, b" / "1").mkdir(parents=True)
     launch = engines.Launch(models=[ModelConfig("x", tmp_path / "a, b")], host="::1")
-    command = engines.docker(launch, image="tensorflow/serving:2.19.1")
+    command = engines.build_docker_command(launch, image="tensorflow/serving:2.19.1")
     assert "--publish=[::1]:8501:8501" in command
     assert "tensorflow/serving:2.19.1" in command
     # Docker reads the option as a record of CSV.
@@ -131,7 +133,7 @@ def test_what_has_no_flag_becomes_a_model_config(digits):
 def test_docker_finds_every_model_of_the_config_where_it_is_mounted(digits, tmp_path):
     (tmp_path / "elsewhere" / "7").mkdir(parents=True)
     other = ModelConfig("other", tmp_path / "elsewhere", VersionPolicy(latest=None))
-    command = engines.docker(engines.Launch(models=[digits, other]))
+    command = engines.build_docker_command(engines.Launch(models=[digits, other]))
     mounts = dict(
         argument.removeprefix("--mount=type=bind,source=").removesuffix(",readonly").split(",target=")[::-1]
         for argument in command
@@ -160,7 +162,7 @@ def test_what_the_local_server_can_be_told_is_told_in_the_flags_of_the_real_one(
         allow_xla=True,
         flags=["--max_num_load_retries=0"],
     )
-    command, inside = engines.tensorflow_model_server(launch), engines.docker(launch)
+    command, inside = engines.build_native_command(launch), engines.build_docker_command(launch)
     for each in (command, inside):
         assert flag(each, "enable_batching") == "true"
         assert flag(each, "rest_api_timeout_in_ms") == "500"
@@ -177,9 +179,9 @@ def test_what_the_local_server_can_be_told_is_told_in_the_flags_of_the_real_one(
 
 def test_the_server_listens_everywhere_and_says_so_and_refuses_another_address(digits):
     with pytest.warns(UserWarning, match="listens on every interface of this machine"):
-        engines.tensorflow_model_server(engines.Launch(models=[digits]))
+        engines.build_native_command(engines.Launch(models=[digits]))
     with pytest.raises(ValueError, match=r"expected 0\.0\.0\.0, .*; received 127\.0\.0\.1\. Take --engine docker"):
-        engines.tensorflow_model_server(engines.Launch(models=[digits], host="127.0.0.1"))
+        engines.build_native_command(engines.Launch(models=[digits], host="127.0.0.1"))
 
 
 def test_a_folder_without_versions_or_a_label_of_none_is_refused(digits, tmp_path):
@@ -196,8 +198,8 @@ def test_a_folder_without_versions_or_a_label_of_none_is_refused(digits, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"grpc_port": 0}, "grpc_port: expected 1 to 65535, .*; received 0"),
-        ({"rest_port": 65536}, "rest_port: expected 1 to 65535, .*; received 65536"),
+        ({"grpc_port": 0}, "grpc_port: expected a number from 1 to 65535; received 0"),
+        ({"rest_port": 65536}, "rest_port: expected a number from 1 to 65535; received 65536"),
         ({"grpc_port": 8501}, "rest_port: expected another port than grpc_port; received 8501 for both"),
         ({"poll_seconds": 0.5}, r"poll_seconds: expected a whole number, .*; received 0\.5"),
         ({"poll_seconds": -1}, "poll_seconds: expected a whole number, .*; received -1"),

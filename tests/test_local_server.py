@@ -409,7 +409,10 @@ def test_a_process_that_ends_while_a_model_loads_is_not_aborted(tiny, program, o
             ["{tiny}", "--engine", "docker", "--print", "--grace-seconds", "0"],
             "--grace-seconds: expected no such option with",
         ),
-        (["{tiny}", "--engine", "docker", "--print", "--rest-port", "0"], "rest_port: expected 1 to 65535"),
+        (
+            ["{tiny}", "--engine", "docker", "--print", "--rest-port", "0"],
+            "rest_port: expected a number from 1 to 65535",
+        ),
         (["{tiny}", "--image", "x"], "with --engine local; it is for --engine docker."),
         (["{tiny}", "--print"], "--print: expected no such option with --engine local; it is for --engine docker"),
         (["{tiny}", "--flag=--x"], "--flag: expected no such option with --engine local"),

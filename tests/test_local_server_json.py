@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tfae.servable.signatures import TensorInfo
 from tfae.serving.local import json_requests
-from tfae.serving.local.json_answers import write_predictions
 from tfae.serving.local.json_requests import parse, read_inputs, read_signature_name
+from tfae.serving.local.json_responses import write_predictions
 from tfae.serving.status import StatusError
 
 NAN, INF = float("nan"), float("inf")

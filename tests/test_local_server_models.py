@@ -13,8 +13,8 @@ from tfae.servable import Request
 from tfae.serving import StatusError
 from tfae.serving.local.models import Models
 from tfae.serving.local.prediction import find_signature, run
-from tfae.serving.local.versions import ModelSpec, VersionStatus
-from tfae.serving.model_config import ModelConfig, VersionPolicy, read_model_config_file, source
+from tfae.serving.model_config import ModelConfig, VersionPolicy, make_source, read_model_config_file
+from tfae.serving.status import ModelSpec, VersionStatus
 
 X = np.array([[1, 2], [3, 4]], "float32")
 POLL = 0.02
@@ -45,7 +45,7 @@ def start(tmp_path):
     started = []
 
     def models(configs=None, **options):
-        wanted = configs or source(tmp_path / "tiny")
+        wanted = configs or make_source(tmp_path / "tiny")
         new = Models(wanted, **{"poll_seconds": POLL, **options})
         started.append(new)
         new.start(timeout=60)
@@ -247,7 +247,7 @@ def test_a_config_file_is_read_again_when_it_changes_and_kept_when_it_breaks(pub
     )
     file = tmp_path / "models.config"
     file.write_text(f"model_config_list {{ {first} }}")
-    models = start(source(file))
+    models = start(make_source(file))
     assert models.available() == {"tiny": [1]}
     file.write_text("model_config_list { config {")
     until(lambda: "What was served before still is." in caplog.text)
@@ -295,7 +295,7 @@ def test_xla_runs_where_it_is_allowed(publish, start):
 
 def test_what_is_held_is_waited_for_at_the_end_but_not_for_ever(publish, tmp_path):
     publish(1)
-    models = Models(source(tmp_path / "tiny"), poll_seconds=POLL)
+    models = Models(make_source(tmp_path / "tiny"), poll_seconds=POLL)
     models.start(timeout=60)
     with models.lease(ModelSpec("tiny")) as (_, servable):
         assert not models.stop(grace=0.1)
@@ -304,15 +304,15 @@ def test_what_is_held_is_waited_for_at_the_end_but_not_for_ever(publish, tmp_pat
 
 def test_a_source_names_what_is_wrong_with_a_folder(publish, tmp_path):
     with pytest.raises(ValueError, match=r"models: expected a folder with a model's versions.*received .*nowhere"):
-        source(tmp_path / "nowhere")
+        make_source(tmp_path / "nowhere")
     publish(1)
     with pytest.raises(ValueError, match=r"received one version, .*1. Take .*tiny"):
-        source(tmp_path / "tiny" / "1")
+        make_source(tmp_path / "tiny" / "1")
     with pytest.raises(ValueError, match="name: expected a name without / and :"):
-        source(tmp_path / "tiny", name="a:b")
+        make_source(tmp_path / "tiny", name="a:b")
     with pytest.raises(ValueError, match="models: expected at least one model; received none"):
-        source([])
-    (only,) = source(tmp_path / "tiny", name="digits", labels={"stable": 1})()
+        make_source([])
+    (only,) = make_source(tmp_path / "tiny", name="digits", labels={"stable": 1})()
     assert (only.name, only.policy.specific, only.labels) == ("digits", {1}, {"stable": 1})
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from tfae.staging import staged
+from tfae.atomic_write import replace_atomically
 
 _WRITERS = {".csv": pa.csv.CSVWriter, ".parquet": pa.parquet.ParquetWriter}
 
@@ -52,7 +52,7 @@ class ScoreFile:
         self._exits = contextlib.ExitStack()
 
     def __enter__(self) -> ScoreFile:
-        self._partial = self._exits.enter_context(staged(self._path))
+        self._partial = self._exits.enter_context(replace_atomically(self._path))
         return self
 
     def write(

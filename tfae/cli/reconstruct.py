@@ -27,7 +27,7 @@ def reconstruct(saved_model: Path, source: str, *, output: Path, num_samples: in
     import_tensorflow()
     from tfae import export as exporting
     from tfae import plots
-    from tfae.staging import staged
+    from tfae.atomic_write import replace_atomically
 
     model = exporting.load(saved_model, trust=trust)
     opened = open_for_model(source, options, model.description["data"], model.sample_shape)
@@ -41,6 +41,6 @@ def reconstruct(saved_model: Path, source: str, *, output: Path, num_samples: in
         value_range=opened.value_range,
         feature_names=opened.feature_names,
     )
-    with staged(output) as partial:
+    with replace_atomically(output) as partial:
         figure.savefig(partial, dpi=150)
     click.echo(f"{output}: {len(samples)} samples", err=True)

@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import os
 import re
+import shlex
 import signal
 import socket
 import sys
@@ -97,9 +98,9 @@ def serve(
             engines = "--engine docker" if option.name == "image" else "--engine docker and --engine tensorflow-serving"
             owner = engines if is_local else "tfae's own server"
             raise ValueError(f"{option.opts[0]}: expected no such option with --engine {engine}; it is for {owner}.")
-    from tfae.serving.model_config import source
+    from tfae.serving.model_config import make_source
 
-    models = source(model_config_file or saved_models or "", name=name, labels=versions_by_label(labels))
+    models = make_source(model_config_file or saved_models or "", name=name, labels=versions_by_label(labels))
     if is_local:
         _serve_locally(models, **options)
     else:
@@ -113,13 +114,13 @@ def _serve_with(engine: str, models: Any, **options: Any) -> None:
     names = ("host", "batching_parameters_file", "metrics", "cors", "flags", *_OF_ALL)
     launch = engines.Launch(models=models, **{name: options[name] for name in names})
     if engine == "docker":
-        command = engines.docker(launch, image=options["image"] or engines.IMAGE)
+        command = engines.build_docker_command(launch, image=options["image"] or engines.IMAGE)
     elif options["image"] is None:
-        command = engines.tensorflow_model_server(launch)
+        command = engines.build_native_command(launch)
     else:
         raise ValueError("--image: expected none with --engine tensorflow-serving; received one.")
     if options["only_print"]:
-        click.echo(engines.text(command))
+        click.echo(shlex.join(command))
     else:
         engines.run(command)
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tfae import models, training
+from tfae.atomic_write import write_atomically
 from tfae.comparison import progress
 from tfae.comparison.corruption import CORRUPTIONS, Corruption, corrupted
 from tfae.comparison.page import write_page
@@ -46,7 +47,6 @@ from tfae.comparison.result import CLEAN, FILE, Comparison, Row, load_comparison
 from tfae.comparison.yardsticks import YARDSTICKS, Spread, Yardstick, winner
 from tfae.datasets import Data
 from tfae.losses import ReconstructionLoss
-from tfae.staging import write_staged
 from tfae.training.directory import MODEL, locked
 
 __all__ = [
@@ -212,7 +212,7 @@ def compare(
                         runs.end(f"{title}: MSE {found['mse']:.4g}, MAE {found['mae']:.4g}")
         order = [(on, name) for on in [CLEAN, *map(str, chosen)] for name in by_name]
         comparison = Comparison(directory, plan, tuple(_row(*key, measures[key]) for key in order))
-        write_staged(directory / FILE, json.dumps(comparison.as_dict(), indent=2) + "\n")
+        write_atomically(directory / FILE, json.dumps(comparison.as_dict(), indent=2) + "\n")
     return comparison
 
 
@@ -230,7 +230,7 @@ def _measured(
             with contextlib.suppress(FileNotFoundError):  # Killed before there was a run to go on with.
                 shutil.rmtree(directory)
             run = train(loss, seed, data, directory)
-        write_staged(probes, json.dumps(dataclasses.asdict(probe(run.autoencoder, clean))) + "\n")
+        write_atomically(probes, json.dumps(dataclasses.asdict(probe(run.autoencoder, clean))) + "\n")
     evaluation = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))
     return {**evaluation, **json.loads(probes.read_text(encoding="utf-8"))}
 

@@ -14,11 +14,11 @@ import keras
 import numpy as np
 
 from tfae import provenance
+from tfae.atomic_write import write_atomically
 from tfae.checks import NAMES, check
 from tfae.comparison.corruption import Corruption, corrupted
 from tfae.datasets import Data
 from tfae.losses import ReconstructionLoss, get, registered
-from tfae.staging import write_staged
 from tfae.training.identity import IN_MEMORY, differences, remedy
 from tfae.training.identity import description_of as description_of_data
 
@@ -223,7 +223,7 @@ def begun(directory: Path, plan: dict[str, Any], data: Data) -> dict[str, Any]:
             f"run_dir: expected a new directory, or one that holds a comparison; received {directory}, which holds "
             f"{others[0]}. Choose another."
         )
-    write_staged(path, json.dumps(plan, indent=2) + "\n")
+    write_atomically(path, json.dumps(plan, indent=2) + "\n")
     return plan
 
 

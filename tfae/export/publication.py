@@ -17,7 +17,7 @@ from pathlib import Path
 import filelock
 import tensorflow as tf
 
-from tfae.staging import flush
+from tfae.atomic_write import flush
 
 _STAGING = ".staging-"
 #: What is being deleted, which nobody can mistake for a staging folder any more.

@@ -10,8 +10,8 @@ from typing import Any
 
 import jinja2
 
+from tfae.atomic_write import write_atomically
 from tfae.report.picture import Picture
-from tfae.staging import write_staged
 
 #: Bytes of all pictures of a page; base64 makes them a third larger.
 _BYTES_OF_PICTURES = 2 * 10**6
@@ -44,7 +44,7 @@ def write(path: Path, template: str, sections: Sequence[Section], **values: Any)
         lstrip_blocks=True,
     )
     environment.filters["moment"] = moment
-    write_staged(path, environment.get_template(template).render(sections=compact, **values) + "\n")
+    write_atomically(path, environment.get_template(template).render(sections=compact, **values) + "\n")
 
 
 def moment(created: str) -> str:

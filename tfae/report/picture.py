@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tfae.staging import write_staged
+from tfae.atomic_write import write_atomically
 
 #: Dots per inch: on a page, twice as many as a common screen shows.
 _DPI = 150
@@ -37,7 +37,7 @@ class Picture:
 
     def save(self, folder: Path) -> None:
         """Write a PNG file, which carries its description."""
-        write_staged(folder / f"{self.name}.png", lambda partial: partial.write_bytes(self.content))
+        write_atomically(folder / f"{self.name}.png", lambda partial: partial.write_bytes(self.content))
 
     def compact(self, num_bytes: int) -> Picture:
         """The same in about that many bytes at most: as it is, or as JPEG, which colour photographs need."""

@@ -1,9 +1,9 @@
-"""Serving: a client for TensorFlow Serving, a local server that keeps its interface, and what operations want.
+"""Serving: a client for TensorFlow Serving, a local server with its interface, and files for operations.
 
-    Client        asks a served autoencoder over REST or gRPC
+    Client        calls a served autoencoder over REST or gRPC
     LocalServer   serves SavedModels on this machine, for notebooks and tests
 
-Each is imported when it is first used: the REST client needs neither TensorFlow nor gRPC.
+Each is imported at first use: the REST client needs neither TensorFlow nor gRPC.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Which models a server holds: a folder, or TensorFlow Serving's own config files, read as it reads them."""
+"""The models of a server, from a folder or from a config file of TensorFlow Serving."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from typing import Any
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-#: The server reads folder names as C++'s absl::SimpleAtoi does: ASCII digits, a sign and white space around allowed.
+#: Folder names are read as by absl::SimpleAtoi: ASCII digits, with an optional sign and white space around.
 _NUMBER = re.compile(r"[ \t\n\r\f\v]*[+-]?[0-9]+[ \t\n\r\f\v]*", re.ASCII)
 _LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class VersionPolicy:
-    """Which of the versions in the base path are wanted: the newest ones, certain ones, or all (both None).
+    """The versions of a base path to serve: the newest ones, specific ones, or all (both None).
 
     Attributes:
-        latest: How many, the newest ones.
-        specific: Which.
+        latest: Number of newest versions.
+        specific: Numbers of the versions.
     """
 
     latest: int | None = 1
     specific: frozenset[int] | None = None
 
     def select(self, versions: Mapping[int, Path]) -> dict[int, Path]:
-        """Those of the versions, with their folders, that are wanted."""
+        """Return the versions to serve, with their folders."""
         if self.specific is not None:
             return {version: path for version, path in versions.items() if version in self.specific}
         newest_first = sorted(versions, reverse=True)
@@ -42,10 +42,10 @@ class ModelConfig:
     """One model of a server.
 
     Attributes:
-        name: As clients call it.
-        base_path: The folder of its versions, each in a folder whose name is its number.
+        name: Name for clients.
+        base_path: Folder of the versions, each in a folder named with its number.
         policy: Which versions are served.
-        labels: Numbers of versions by label; a version need not be there yet.
+        labels: Numbers of versions by label; a version may be missing.
     """
 
     name: str
@@ -54,7 +54,7 @@ class ModelConfig:
     labels: Mapping[str, int] = field(default_factory=dict)
 
     def versions(self) -> dict[int, Path]:
-        """The folders that are versions, by number: ``0005`` is version 5, names that are no number are none.
+        """Return the folders of versions by number: ``0005`` is version 5, names that are no number are ignored.
 
         Raises:
             OSError: If the base path cannot be listed.
@@ -67,7 +67,7 @@ class ModelConfig:
         return found
 
 
-#: Says, each time it is asked, which models are wanted.
+#: Returns the models to serve each time it is called.
 Source = Callable[[], Sequence[ModelConfig]]
 
 
@@ -75,10 +75,10 @@ def read_model_config_file(path: Path) -> list[ModelConfig]:
     """Read a file as TensorFlow Serving's ``--model_config_file`` takes it.
 
     Args:
-        path: Of a ``ModelServerConfig`` in protobuf's text format.
+        path: A ``ModelServerConfig`` in protobuf's text format.
 
     Returns:
-        The models in the order of the file; a relative ``base_path`` is seen from the folder of the server.
+        The models in the order of the file; a relative ``base_path`` is relative to the working directory.
 
     Raises:
         ValueError: If it is not such a file.
@@ -91,7 +91,7 @@ def read_model_config_file(path: Path) -> list[ModelConfig]:
         raise ValueError(f"{what}; received {path} ({error}).") from error
     if message.WhichOneof("config") != "model_config_list":
         raise ValueError(f"{what} with a model_config_list; received {path} without one.")
-    configs = [_model_config(config, path) for config in message.model_config_list.config]
+    configs = [_read_model_config(config, path) for config in message.model_config_list.config]
     names = [config.name for config in configs]
     for name in names:
         if names.count(name) > 1:
@@ -99,21 +99,21 @@ def read_model_config_file(path: Path) -> list[ModelConfig]:
     return configs
 
 
-def source(
+def make_source(
     models: str | os.PathLike[str] | Sequence[ModelConfig] | Source,
     *,
     name: str | None = None,
     labels: Mapping[str, int] | None = None,
 ) -> Source:
-    """What says, each time it is asked, which models are wanted.
+    """Make a function that returns the models to serve each time it is called.
 
     Args:
-        models: Folder of a model's versions, model config file, the configs themselves, or already such a source.
-        name: What clients call the model, for a folder; its own name by default.
-        labels: Numbers of versions by label, for a folder.
+        models: Folder of a model's versions, model config file, configs, or such a function.
+        name: Name of the model in a folder; by default that of the folder.
+        labels: Numbers of versions by label, of the model in a folder.
 
     Raises:
-        ValueError: If there is no such folder or file, or it is another one.
+        ValueError: If the folder or file does not exist or is no such one.
     """
     if callable(models):
         return models
@@ -127,12 +127,12 @@ def source(
             if name is not None or labels:
                 raise ValueError(f"name, labels: expected none beside a model config file; received {path} and them.")
             return lambda: read_model_config_file(path)
-        configs = [_folder(path, name, labels or {})]
+        configs = [read_folder(path, name, labels or {})]
     return lambda: configs
 
 
-def _model_config(config: Any, path: Path) -> ModelConfig:
-    """Our form of a protobuf ``ModelConfig``."""
+def _read_model_config(config: Any, path: Path) -> ModelConfig:
+    """Convert a protobuf ``ModelConfig``."""
     for attribute in ("name", "base_path"):
         if not getattr(config, attribute):
             raise ValueError(
@@ -144,12 +144,12 @@ def _model_config(config: Any, path: Path) -> ModelConfig:
             f"{config.name}, {path}."
         )
     return ModelConfig(
-        config.name, Path(config.base_path), _policy(config.model_version_policy), dict(config.version_labels)
+        config.name, Path(config.base_path), _read_policy(config.model_version_policy), dict(config.version_labels)
     )
 
 
-def _policy(policy: Any) -> VersionPolicy:
-    """Our form of a protobuf ``ServableVersionPolicy``; the newest version if it says nothing."""
+def _read_policy(policy: Any) -> VersionPolicy:
+    """Convert a protobuf ``ServableVersionPolicy``; the newest version if it is empty."""
     choice = policy.WhichOneof("policy_choice")
     if choice == "all":
         return VersionPolicy(latest=None)
@@ -159,8 +159,17 @@ def _policy(policy: Any) -> VersionPolicy:
     return VersionPolicy(latest=policy.latest.num_versions or 1 if choice == "latest" else 1)
 
 
-def _folder(path: Path, name: str | None, labels: Mapping[str, int]) -> ModelConfig:
-    """The model in a folder: its newest version, or those that have labels if any have."""
+def validate_ports(*, rest_port: int, grpc_port: int, least: int = 0) -> None:
+    """Raise ValueError unless both are ports of at least ``least``, and different unless they are 0."""
+    for argument, port in (("rest_port", rest_port), ("grpc_port", grpc_port)):
+        if not least <= port < 65536:
+            raise ValueError(f"{argument}: expected a number from {least} to 65535; received {port}.")
+    if rest_port == grpc_port != 0:
+        raise ValueError(f"rest_port: expected another port than grpc_port; received {rest_port} for both.")
+
+
+def read_folder(path: Path, name: str | None, labels: Mapping[str, int]) -> ModelConfig:
+    """Return the model in a folder, which serves its newest version, or the labelled versions if there are labels."""
     if not path.is_dir():
         raise ValueError(
             f"models: expected a folder with a model's versions, or a model config file; received {path}, which is "
@@ -173,6 +182,5 @@ def _folder(path: Path, name: str | None, labels: Mapping[str, int]) -> ModelCon
     name = path.resolve().name if name is None else name
     if not name or set(name) & set("/:"):
         raise ValueError(f"name: expected a name without / and : that fits into a URL; received {name!r}.")
-    # As `tfae deploy` has it: who names versions wants these, and no new one before somebody says so.
     policy = VersionPolicy(latest=None, specific=frozenset(labels.values())) if labels else VersionPolicy()
     return ModelConfig(name, path, policy, dict(labels))

@@ -1,12 +1,13 @@
-"""The status of an answer: gRPC's code names, what HTTP makes of them, and the error that carries one.
+"""What client and server both name: the model of a request, the state of a version, and the code of a response.
 
-Neither TensorFlow nor gRPC is imported here: the REST client needs these names too.
+Imports neither TensorFlow nor gRPC, which the REST client does without.
 """
 
 from __future__ import annotations
 
-#: What TensorFlow Serving's REST interface answers for each code; the place of each is its number, in gRPC as in
-#: TensorFlow.
+import dataclasses
+
+#: HTTP status of each code in TensorFlow Serving's REST interface. The position of a code is its number in gRPC.
 HTTP_STATUS = {
     "OK": 200,
     "CANCELLED": 499,
@@ -31,12 +32,38 @@ HTTP_STATUS = {
 CODES = tuple(HTTP_STATUS)
 
 
+@dataclasses.dataclass(frozen=True)
+class ModelSpec:
+    """The model of a request: its ``version`` if given, else the version of ``label`` if given, else the newest."""
+
+    name: str
+    version: int | None = None
+    label: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class VersionStatus:
+    """The state of one version of a model on a server.
+
+    Attributes:
+        version: Its number.
+        state: ``"START"``, ``"LOADING"``, ``"AVAILABLE"``, ``"UNLOADING"`` or ``"END"``.
+        error_code: ``"OK"``, or the code of the error that ended it.
+        error_message: The message of that error.
+    """
+
+    version: int
+    state: str
+    error_code: str = "OK"
+    error_message: str = ""
+
+
 class StatusError(Exception):
-    """A request that a server refuses, or cannot answer.
+    """A request that a server rejects or can not answer.
 
     Args:
         code: One of `CODES`, such as ``"INVALID_ARGUMENT"``.
-        message: What the client is told, word for word.
+        message: Text for the client.
 
     Example:
         >>> error = StatusError("NOT_FOUND", "Servable not found for request: Latest(digits)")
@@ -51,5 +78,5 @@ class StatusError(Exception):
 
     @property
     def http_status(self) -> int:
-        """The status of the REST answer."""
+        """Status of the REST response."""
         return HTTP_STATUS[self.code]

@@ -23,10 +23,10 @@ from typing import Any
 import keras
 
 from tfae import provenance
+from tfae.atomic_write import write_atomically
 from tfae.checks import check
 from tfae.datasets import Data
 from tfae.losses import ReconstructionLoss, get_loss
-from tfae.staging import write_staged
 from tfae.training import optimizer
 from tfae.training import tensorboard as tensorboard_logs
 from tfae.training.checkpoint import Checkpoint, assign, newest, values_of, variables_of
@@ -163,9 +163,9 @@ def train(
         start = Checkpoint(0, 0, False, {}, {}, values_of(variables_of(autoencoder)), [])
         try:
             start.write(directory / "checkpoints")
-            write_staged(directory / "preprocessing.json", as_json(data.preprocessing.get_config()))
-            write_staged(directory / "config.json", as_json(config))
-            write_staged(directory / MODEL, autoencoder.save)  # Last: from here on there is a run to go on with.
+            write_atomically(directory / "preprocessing.json", as_json(data.preprocessing.get_config()))
+            write_atomically(directory / "config.json", as_json(config))
+            write_atomically(directory / MODEL, autoencoder.save)  # Last: from here on there is a run to go on with.
         except OSError as error:
             raise ValueError(
                 f"run_dir: expected to write a run to {directory}; received {error}. Make room, and run the same again."

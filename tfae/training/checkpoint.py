@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfae.staging import write_staged
+from tfae.atomic_write import write_atomically
 
 #: The newest, and one to fall back to.
 NUM_KEPT = 2
@@ -61,7 +61,7 @@ class Checkpoint:
             f"{name}_{index}": value for name, values in lists.items() for index, value in enumerate(values)
         }
         arrays["state"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
-        write_staged(folder / f"{self.epoch:06}-{self.step:09}.npz", lambda path: np.savez(path, **arrays))
+        write_atomically(folder / f"{self.epoch:06}-{self.step:09}.npz", lambda path: np.savez(path, **arrays))
         for old in _newest_first(folder)[NUM_KEPT:]:
             old.unlink()
 

@@ -13,9 +13,9 @@ import keras
 import tensorflow as tf
 
 from tfae import report
+from tfae.atomic_write import write_atomically
 from tfae.datasets import Data
 from tfae.evaluation import evaluate
-from tfae.staging import write_staged
 from tfae.training import tensorboard
 from tfae.training.checkpoint import Checkpoint
 from tfae.training.directory import how_to_resume
@@ -87,7 +87,7 @@ def finish(autoencoder: keras.Model, data: Data, directory: Path, config: dict[s
 def _finished(autoencoder: keras.Model, data: Data, directory: Path, config: dict[str, Any], last: Checkpoint) -> Run:
     autoencoder.set_weights(last.best_weights)
     write_history(directory / "history.csv", last.history)
-    write_staged(directory / "model.keras", autoencoder.save)
+    write_atomically(directory / "model.keras", autoencoder.save)
     with _plain_errors_of(data):
         measures = evaluate(
             autoencoder,
@@ -98,7 +98,7 @@ def _finished(autoencoder: keras.Model, data: Data, directory: Path, config: dic
         )
         report.draw_pictures(autoencoder, data, last.history, directory / "pictures")
     report.write_run_page(directory / "report.html", data, config, last.history, measures, directory / "pictures")
-    write_staged(directory / "evaluation.json", as_json(measures.as_dict()))
+    write_atomically(directory / "evaluation.json", as_json(measures.as_dict()))
     shutil.rmtree(directory / "checkpoints")
     return Run(directory, autoencoder, data.preprocessing, config, measures)
 

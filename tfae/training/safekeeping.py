@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfae.staging import write_staged
+from tfae.atomic_write import write_atomically
 from tfae.training.checkpoint import Checkpoint, assign, values_of, variables_of
 from tfae.training.directory import how_to_resume
 from tfae.training.execution import Execution
@@ -186,4 +186,4 @@ def write_history(path: Path, history: dict[str, list[float]]) -> None:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["epoch", *history])
     rows.writerows([epoch, *values] for epoch, values in enumerate(zip(*history.values(), strict=True)))
-    write_staged(path, text.getvalue())
+    write_atomically(path, text.getvalue())

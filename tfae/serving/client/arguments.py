@@ -1,4 +1,4 @@
-"""Arguments of the client, checked: numbers, and the address, which becomes a way to the server."""
+"""Validation of the client's arguments, and the transport that an address asks for."""
 
 from __future__ import annotations
 
@@ -7,29 +7,35 @@ import numbers
 import operator
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
 from tfae.serving.client.rest import RestTransport
-from tfae.serving.client.transport import Transport
+
+if TYPE_CHECKING:
+    from tfae.serving.client.grpc_transport import GrpcTransport
+
+    #: Both raise ServingError, no later than at the deadline.
+    Transport: TypeAlias = RestTransport | GrpcTransport
 
 _GRPC_PORT = 8500
 
 
-def checked_integer(name: str, value: int, least: int) -> int:
-    """``value``, if it is an integer of at least ``least``; else a ValueError."""
+def validate_integer(name: str, value: int, least: int) -> int:
+    """Return an integer of at least ``least``, else raise ValueError."""
     try:
         number = operator.index(value)
     except TypeError:
         number = least - 1
-    if number < least or isinstance(value, bool):  # To Python True is 1; to whoever writes it, it is a switch.
+    if number < least or isinstance(value, bool):  # True is 1 in Python, and a switch to the caller.
         raise ValueError(f"{name}: expected an integer of at least {least}; received {value!r}.")
     return number
 
 
-def checked_seconds(name: str, value: object) -> float:
-    """``value``, if it is a positive number; else a ValueError."""
+def validate_seconds(name: str, value: object) -> float:
+    """Return a positive number, else raise ValueError."""
     seconds = math.nan if isinstance(value, bool) or not isinstance(value, numbers.Real) else float(value)
     if not 0 < seconds < math.inf:
         raise ValueError(f"{name}: expected a positive number of seconds; received {value!r}.")
@@ -37,8 +43,12 @@ def checked_seconds(name: str, value: object) -> float:
 
 
 def connect(address: str, *, connections: int, token: str | None, ca_file: str | os.PathLike[str] | None) -> Transport:
-    """The transport that the address asks for, if the arguments fit; nothing is sent yet."""
-    url = _parse(address)
+    """Make the transport for an address, which connects with the first request.
+
+    Raises:
+        ValueError: If an argument is invalid.
+    """
+    url = _parse_address(address)
     address = address.rstrip("/")
     if token is not None and not (token.isascii() and token.isprintable() and token and " " not in token):
         raise ValueError("token: expected printable ASCII without blanks; received something else.")
@@ -50,13 +60,13 @@ def connect(address: str, *, connections: int, token: str | None, ca_file: str |
         ca_file = os.fspath(ca_file)
     if url.scheme in ("http", "https"):
         return RestTransport(address, connections=connections, token=token, ca_file=ca_file)
-    from tfae.serving.client.grpc_transport import GrpcTransport  # It imports TensorFlow, which REST does without.
+    from tfae.serving.client.grpc_transport import GrpcTransport  # Imports TensorFlow.
 
     host = f"{url.host}:{url.port or _GRPC_PORT}"
     return GrpcTransport(address, host, tls=url.scheme == "grpcs", token=token, ca_file=ca_file)
 
 
-def _parse(address: str) -> Url:
+def _parse_address(address: str) -> Url:
     expected = "address: expected http://, https://, grpc:// or grpcs:// with a host and a port"
     try:
         url = parse_url(address)

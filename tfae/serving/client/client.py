@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypedDict, final
 import numpy as np
 import numpy.typing as npt
 
-from tfae.serving.client.arguments import checked_integer, checked_seconds, connect
-from tfae.serving.client.description import Metadata, VersionStatus
-from tfae.serving.client.inputs import Bind, Inputs, named, sole, strings, zeros
+from tfae.serving.client.arguments import connect, validate_integer, validate_seconds
+from tfae.serving.client.description import Metadata
+from tfae.serving.client.inputs import Bind, Inputs, bind_named, bind_sole, bind_zeros, to_object_vector
 from tfae.serving.client.retries import Deadline
 from tfae.serving.client.session import Call, Session
-from tfae.serving.client.transport import Target
+from tfae.serving.status import ModelSpec, VersionStatus
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -101,12 +101,12 @@ class Client:
             raise ValueError(f"label: expected no label beside version={version}; received {label!r}. Leave one out.")
         if label is not None and (not isinstance(label, str) or label in ("", ".", "..")):
             raise ValueError(f"label: expected the name of a version label; received {label!r}.")
-        self._target = Target(model, None if version is None else checked_integer("version", version, 0), label)
+        self._target = ModelSpec(model, None if version is None else validate_integer("version", version, 0), label)
         self._address = address
-        self._timeout = checked_seconds("timeout", timeout)
-        self._batch_size = checked_integer("batch_size", batch_size, 1)
-        self._retries = checked_integer("retries", retries, 0)
-        concurrency = checked_integer("concurrency", concurrency, 1)
+        self._timeout = validate_seconds("timeout", timeout)
+        self._batch_size = validate_integer("batch_size", batch_size, 1)
+        self._retries = validate_integer("retries", retries, 0)
+        concurrency = validate_integer("concurrency", concurrency, 1)
         self._transport = connect(address, connections=concurrency, token=token, ca_file=ca_file)
         self._session: Session | None = Session(
             self._transport, self._target, concurrency=concurrency, retries=self._retries
@@ -150,7 +150,7 @@ class Client:
             ``instance_score`` ``(batch,)``, ``feature_score`` ``(batch, *sample_shape)``, the loss of each
             element, and ``reconstruction`` in data space. All float32.
         """
-        return self._ask("explain", sole(inputs), options)
+        return self._ask("explain", bind_sole(inputs), options)
 
     def score_examples(self, examples: Sequence[Any], **options: Unpack[CallOptions]) -> np.ndarray:
         """Per-sample losses, float32 ``(batch,)``, of ``tf.train.Example`` protocol buffers.
@@ -162,7 +162,7 @@ class Client:
         serialized = [
             example.SerializeToString() if hasattr(example, "SerializeToString") else example for example in examples
         ]
-        return self._rows("serve_tf_examples", strings(serialized), "instance_score", options)
+        return self._rows("serve_tf_examples", to_object_vector(serialized), "instance_score", options)
 
     def score_images(
         self, images: Sequence[bytes | str | os.PathLike[str]], **options: Unpack[CallOptions]
@@ -176,7 +176,7 @@ class Client:
         if isinstance(images, (bytes, str, os.PathLike)):
             raise ValueError("images: expected a list; received a single image. Put it into one: [image].")
         files = [image if isinstance(image, bytes) else Path(image).read_bytes() for image in images]
-        return self._rows("serve_image_bytes", strings(files), "instance_score", options)
+        return self._rows("serve_image_bytes", to_object_vector(files), "instance_score", options)
 
     def predict(
         self,
@@ -206,7 +206,7 @@ class Client:
             ValueError, ServingError: As for :meth:`reconstruct`.
         """
         options = CallOptions(timeout=timeout, batch_size=batch_size, progress=progress)
-        return self._ask(signature, named(inputs or {}, named_inputs), options, is_one_row_each=False)
+        return self._ask(signature, bind_named(inputs or {}, named_inputs), options, is_one_row_each=False)
 
     def status(self, *, timeout: float | None = None) -> list[VersionStatus]:
         """States of the versions on the server, newest first.
@@ -234,10 +234,10 @@ class Client:
             ServingError: If there was no good answer in time, with the last thing that went wrong.
             ValueError: If ``inputs`` do not fit the signature.
         """
-        bind = zeros if inputs is None else named(inputs)
+        bind = bind_zeros if inputs is None else bind_named(inputs)
         # What hangs while it starts may be well a moment later: each question has the time of a call.
         call = Call(signature=signature, bind=bind, timeout=self._timeout, batch_size=self._batch_size, retries=0)
-        self._open().wait(call, timeout=checked_seconds("timeout", timeout))
+        self._open().wait(call, timeout=validate_seconds("timeout", timeout))
 
     def close(self) -> None:
         """Close the connections; the client can not be used after that."""
@@ -254,7 +254,7 @@ class Client:
     def __repr__(self) -> str:
         chosen = {"version": self._target.version, "label": self._target.label}
         which = "".join(f", {name}={value!r}" for name, value in chosen.items() if value is not None)
-        return f"Client({self._address!r}, model={self._target.model!r}{which})"
+        return f"Client({self._address!r}, model={self._target.name!r}{which})"
 
     def _open(self) -> Session:
         if self._session is None:
@@ -262,7 +262,7 @@ class Client:
         return self._session
 
     def _seconds(self, timeout: float | None) -> float:
-        return self._timeout if timeout is None else checked_seconds("timeout", timeout)
+        return self._timeout if timeout is None else validate_seconds("timeout", timeout)
 
     def _ask(
         self, signature: str, bind: Bind, options: CallOptions, *, is_one_row_each: bool = True
@@ -276,7 +276,7 @@ class Client:
                 signature=signature,
                 bind=bind,
                 timeout=self._seconds(options.get("timeout")),
-                batch_size=self._batch_size if batch_size is None else checked_integer("batch_size", batch_size, 1),
+                batch_size=self._batch_size if batch_size is None else validate_integer("batch_size", batch_size, 1),
                 retries=self._retries,
                 progress=options.get("progress", False),
                 is_one_row_each=is_one_row_each,
@@ -285,7 +285,7 @@ class Client:
 
     def _rows(self, signature: str, inputs: npt.ArrayLike, output: str, options: CallOptions) -> np.ndarray:
         """The named output of a signature with a single input."""
-        outputs = self._ask(signature, sole(inputs), options)
+        outputs = self._ask(signature, bind_sole(inputs), options)
         if output not in outputs:
             raise ValueError(
                 f"model: expected an output {output} of signature {signature}, as models of tfae have; received "

@@ -8,6 +8,8 @@ from typing import Any, final
 
 import numpy as np
 
+from tfae.serving.status import VersionStatus
+
 #: Signature that restores variables; not for clients.
 _INTERNAL = "__saved_model_init_op"
 _NUMBERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "complex64", "complex128", "bool")
@@ -127,24 +129,6 @@ class Metadata:
             for arrow, side in (("→", signature.inputs), ("←", signature.outputs)):
                 lines += [f"  {arrow} {tensor:16}{spec}" for tensor, spec in sorted(side.items())]
         return "\n".join(lines)
-
-
-@final
-@dataclasses.dataclass(frozen=True)
-class VersionStatus:
-    """The state of one version of a model on a server.
-
-    Attributes:
-        version: Its number.
-        state: ``"START"``, ``"LOADING"``, ``"AVAILABLE"``, ``"UNLOADING"`` or ``"END"``.
-        error_code: ``"OK"``, or why it could not be loaded.
-        error_message: The same in words.
-    """
-
-    version: int
-    state: str
-    error_code: str = "OK"
-    error_message: str = ""
 
 
 def read_metadata(document: Mapping[str, Any]) -> Metadata:

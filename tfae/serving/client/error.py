@@ -1,4 +1,4 @@
-"""The error that a client raises: what the server said, or that it said nothing."""
+"""The error that a client raises."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import final
 
 from tfae.serving.status import HTTP_STATUS
 
-#: Where in the graph it happened: TensorFlow's business, not that of who asked.
+#: Nodes of the graph, which mean nothing to the caller.
 _NODE = re.compile(r"\s*\[\[(?:\{\{[^}]*\}\})+\]\]|\{\{function_node [^}]*\}\}\s*")
 _ASSERTION = re.compile(r"assertion failed: \[(.*)\]", re.DOTALL)
 #: The likely code of an answer with this status, where several have it.
@@ -19,20 +19,20 @@ _CODES = {
 
 @final
 class ServingError(RuntimeError):
-    """A request that a server refused or did not answer.
+    """A request that a server rejected or did not answer.
 
     Attributes:
-        code: gRPC's name of what is the matter, such as ``"NOT_FOUND"``. Over REST it follows from the HTTP status, and
-            ``"INVALID_ARGUMENT"`` stands for FAILED_PRECONDITION and OUT_OF_RANGE too. Where no server answered it is
-            ``"UNAVAILABLE"``, ``"DEADLINE_EXCEEDED"`` after the timeout, and ``"INTERNAL"`` for an answer that can not
-            be read or does not fit the model's metadata.
-        message: The server's, without TensorFlow's account of where in the graph it arose.
+        code: Name of a gRPC status code, such as ``"NOT_FOUND"``. Over REST it follows from the HTTP status, and
+            ``"INVALID_ARGUMENT"`` stands for FAILED_PRECONDITION and OUT_OF_RANGE too. It is ``"UNAVAILABLE"`` without
+            a connection, ``"DEADLINE_EXCEEDED"`` after the timeout, and ``"INTERNAL"`` for a response that can not be
+            read or does not fit the model's metadata.
+        message: The server's message, without the names of graph nodes.
         request: What was asked.
-        may_be_retried: Whether the same request may well succeed later.
+        may_be_retried: Whether the same request may succeed later.
     """
 
     def __init__(self, code: str, message: str, request: str, may_be_retried: bool = False) -> None:
-        super().__init__(code, message, request, may_be_retried)  # All of them, so that it can be pickled.
+        super().__init__(code, message, request, may_be_retried)  # All arguments, for pickle.
         self.code = code
         self.message = _clean(message) or "no message"
         self.request = request
@@ -42,13 +42,13 @@ class ServingError(RuntimeError):
         return f"{self.message} ({self.code}; asked: {self.request})"
 
 
-def code_of(status: int) -> str:
-    """The code that an HTTP status stands for."""
+def to_code(status: int) -> str:
+    """Return the code that an HTTP status stands for."""
     return _CODES.get(status, "UNKNOWN")
 
 
 def _clean(message: str) -> str:
-    """What the model's author wrote, without the names of nodes and the brackets of a failed assertion."""
+    """Return a message without the names of nodes and the brackets of a failed assertion."""
     message = _NODE.sub("", message)
     assertion = _ASSERTION.search(message)
     if assertion:

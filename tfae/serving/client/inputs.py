@@ -1,6 +1,6 @@
-"""What a request carries: which array is which input of a signature, and whether it fits, before anything is sent.
+"""Validation of inputs against a signature, before a request is sent.
 
-The server checks neither shapes nor ranges: a wrong width fails in some kernel, or not at all, and 256 becomes a
+The server validates neither shapes nor ranges: a wrong width fails in some kernel or not at all, and 256 becomes a
 uint8 of 0.
 """
 
@@ -16,12 +16,12 @@ from tfae.casting import cast_and_compare
 from tfae.serving.client.description import Signature, TensorSpec
 
 Inputs = Mapping[str, npt.ArrayLike]
-#: What a caller gave is known before the signature is.
+#: Assigns the arrays of a call to the inputs of a signature, which may be fetched after the call began.
 Bind = Callable[[Signature], Inputs]
 
 
-def sole(array: npt.ArrayLike) -> Bind:
-    """Gives the array to the only input of a signature, whatever its name."""
+def bind_sole(array: npt.ArrayLike) -> Bind:
+    """Assign the array to the only input of a signature."""
 
     def bind(signature: Signature) -> Inputs:
         if len(signature.inputs) != 1:
@@ -34,8 +34,8 @@ def sole(array: npt.ArrayLike) -> Bind:
     return bind
 
 
-def named(inputs: Inputs, more: Inputs | None = None) -> Bind:
-    """Gives arrays to the inputs of their names, each of which is in one of the two."""
+def bind_named(inputs: Inputs, more: Inputs | None = None) -> Bind:
+    """Assign arrays to the inputs of their names, each given in one of the two mappings."""
     more = more or {}
     twice = sorted(set(inputs) & set(more))
     if twice:
@@ -45,8 +45,8 @@ def named(inputs: Inputs, more: Inputs | None = None) -> Bind:
     return lambda signature: {**inputs, **more}
 
 
-def zeros(signature: Signature) -> Inputs:
-    """One row of zeros; refused for strings, of which none is sure to mean something."""
+def bind_zeros(signature: Signature) -> Inputs:
+    """Assign one row of zeros to each input; ValueError for strings, which have no such default."""
     if any(spec.is_string for spec in signature.inputs.values()):
         raise ValueError(f"inputs: expected what to ask signature {signature.name} with; received none. Give inputs.")
     return {
@@ -55,15 +55,15 @@ def zeros(signature: Signature) -> Inputs:
     }
 
 
-def strings(elements: Sequence[object]) -> np.ndarray:
-    """A vector of objects; NumPy's own bytes would lose zeros at the end."""
+def to_object_vector(elements: Sequence[object]) -> np.ndarray:
+    """Make a vector of objects; NumPy's own bytes lose zeros at the end."""
     vector = np.empty(len(elements), dtype=object)
     vector[:] = elements
     return vector
 
 
 def fit_inputs(signature: Signature, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, np.ndarray]:
-    """Arrays by name, in the shapes and dtypes of the signature; strings as object arrays of bytes.
+    """Return the arrays by name in the dtypes of the signature; strings as object arrays of bytes.
 
     Raises:
         ValueError: If names, shapes, dtypes, values or numbers of rows do not fit.
@@ -83,11 +83,10 @@ def fit_inputs(signature: Signature, inputs: Mapping[str, npt.ArrayLike]) -> dic
 
 
 def cast_exactly(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
-    """Take numbers to another dtype, if that changes none of them; floats may be rounded to narrower floats.
+    """Cast numbers to a dtype that can hold them; floats may be rounded to narrower floats.
 
     Raises:
-        ValueError: A value would be another one: a fraction, NaN or 256 for uint8, 1e39 or the integer 16777217 for
-            float32.
+        ValueError: If a value would change: a fraction, NaN or 256 for uint8, 1e39 or the integer 16777217 for float32.
 
     Example:
         >>> cast_exactly(np.array([0.0, 255.0]), np.dtype("uint8"), "inputs")
@@ -111,7 +110,7 @@ def _fit(name: str, given: npt.ArrayLike, spec: TensorSpec) -> np.ndarray:
             "Say what they are: x.filled(…)."
         )
     if spec.is_string:
-        array = _strings(name, given)
+        array = _encode_strings(name, given)
     else:
         try:
             array = np.asarray(given)
@@ -125,9 +124,8 @@ def _fit(name: str, given: npt.ArrayLike, spec: TensorSpec) -> np.ndarray:
     return array if spec.is_string else cast_exactly(array, spec.dtype, name)
 
 
-def _strings(name: str, given: Any) -> np.ndarray:
-    """An object array of bytes; text becomes UTF-8."""
-    # Never through NumPy's own bytes, which lose zeros at the end.
+def _encode_strings(name: str, given: Any) -> np.ndarray:
+    """Return an object array of bytes; text becomes UTF-8."""
     array = given.astype(object) if isinstance(given, np.ndarray) else np.array(given, dtype=object)
     encoded = np.empty(array.shape, dtype=object)
     for index, element in np.ndenumerate(array):

@@ -1,8 +1,7 @@
-"""The bodies of TensorFlow Serving's REST interface, in rows or in columns.
+"""The JSON bodies of TensorFlow Serving's REST interface, in rows or in columns.
 
-Rows, where every tensor has one for each sample and there is one input: the answer to an image of one channel takes a
-sixth of the bytes, as the server lays columns out with every bracket on a line of its own. Columns for everything else:
-several inputs, and 0-D tensors, which rows can not hold.
+Rows are used for a single batched input: the response to an image of one channel takes a sixth of the bytes, as the
+server writes every bracket of a column on a line of its own. Several inputs and 0-D tensors need columns.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ import numpy as np
 import orjson
 
 from tfae.serving.client.description import Signature, TensorSpec
-from tfae.serving.client.inputs import strings
+from tfae.serving.client.inputs import to_object_vector
 
-#: Dtypes that the server can not read from JSON.
+#: Dtypes that JSON does not carry to the server.
 _NOT_IN_JSON = ("float16", "bfloat16", "uint16", "complex64", "complex128")
-#: Most characters that a number takes, with the comma behind it.
+#: Most characters of a number with its comma.
 _WIDTHS = {"bool": 6, "uint8": 4, "int8": 5, "int16": 7, "uint32": 11, "int32": 12, "float32": 17}
 _WIDEST = 25
 
 
 def write_request(signature: Signature, inputs: Mapping[str, np.ndarray]) -> bytes:
-    """The body of a predict request; refused for dtypes that JSON does not carry."""
+    """Return the body of a predict request; ValueError for a dtype that JSON does not carry."""
     tensors = {name: _write(name, array) for name, array in inputs.items()}
     if _is_in_rows(signature):
         content = b'"instances":' + next(iter(tensors.values()))
@@ -37,8 +36,12 @@ def write_request(signature: Signature, inputs: Mapping[str, np.ndarray]) -> byt
     return b'{"signature_name":' + orjson.dumps(signature.name) + b"," + content + b"}"
 
 
-def read_answer(body: bytes, signature: Signature) -> dict[str, np.ndarray]:
-    """The outputs by name; a single one, which comes without, gets its name back. Some error if it is no answer."""
+def read_response(body: bytes, signature: Signature) -> dict[str, np.ndarray]:
+    """Return the outputs by name, also the single one, which has no name in the body.
+
+    Raises:
+        ValueError, LookupError, TypeError, AttributeError, OverflowError: If it is no such body.
+    """
     document = read_json(body)
     key = "predictions" if _is_in_rows(signature) else "outputs"
     if not isinstance(document, dict) or key not in document:
@@ -48,20 +51,20 @@ def read_answer(body: bytes, signature: Signature) -> dict[str, np.ndarray]:
     if len(names) == 1:
         columns = dict.fromkeys(names, values)
     elif key == "outputs":
-        columns = _named(values, names)
+        columns = _validate_names(values, names)
     else:
         if not isinstance(values, list):
             raise ValueError("expected a list of predictions")
-        rows = [_named(row, names) for row in values]
+        rows = [_validate_names(row, names) for row in values]
         columns = {name: [row[name] for row in rows] for name in names}
     return {name: _read(name, columns[name], spec) for name, spec in signature.outputs.items()}
 
 
 def read_json(body: bytes) -> Any:
-    """What a server wrote, NaN and infinity included, and strings that are not UTF-8; a ValueError if not JSON."""
+    """Parse JSON with NaN, infinity and strings that are not UTF-8; ValueError if it is none."""
     try:
         return orjson.loads(body)
-    except orjson.JSONDecodeError:  # It is strict; the standard library is not, and slower.
+    except orjson.JSONDecodeError:  # orjson is strict; the standard library is lenient, and slower.
         pass
     try:
         return json.loads(body.decode("utf-8", "surrogateescape"))
@@ -69,7 +72,7 @@ def read_json(body: bytes) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def row_bytes(array: np.ndarray) -> np.ndarray:
+def estimate_row_bytes(array: np.ndarray) -> np.ndarray:
     """int ``(rows,)``: at most how many bytes of a request each row takes."""
     rows, shape = len(array), array.shape[1:]
     brackets = 3 * sum(math.prod(shape[:axis]) for axis in range(len(shape) + 1))
@@ -84,8 +87,8 @@ def _is_in_rows(signature: Signature) -> bool:
     return signature.is_batch_first and len(signature.inputs) == 1
 
 
-def _named(values: Any, names: set[str]) -> dict[str, Any]:
-    """``values``, if it is an object with those names."""
+def _validate_names(values: Any, names: set[str]) -> dict[str, Any]:
+    """Return ``values`` if it is an object with those names, else raise ValueError."""
     if not isinstance(values, dict) or set(values) != names:
         received = ", ".join(sorted(values)) if isinstance(values, dict) else type(values).__name__
         raise ValueError(f"expected outputs {', '.join(sorted(names))}; received {received}")
@@ -100,13 +103,13 @@ def _write(name: str, array: np.ndarray) -> bytes:
         )
     if array.dtype.kind == "O":
         leaves = [{"b64": base64.b64encode(data).decode("ascii")} for data in array.flat]
-        return orjson.dumps(strings(leaves).reshape(array.shape).tolist())
+        return orjson.dumps(to_object_vector(leaves).reshape(array.shape).tolist())
     contiguous = np.ascontiguousarray(array) if array.ndim else array[()]
     text = orjson.dumps(contiguous, option=orjson.OPT_SERIALIZE_NUMPY)
     if array.dtype.kind != "f" or np.isfinite(array).all():
         return text
-    # orjson writes null, in which numbers have no part, where the server takes the names of the standard library; that
-    # itself would write every float32 with the digits of a float64.
+    # orjson writes null for NaN and infinity; the server reads the names of the standard library, which itself would
+    # write every float32 with the digits of a float64.
     names = (json.dumps(number).encode("ascii") for number in array[~np.isfinite(array)].tolist())
     return re.sub(b"null", lambda _: next(names), text)
 
@@ -115,7 +118,7 @@ def _read(name: str, values: Any, spec: TensorSpec) -> np.ndarray:
     dtype = spec.dtype
     if spec.is_string:
         array = _read_strings(name, values, spec)
-    elif dtype.kind in "iu":  # Through Python's integers: NumPy alone would take large ones through floats.
+    elif dtype.kind in "iu":  # As objects, since NumPy alone makes large integers floats.
         array = np.array(values, dtype=object)
         if any(type(number) is not int for number in array.flat):
             raise ValueError(f"expected integers in {name}")
@@ -125,7 +128,7 @@ def _read(name: str, values: Any, spec: TensorSpec) -> np.ndarray:
         if array.size and array.dtype.kind not in {"f": "fiu", "b": "b"}.get(dtype.kind, ""):
             raise ValueError(f"expected {dtype} in {name}")
         array = array.astype(dtype)
-    if not array.size and spec.shape:  # [] alone may be a tensor without rows of any rank.
+    if not array.size and spec.shape:  # [] does not tell the rank.
         array = array.reshape((*array.shape, *(side or 0 for side in spec.shape[array.ndim :])))
     return array
 
@@ -139,4 +142,4 @@ def _read_strings(name: str, values: Any, spec: TensorSpec) -> np.ndarray:
         raise ValueError(f"expected strings in {name}")
 
     array = np.array(values, dtype=object)
-    return strings([read(leaf) for leaf in array.flat]).reshape(array.shape)
+    return to_object_vector([read(leaf) for leaf in array.flat]).reshape(array.shape)

@@ -1,4 +1,4 @@
-"""A large input, in pieces: how it is cut into requests, and their answers put together."""
+"""A large input: cut into requests, whose outputs are concatenated."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Arrays = dict[str, np.ndarray]
 
 
 def cut(row_bytes: np.ndarray, max_rows: int, max_bytes: int) -> list[slice]:
-    """Slices of rows, in order, each of at most so many rows and bytes; a row that is larger alone stands alone.
+    """Slice rows in order, at most ``max_rows`` and ``max_bytes`` each; a larger row is a slice of its own.
 
-    ``row_bytes`` is int ``(num_rows,)``, what each row takes in a request.
+    ``row_bytes``, int ``(num_rows,)``, is what each row takes in a request.
 
     Example:
         >>> cut(np.array([4, 4, 4, 9, 1]), max_rows=2, max_bytes=8)
@@ -37,16 +37,16 @@ def cut(row_bytes: np.ndarray, max_rows: int, max_bytes: int) -> list[slice]:
 def ask_pieces(
     ask: Callable[[slice], Arrays], pieces: list[slice], *, concurrency: int, bar_title: str | None
 ) -> Arrays:
-    """The outputs of all rows, put together in order.
+    """Return the outputs of all rows, in order.
 
     Args:
-        ask: Gives the outputs of some rows.
-        pieces: Of the rows, in order.
-        concurrency: Most that are asked at once.
-        bar_title: Of a bar on stderr; None for no bar.
+        ask: Returns the outputs of a slice of rows.
+        pieces: Slices of the rows, in order.
+        concurrency: Most calls of ``ask`` at once.
+        bar_title: Title of a progress bar on stderr; None for no bar.
 
     Raises:
-        ServingError: That of the first piece to fail, with its rows; those that have not begun are left.
+        ServingError: The first that ``ask`` raised, with its rows; no further piece is asked then.
     """
 
     def ask_piece(rows: slice) -> Arrays:
@@ -56,7 +56,10 @@ def ask_pieces(
             error.request += f", rows {rows.start} to {rows.stop - 1}"
             raise
 
-    with _bar(pieces[-1].stop, bar_title) as advance, ThreadPoolExecutor(min(concurrency, len(pieces))) as pool:
+    with (
+        _show_progress(pieces[-1].stop, bar_title) as advance,
+        ThreadPoolExecutor(min(concurrency, len(pieces))) as pool,
+    ):
         futures = {pool.submit(ask_piece, piece): piece for piece in pieces}
         try:
             for future in as_completed(futures):
@@ -70,12 +73,12 @@ def ask_pieces(
 
 
 @contextlib.contextmanager
-def _bar(num_rows: int, title: str | None) -> Iterator[Callable[[int], None]]:
-    """Yields a function to call with the number of rows that are done."""
+def _show_progress(num_rows: int, title: str | None) -> Iterator[Callable[[int], None]]:
+    """Yield a function to call with the number of rows that are done."""
     if title is None:
         yield lambda rows: None
         return
-    from rich.console import Console  # Half as long to import as all the rest of the client.
+    from rich.console import Console  # Imported here: it takes half as long as the rest of the client.
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -12,90 +12,88 @@ import numpy as np
 import urllib3
 from urllib3.exceptions import EmptyPoolError, HTTPError, NewConnectionError, ProtocolError, SSLError, TimeoutError
 
-from tfae.serving.client.connections import ending_at, open_pool
-from tfae.serving.client.description import Metadata, Signature, VersionStatus, read_metadata, read_status
-from tfae.serving.client.error import ServingError, code_of
-from tfae.serving.client.json_bodies import read_answer, read_json, row_bytes, write_request
+from tfae.serving.client import json_bodies
+from tfae.serving.client.connections import enforce, open_pool
+from tfae.serving.client.description import Metadata, Signature, read_metadata, read_status
+from tfae.serving.client.error import ServingError, to_code
+from tfae.serving.client.json_bodies import read_json, read_response, write_request
 from tfae.serving.client.retries import Deadline
-from tfae.serving.client.transport import Target, Transport
+from tfae.serving.status import ModelSpec, VersionStatus
 
 T = TypeVar("T")
 
-#: Characters of an answer that is not understood which an error shows.
-_SHOWN = 200
-#: What urllib3 puts in front of what happened to a connection.
+#: Characters of an unreadable response that an error quotes.
+_MAX_QUOTED = 200
+#: What urllib3 puts in front of the reason of a failed connection.
 _CONNECTION = re.compile(r"^\w*Connection\(.*?\): ")
 
 
 @final
-class RestTransport(Transport):
-    """A pool of connections that are kept open between requests; who needs one more waits.
+class RestTransport:
+    """A pool of connections that stay open between requests; a request waits while all of them are in use.
 
-    The address may end in what a proxy puts before ``/v1``.
+    The address may end in a path that a proxy puts before ``/v1``.
     """
 
+    #: Most bytes of a request with more than one row.
     max_bytes = 4 * 2**20
+    estimate_row_bytes = staticmethod(json_bodies.estimate_row_bytes)
 
     def __init__(self, address: str, *, connections: int, token: str | None, ca_file: str | None) -> None:
-        url = urllib3.util.parse_url(address)
         self._address = address
-        self._prefix = url.path or ""
+        self._prefix = urllib3.util.parse_url(address).path or ""
         headers = {"Content-Type": "application/json"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         self._pool = open_pool(address, connections=connections, headers=headers, ca_file=ca_file)
 
-    def metadata(self, target: Target, deadline: Deadline) -> Metadata:
-        """As `Transport` says."""
-        return self._read(f"{_path(target)}/metadata", deadline, lambda body: read_metadata(read_json(body)))
+    def metadata(self, spec: ModelSpec, deadline: Deadline) -> Metadata:
+        """Ask for the signatures of a version."""
+        return self._ask(f"{_build_path(spec)}/metadata", deadline, lambda body: read_metadata(read_json(body)))
 
-    def status(self, target: Target, deadline: Deadline) -> list[VersionStatus]:
-        """As `Transport` says."""
-        path = _path(Target(target.model, target.version))
-        return self._read(path, deadline, lambda body: read_status(read_json(body)))
+    def status(self, spec: ModelSpec, deadline: Deadline) -> list[VersionStatus]:
+        """Ask for the states of the versions, newest first; a label is ignored."""
+        path = _build_path(ModelSpec(spec.name, spec.version))
+        return self._ask(path, deadline, lambda body: read_status(read_json(body)))
 
     def predict(
-        self, target: Target, signature: Signature, inputs: Mapping[str, np.ndarray], deadline: Deadline
-    ) -> tuple[dict[str, np.ndarray], int | None]:
-        """As `Transport` says."""
+        self, spec: ModelSpec, signature: Signature, inputs: Mapping[str, np.ndarray], deadline: Deadline
+    ) -> tuple[dict[str, np.ndarray], None]:
+        """Ask for outputs by name; REST does not tell the version that gave them."""
         body, what = write_request(signature, inputs), f", signature {signature.name}"
-        path = f"{_path(target)}:predict"
-        return self._read(path, deadline, lambda answer: read_answer(answer, signature), body, what), None
-
-    def row_bytes(self, array: np.ndarray) -> np.ndarray:
-        """As `Transport` says."""
-        return row_bytes(array)
+        path = f"{_build_path(spec)}:predict"
+        return self._ask(path, deadline, lambda response: read_response(response, signature), body, what), None
 
     def close(self) -> None:
-        """As `Transport` says."""
+        """Close the connections."""
         self._pool.close()
 
-    def _read(
+    def _ask(
         self, path: str, deadline: Deadline, read: Callable[[bytes], T], body: bytes | None = None, what: str = ""
     ) -> T:
-        """What ``read`` makes of the body of a good answer."""
+        """Return what ``read`` makes of the body of a response with status 200."""
         method = "GET" if body is None else "POST"
         request = f"{method} {self._address}{path}{what}"
-        status, answer = self._exchange(method, path, body, request, deadline)
+        status, response = self._exchange(method, path, body, request, deadline)
         if status != 200:
-            message = _error_message(answer) or f"HTTP status {status}"
-            raise ServingError(code_of(status), message, request, may_be_retried=status in (429, 503))
+            message = _read_error(response) or f"HTTP status {status}"
+            raise ServingError(to_code(status), message, request, may_be_retried=status in (429, 503))
         try:
-            return read(answer)
+            return read(response)
         except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
-            shown = answer[:_SHOWN].decode("utf-8", "replace")
-            message = f"expected an answer of TensorFlow Serving; received {shown!r} ({error})"
+            quoted = response[:_MAX_QUOTED].decode("utf-8", "replace")
+            message = f"expected an answer of TensorFlow Serving; received {quoted!r} ({error})"
             raise ServingError("INTERNAL", message, request) from error
 
     def _exchange(
         self, method: str, path: str, body: bytes | None, request: str, deadline: Deadline
     ) -> tuple[int, bytes]:
-        """Status and body of whatever answer comes before the deadline."""
-        # The pool wants a time to wait that is not negative; none is left when threads have waited for a connection.
+        """Return status and body of the response, whatever they are."""
+        # The pool takes no negative timeout, and threads may have waited for a connection beyond the deadline.
         left = max(deadline.remaining(), 1e-3)
         late = ServingError("DEADLINE_EXCEEDED", f"no answer within {deadline.seconds:g} s", request)
         try:
-            with ending_at(deadline):
+            with enforce(deadline):
                 response = self._pool.urlopen(
                     method,
                     self._prefix + path,
@@ -106,43 +104,40 @@ class RestTransport(Transport):
                     preload_content=False,
                 )
                 with contextlib.closing(response):
-                    answer = response.read()
+                    content = response.read()
                     response.release_conn()
-                    return response.status, answer
-        except NewConnectionError as error:  # A kind of timeout to urllib3; so it comes first.
-            raise ServingError("UNAVAILABLE", f"no connection: {_reason(error)}", request, True) from error
+                    return response.status, content
+        except NewConnectionError as error:  # A subclass of TimeoutError, so it comes first.
+            raise ServingError("UNAVAILABLE", f"no connection: {_read_reason(error)}", request, True) from error
         except (TimeoutError, EmptyPoolError) as error:
             raise late from error
         except SSLError as error:
-            raise ServingError("UNAVAILABLE", f"no trusted connection: {_reason(error)}", request) from error
+            raise ServingError("UNAVAILABLE", f"no trusted connection: {_read_reason(error)}", request) from error
         except ProtocolError as error:
-            if deadline.remaining() <= 0:  # A request that is not sent in time is a broken connection to urllib3.
+            if deadline.remaining() <= 0:  # urllib3 raises this for a request that is not sent in time.
                 raise late from error
-            raise ServingError("UNAVAILABLE", f"the connection broke: {_reason(error)}", request, True) from error
+            raise ServingError("UNAVAILABLE", f"the connection broke: {_read_reason(error)}", request, True) from error
         except HTTPError as error:
-            raise ServingError("INTERNAL", f"no HTTP answer: {_reason(error)}", request) from error
+            raise ServingError("INTERNAL", f"no HTTP answer: {_read_reason(error)}", request) from error
 
 
-def _path(target: Target) -> str:
-    path = f"/v1/models/{quote(target.model, safe='')}"
-    if target.version is not None:
-        return f"{path}/versions/{target.version}"
-    if target.label is not None:
-        return f"{path}/labels/{quote(target.label, safe='')}"
-    return path
+def _build_path(spec: ModelSpec) -> str:
+    path = f"/v1/models/{quote(spec.name, safe='')}"
+    if spec.version is not None:
+        return f"{path}/versions/{spec.version}"
+    return path if spec.label is None else f"{path}/labels/{quote(spec.label, safe='')}"
 
 
-def _error_message(answer: bytes) -> str:
-    """The server's own message, or the text that came in its place; empty if there is none."""
+def _read_error(response: bytes) -> str:
+    """Return the message of an error response, or its text if it is not JSON."""
     try:
-        message = read_json(answer)["error"]
+        message = read_json(response)["error"]
     except (ValueError, LookupError, TypeError):
-        return answer[:_SHOWN].decode("utf-8", "replace").strip()
-    # Bytes that are not UTF-8 came in as lone surrogates, which can not be printed.
+        return response[:_MAX_QUOTED].decode("utf-8", "replace").strip()
+    # Bytes that are not UTF-8 arrive as lone surrogates, which can not be printed.
     return str(message).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _reason(error: HTTPError) -> str:
-    """What urllib3 says, without the connection that it puts in front."""
-    text = str(error.args[-1]) if error.args else type(error).__name__
-    return _CONNECTION.sub("", text)
+def _read_reason(error: HTTPError) -> str:
+    """Return what urllib3 says, without the connection in front."""
+    return _CONNECTION.sub("", str(error.args[-1]) if error.args else type(error).__name__)

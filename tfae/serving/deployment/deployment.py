@@ -1,4 +1,4 @@
-"""What is to be deployed, and how."""
+"""The settings of a deployment."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tfae.serving.deployment.configs import check_versions
+from tfae.serving.configs import validate_versions
 from tfae.serving.engines import IMAGE
-from tfae.serving.model_config import ModelConfig, VersionPolicy
+from tfae.serving.model_config import ModelConfig, read_folder
 
-#: A DNS label, as Kubernetes names objects, with room for what is put behind it.
+#: Characters of a DNS label, less the longest suffix of an object.
 _MAX_KUBERNETES_NAME = 50
 
-#: What the texts have to be, and how an error says it.
+#: Patterns of text arguments, and their descriptions in errors.
 _PATTERNS = {
     "name": (
         r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?",
@@ -29,22 +29,22 @@ _PATTERNS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """A model, and the servers that shall serve it.
+    """A model, and its servers.
 
     Attributes:
         saved_models: Folder of the model's versions, ``saved_models/<name>``.
-        name: The model's, as clients ask for it; that of the folder by default.
-        labels: Version of each label. Only these are served if there are any, and the readiness probe asks the first;
-            else the highest version is served, and a new one replaces it.
-        image: Of TensorFlow Serving, with the tag or digest.
+        name: Name of the model for clients; by default that of the folder.
+        labels: Version of each label. With labels, only these versions are served, and the readiness probe asks for the
+            first; else the highest version is served, and a new one replaces it.
+        image: Docker image of TensorFlow Serving, with tag or digest.
         batching: Whether the servers batch the requests of several clients.
-        replicas: Servers in Kubernetes.
-        namespace: Of Kubernetes; None for that of whoever applies the manifest.
-        cpus: That each server asks for, and batches that it runs at once.
-        memory: That each server may take, in Kubernetes's notation.
+        replicas: Number of pods in Kubernetes.
+        namespace: Namespace in Kubernetes; None for that of `kubectl`.
+        cpus: CPUs requested for each server, and number of batches at once.
+        memory: Memory limit of each server, in Kubernetes's notation.
 
     Raises:
-        ValueError: If there is no such model, or it could not be deployed so.
+        ValueError: If an argument is invalid or there is no such model.
     """
 
     saved_models: Path
@@ -68,30 +68,27 @@ class Deployment:
         for argument in ("replicas", "cpus"):
             if getattr(self, argument) < 1:
                 raise ValueError(f"{argument}: expected at least 1; received {getattr(self, argument)}.")
-        check_versions(self.model)
+        validate_versions(self.model)
 
     @property
     def model(self) -> ModelConfig:
         """The model in its folder on this machine."""
-        # By default the highest version alone is loaded, and the label of another one would lead nowhere.
-        labels = dict(self.labels)
-        policy = VersionPolicy(latest=None, specific=frozenset(labels.values())) if labels else VersionPolicy()
-        return ModelConfig(self.name, self.saved_models, policy, labels)
+        return read_folder(self.saved_models, self.name, self.labels)
 
     @property
     def probed_label(self) -> str | None:
-        """The label that the readiness probe asks, None for whatever version is served."""
+        """The label in the requests of the readiness probe, None for the highest version."""
         return next(iter(self.labels), None)
 
     @property
     def probed_version(self) -> Path:
-        """Folder of the version that the readiness probe asks."""
+        """Folder of the version that answers the readiness probe."""
         versions = self.model.versions()
         label = self.probed_label
         return versions[max(versions) if label is None else self.labels[label]]
 
     @property
     def kubernetes_name(self) -> str:
-        """Of the objects in Kubernetes: the model's in lower-case letters, digits and hyphens, a letter first."""
+        """The name of objects in Kubernetes: lower-case letters, digits and hyphens, a letter first."""
         name = re.sub("[^a-z0-9]+", "-", self.name.lower())
         return (name if name[0].isalpha() else f"model-{name}")[:_MAX_KUBERNETES_NAME].strip("-")

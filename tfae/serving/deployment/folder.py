@@ -1,4 +1,4 @@
-"""The folder of files, written whole or not at all."""
+"""The folder of a deployment, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,53 +14,52 @@ from typing import Any
 
 import jinja2
 
-from tfae.serving.deployment import configs
+from tfae.atomic_write import write_atomically
+from tfae.serving import configs
 from tfae.serving.deployment.deployment import Deployment
 from tfae.serving.deployment.golden import bodies, golden_requests, warmed_batch_sizes
-from tfae.staging import write_staged
 
 
 def write(deployment: Deployment, path: Path, *, replace: bool = False) -> None:
-    """Write what operations want into the folder ``path``, which is not there yet, or is empty.
+    """Write the files of a deployment to the folder ``path``, which is missing or empty.
 
     Args:
-        deployment: What to deploy, and how.
-        path: Of the folder.
-        replace: Whether a folder that was written before may be replaced.
+        deployment: The settings.
+        path: The folder.
+        replace: Whether a folder of an earlier deployment may be replaced.
 
     Raises:
-        ValueError: If the model has no warm-up to take requests and batch sizes from, or ``path`` can not be written or
-            holds other files.
+        ValueError: If the model has no warm-up requests, or ``path`` can not be written or holds other files.
     """
     files = render(deployment, path)
     if path.exists():
-        _check_replaceable(path, files, replace=replace)
+        _validate_replaceable(path, files, replace=replace)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".staging-", dir=path.parent) as folder:
             new = Path(folder, "new")
             for name, content in files.items():
-                write_staged(new / name, content)
+                write_atomically(new / name, content)
             _exchange(path, new, Path(folder, "old"))
     except OSError as error:
         raise ValueError(f"path: expected a folder that can be written; received {path} ({error.strerror}).") from error
 
 
 def render(deployment: Deployment, path: Path) -> dict[str, str]:
-    """Content of the files by name, relative to the folder ``path`` that they are for."""
+    """Return the content of the files by name, relative to the folder ``path``."""
     requests = golden_requests(deployment.probed_version)
     batch_sizes = warmed_batch_sizes(requests)
     by_signature, unprobed = bodies(requests)
     served = dataclasses.replace(deployment.model, base_path=Path("/models", deployment.name))
     config = {
-        "models.config": configs.model_config([served]),
-        "batching.config": configs.batching_config(batch_sizes, num_batch_threads=deployment.cpus),
-        "monitoring.config": configs.monitoring_config(),
+        "models.config": configs.render_model_config([served]),
+        "batching.config": configs.render_batching_config(batch_sizes, num_batch_threads=deployment.cpus),
+        "monitoring.config": configs.render_monitoring_config(),
     }
-    label, models = deployment.probed_label, _relative(deployment.saved_models, path)
+    label, models = deployment.probed_label, _find_relative_path(deployment.saved_models, path)
     values = {
         "deployment": deployment,
-        "flags": _flags(deployment),
+        "flags": _build_flags(deployment),
         "models": models,
         "mounted": models if Path(models).is_absolute() else f"$PWD/{models}",
         "batch_sizes": batch_sizes,
@@ -70,9 +69,9 @@ def render(deployment: Deployment, path: Path) -> dict[str, str]:
         "signatures": list(by_signature),
         "unprobed": unprobed,
     }
-    readiness = {"ready.sh": _filled("ready.sh", values)}
+    readiness = {"ready.sh": _render_template("ready.sh", values)}
     for signature, body in by_signature.items():
-        readiness[_file_name(signature, readiness)] = body + "\n"
+        readiness[_choose_file_name(signature, readiness)] = body + "\n"
     values |= {
         "config": config,
         "readiness": readiness,
@@ -82,12 +81,12 @@ def render(deployment: Deployment, path: Path) -> dict[str, str]:
     return {
         **{f"config/{name}": content for name, content in config.items()},
         **{f"readiness/{name}": content for name, content in readiness.items()},
-        **{name: _filled(name, values) for name in ("compose.yaml", "kubernetes.yaml", "README.md")},
+        **{name: _render_template(name, values) for name in ("compose.yaml", "kubernetes.yaml", "README.md")},
     }
 
 
-def _flags(deployment: Deployment) -> list[str]:
-    """Flags of tensorflow_model_server in the container."""
+def _build_flags(deployment: Deployment) -> list[str]:
+    """Return the flags of tensorflow_model_server in the container."""
     flags = [
         "--port=8500",
         "--rest_api_port=8501",
@@ -102,8 +101,8 @@ def _flags(deployment: Deployment) -> list[str]:
     return flags
 
 
-def _check_replaceable(path: Path, files: Mapping[str, str], *, replace: bool) -> None:
-    """Raise if something would be lost that was not written by us."""
+def _validate_replaceable(path: Path, files: Mapping[str, str], *, replace: bool) -> None:
+    """Raise if the folder holds other files than those of a deployment."""
     if not path.is_dir():
         raise ValueError(f"path: expected a folder; received the file {path}.")
     found = [entry for entry in path.rglob("*") if not entry.is_dir()]
@@ -112,10 +111,9 @@ def _check_replaceable(path: Path, files: Mapping[str, str], *, replace: bool) -
             f"path: expected a folder that is empty or not there yet; received {path} with {found[0].name}. Replace it "
             "with --replace."
         )
-    known = {name for name in files if not name.startswith("readiness/")}
     for entry in found:
         name = entry.relative_to(path).as_posix()
-        if name not in known and not re.fullmatch(r"readiness/(ready\.sh|[^/]+\.json)", name):
+        if name not in files and not re.fullmatch(r"readiness/(ready\.sh|[^/]+\.json)", name):
             raise ValueError(
                 f"path: expected a folder with nothing but what was written before; received {path} with {name}. "
                 "Move it elsewhere, or choose another folder."
@@ -123,7 +121,7 @@ def _check_replaceable(path: Path, files: Mapping[str, str], *, replace: bool) -
 
 
 def _exchange(path: Path, new: Path, old: Path) -> None:
-    """Move ``new`` to ``path``, and what is there, if anything, to ``old``."""
+    """Move ``new`` to ``path``, and an existing ``path`` to ``old``."""
     if not path.exists():
         new.rename(path)
         return
@@ -135,8 +133,7 @@ def _exchange(path: Path, new: Path, old: Path) -> None:
         raise
 
 
-def _filled(template: str, values: Mapping[str, Any]) -> str:
-    """A template, filled in."""
+def _render_template(template: str, values: Mapping[str, Any]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tfae.serving.deployment"),
         undefined=jinja2.StrictUndefined,
@@ -148,17 +145,17 @@ def _filled(template: str, values: Mapping[str, Any]) -> str:
     return environment.get_template(template).render(values)
 
 
-def _relative(saved_models: Path, folder: Path) -> str:
-    """Path of the models from the folder, so that both can move together; absolute where there is no such path."""
+def _find_relative_path(saved_models: Path, folder: Path) -> str:
+    """Return the path of the models from the folder, so that both can move together; absolute if there is none."""
     try:
         relative = Path(os.path.relpath(saved_models.resolve(), folder.resolve())).as_posix()
-    except ValueError:  # On another drive of Windows.
+    except ValueError:  # Different drives of Windows.
         return saved_models.resolve().as_posix()
     return relative if relative.startswith("..") else f"./{relative}"
 
 
-def _file_name(signature: str, taken: Mapping[str, str]) -> str:
-    """A name for a signature's request that a ConfigMap takes as key."""
+def _choose_file_name(signature: str, taken: Mapping[str, str]) -> str:
+    """Return a file name for the request of a signature, which is also a valid key of a ConfigMap."""
     name = re.sub("[^A-Za-z0-9._-]", "_", signature) + ".json"
     while name in taken:
         name = "_" + name

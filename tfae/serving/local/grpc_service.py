@@ -26,9 +26,9 @@ from tensorflow_serving.apis import (
 )
 
 from tfae.serving.local.models import Models
-from tfae.serving.local.prediction import check_inputs, find_signature, run
-from tfae.serving.local.versions import ModelSpec, ModelVersion
-from tfae.serving.status import CODES, StatusError
+from tfae.serving.local.prediction import find_signature, run, validate_inputs
+from tfae.serving.local.versions import ModelVersion
+from tfae.serving.status import CODES, ModelSpec, StatusError
 
 if TYPE_CHECKING:
     from tensorflow.core.framework.tensor_pb2 import TensorProto
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("tfae.serving")
 
-#: Messages of protocol buffers are shorter than 2 GiB; some room is left for what is around the tensors.
+#: Most bytes of tensors in a message, which is shorter than 2 GiB.
 _MAX_MESSAGE_BYTES = 2**31 - 2**20
-#: Clients refuse trailers of more than 8 KiB, where a byte may take three, and would see no error at all.
+#: Clients drop trailers of more than 8 KiB, in which a byte may take three, and the error with them.
 _MAX_ERROR_BYTES = 2560
 
-#: The field of a ``TensorProto`` that holds the values of a dtype, by NumPy's name of it.
+#: Fields of a ``TensorProto`` by the NumPy name of the dtype of their values.
 _FIELDS = {"float32": "float_val", "float64": "double_val", "int64": "int64_val", "bool": "bool_val"}
 _FIELDS |= dict.fromkeys(("int8", "int16", "int32", "uint8", "uint16"), "int_val")
 _FIELDS |= {"uint32": "uint32_val", "uint64": "uint64_val", "float16": "half_val", "bfloat16": "half_val"}
 _FIELDS |= {"complex64": "scomplex_val", "complex128": "dcomplex_val", "object": "string_val"}
-#: Field number and wire type of single values in a message, which parse far faster than Python numbers are appended.
+#: Field number and wire type of one value. Parsing such a message is far faster than appending Python numbers.
 _KEYS = {"float32": 5 << 3 | 5, "float64": 6 << 3 | 1}
 
 
@@ -59,70 +59,69 @@ class GrpcService:
         self._models = models
         self._pool = pool
         self._message_timeout = message_timeout
-        # One byte of a request can stand for several of a tensor, as where one value fills it.
+        # A request may be smaller than its tensors, as one value may fill a tensor.
         self._max_tensor_bytes = 4 * max_request_bytes
 
-    def handlers(self) -> list[grpc.GenericRpcHandler]:
-        """What a server of ``grpc.aio`` is to answer; it refuses all other methods as UNIMPLEMENTED."""
+    def build_handlers(self) -> list[grpc.GenericRpcHandler]:
+        """Build the handlers for a server of ``grpc.aio``, which answers all other methods with UNIMPLEMENTED."""
         prediction = {
-            "Predict": self._method(predict_pb2.PredictRequest, self._predict),
-            "GetModelMetadata": self._method(get_model_metadata_pb2.GetModelMetadataRequest, self._metadata),
-            "Classify": self._method(classification_pb2.ClassificationRequest, self._refuse_examples),
-            "Regress": self._method(regression_pb2.RegressionRequest, self._refuse_examples),
-            "MultiInference": self._method(inference_pb2.MultiInferenceRequest, self._refuse),
+            "Predict": self._make_handler(predict_pb2.PredictRequest, self._predict),
+            "GetModelMetadata": self._make_handler(get_model_metadata_pb2.GetModelMetadataRequest, self._metadata),
+            "Classify": self._make_handler(classification_pb2.ClassificationRequest, self._reject_examples),
+            "Regress": self._make_handler(regression_pb2.RegressionRequest, self._reject_examples),
+            "MultiInference": self._make_handler(inference_pb2.MultiInferenceRequest, self._reject),
         }
         model = {
-            "GetModelStatus": self._method(get_model_status_pb2.GetModelStatusRequest, self._status),
-            "HandleReloadConfigRequest": self._method(model_management_pb2.ReloadConfigRequest, self._refuse),
+            "GetModelStatus": self._make_handler(get_model_status_pb2.GetModelStatusRequest, self._status),
+            "HandleReloadConfigRequest": self._make_handler(model_management_pb2.ReloadConfigRequest, self._reject),
         }
         return [
             grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", prediction),
             grpc.method_handlers_generic_handler("tensorflow.serving.ModelService", model),
         ]
 
-    def _method(self, request_type: Any, answer: Callable[[Any], Any]) -> grpc.RpcMethodHandler:
-        """A method that waits for its message in the event loop, and answers it in a thread of the pool."""
-        pool = self._pool if answer == self._predict else None  # Who asks for the status does not wait for models.
+    def _make_handler(self, request_type: Any, respond: Callable[[Any], Any]) -> grpc.RpcMethodHandler:
+        """Make a handler that receives its message in the event loop and answers it in a thread."""
+        pool = self._pool if respond == self._predict else None  # A status does not wait for predictions.
 
-        def respond(raw: bytes) -> bytes:
+        def respond_to(raw: bytes) -> bytes:
             try:
                 request = request_type.FromString(raw)
             except DecodeError as error:
                 raise StatusError("INTERNAL", f"message: expected a {request_type.__name__}; {error}.") from error
-            response: bytes = answer(request).SerializeToString()
+            response: bytes = respond(request).SerializeToString()
             return response
 
         async def handle(messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> bytes:
             try:
                 raw = await asyncio.wait_for(anext(messages), self._message_timeout)
-                return await asyncio.get_running_loop().run_in_executor(pool, respond, raw)
+                return await asyncio.get_running_loop().run_in_executor(pool, respond_to, raw)
             except asyncio.TimeoutError:
-                refusal = StatusError("CANCELLED", f"message: not received within {self._message_timeout:g} seconds.")
+                failure = StatusError("CANCELLED", f"message: not received within {self._message_timeout:g} seconds.")
             except StopAsyncIteration:
-                refusal = StatusError("UNIMPLEMENTED", "message: expected exactly one; received none.")
+                failure = StatusError("UNIMPLEMENTED", "message: expected exactly one; received none.")
             except StatusError as error:
-                refusal = error
+                failure = error
             except Exception as error:
                 _LOG.exception("gRPC %s failed", request_type.__name__)
-                refusal = StatusError("INTERNAL", f"{type(error).__name__}: {error}")
-            message = refusal.message.encode("utf-8", "replace")[:_MAX_ERROR_BYTES].decode("utf-8", "ignore")
+                failure = StatusError("INTERNAL", f"{type(error).__name__}: {error}")
+            message = failure.message.encode("utf-8", "replace")[:_MAX_ERROR_BYTES].decode("utf-8", "ignore")
             try:
-                await context.abort(getattr(grpc.StatusCode, refusal.code), message)
+                await context.abort(getattr(grpc.StatusCode, failure.code), message)
             except grpc.aio.AbortError:
                 raise
             except Exception as error:
-                raise asyncio.CancelledError from error  # The client has left meanwhile.
+                raise asyncio.CancelledError from error  # The client has left.
             raise AssertionError("abort raises")
 
-        # On the wire the same as a call of one message, but here the handler itself waits for it: a client that never
-        # sends its message holds no thread.
+        # On the wire, this is a call with one message. As a stream, it holds no thread until the message is there.
         return grpc.stream_unary_rpc_method_handler(handle)
 
     def _predict(self, request: Any) -> Any:
         response = predict_pb2.PredictResponse()
         with self._models.lease(_read_spec(request)) as (version, servable):
             signature = find_signature(servable, request.model_spec.signature_name)
-            check_inputs(signature, request.inputs)
+            validate_inputs(signature, request.inputs)
             inputs = {
                 name: _from_proto(name, request.inputs[name], info.dtype, self._max_tensor_bytes)
                 for name, info in signature.inputs.items()
@@ -150,22 +149,22 @@ class GrpcService:
     def _status(self, request: Any) -> Any:
         response = get_model_status_pb2.GetModelStatusResponse()
         spec = _read_spec(request)
-        for status in self._models.status(spec.name, spec.version):  # A label is not looked at, as in the real server.
+        for status in self._models.status(spec.name, spec.version):  # The real server ignores labels too.
             entry = response.model_version_status.add(version=status.version)
             entry.state = get_model_status_pb2.ModelVersionStatus.State.Value(status.state)
             entry.status.error_code = CODES.index(status.error_code)
             entry.status.error_message = status.error_message
         return response
 
-    def _refuse_examples(self, request: Any) -> Any:
-        """Classify and Regress: no signature of tfae is made for them."""
+    def _reject_examples(self, request: Any) -> Any:
+        """Answer Classify and Regress, for which tfae exports no signature."""
         with self._models.lease(_read_spec(request)) as (_, servable):
             name = find_signature(servable, request.model_spec.signature_name).name
             raise StatusError(
                 "INVALID_ARGUMENT", f"signature_name: {name} takes no tf.Examples in this way; use Predict."
             )
 
-    def _refuse(self, request: Any) -> Any:
+    def _reject(self, request: Any) -> Any:
         raise StatusError(
             "UNIMPLEMENTED", f"The local server has no method for {type(request).__name__}. TensorFlow Serving has it."
         )
@@ -180,7 +179,7 @@ def _read_spec(request: Any) -> ModelSpec:
 
 
 def _read_filter(signature: Signature, output_filter: Any) -> list[str] | None:
-    """The outputs that a request names, None for all of them."""
+    """Return the outputs that a request names, None for all."""
     wanted = list(output_filter)
     if not set(wanted) <= set(signature.outputs) or len(set(wanted)) < len(wanted):
         raise StatusError(
@@ -191,15 +190,12 @@ def _read_filter(signature: Signature, output_filter: Any) -> list[str] | None:
 
 
 def _write_spec(spec: Any, version: ModelVersion, signature_name: str = "") -> None:
-    """Name in an answer what was used."""
+    """Set the version and signature of a response."""
     spec.name, spec.version.value, spec.signature_name = version.name, version.number, signature_name
 
 
 def _from_proto(name: str, proto: TensorProto, dtype: tf.DType, max_bytes: int) -> np.ndarray:
-    """The array that a request means, as TensorFlow reads it: too few values are repeated, too many are cut.
-
-    Few bytes can stand for many, hence ``max_bytes``, the largest size of the array.
-    """
+    """Convert a tensor of at most ``max_bytes`` as TensorFlow does: too few values are repeated, too many are cut."""
     if proto.dtype != dtype.as_datatype_enum:
         received = types_pb2.DataType.Name(proto.dtype) if proto.dtype in types_pb2.DataType.values() else "none"
         raise StatusError("INVALID_ARGUMENT", f"{name}: expected dtype {dtype.name}; received {received}.")
@@ -208,7 +204,7 @@ def _from_proto(name: str, proto: TensorProto, dtype: tf.DType, max_bytes: int) 
         raise StatusError("RESOURCE_EXHAUSTED", f"{name}: expected at most {max_bytes} bytes; received shape {shape}.")
     try:
         is_known = min(shape, default=0) >= 0 and not proto.tensor_shape.unknown_rank
-        if proto.tensor_content and dtype != tf.string and is_known:  # The usual case, in a tenth of the time.
+        if proto.tensor_content and dtype != tf.string and is_known:  # The usual case, ten times as fast.
             return tf.make_ndarray(proto)
         value = tf.io.parse_tensor(proto.SerializeToString(), dtype).numpy()
     except (ValueError, TypeError, tf.errors.OpError) as error:
@@ -217,7 +213,7 @@ def _from_proto(name: str, proto: TensorProto, dtype: tf.DType, max_bytes: int) 
 
 
 def _to_proto(array: np.ndarray, proto: TensorProto) -> None:
-    """Write an array, with its values in the field of its dtype."""
+    """Write an array into the field for its dtype."""
     name = array.dtype.name
     if name not in _FIELDS:
         raise StatusError("UNIMPLEMENTED", f"outputs: expected a dtype that the local server can send; it is {name}.")

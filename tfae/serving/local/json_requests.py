@@ -1,4 +1,4 @@
-"""The body of a Predict request over REST: JSON in rows or columns, as one array for each input."""
+"""The JSON of a Predict request over REST: rows or columns, read as one array for each input."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import binascii
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,25 +18,25 @@ from tfae.serving.status import StatusError
 if TYPE_CHECKING:
     from tfae.servable import TensorInfo
 
-#: The integers that a dtype takes. Those of less than 32 bits then wrap around, as in TensorFlow Serving.
+#: The integers that a dtype accepts. Those of less than 32 bits wrap around, as in TensorFlow Serving.
 _INT32 = (-(2**31), 2**31 - 1)
 _RANGES = {"int8": _INT32, "int16": _INT32, "int32": _INT32, "uint8": _INT32}
 _RANGES |= {"int64": (-(2**63), 2**63 - 1), "uint32": (0, 2**32 - 1), "uint64": (0, 2**64 - 1)}
 
-#: What NumPy makes of JSON values, by the kind of its dtype.
+#: JSON values by the kind of the dtype that NumPy gives them.
 _KINDS = {"b": "booleans", "i": "integers", "u": "integers", "f": "numbers with a decimal point", "U": "text"}
-_KINDS |= {"O": "null or objects"}
+_KINDS["O"] = "null or objects"
 
-#: Keys of a request; of equal ones the first counts. Inputs may have such names as well.
+#: Keys of a request; of equal ones the first counts. Inputs may have these names too.
 _KEYS = ("signature_name", "instances", "inputs")
-#: TensorFlow Serving reads these as numbers, the standard library reads only their other spelling.
+#: Numbers that TensorFlow Serving reads and the standard library does not, in its spelling.
 _SPELLINGS = {"-NaN": "NaN", "Inf": "Infinity", "-Inf": "-Infinity"}
 _TOKENS = re.compile(r'"|\\.|-NaN|-?Inf(?:inity)?', re.DOTALL)
 _WHITE_SPACE = dict.fromkeys(map(ord, " \t\n\v\f\r"))
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """The JSON object that a body begins with; what follows it is not read. INVALID_ARGUMENT if there is none.
+    """Read the JSON object at the start of a body, and ignore the rest; INVALID_ARGUMENT if there is none.
 
     NaN, Infinity and Inf are numbers. Bytes that are not UTF-8 become lone surrogates (``surrogateescape``). Of equal
     keys ``signature_name``, ``instances`` or ``inputs`` the first counts; of others, the first or the last.
@@ -46,7 +46,7 @@ def parse(body: bytes) -> dict[str, Any]:
         {'instances': [1, nan]}
     """
     body = body.removeprefix(b"\xef\xbb\xbf")  # The byte order mark.
-    # Of equal keys, orjson takes the last one. No key begins after the last quotation mark, but most numbers do.
+    # orjson takes the last of equal keys. No key begins after the last quotation mark, but most numbers do.
     head = body[: body.rfind(b'"') + 1]
     try:
         document = orjson.loads(body)
@@ -55,31 +55,31 @@ def parse(body: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         document = _parse_leniently(body)
     if not isinstance(document, dict):
-        raise _invalid(f"body: expected a JSON object; received {_name_type(document)}.")
+        raise _make_error(f"body: expected a JSON object; received {_name_type(document)}.")
     return document
 
 
 def read_signature_name(document: Mapping[str, Any]) -> str:
-    """The signature that a request asks for, ``""`` if it does not say."""
+    """Return the name of the signature, ``""`` if there is none."""
     name = document.get("signature_name", "")
     if not isinstance(name, str):
-        raise _invalid(f"signature_name: expected a string; received {_name_type(name)}.")
+        raise _make_error(f"signature_name: expected a string; received {_name_type(name)}.")
     return name
 
 
 def read_inputs(
     document: Mapping[str, Any], infos: Mapping[str, TensorInfo], *, has_booleans: bool
 ) -> tuple[dict[str, np.ndarray], bool]:
-    """The inputs of a Predict request, strings as object arrays of bytes; whether the answer is to be in rows.
+    """Return the inputs, strings as object arrays of bytes, and whether the response is in rows.
 
-    Shapes are not compared with those of the signature: that is up to the graph. ``has_booleans`` is whether true or
-    false may be among the values: NumPy takes them for numbers, so that every value has to be looked at.
+    Shapes are left to the graph. ``has_booleans`` is whether true or false may be among the values: NumPy makes them
+    numbers, so every value is looked at.
 
     Raises:
         StatusError: INVALID_ARGUMENT; UNIMPLEMENTED for columns of dtypes that JSON cannot carry.
     """
     if ("instances" in document) == ("inputs" in document):
-        raise _invalid("body: expected either 'instances' (rows) or 'inputs' (columns); received both or neither.")
+        raise _make_error("body: expected either 'instances' (rows) or 'inputs' (columns); received both or neither.")
     in_rows = "instances" in document
     columns = _split_rows(document["instances"], infos) if in_rows else _name_columns(document["inputs"], infos)
     try:
@@ -87,11 +87,11 @@ def read_inputs(
             name: _to_array(name, columns[name], info.dtype.name, has_booleans) for name, info in infos.items()
         }, in_rows
     except StatusError as error:
-        raise _invalid(error.message) if in_rows else error from None
+        raise _make_error(error.message) if in_rows else error from None
 
 
 def _count(key: str, document: Any) -> int:
-    """How often a key is in an object, and in what it holds as columns or rows."""
+    """Count a key in an object and in its columns or rows."""
     if not isinstance(document, dict):
         return 0
     rows = document.get("instances")
@@ -100,7 +100,7 @@ def _count(key: str, document: Any) -> int:
 
 
 def _parse_leniently(body: bytes) -> object:
-    """As `parse`, in the standard library's time, for what orjson refuses and TensorFlow Serving reads."""
+    """Parse what orjson rejects and TensorFlow Serving reads, more slowly."""
     text = body.decode(errors="surrogateescape")
     if "-NaN" in text or "Inf" in text:
         text = _respell(text)
@@ -108,7 +108,7 @@ def _parse_leniently(body: bytes) -> object:
     try:
         return decoder.raw_decode(text.lstrip(" \t\n\r"))[0]
     except (ValueError, RecursionError) as error:
-        raise _invalid(f"JSON Parse error: {error}") from None
+        raise _make_error(f"JSON Parse error: {error}") from None
 
 
 def _respell(text: str) -> str:
@@ -124,11 +124,8 @@ def _respell(text: str) -> str:
     return _TOKENS.sub(replace, text)
 
 
-def _keep_first(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for name, value in pairs:
-        found.setdefault(name, value)
-    return found
+def _keep_first(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    return {**dict(pairs), **dict(reversed(pairs))}  # In the order of the first ones.
 
 
 def _to_float(text: str) -> float:
@@ -139,46 +136,50 @@ def _to_float(text: str) -> float:
 
 
 def _to_integer(text: str) -> int | float:
-    """As orjson has it: what does not fit into 64 bits is a float."""
+    """As in orjson, an integer beyond 64 bits becomes a float."""
     value = int(text) if len(text) <= 20 else None
     return _to_float(text) if value is None or not -(2**63) <= value < 2**64 else value
 
 
 def _is_named(value: object) -> bool:
-    """Whether a value holds inputs by name; ``{"b64": "..."}`` is a string."""
+    """Return whether a value is an object of inputs; ``{"b64": "..."}`` is a string."""
     return isinstance(value, dict) and not (len(value) == 1 and isinstance(value.get("b64"), str))
 
 
 def _name_columns(value: Any, infos: Mapping[str, TensorInfo]) -> Mapping[str, Any]:
-    """The value of each input; what is there beyond the inputs is not looked at."""
+    """Return the value of each input; further names are ignored."""
     if _is_named(value):
         missing = [name for name in infos if name not in value]
         if missing:
-            raise _invalid(f"inputs: expected a value for {', '.join(infos)}; received none for {', '.join(missing)}.")
+            raise _make_error(
+                f"inputs: expected a value for {', '.join(infos)}; received none for {', '.join(missing)}."
+            )
         return value
     if len(infos) > 1:
-        raise _invalid(f"inputs: expected an object with {', '.join(infos)}; received {_name_type(value)}.")
+        raise _make_error(f"inputs: expected an object with {', '.join(infos)}; received {_name_type(value)}.")
     return dict.fromkeys(infos, value)
 
 
 def _split_rows(rows: Any, infos: Mapping[str, TensorInfo]) -> Mapping[str, list]:
-    """The values of each input, one for each row."""
+    """Return a list of values for each input, one for each row."""
     if not isinstance(rows, list) or not rows:
         received = "an empty one" if rows == [] else _name_type(rows)
-        raise _invalid(f"instances: expected a list with at least one row; received {received}.")
+        raise _make_error(f"instances: expected a list with at least one row; received {received}.")
     if not any(map(_is_named, rows)):
         if len(infos) > 1:
-            raise _invalid(f"instances: expected objects with {', '.join(infos)}; received {_name_type(rows[0])}.")
+            raise _make_error(f"instances: expected objects with {', '.join(infos)}; received {_name_type(rows[0])}.")
         return dict.fromkeys(infos, rows)
     for index, row in enumerate(rows):
         if not _is_named(row) or row.keys() != infos.keys():
             received = ", ".join(row) or "an empty object" if _is_named(row) else _name_type(row)
-            raise _invalid(f"instances: expected {', '.join(infos)} in every row; received {received} in row {index}.")
+            raise _make_error(
+                f"instances: expected {', '.join(infos)} in every row; received {received} in row {index}."
+            )
     return {name: [row[name] for row in rows] for name in infos}
 
 
 def _to_array(name: str, value: Any, dtype: str, has_booleans: bool) -> np.ndarray:
-    """Nested lists as an array of a dtype."""
+    """Convert nested lists to an array of a dtype."""
     if dtype == "string":
         return _to_strings(name, value)
     if dtype not in (*_RANGES, "float32", "float64", "bool"):
@@ -186,9 +187,9 @@ def _to_array(name: str, value: Any, dtype: str, has_booleans: bool) -> np.ndarr
     try:
         array = np.array(value)
     except (ValueError, RecursionError):
-        raise _unequal(name) from None
+        raise _make_shape_error(name) from None
     if dtype == "uint64" and array.dtype.kind == "f":
-        # NumPy takes integers beyond int64 for floats if there are smaller ones beside them.
+        # NumPy makes integers beyond int64 floats if there are smaller ones beside them.
         exact = np.array(value, object)
         if all(type(item) is int and item >= 0 for item in exact.flat):
             array = exact.astype(np.uint64)
@@ -198,21 +199,21 @@ def _to_array(name: str, value: Any, dtype: str, has_booleans: bool) -> np.ndarr
     is_mixed = has_booleans and dtype != "bool" and any(isinstance(item, bool) for item in np.array(value, object).flat)
     if array.dtype.kind not in wanted or is_mixed:
         received = "booleans among them" if array.dtype.kind in wanted else _KINDS[array.dtype.kind]
-        raise _invalid(f"{name}: expected values of dtype {dtype}; received {received}.")
+        raise _make_error(f"{name}: expected values of dtype {dtype}; received {received}.")
     if dtype in _RANGES:
         (low, high), least, most = _RANGES[dtype], int(array.min()), int(array.max())
         if not low <= least <= most <= high:
-            raise _invalid(f"{name}: expected integers from {low} to {high}; received {least} to {most}.")
+            raise _make_error(f"{name}: expected integers from {low} to {high}; received {least} to {most}.")
     with np.errstate(over="ignore"):  # 1e39 is Infinity in float32.
         return array.astype(dtype, copy=False)
 
 
 def _to_strings(name: str, value: Any) -> np.ndarray:
-    """Nested lists of strings and of ``{"b64": "..."}`` as an object array of bytes."""
+    """Convert nested lists of strings and ``{"b64": "..."}`` to an object array of bytes."""
     try:
         array = np.array(value, object)
     except (ValueError, RecursionError):
-        raise _unequal(name) from None
+        raise _make_shape_error(name) from None
     flat = array.reshape(-1)
     for index, item in enumerate(flat):
         if isinstance(item, dict) and not _is_named(item):
@@ -221,32 +222,32 @@ def _to_strings(name: str, value: Any) -> np.ndarray:
             try:
                 flat[index] = item.encode(errors="surrogateescape")
             except UnicodeEncodeError:
-                raise _invalid(f"{name}: expected text; received half of a surrogate pair.") from None
+                raise _make_error(f"{name}: expected text; received half of a surrogate pair.") from None
         else:
-            raise _invalid(f'{name}: expected strings or {{"b64": "..."}}; received {_name_type(item)}.')
+            raise _make_error(f'{name}: expected strings or {{"b64": "..."}}; received {_name_type(item)}.')
     return array
 
 
 def _decode(name: str, text: str) -> bytes:
-    """Standard base64; padding may be left out, white space is skipped."""
+    """Decode standard base64; padding is optional, white space is skipped."""
     text = text.translate(_WHITE_SPACE)
-    bare = text.rstrip("=.")  # Either pads in TensorFlow's own decoder.
+    bare = text.rstrip("=.")  # TensorFlow's decoder takes either as padding.
     try:
         if len(text) - len(bare) not in (0, -len(bare) % 4):
             raise ValueError("wrong padding")
         return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise _invalid(f"{name}: expected base64; {error}.") from None
+        raise _make_error(f"{name}: expected base64; {error}.") from None
 
 
 def _name_type(value: object) -> str:
-    names = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string"}
-    return {**names, list: "a list", dict: "an object"}[type(value)]
+    names = {type(None): "null", bool: "a boolean", str: "a string", list: "a list", dict: "an object"}
+    return names.get(type(value), "a number")
 
 
-def _unequal(name: str) -> StatusError:
-    return _invalid(f"{name}: expected lists of equal lengths, not too deep; received others.")
+def _make_shape_error(name: str) -> StatusError:
+    return _make_error(f"{name}: expected lists of equal lengths, not too deep; received others.")
 
 
-def _invalid(message: str) -> StatusError:
+def _make_error(message: str) -> StatusError:
     return StatusError("INVALID_ARGUMENT", message)

@@ -1,4 +1,4 @@
-"""The models of a server: a thread loads and unloads versions as their folders come and go, requests hold them."""
+"""The models of a server: a thread loads and unloads versions as their folders come and go; requests lease them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import final
 import tensorflow as tf
 
 from tfae.servable import Servable, read_warmup
-from tfae.serving.local.prediction import check_inputs, find_signature, run, to_status_error
-from tfae.serving.local.versions import ModelSpec, ModelVersion, VersionStatus, retire, want
+from tfae.serving.local.prediction import find_signature, run, to_status_error, validate_inputs
+from tfae.serving.local.versions import ModelVersion, retire, want
 from tfae.serving.model_config import ModelConfig
-from tfae.serving.status import StatusError
+from tfae.serving.status import ModelSpec, StatusError, VersionStatus
 
 _LOG = logging.getLogger("tfae.serving")
 
@@ -27,13 +27,15 @@ _LOG = logging.getLogger("tfae.serving")
 class Models:
     """Versions of models, loaded and replaced in the order of TensorFlow Serving; every method is thread-safe.
 
-    A new version is loaded and warmed up before the one that it replaces is unloaded, and a version is unloaded only
-    when no request holds it.
+    A new version is loaded and warmed up before the one that it replaces is unloaded. A version is unloaded when no
+    request uses it.
 
-    The arguments are those of `LocalServer`; ``source`` says which models are wanted each time it is called.
+    Args:
+        source: Returns the models to serve each time it is called.
+        poll_seconds, allow_xla: As for `LocalServer`.
 
     Raises:
-        ValueError: From ``source``, or if it names no model at the start.
+        ValueError: From ``source``, or if it returns no model.
     """
 
     def __init__(
@@ -44,30 +46,30 @@ class Models:
         self._source = source
         self._poll_seconds = poll_seconds
         self._allow_xla = allow_xla
-        self._complaints: dict[str, str] = {}
-        self._thread = threading.Thread(target=self._keep_up, name="tfae-models", daemon=True)
-        # All that follows is read and changed under this lock, which is told of what somebody may wait for.
+        self._warnings: dict[str, str] = {}
+        self._thread = threading.Thread(target=self._run, name="tfae-models", daemon=True)
+        # The lock of all attributes below; it is notified of changes that a thread may wait for.
         self._changed = threading.Condition()
-        self._configs = _by_name(source())
+        self._configs = {config.name: config for config in source()}
         if not self._configs:
             raise ValueError("models: expected at least one model; received none.")
         self._versions: dict[str, dict[int, ModelVersion]] = {}
         self._has_looked = self._is_stopping = False
 
     def start(self, timeout: float | None = None) -> None:
-        """Begin to load, and wait until every version that is there now is loaded or has failed.
+        """Start loading, and wait until every version in the folders is loaded or has failed.
 
         Raises:
-            TimeoutError: If that took longer than ``timeout`` seconds; loading goes on.
+            TimeoutError: After ``timeout`` seconds; loading goes on.
         """
-        atexit.register(self._stop_thread)  # TensorFlow aborts a process that ends while one of its threads loads.
+        atexit.register(self._stop_thread)  # TensorFlow aborts a process that ends during a load.
         self._thread.start()
         with self._changed:
             if not self._changed.wait_for(lambda: self._has_looked, timeout):
                 raise TimeoutError(f"timeout: expected the models to be loaded within {timeout} s; they were not.")
 
     def stop(self, grace: float = 10.0) -> bool:
-        """Unload everything that no request holds any more within ``grace`` seconds; whether that was all."""
+        """Unload every version that is free within ``grace`` seconds, and return whether all were."""
         deadline = time.monotonic() + grace
         self._stop_thread(grace)
         with self._changed:
@@ -77,14 +79,14 @@ class Models:
                 lambda: not any(version.num_leases for version in self._all()), max(0.0, deadline - time.monotonic())
             )
         self._close_versions()
-        if self._thread.is_alive():  # In the middle of a version; Python waits for it when it ends.
+        if self._thread.is_alive():  # It loads a version; Python waits for it at exit.
             return False
         atexit.unregister(self._stop_thread)
         return is_free
 
     @contextlib.contextmanager
     def lease(self, spec: ModelSpec) -> Iterator[tuple[ModelVersion, Servable]]:
-        """Hold a version and its loaded model during a request; NOT_FOUND or INVALID_ARGUMENT if there is none."""
+        """Keep a version loaded during a request; NOT_FOUND or INVALID_ARGUMENT if there is none."""
         with self._changed:
             version = self._find(spec)
             version.num_leases += 1
@@ -96,11 +98,11 @@ class Models:
         finally:
             with self._changed:
                 version.num_leases -= 1
-                if version.is_closable:  # Else nobody waits for it.
+                if version.is_closable:
                     self._changed.notify_all()
 
     def status(self, name: str, version: int | None = None) -> list[VersionStatus]:
-        """The states of a model's versions, newest first, or that of one version; NOT_FOUND if there is none."""
+        """Return the states of a model's versions, newest first, or of one version; NOT_FOUND if there is none."""
         with self._changed:
             versions = self._versions.get(name, {})
             if version is not None:
@@ -112,7 +114,7 @@ class Models:
             return [versions[number].status for number in sorted(versions, reverse=True)]
 
     def available(self) -> dict[str, list[int]]:
-        """The versions that answer, ascending, of every model that is wanted; an empty list if there is none."""
+        """Return the available versions of every model of the source, ascending."""
         with self._changed:
             return {
                 name: sorted(n for n, v in self._versions.get(name, {}).items() if v.state == "AVAILABLE")
@@ -136,12 +138,12 @@ class Models:
     def _all(self) -> list[ModelVersion]:
         return [version for versions in self._versions.values() for version in versions.values()]
 
-    def _keep_up(self) -> None:
-        """What the thread does: look for versions, load and unload, until it is told to stop."""
+    def _run(self) -> None:
+        """Poll for versions, load and unload them until told to stop."""
         while True:
             self._read_configs()
-            self._look()
-            while (version := self._next_to_load()) is not None:
+            self._find_versions()
+            while (version := self._take_next()) is not None:
                 self._load(version)
                 self._close_versions()
             self._close_versions()
@@ -152,7 +154,7 @@ class Models:
                 return
 
     def _wait(self) -> bool:
-        """Wait for the next look, and unload what becomes free meanwhile; False when it is time to stop."""
+        """Wait for the next poll, and unload what becomes free meanwhile; return False if told to stop."""
         deadline = time.monotonic() + self._poll_seconds if self._poll_seconds else float("inf")
         while (left := deadline - time.monotonic()) > 0:
             with self._changed:
@@ -166,7 +168,7 @@ class Models:
         return True
 
     def _stop_thread(self, timeout: float | None = None) -> None:
-        """Have the thread end after the version that it loads, and wait for that."""
+        """Tell the thread to stop, and wait until it has, after the version that it loads."""
         with self._changed:
             self._is_stopping = True
             self._changed.notify_all()
@@ -174,13 +176,13 @@ class Models:
             self._thread.join(timeout)
 
     def _read_configs(self) -> None:
-        """Take over what the source says."""
+        """Read the source."""
         try:
-            configs = _by_name(self._source())
-        except Exception as error:  # The thread has to live on, whoever wrote the source.
-            self._complain("", f"{error} What was served before still is.")
+            configs = {config.name: config for config in self._source()}
+        except Exception as error:  # The thread survives any source.
+            self._warn_once("", f"{error} What was served before still is.")
             return
-        self._complaints.pop("", None)
+        self._warnings.pop("", None)
         with self._changed:
             if configs == self._configs:
                 return
@@ -188,33 +190,33 @@ class Models:
             for name, versions in self._versions.items():
                 if name not in configs:
                     want(versions, name, {})
-                # What failed is forgotten with the config under which it did, if it is no longer wanted.
+                # A version that failed under the old config may be loaded again if it is not wanted now.
                 for number in [n for n, v in versions.items() if v.state == "END" and not v.wanted]:
                     del versions[number]
 
-    def _look(self) -> None:
-        """Find out which versions are wanted now."""
+    def _find_versions(self) -> None:
+        """Find the versions to serve."""
         for config in self._configs.values():
             try:
                 found = config.policy.select(config.versions())
             except OSError as error:
-                self._complain(config.name, f"{config.name}: the base path cannot be read ({error}); waiting.")
+                self._warn_once(config.name, f"{config.name}: the base path cannot be read ({error}); waiting.")
                 continue
             if found:
-                self._complaints.pop(config.name, None)
+                self._warnings.pop(config.name, None)
             else:
-                self._complain(config.name, f"{config.name}: no version to serve in {config.base_path} yet; waiting.")
+                self._warn_once(config.name, f"{config.name}: no version to serve in {config.base_path} yet; waiting.")
             with self._changed:
                 want(self._versions.setdefault(config.name, {}), config.name, found)
 
-    def _complain(self, about: str, message: str) -> None:
-        """Log what is wrong, once."""
-        if self._complaints.get(about) != message:
-            self._complaints[about] = message
+    def _warn_once(self, about: str, message: str) -> None:
+        """Log a warning, unless it was the last one about the same model."""
+        if self._warnings.get(about) != message:
+            self._warnings[about] = message
             _LOG.warning("%s", message)
 
-    def _next_to_load(self) -> ModelVersion | None:
-        """The newest version of a model that is to be loaded, now in the state LOADING."""
+    def _take_next(self) -> ModelVersion | None:
+        """Return the newest version that waits to be loaded, now in state LOADING."""
         with self._changed:
             waiting = [version for version in self._all() if version.state == "START"]
             if self._is_stopping or not waiting:
@@ -224,18 +226,18 @@ class Models:
             return newest
 
     def _load(self, version: ModelVersion) -> None:
-        """Load one version and offer it, or note why not."""
+        """Load a version and make it available, or store the error."""
         began = time.perf_counter()
         label = f"{version.name} version {version.number}"
         servable = error = None
         try:
             servable = load(version.path, allow_xla=self._allow_xla)
             _LOG.info("%s loaded in %.2f s", label, time.perf_counter() - began)
-        except StatusError as refusal:
-            # The message may quote bytes of the model that are no text.
-            error = StatusError(refusal.code, refusal.message.encode("utf-8", "replace").decode())
+        except StatusError as rejection:
+            # The message may quote bytes that are not UTF-8.
+            error = StatusError(rejection.code, rejection.message.encode("utf-8", "replace").decode())
             _LOG.error("%s could not be loaded: %s", label, error)
-        except Exception as failure:  # The thread has to live on, for the other versions.
+        except Exception as failure:  # The thread goes on with other versions.
             error = StatusError("INTERNAL", f"{type(failure).__name__}: {failure}")
             _LOG.exception("%s could not be loaded", label)
         with self._changed:
@@ -245,7 +247,7 @@ class Models:
             self._changed.notify_all()
 
     def _close_versions(self) -> None:
-        """Close what is to be unloaded and held by no request."""
+        """Close versions that are unloading and that no request uses."""
         has_closed = False
         while True:
             with self._changed:
@@ -260,29 +262,25 @@ class Models:
             has_closed = True
             _LOG.info("%s version %d unloaded", version.name, version.number)
         if has_closed:
-            gc.collect()  # Graphs hold themselves in circles, and what they hold is large.
-
-
-def _by_name(configs: Sequence[ModelConfig]) -> dict[str, ModelConfig]:
-    return {config.name: config for config in configs}
+            gc.collect()  # Graphs are large, and in reference cycles.
 
 
 def load(path: Path, *, allow_xla: bool = False) -> Servable:
-    """Load the version in the folder ``path`` and send it its warm-up requests.
+    """Load the version in the folder ``path`` and run its warm-up requests.
 
     Raises:
-        StatusError: If it cannot be loaded, or a single warm-up request fails, as in TensorFlow Serving.
+        StatusError: If it can not be loaded, or a warm-up request fails, as in TensorFlow Serving.
     """
     try:
         servable = Servable(path, xla_compilation_enabled=allow_xla)
     except tf.errors.OpError as error:
         raise to_status_error(error) from error
-    except (ValueError, TypeError, KeyError, IndexError) as error:  # A graph that TensorFlow's importer trips over.
+    except (ValueError, TypeError, KeyError, IndexError) as error:  # From TensorFlow's importer.
         raise StatusError("INVALID_ARGUMENT", f"{path}: {error}") from error
     try:
         for request in read_warmup(path):
             signature = find_signature(servable, request.signature)
-            check_inputs(signature, request.inputs)
+            validate_inputs(signature, request.inputs)
             run(servable, signature, request.inputs)
     except BaseException as error:
         servable.close()

@@ -1,4 +1,4 @@
-"""Predict requests: the checks before anything runs, and the call itself, for REST and gRPC alike."""
+"""Predict requests, for REST and gRPC alike: validation and execution."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ if TYPE_CHECKING:
 
     from tfae.servable import Servable
 
-DEFAULT_SIGNATURE = "serving_default"
-
 
 def find_signature(servable: Servable, name: str) -> Signature:
-    """The signature of that name, ``serving_default`` for an empty one; FAILED_PRECONDITION, as in gRPC, if none."""
-    name = name or DEFAULT_SIGNATURE
+    """Return the signature of a name, ``serving_default`` if it is empty; FAILED_PRECONDITION if there is none."""
+    name = name or "serving_default"
     if name not in servable.signatures:
         raise StatusError(
             "FAILED_PRECONDITION",
@@ -29,8 +27,8 @@ def find_signature(servable: Servable, name: str) -> Signature:
     return servable.signatures[name]
 
 
-def check_inputs(signature: Signature, received: Collection[str]) -> None:
-    """Refuse inputs other than those of the signature as INVALID_ARGUMENT."""
+def validate_inputs(signature: Signature, received: Collection[str]) -> None:
+    """Raise INVALID_ARGUMENT unless the names are those of the inputs of the signature."""
     if set(received) != set(signature.inputs):
         expected, given = (", ".join(sorted(names)) or "none" for names in (signature.inputs, received))
         message = f"inputs: expected {expected} for the signature {signature.name}; received {given}."
@@ -40,16 +38,16 @@ def check_inputs(signature: Signature, received: Collection[str]) -> None:
 def run(
     servable: Servable, signature: Signature, inputs: Mapping[str, np.ndarray], outputs: Collection[str] | None = None
 ) -> dict[str, np.ndarray]:
-    """Run a signature as `Servable.run` does; errors have the code and the words of the kernel."""
+    """Run a signature as `Servable.run` does; errors have the code and message of the kernel."""
     try:
         return servable.run(signature.name, inputs, outputs)
     except tf.errors.OpError as error:
         raise to_status_error(error) from error
     except UnicodeDecodeError as error:
-        # TensorFlow quotes what the client sent, trips over bytes that are no text, and loses the kernel's code.
+        # TensorFlow fails to decode bytes that an error quotes, and loses the code.
         raise StatusError("INVALID_ARGUMENT", error.object.decode("utf-8", "replace")) from error
 
 
 def to_status_error(error: tf.errors.OpError) -> StatusError:
-    """What a client is told when a kernel fails."""
+    """Convert the error of a kernel."""
     return StatusError(CODES[error.error_code], error.message)

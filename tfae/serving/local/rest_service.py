@@ -12,16 +12,15 @@ from typing import final
 
 from aiohttp import web
 
-from tfae.serving.local.json_answers import write_error, write_metadata, write_predictions, write_status
 from tfae.serving.local.json_requests import parse, read_inputs, read_signature_name
+from tfae.serving.local.json_responses import write_error, write_metadata, write_predictions, write_status
 from tfae.serving.local.models import Models
 from tfae.serving.local.prediction import find_signature, run
-from tfae.serving.local.versions import ModelSpec
-from tfae.serving.status import StatusError
+from tfae.serving.status import ModelSpec, StatusError
 
 _LOG = logging.getLogger("tfae.serving")
 
-#: What is asked by POST and by GET, of which model. The fixed parts match in any case, but for the question itself.
+#: Paths by method. The fixed parts match in any case, except for the verb of a POST.
 _MODEL = r"(?i:/v1/models)/(?P<name>[^/:]+)(?:(?i:/versions)/(?P<version>[0-9]+)|(?i:/labels)/(?P<label>[^/:]+))?"
 _ROUTES = {
     "POST": re.compile(_MODEL + r":(?P<question>predict|classify|regress)", re.ASCII),
@@ -29,15 +28,14 @@ _ROUTES = {
 }
 _API = re.compile(r"/v1/", re.IGNORECASE)
 _MAX_VERSION = 2**63 - 1
-_HEADERS = {"Server": "tfae"}  # By which a client can tell this server from the real one.
 
 
 @final
 class RestService:
     """Answers requests; predictions run in the threads of ``pool``.
 
-    A body that is too large, packed or unpacked, is answered with 413, one that does not arrive in time with 408; then
-    the connection is closed.
+    A body that is too large, packed or unpacked, gets status 413, one that does not arrive in time 408; then the
+    connection is closed.
     """
 
     def __init__(self, models: Models, pool: Executor, *, max_request_bytes: int, body_timeout: float) -> None:
@@ -46,44 +44,45 @@ class RestService:
         self._max_request_bytes = max_request_bytes
         self._body_timeout = body_timeout
 
-    def application(self) -> web.Application:
-        """What a runner of aiohttp is to serve. It has to leave the bodies packed, with ``auto_decompress=False``."""
+    def build_application(self) -> web.Application:
+        """Build the application; its runner needs ``auto_decompress=False``."""
         application = web.Application(client_max_size=self._max_request_bytes)
+        application.on_response_prepare.append(_name_server)
         application.router.add_route("*", "/{path:.*}", self._respond)
         return application
 
     async def _respond(self, request: web.Request) -> web.Response:
-        """Answer a request, whatever happens."""
+        """Answer a request, also if it fails."""
         try:
             body = await asyncio.wait_for(request.read(), self._body_timeout)
         except asyncio.TimeoutError:
-            return _refuse(408, f"body: not received within {self._body_timeout:g} seconds.")
+            return _reject(408, f"body: not received within {self._body_timeout:g} seconds.")
         except web.HTTPRequestEntityTooLarge:
-            return self._refuse_size()
-        pool = self._pool if request.method == "POST" else None  # Who asks for the status does not wait for models.
+            return self._reject_size()
+        pool = self._pool if request.method == "POST" else None  # A status does not wait for predictions.
         return await asyncio.get_running_loop().run_in_executor(pool, self._answer, request, body)
 
     def _answer(self, request: web.Request, body: bytes) -> web.Response:
         method, path = request.method, request.rel_url.raw_path_qs
         if not _API.match(path):
-            return _error(404, f"path: expected one below /v1/models; received {path}")
+            return _make_error(404, f"path: expected one below /v1/models; received {path}")
         if method == "OPTIONS":
             is_site = request.headers.get("Origin", "").startswith(("http://", "https://"))
-            return web.Response(status=200 if is_site else 400, headers=_HEADERS)
+            return web.Response(status=200 if is_site else 400)
         try:
             if "gzip" in request.headers.get("Content-Encoding", ""):
                 body = self._unpack(body)
-            return web.Response(body=self._ask(method, path, body), content_type="application/json", headers=_HEADERS)
+            return web.Response(body=self._ask(method, path, body), content_type="application/json")
         except web.HTTPRequestEntityTooLarge:
-            return self._refuse_size()
+            return self._reject_size()
         except StatusError as error:
-            return _error(error.http_status, error.message)
+            return _make_error(error.http_status, error.message)
         except Exception as error:
             _LOG.exception("%s %s failed", method, path)
-            return _error(500, f"{type(error).__name__}: {error}")
+            return _make_error(500, f"{type(error).__name__}: {error}")
 
     def _ask(self, method: str, path: str, body: bytes) -> bytes:
-        """The body of the answer."""
+        """Return the body of the response."""
         match = _ROUTES[method].fullmatch(path) if method in _ROUTES else None
         if match is None:
             raise StatusError(
@@ -103,19 +102,19 @@ class RestService:
             try:
                 signature = find_signature(servable, name)
             except StatusError as error:
-                raise StatusError("INVALID_ARGUMENT", error.message) from None  # FAILED_PRECONDITION is gRPC's.
+                raise StatusError("INVALID_ARGUMENT", error.message) from None  # FAILED_PRECONDITION over gRPC alone.
             if question != "predict":
                 raise StatusError(
                     "INVALID_ARGUMENT", f"The local server has no :{question}. TensorFlow Serving has it."
                 )
             has_booleans = b"true" in body or b"false" in body
             inputs, in_rows = read_inputs(document, signature.inputs, has_booleans=has_booleans)
-            del document  # It is larger than the arrays, and the kernels may take a while.
+            del document  # It is larger than the arrays, and not needed while the kernels run.
             outputs = run(servable, signature, inputs)
         return write_predictions(outputs, in_rows=in_rows)
 
     def _unpack(self, body: bytes) -> bytes:
-        """A gzip body unpacked; a damaged one reads as an empty document, as in TensorFlow Serving."""
+        """Unpack a gzip body; a damaged one reads as an empty document, as in TensorFlow Serving."""
         stream = zlib.decompressobj(wbits=31)
         try:
             unpacked = stream.decompress(body, self._max_request_bytes + 1)
@@ -125,8 +124,13 @@ class RestService:
             raise web.HTTPRequestEntityTooLarge(max_size=self._max_request_bytes, actual_size=len(unpacked))
         return unpacked if stream.eof and not stream.unused_data else b""
 
-    def _refuse_size(self) -> web.Response:
-        return _refuse(413, f"body: expected at most {self._max_request_bytes} bytes; received more.")
+    def _reject_size(self) -> web.Response:
+        return _reject(413, f"body: expected at most {self._max_request_bytes} bytes; received more.")
+
+
+async def _name_server(_: web.Request, response: web.StreamResponse) -> None:
+    """Set the header that tells this server from TensorFlow Serving."""
+    response.headers["Server"] = "tfae"
 
 
 def _read_spec(match: re.Match[str]) -> ModelSpec:
@@ -138,12 +142,12 @@ def _read_spec(match: re.Match[str]) -> ModelSpec:
     return ModelSpec(name or "", None if version is None else int(version), label)
 
 
-def _error(status: int, message: str) -> web.Response:
-    return web.Response(status=status, body=write_error(message), content_type="application/json", headers=_HEADERS)
+def _make_error(status: int, message: str) -> web.Response:
+    return web.Response(status=status, body=write_error(message), content_type="application/json")
 
 
-def _refuse(status: int, message: str) -> web.Response:
-    """An error after which the connection ends: what the client still sends is not read."""
-    response = _error(status, message)
+def _reject(status: int, message: str) -> web.Response:
+    """Make an error that closes the connection: what the client still sends is not read."""
+    response = _make_error(status, message)
     response.force_close()
     return response

@@ -1,4 +1,4 @@
-"""The local server as a whole: models, REST and gRPC, started and stopped together."""
+"""The local server: models, REST and gRPC, started and stopped together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from aiohttp import web
 from tfae.serving.local.grpc_service import GrpcService
 from tfae.serving.local.models import Models
 from tfae.serving.local.rest_service import RestService
-from tfae.serving.model_config import ModelConfig, Source, source
+from tfae.serving.model_config import ModelConfig, Source, make_source, validate_ports
 from tfae.serving.status import StatusError
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ MAX_REQUEST_BYTES = 64 << 20
 
 #: Seconds that a message may take to arrive, and that a connection may stay open without one.
 _MESSAGE_TIMEOUT = 30.0
-#: Seconds in which a client that was refused may still send, so that it reads the answer that says why.
+#: Seconds in which a rejected client may go on sending, so that it reads the error.
 _LINGERING_TIME = 2.0
-#: Seconds beyond the grace for what has just ended, or is cut off, to let go.
+#: Seconds beyond the grace for requests that have just ended, or are cut off.
 _LEAVING_TIME = 0.25
-#: Bytes of a read from a connection. Large bodies come in few pieces, and small ones take no room.
+#: Bytes of a read from a connection.
 _READ_BYTES = 1 << 18
-#: What is not HTTP is answered with 400; nobody wants a traceback for it.
+#: aiohttp logs a traceback for whatever is not HTTP, which gets status 400.
 _HTTP_LOG = logging.getLogger("tfae.serving.http")
 _HTTP_LOG.setLevel(logging.CRITICAL)
 
@@ -46,8 +46,8 @@ _HTTP_LOG.setLevel(logging.CRITICAL)
 class LocalServer:
     """Serves SavedModels over TensorFlow Serving's REST and gRPC interfaces, from this process.
 
-    For notebooks, tests and machines without Docker. It finds new versions by itself, but does not replace TensorFlow
-    Serving in production. A server is started once; take a new one to start again.
+    For notebooks, tests and machines without Docker; use TensorFlow Serving in production. New versions are found
+    while it runs. A server can be started once.
 
     Args:
         models: Folder of a model's versions, such as ``saved_models/digits``; or a model config file of TensorFlow
@@ -55,14 +55,14 @@ class LocalServer:
         name: What clients call the model, for a folder; its own name by default.
         labels: Numbers of versions by label, for a folder. With labels these versions are served, else the
             newest.
-        host: Address to listen at. The default is reached from this machine only.
+        host: Address to listen at. The default is reachable from this machine only.
         rest_port: Port of REST, 0 for any that is free.
         grpc_port: Port of gRPC, 0 for any that is free.
-        poll_seconds: Time between two looks for new versions, 0 for a single look.
-        allow_xla: Whether functions compiled by XLA may run, which the real server refuses by default on a CPU.
-        max_request_bytes: Largest request.
-        access_log: Logger that is told of every REST request, in aiohttp's format.
-        threads: Predictions that are worked on at the same time; further ones wait.
+        poll_seconds: Seconds between two polls for new versions, 0 for a single one.
+        allow_xla: Whether functions compiled by XLA may run; TensorFlow Serving fails them by default on a CPU.
+        max_request_bytes: Largest request, in bytes.
+        access_log: Logger of REST requests, one line each in aiohttp's format.
+        threads: Most predictions at the same time; further ones wait.
 
     Attributes:
         models: The loaded versions.
@@ -70,7 +70,7 @@ class LocalServer:
         grpc_port: The port of gRPC.
 
     Raises:
-        ValueError: For an argument that cannot be, such as a folder that is not there.
+        ValueError: For an invalid argument, such as a folder that does not exist.
 
     Example:
         ::
@@ -94,16 +94,14 @@ class LocalServer:
         access_log: logging.Logger | None = None,
         threads: int = 16,
     ) -> None:
-        for argument, port in (("rest_port", rest_port), ("grpc_port", grpc_port)):
-            if not 0 <= port < 65536:
-                raise ValueError(f"{argument}: expected a number from 0 to 65535; received {port}.")
-        if rest_port == grpc_port != 0:
-            raise ValueError(f"rest_port: expected another port than grpc_port; received {rest_port} for both.")
+        validate_ports(rest_port=rest_port, grpc_port=grpc_port)
         for argument, value in (("max_request_bytes", max_request_bytes), ("threads", threads)):
             if value < 1:
                 raise ValueError(f"{argument}: expected at least 1; received {value}.")
         self.rest_port, self.grpc_port = rest_port, grpc_port
-        self.models = Models(source(models, name=name, labels=labels), poll_seconds=poll_seconds, allow_xla=allow_xla)
+        self.models = Models(
+            make_source(models, name=name, labels=labels), poll_seconds=poll_seconds, allow_xla=allow_xla
+        )
         self._host = host
         self._max_request_bytes = max_request_bytes
         self._access_log = access_log
@@ -113,21 +111,21 @@ class LocalServer:
         self._rest: web.AppRunner | None = None
 
     def start(self, timeout: float | None = None) -> None:
-        """Load what is there, then begin to answer. A folder without versions is waited for, and answers NOT_FOUND.
+        """Load the versions, then answer requests. A model without versions gives NOT_FOUND until one appears.
 
         Args:
-            timeout: Seconds that loading may take.
+            timeout: Most seconds for loading; None for no limit.
 
         Raises:
-            ValueError: If a port is taken, or if a model has versions of which not one can be loaded.
+            ValueError: If a port is in use, or no version of a model can be loaded.
             TimeoutError: If loading took longer.
         """
-        # First the ports: if one is taken, nobody wants to wait for the models to hear of it.
+        # The ports first, which takes no time; models may take minutes.
         for argument, port in (("grpc_port", self.grpc_port), ("rest_port", self.rest_port)):
             with _explain_port(argument, self._host, port):
                 _try_listening(self._host, port)
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=_run_forever, args=(self._loop,), name="tfae-serve", daemon=True)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="tfae-serve", daemon=True)
         self._thread.start()
         try:
             self.models.start(timeout)
@@ -138,13 +136,13 @@ class LocalServer:
             raise
 
     def stop(self, grace: float = 10.0) -> bool:
-        """Refuse new requests, finish those under way, then unload everything.
+        """Stop taking requests, finish those under way, then unload the models.
 
         Args:
-            grace: Seconds for what is under way; then it is cut off.
+            grace: Seconds for requests under way, which are cut off then.
 
         Returns:
-            Whether all was finished. If not, a kernel still runs in a thread, which nothing can interrupt.
+            Whether all were finished. If not, a kernel still runs in a thread, and can not be interrupted.
         """
         if self._loop is None:
             return True
@@ -152,26 +150,27 @@ class LocalServer:
         self._await(self._close(grace))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
         self._loop = None
         self._pool.shutdown(wait=False, cancel_futures=True)
         return self.models.stop(max(_LEAVING_TIME, deadline - time.monotonic()))
 
     @property
     def rest_url(self) -> str:
-        """Where REST answers, such as ``http://127.0.0.1:8501``."""
-        return f"http://{_authority(self._host, self.rest_port)}"
+        """Address of REST, such as ``http://127.0.0.1:8501``."""
+        return f"http://{_format_authority(self._host, self.rest_port)}"
 
     @property
     def grpc_url(self) -> str:
-        """Where gRPC answers, such as ``grpc://127.0.0.1:8500``."""
-        return f"grpc://{_authority(self._host, self.grpc_port)}"
+        """Address of gRPC, such as ``grpc://127.0.0.1:8500``."""
+        return f"grpc://{_format_authority(self._host, self.grpc_port)}"
 
     def client(self, model: str | None = None, *, grpc: bool = False, **options: Any) -> Client:
-        """A client of this server.
+        """Make a client of this server.
 
         Args:
-            model: Its name; may be left out where there is only one.
-            grpc: Whether it shall speak gRPC.
+            model: Name of the model; None for the only one.
+            grpc: Whether the client uses gRPC.
             **options: Further arguments of `Client`.
 
         Raises:
@@ -194,7 +193,7 @@ class LocalServer:
         self.stop()
 
     def _require_models(self) -> None:
-        """Refuse to start if a model has versions and none of them works, as the real server does."""
+        """Raise if a model has versions and none can be loaded, as TensorFlow Serving does."""
         for name, available in self.models.available().items():
             if available:
                 continue
@@ -211,11 +210,11 @@ class LocalServer:
             options=[
                 ("grpc.max_receive_message_length", self._max_request_bytes),
                 ("grpc.max_send_message_length", -1),
-                ("grpc.so_reuseport", 0),  # Two servers on one port would each get some of the requests.
+                ("grpc.so_reuseport", 0),  # Else two servers could share a port.
             ]
         )
         service = GrpcService(self.models, self._pool, message_timeout=_MESSAGE_TIMEOUT, **limits)
-        self._grpc.add_generic_rpc_handlers(service.handlers())
+        self._grpc.add_generic_rpc_handlers(service.build_handlers())
         with _explain_port("grpc_port", self._host, self.grpc_port):
             try:
                 self.grpc_port = self._grpc.add_insecure_port(_bracket(self._host) + f":{self.grpc_port}")
@@ -223,7 +222,7 @@ class LocalServer:
                 raise OSError(str(error)) from error
         rest = RestService(self.models, self._pool, body_timeout=_MESSAGE_TIMEOUT, **limits)
         self._rest = web.AppRunner(
-            rest.application(),
+            rest.build_application(),
             access_log=self._access_log,
             auto_decompress=False,
             keepalive_timeout=_MESSAGE_TIMEOUT,
@@ -239,7 +238,7 @@ class LocalServer:
         await self._grpc.start()
 
     async def _close(self, grace: float) -> None:
-        """Stop both at once, lest the one goes on taking requests while the other finishes."""
+        """Stop both at once, so that neither takes requests while the other finishes."""
         await asyncio.gather(self._close_rest(grace), *([] if self._grpc is None else [self._grpc.stop(grace)]))
 
     async def _close_rest(self, grace: float) -> None:
@@ -248,7 +247,7 @@ class LocalServer:
         for site in list(self._rest.sites):
             await site.stop()
         self._rest.server.pre_shutdown()
-        # It takes up to twice that time, first for the requests and then for their tasks.
+        # This may take twice the grace: once for the requests, and once for their tasks.
         finishing = asyncio.ensure_future(self._rest.server.shutdown(grace))
         await asyncio.wait([finishing], timeout=grace)
         finishing.cancel()
@@ -259,16 +258,9 @@ class LocalServer:
             asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
-def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
-    try:
-        loop.run_forever()
-    finally:
-        loop.close()
-
-
 @contextlib.contextmanager
 def _explain_port(argument: str, host: str, port: int) -> Iterator[None]:
-    """Say which argument it was if a port cannot be listened at."""
+    """Name the argument in the error for a port that can not be used."""
     try:
         yield
     except OSError as error:
@@ -279,17 +271,17 @@ def _explain_port(argument: str, host: str, port: int) -> Iterator[None]:
 
 
 def _try_listening(host: str, port: int) -> None:
-    """Listen at a port and let it go again: that says better than gRPC what is wrong."""
+    """Listen at a port for a moment: the error is clearer than that of gRPC."""
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as trial:
-        if os.name == "posix":  # Elsewhere it would take a port from whoever has it.
+        if os.name == "posix":  # On Windows it would take over a port in use.
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         trial.bind(address)
         trial.listen()
 
 
-def _authority(host: str, port: int) -> str:
-    """Host and port in a URL; a server at every address is reached at the machine's own."""
+def _format_authority(host: str, port: int) -> str:
+    """Return host and port for a URL; the wildcard addresses become this machine's own."""
     return f"{_bracket({'0.0.0.0': '127.0.0.1', '::': '::1', '': '127.0.0.1'}.get(host, host))}:{port}"
 
 

@@ -1,4 +1,4 @@
-"""The versions of each model: the state each is in, what is loaded of it, and how many requests hold it."""
+"""The versions of a model: the state, the servable and the leases of each."""
 
 from __future__ import annotations
 
@@ -7,28 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfae.serving.status import StatusError, VersionStatus
+
 if TYPE_CHECKING:
     from tfae.servable import Servable
-    from tfae.serving.status import StatusError
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelSpec:
-    """Which model a request is for: ``version`` if given, else that of the ``label`` if given, else the newest."""
-
-    name: str
-    version: int | None = None
-    label: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class VersionStatus:
-    """What clients are told of a version: START, LOADING, AVAILABLE, UNLOADING or END, and the error that ended it."""
-
-    version: int
-    state: str
-    error_code: str = "OK"
-    error_message: str = ""
 
 
 @dataclasses.dataclass(eq=False)
@@ -36,9 +18,9 @@ class ModelVersion:
     """A version of a model.
 
     Attributes:
-        wanted: Whether the version policy asks for it.
-        servable: The loaded model, from AVAILABLE until the end of UNLOADING.
-        num_leases: How many requests hold it.
+        wanted: Whether the version policy selects it.
+        servable: The loaded model; None before AVAILABLE and after UNLOADING.
+        num_leases: Number of requests that use it.
     """
 
     name: str
@@ -52,21 +34,21 @@ class ModelVersion:
 
     @property
     def status(self) -> VersionStatus:
-        """What clients are told."""
+        """The status for clients."""
         if self.error is None:
             return VersionStatus(self.number, self.state)
         return VersionStatus(self.number, self.state, self.error.code, self.error.message)
 
     @property
     def is_closable(self) -> bool:
-        """Whether it is to be unloaded and no request holds it."""
+        """Whether it is unloading and no request uses it."""
         return self.state == "UNLOADING" and not self.num_leases
 
 
 def want(versions: dict[int, ModelVersion], name: str, found: Mapping[int, Path]) -> None:
-    """Note in the versions of a model, by number, which ones are wanted from now on, and where.
+    """Update the versions of a model, by number, to the folders of the wanted ones.
 
-    A version that failed is tried again only after its folder was away.
+    A version that failed is loaded again only after its folder was missing.
     """
     for number, version in versions.items():
         version.wanted = version.wanted and number in found
@@ -74,13 +56,13 @@ def want(versions: dict[int, ModelVersion], name: str, found: Mapping[int, Path]
         known = versions.get(number)
         if known is None or (known.state == "END" and not known.wanted):
             versions[number] = ModelVersion(name, number, path)
-        elif known.state != "UNLOADING":  # That has to end first; the next look finds it again.
+        elif known.state != "UNLOADING":  # It ends first, and is found again by the next poll.
             known.wanted = True
     retire(versions.values())
 
 
 def retire(versions: Iterable[ModelVersion]) -> None:
-    """Unload what is no longer wanted, once a wanted version answers in its place, or if nothing is wanted."""
+    """Mark versions that are not wanted for unloading, once a wanted one is available or if none is wanted."""
     wanted = [version for version in versions if version.wanted]
     is_replaced = not wanted or any(version.state == "AVAILABLE" for version in wanted)
     for version in versions:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writes: a file appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def staged(path: Path) -> Iterator[Path]:
-    """A path beside ``path`` to write to, which becomes ``path`` when the block ends without an error.
+def replace_atomically(path: Path) -> Iterator[Path]:
+    """Write the file ``path`` in one step: neither a kill nor a loss of power leaves half of it.
 
     Args:
-        path: Where the file shall be; what is there already stays until then, and is replaced in one step, which
-            neither a kill nor a loss of power can halve.
-
-    Raises:
-        ValueError: If there can be no such file.
+        path: The file to create or to replace. Its folder is created if it is missing.
 
     Yields:
-        Path on the same file system, with the same suffix; no file is there yet.
+        A path on the same file system with the same name, where no file is yet. What is written there becomes ``path``
+        when the block ends; an error in the block leaves ``path`` as it was.
+
+    Raises:
+        ValueError: If the folder can not be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,9 +36,9 @@ def staged(path: Path) -> Iterator[Path]:
     flush(path.parent)
 
 
-def write_staged(path: Path, content: str | Callable[[Path], object]) -> None:
-    """Write a text file, or whatever file ``content`` writes to the path that it is given."""
-    with staged(path) as partial:
+def write_atomically(path: Path, content: str | Callable[[Path], object]) -> None:
+    """Write text, or what ``content`` writes to the path that it is called with, to a file in one step."""
+    with replace_atomically(path) as partial:
         if isinstance(content, str):
             partial.write_text(content, encoding="utf-8")
         else:
@@ -46,10 +46,10 @@ def write_staged(path: Path, content: str | Callable[[Path], object]) -> None:
 
 
 def flush(path: Path) -> None:
-    """Have what was written to a file, or the names in a folder, reach the disk."""
-    if os.name == "nt" and path.is_dir():  # Windows opens no folders.
+    """Have the content of a file, or the names in a folder, reach the disk."""
+    if os.name == "nt" and path.is_dir():  # Windows can not open folders.
         return
-    # It flushes only what is open for writing.
+    # Windows flushes only what is open for writing.
     descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The JSON of answers over REST."""
+"""The JSON of responses over REST."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from tfae.serving.status import StatusError
+from tfae.serving.status import StatusError, VersionStatus
 
 if TYPE_CHECKING:
     from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
-    from tfae.serving.local.versions import ModelVersion, VersionStatus
+    from tfae.serving.local.versions import ModelVersion
 
 _DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64", "bool", "object")
 
 
 def write_predictions(outputs: Mapping[str, np.ndarray], *, in_rows: bool) -> bytes:
-    """The outputs of a signature, as ``predictions`` in rows or as ``outputs``; a single output has no name.
+    """Write outputs as ``predictions`` in rows, or as ``outputs`` in columns; a single output has no name.
 
     Raises:
-        StatusError: INVALID_ARGUMENT if a dtype has no JSON, or if there are to be rows and outputs differ in theirs.
+        StatusError: INVALID_ARGUMENT for a dtype without JSON, or for rows if outputs differ in their number.
 
     Example:
         >>> write_predictions({"y": np.array([[1, np.nan]], "float32")}, in_rows=True)
@@ -51,26 +51,22 @@ def write_predictions(outputs: Mapping[str, np.ndarray], *, in_rows: bool) -> by
 
 
 def write_error(message: str) -> bytes:
-    """What a client gets instead of an answer."""
+    """Write an error."""
     return _write({"error": message})
 
 
 def write_status(versions: Sequence[VersionStatus]) -> bytes:
-    """The states of a model's versions."""
-    entries = [
-        {
-            "version": str(version.version),
-            "state": version.state,
-            "status": {"error_code": version.error_code, "error_message": version.error_message},
-        }
-        for version in versions
-    ]
+    """Write the states of versions."""
+    entries = []
+    for version in versions:
+        status = {"error_code": version.error_code, "error_message": version.error_message}
+        entries.append({"version": str(version.version), "state": version.state, "status": status})
     return _write({"model_version_status": entries})
 
 
 def write_metadata(version: ModelVersion, signature_def_map: Mapping[str, SignatureDef]) -> bytes:
-    """The signatures of a version, that of its init op included."""
-    # Both take a while to import, and many requests never need them.
+    """Write the signatures of a version, with that of its init op."""
+    # Imported here: both take a while to import, and predictions do without.
     from google.protobuf import json_format
     from tensorflow_serving.apis.get_model_metadata_pb2 import SignatureDefMap
 
@@ -84,7 +80,7 @@ def write_metadata(version: ModelVersion, signature_def_map: Mapping[str, Signat
 
 
 def _to_values(name: str, array: np.ndarray) -> Any:
-    """An output as something that can be written."""
+    """Return an output as values that can be written."""
     if array.dtype.name not in _DTYPES:
         if array.size:
             raise StatusError(
@@ -93,21 +89,20 @@ def _to_values(name: str, array: np.ndarray) -> Any:
         return array.tolist()
     if array.dtype == object:
         is_binary = name.endswith("_bytes")
-        texts = [
-            {"b64": base64.b64encode(item).decode()} if is_binary else item.decode(errors="surrogateescape")
-            for item in array.reshape(-1)
-        ]
-        found = np.empty(array.size, object)
-        found[:] = texts
-        return found.reshape(array.shape).tolist()
+        found = np.empty(array.shape, object)
+        for index, item in np.ndenumerate(array):
+            found[index] = (
+                {"b64": base64.b64encode(item).decode()} if is_binary else item.decode(errors="surrogateescape")
+            )
+        return found.tolist()
     return np.ascontiguousarray(array) if array.ndim else array.item()
 
 
 def _write(document: dict[str, Any], *, is_finite: bool = True) -> bytes:
-    if is_finite:  # orjson would write null.
+    if is_finite:  # orjson writes null for NaN and infinity.
         try:
             return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-        except orjson.JSONEncodeError:  # Text that is not UTF-8 goes out as the bytes that it is.
+        except orjson.JSONEncodeError:  # Text that is not UTF-8 is sent as its bytes.
             pass
     text = json.dumps(document, ensure_ascii=False, default=lambda array: array.tolist())
     return text.encode(errors="surrogateescape")

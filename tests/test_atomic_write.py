@@ -1,10 +1,10 @@
 import pytest
 
-from tfae.staging import staged, write_staged
+from tfae.atomic_write import replace_atomically, write_atomically
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path):
-    with staged(tmp_path / "new" / "file.txt") as partial:
+    with replace_atomically(tmp_path / "new" / "file.txt") as partial:
         partial.write_text("half")
         assert partial.suffix == ".txt"
         assert not (tmp_path / "new" / "file.txt").exists()
@@ -12,22 +12,17 @@ def test_a_file_appears_when_the_block_ends(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["file.txt"]
 
 
-def test_an_error_leaves_what_was_there(tmp_path):
+def test_text_and_writers_are_written_and_an_error_leaves_what_was_there(tmp_path):
     path = tmp_path / "file.txt"
-    path.write_text("before")
+    write_atomically(path, lambda partial: partial.write_bytes(b"bytes"))
+    assert path.read_bytes() == b"bytes"
+    write_atomically(path, "before")
 
     def fail(partial):
         partial.write_text("half of aft")
         raise RuntimeError("disk full")
 
     with pytest.raises(RuntimeError, match="disk full"):
-        write_staged(path, fail)
+        write_atomically(path, fail)
     assert path.read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
-
-
-def test_text_and_writers_are_written(tmp_path):
-    write_staged(tmp_path / "a.txt", "text")
-    write_staged(tmp_path / "b.bin", lambda partial: partial.write_bytes(b"bytes"))
-    assert (tmp_path / "a.txt").read_text() == "text"
-    assert (tmp_path / "b.bin").read_bytes() == b"bytes"

@@ -9,14 +9,14 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from tfae.serving.model_config import ModelConfig
 
-#: Where Prometheus finds the metrics, below the REST port.
+#: Path of the metrics for Prometheus, at the REST port.
 METRICS_PATH = "/monitoring/prometheus/metrics"
 #: Milliseconds that a REST call may take, TensorFlow Serving's own default.
 REST_API_TIMEOUT_IN_MS = 30_000
 
 
-def check_versions(model: ModelConfig) -> None:
-    """Raise a ValueError if the model's folder holds no version, or not those of its labels."""
+def validate_versions(model: ModelConfig) -> None:
+    """Raise ValueError if the model's folder holds no version, or lacks one of a label."""
     versions = model.versions() if model.base_path.is_dir() else {}
     if not versions:
         raise ValueError(
@@ -31,8 +31,8 @@ def check_versions(model: ModelConfig) -> None:
             )
 
 
-def model_config(models: Iterable[ModelConfig]) -> str:
-    """A ModelServerConfig of these models, each in its ``base_path`` as the server sees it."""
+def render_model_config(models: Iterable[ModelConfig]) -> str:
+    """Return a ModelServerConfig; each ``base_path`` is a path on the server."""
     message = ModelServerConfig()
     for model in models:
         entry = message.model_config_list.config.add(
@@ -49,8 +49,8 @@ def model_config(models: Iterable[ModelConfig]) -> str:
     return text_format.MessageToString(message)
 
 
-def batching_config(batch_sizes: Sequence[int], *, num_batch_threads: int) -> str:
-    """BatchingParameters under which no batch is run but of these numbers of rows, which ascend."""
+def render_batching_config(batch_sizes: Sequence[int], *, num_batch_threads: int) -> str:
+    """Return BatchingParameters that allow batches of these sizes only, which ascend."""
     allowed = "".join(f"allowed_batch_sizes: {size}\n" for size in batch_sizes)
     return f"""\
 # In force where the server is started with --enable_batching=true --batching_parameters_file=…
@@ -72,8 +72,8 @@ max_enqueued_batches {{ value: 100 }}
 """
 
 
-def monitoring_config() -> str:
-    """A MonitoringConfig that has Prometheus find metrics below the REST port."""
+def render_monitoring_config() -> str:
+    """Return a MonitoringConfig with metrics for Prometheus at the REST port."""
     return f"""\
 prometheus_config {{
   enable: true

@@ -16,7 +16,7 @@ import jinja2
 
 from tfae.serving.deployment import configs
 from tfae.serving.deployment.deployment import Deployment
-from tfae.serving.deployment.golden import bodies, golden_requests, warmed_batch_sizes
+from tfae.serving.deployment.warmup_requests import list_batch_sizes, read_requests, write_rest_bodies
 from tfae.staging import write_staged
 
 
@@ -48,9 +48,9 @@ def write(deployment: Deployment, path: Path, *, replace: bool = False) -> None:
 
 def render(deployment: Deployment, path: Path) -> dict[str, str]:
     """Content of the files by name, relative to the folder ``path`` that they are for."""
-    requests = golden_requests(deployment.probed_version)
-    batch_sizes = warmed_batch_sizes(requests)
-    by_signature, unprobed = bodies(requests)
+    requests = read_requests(deployment.probed_version)
+    batch_sizes = list_batch_sizes(requests)
+    by_signature, unprobed = write_rest_bodies(requests)
     served = dataclasses.replace(deployment.model, base_path=Path("/models", deployment.name))
     config = {
         "models.config": configs.model_config([served]),

@@ -342,15 +342,3 @@ def test_a_record_that_was_written_wrongly_is_found(golden, path, tmp_path):
     message = r"^score: expected an answer to the golden request .*InvalidArgumentError: assertion failed"
     with pytest.raises(ValueError, match=message):
         export.parity.check_parity(tmp_path / "copy", golden)
-
-
-def test_scores_do_not_depend_on_what_else_is_in_the_batch(path):
-    servable = Servable(path)
-    rng = np.random.default_rng(3)
-    sample, others = np.split(rng.integers(0, 17, (7, 8, 8, 1)).astype("uint8"), [1])
-    extremes = 16 * np.stack([np.zeros((8, 8, 1)), np.ones((8, 8, 1)), rng.integers(0, 2, (8, 8, 1))]).astype("uint8")
-    batches = [sample, np.concatenate([sample, others]), np.concatenate([sample, extremes, extremes[::-1]])]
-    for signature in ("score", "explain"):
-        alone, *among = (servable.run(signature, {"inputs": batch})["instance_score"][0] for batch in batches)
-        np.testing.assert_allclose(among, alone, rtol=1e-6)
-    servable.close()

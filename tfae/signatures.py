@@ -64,8 +64,9 @@ class ExportedModel(abc.ABC):
     eagerly on the Keras model, whose answers the served ones have to equal.
 
     Attributes:
-        autoencoder, encoder, decoder: The Keras models. Call them through the methods, which keep account of rounding.
-        loss: The reconstruction loss that the autoencoder is compiled with.
+        autoencoder: The Keras model. Call it, its encoder and its decoder through the methods here, which keep account
+            of rounding.
+        loss: The reconstruction loss that it is compiled with.
         preprocessing: From data space to model space.
         sample_shape: Shape of one sample.
         sample_dtype: Name of the dtype in which samples are served.
@@ -74,13 +75,11 @@ class ExportedModel(abc.ABC):
 
     def __init__(self, autoencoder: keras.Model, preprocessing: Any) -> None:
         self.autoencoder = autoencoder
-        self.encoder = autoencoder.get_layer("encoder")
-        self.decoder = autoencoder.get_layer("decoder")
         self.loss: Any = autoencoder.loss
         self.preprocessing = preprocessing
         self.sample_shape: tuple[int, ...] = preprocessing.sample_shape
         self.sample_dtype: str = WIDENED.get(preprocessing.sample_dtype, preprocessing.sample_dtype)
-        self.latent_shape: tuple[int, ...] = tuple(self.encoder.output_shape[1:])
+        self.latent_shape: tuple[int, ...] = tuple(autoencoder.get_layer("encoder").output_shape[1:])
 
     @property
     def takes_images(self) -> bool:
@@ -88,32 +87,36 @@ class ExportedModel(abc.ABC):
         return self.sample_dtype == "uint8" and len(self.sample_shape) == 3 and self.sample_shape[-1] in (1, 3, 4)
 
     @abc.abstractmethod
+    def _run(self, model: keras.Model, x: tf.Tensor) -> tf.Tensor:
+        """Output of the autoencoder, its encoder or its decoder."""
+
     def to_model_space(self, inputs: tf.Tensor) -> tf.Tensor:
         """Samples ``(batch, *sample_shape)`` in model space, float32; served ones have to be finite and in range."""
+        return self.preprocessing(inputs)
 
-    @abc.abstractmethod
     def require_domain(self, x: tf.Tensor) -> tf.Tensor:
         """``x`` in model space; served samples have to be where the loss is defined."""
+        return x
 
-    @abc.abstractmethod
     def encode(self, x: tf.Tensor) -> tf.Tensor:
         """Latents ``(batch, *latent_shape)`` of samples in model space."""
+        return self._run(self.autoencoder.get_layer("encoder"), x)
 
-    @abc.abstractmethod
     def decode(self, latent: tf.Tensor) -> tf.Tensor:
         """Outputs of the network, ``(batch, *sample_shape)``, for latents; served ones have to be finite."""
+        return self._run(self.autoencoder.get_layer("decoder"), latent)
 
-    @abc.abstractmethod
     def forward(self, x: tf.Tensor) -> tf.Tensor:
         """Outputs of the network, ``(batch, *sample_shape)``, for samples in model space."""
+        return self._run(self.autoencoder, x)
 
-    @abc.abstractmethod
     def parse_examples(self, examples: tf.Tensor) -> tf.Tensor:
-        """Samples in data space from serialized ``tf.train.Example``."""
+        """Samples in data space from serialized ``tf.train.Example``; Keras is given the samples themselves."""
+        return examples
 
-    @abc.abstractmethod
     def decode_images(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        """Samples in data space from PNG or JPEG files."""
+        """Samples in data space from PNG or JPEG files; Keras is given the samples themselves."""
+        return image_bytes
 
     def to_data_space(self, output: tf.Tensor) -> tf.Tensor:
         """Reconstructions in data space, float32, from outputs of the network."""
@@ -163,22 +166,6 @@ class SignatureDefinition:
     is_available: Callable[[ExportedModel], bool] | None = None
 
 
-def _reconstruct(model: ExportedModel, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-    return {"reconstruction": model.to_data_space(model.forward(model.to_model_space(inputs)))}
-
-
-def _encode(model: ExportedModel, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-    return {"embedding": model.encode(model.to_model_space(inputs))}
-
-
-def _decode(model: ExportedModel, embedding: tf.Tensor) -> dict[str, tf.Tensor]:
-    return {"reconstruction": model.to_data_space(model.decode(embedding))}
-
-
-def _score(model: ExportedModel, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-    return {"instance_score": model.score(inputs)}
-
-
 def _explain(model: ExportedModel, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
     x = model.require_domain(model.to_model_space(inputs))
     output = model.forward(x)
@@ -190,27 +177,44 @@ def _explain(model: ExportedModel, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
     }
 
 
-def _score_examples(model: ExportedModel, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-    return _score(model, model.parse_examples(examples))
-
-
-def _score_image_bytes(model: ExportedModel, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-    return _score(model, model.decode_images(image_bytes))
-
-
 _SCORED = {"instance_score": SCORE}
 _EXPLAINED = {**_SCORED, "feature_score": FEATURE_SCORE, "reconstruction": RECONSTRUCTION}
 
 #: The signatures of every export.
 SIGNATURES = (
-    SignatureDefinition("serving_default", _reconstruct, {"inputs": SAMPLES}, {"reconstruction": RECONSTRUCTION}),
-    SignatureDefinition("encode", _encode, {"inputs": SAMPLES}, {"embedding": LATENT}),
-    SignatureDefinition("decode", _decode, {"embedding": LATENT}, {"reconstruction": RECONSTRUCTION}),
-    SignatureDefinition("score", _score, {"inputs": SAMPLES}, _SCORED),
-    SignatureDefinition("explain", _explain, {"inputs": SAMPLES}, _EXPLAINED),
-    SignatureDefinition("serve_tf_examples", _score_examples, {"examples": EXAMPLES}, _SCORED),
     SignatureDefinition(
-        *("serve_image_bytes", _score_image_bytes, {"image_bytes": IMAGE_BYTES}, _SCORED),
+        "serving_default",
+        lambda model, inputs: {"reconstruction": model.to_data_space(model.forward(model.to_model_space(inputs)))},
+        {"inputs": SAMPLES},
+        {"reconstruction": RECONSTRUCTION},
+    ),
+    SignatureDefinition(
+        "encode",
+        lambda model, inputs: {"embedding": model.encode(model.to_model_space(inputs))},
+        {"inputs": SAMPLES},
+        {"embedding": LATENT},
+    ),
+    SignatureDefinition(
+        "decode",
+        lambda model, embedding: {"reconstruction": model.to_data_space(model.decode(embedding))},
+        {"embedding": LATENT},
+        {"reconstruction": RECONSTRUCTION},
+    ),
+    SignatureDefinition(
+        "score", lambda model, inputs: {"instance_score": model.score(inputs)}, {"inputs": SAMPLES}, _SCORED
+    ),
+    SignatureDefinition("explain", _explain, {"inputs": SAMPLES}, _EXPLAINED),
+    SignatureDefinition(
+        "serve_tf_examples",
+        lambda model, examples: {"instance_score": model.score(model.parse_examples(examples))},
+        {"examples": EXAMPLES},
+        _SCORED,
+    ),
+    SignatureDefinition(
+        "serve_image_bytes",
+        lambda model, image_bytes: {"instance_score": model.score(model.decode_images(image_bytes))},
+        {"image_bytes": IMAGE_BYTES},
+        _SCORED,
         is_available=lambda model: model.takes_images,
     ),
 )

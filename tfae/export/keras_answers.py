@@ -27,9 +27,9 @@ Arrays = dict[str, np.ndarray]
 
 
 class _Call(NamedTuple):
-    """A call of a Keras model: which one, its output, and the same computed more exactly; None if that fails."""
+    """A call of a Keras model: the id of that, its output, and the same computed more exactly; None if that fails."""
 
-    model: str
+    model: int
     output: tf.Tensor
     exact: tf.Tensor | None
 
@@ -54,31 +54,18 @@ class KerasAnswers(ExportedModel):
 
     def __init__(self, autoencoder: keras.Model, preprocessing: Any) -> None:
         super().__init__(autoencoder, preprocessing)
-        self._known: dict[tuple[str, bytes], _Call] = {}
+        self._in_model_space: dict[bytes, tf.Tensor] = {}
+        self._known: dict[tuple[int, bytes], _Call] = {}
         self._recorded: list[_Call] = []
         #: Outputs to give instead of those of the model, in the order of the calls.
         self._replayed: Iterator[tf.Tensor] | None = None
 
     def to_model_space(self, inputs: tf.Tensor) -> tf.Tensor:
-        return self.preprocessing(inputs)
-
-    def require_domain(self, x: tf.Tensor) -> tf.Tensor:
-        return x
-
-    def encode(self, x: tf.Tensor) -> tf.Tensor:
-        return self._run("encoder", self.encoder, x)
-
-    def decode(self, latent: tf.Tensor) -> tf.Tensor:
-        return self._run("decoder", self.decoder, latent)
-
-    def forward(self, x: tf.Tensor) -> tf.Tensor:
-        return self._run("autoencoder", self.autoencoder, x)
-
-    def parse_examples(self, examples: tf.Tensor) -> tf.Tensor:
-        return examples  # Keras is given the samples themselves.
-
-    def decode_images(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        return image_bytes
+        """As of every exported model; for the same inputs it is computed once."""
+        key = _digest(inputs)
+        if key not in self._in_model_space:
+            self._in_model_space[key] = self.preprocessing(inputs)
+        return self._in_model_space[key]
 
     def answer(
         self, functions: Sequence[Callable[[], Mapping[str, tf.Tensor]]]
@@ -94,19 +81,20 @@ class KerasAnswers(ExportedModel):
             self._recorded = []
             answers.append(_to_arrays(function()))
             calls.append(self._recorded)
-        rounding = {name: _rounding([call for call in self._known.values() if call.model == name]) for name in _MODELS}
+        known = self._known.values()
+        rounding = {model: _rounding([call for call in known if call.model == model]) for model, _ in self._known}
         return [
             (answer, self._slack(function, answer, recorded, rounding))
             for function, answer, recorded in zip(functions, answers, calls, strict=True)
         ]
 
-    def _run(self, name: str, model: keras.Model, x: tf.Tensor) -> tf.Tensor:
+    def _run(self, model: keras.Model, x: tf.Tensor) -> tf.Tensor:
         if self._replayed is not None:
             return next(self._replayed)
-        x = tf.convert_to_tensor(x)
-        key = name, hashlib.sha256(x.numpy().tobytes()).digest()
+        key = id(model), _digest(x)
         if key not in self._known:
-            self._known[key] = _Call(name, _float32(model(x, training=False)), self._run_more_exactly(model, x))
+            output, exact = _float32(model(x, training=False)), self._run_more_exactly(model, x)
+            self._known[key] = _Call(id(model), output, exact)
         self._recorded.append(self._known[key])
         return self._known[key].output
 
@@ -126,7 +114,7 @@ class KerasAnswers(ExportedModel):
         function: Callable[[], Mapping[str, tf.Tensor]],
         answer: Arrays,
         calls: Sequence[_Call],
-        rounding: Mapping[str, np.ndarray],
+        rounding: Mapping[int, np.ndarray],
     ) -> dict[str, np.ndarray]:
         slack = {name: np.zeros(array.shape, "float64" if _is_float(array) else bool) for name, array in answer.items()}
         for factor, outputs in _changed_outputs(calls, rounding):
@@ -144,11 +132,8 @@ class KerasAnswers(ExportedModel):
         return slack
 
 
-_MODELS = ("encoder", "decoder", "autoencoder")
-
-
 def _changed_outputs(
-    calls: Sequence[_Call], rounding: Mapping[str, np.ndarray]
+    calls: Sequence[_Call], rounding: Mapping[int, np.ndarray]
 ) -> Iterator[tuple[int, list[tf.Tensor]]]:
     """Other outputs of the calls that rounding could lead to; and how many times their effect is possible."""
     if calls and all(call.exact is not None for call in calls):
@@ -165,14 +150,16 @@ def _changed_outputs(
 
 
 def _rounding(calls: Sequence[_Call]) -> np.ndarray:
-    """float64, of the shape of one row of the outputs of these calls; 0 where there is none."""
-    if not calls:
-        return np.zeros(())
+    """float64, of the shape of one row of the outputs of these calls."""
     values = np.concatenate([call.output.numpy().astype("float64") for call in calls])
     if any(call.exact is None for call in calls):
         return np.full(values.shape[1:], _ULPS * np.abs(values).max())
     errors = np.abs(values - np.concatenate([tf.cast(call.exact, tf.float64).numpy() for call in calls]))
     return _ULPS * np.abs(values).max(axis=0) + _ERRORS * errors.max(axis=0)
+
+
+def _digest(tensor: Any) -> bytes:
+    return hashlib.sha256(np.asarray(tensor).tobytes()).digest()
 
 
 def _float32(output: tf.Tensor) -> tf.Tensor:

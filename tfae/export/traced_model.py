@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, final
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -23,11 +24,9 @@ class TracedModel(ExportedModel):
 
     def to_model_space(self, inputs: tf.Tensor) -> tf.Tensor:
         if inputs.dtype.is_floating:
-            return _require(
-                tf.math.is_finite(x := self.preprocessing(_require_finite(inputs, "inputs"))),
-                x,
-                "inputs: expected numbers that float32 can hold after scaling; received one that is too large.",
-            )
+            x = self.preprocessing(_require_finite(inputs, "inputs"))
+            message = "inputs: expected numbers that float32 can hold after scaling; received one that is too large."
+            return _require(tf.math.is_finite(x), x, message)
         if self.sample_dtype != self.preprocessing.sample_dtype:
             inputs = self._require_dtype_range(inputs)
         return self.preprocessing(inputs)
@@ -43,14 +42,11 @@ class TracedModel(ExportedModel):
             + (", within the range of the training data in every feature." if low.size > 1 else "."),
         )
 
-    def encode(self, x: tf.Tensor) -> tf.Tensor:
-        return self.encoder(x, training=False)
-
     def decode(self, latent: tf.Tensor) -> tf.Tensor:
-        return self.decoder(_require_finite(latent, "embedding"), training=False)
+        return super().decode(_require_finite(latent, "embedding"))
 
-    def forward(self, x: tf.Tensor) -> tf.Tensor:
-        return self.autoencoder(x, training=False)
+    def _run(self, model: keras.Model, x: tf.Tensor) -> tf.Tensor:
+        return model(x, training=False)
 
     def parse_examples(self, examples: tf.Tensor) -> tf.Tensor:
         dtype = tf.as_dtype(self.sample_dtype)
@@ -64,9 +60,8 @@ class TracedModel(ExportedModel):
     def decode_images(self, image_bytes: tf.Tensor) -> tf.Tensor:
         def decode(image: tf.Tensor) -> tf.Tensor:
             pixels = tf.io.decode_image(image, expand_animations=False)
-            return tf.reshape(
-                _require_shape(pixels, self.sample_shape, "image_bytes: decoded image"), self.sample_shape
-            )
+            pixels = _require_shape(pixels, self.sample_shape, "image_bytes: decoded image")
+            return tf.reshape(pixels, self.sample_shape)
 
         return tf.map_fn(decode, image_bytes, fn_output_signature=tf.TensorSpec(self.sample_shape, tf.uint8))
 

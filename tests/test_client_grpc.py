@@ -139,7 +139,7 @@ def test_arrays_go_out_as_raw_content_and_come_back(stub, client):
 def test_every_dtype_is_sent_and_read(stub, client, dtype):
     array = RECORDED[dtype][0]
     given = [BYTES[0], "a\0"] if dtype == "STRING" else array.tolist()
-    np.testing.assert_array_equal(client.predict(dtype, x=given)["y"], array, strict=True)
+    np.testing.assert_array_equal(client.call(dtype, x=given)["y"], array, strict=True)
     np.testing.assert_array_equal(tf.make_ndarray(stub.requests[-1].inputs["x"]), array, strict=True)
 
 
@@ -166,7 +166,7 @@ def test_requests_stay_below_the_limit_of_a_default_server_and_answers_beyond_it
     assert len(stub.requests) == 2
     np.testing.assert_array_equal(client.reconstruct(rows(300_000), batch_size=10**6), rows(300_000) * 2)
     assert len(stub.requests) == 4
-    assert client.predict("wide", x=X)["y"].nbytes == 8_000_000
+    assert client.call("wide", x=X)["y"].nbytes == 8_000_000
 
 
 def test_metadata_is_fetched_again_when_an_answer_names_another_version(stub, client):

@@ -115,14 +115,14 @@ def test_inputs_are_sent_in_rows_or_in_columns(stub, client, signature):
     inputs, sent = SENT[signature]
     stub.canned[signature] = (400, error("seen"))
     with pytest.raises(ServingError, match="seen"):
-        client.predict(signature, **inputs)
+        client.call(signature, **inputs)
     assert sent.encode() in stub.predictions()[0]
 
 
 @pytest.mark.parametrize(("signature", "body", "expected"), ANSWERED)
 def test_outputs_come_back_by_name_in_their_own_dtypes(stub, client, signature, body, expected):
     stub.canned[signature] = body
-    found = client.predict(signature, **SENT[signature][0])
+    found = client.call(signature, **SENT[signature][0])
     assert set(found) == set(expected)
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array, strict=True)
@@ -130,10 +130,10 @@ def test_outputs_come_back_by_name_in_their_own_dtypes(stub, client, signature, 
 
 def test_inputs_named_like_an_option_go_into_the_mapping(stub, client):
     stub.canned["scale"] = b'{"outputs": [[2.0, 4.0]]}'
-    client.predict("scale", {"x": [[1, 2]]}, factor=2)
+    client.call("scale", {"x": [[1, 2]]}, factor=2)
     assert b'"inputs":{"x":[[1.0,2.0]],"factor":2.0}' in stub.predictions()[-1]
     with pytest.raises(ValueError, match="every input once; received factor in the mapping and by keyword"):
-        client.predict("scale", {"x": [[1, 2]], "factor": 1}, factor=2)
+        client.call("scale", {"x": [[1, 2]], "factor": 1}, factor=2)
 
 
 def test_metadata_names_shapes_and_dtypes_and_status_lists_versions_newest_first(client):
@@ -209,7 +209,7 @@ def test_the_error_can_be_pickled():
 )
 def test_what_does_not_fit_the_signature_is_refused_and_not_sent(stub, client, name, inputs, message):
     with pytest.raises(ValueError, match=message):
-        client.predict(name, **inputs)
+        client.call(name, **inputs)
     assert stub.predictions() == []
 
 
@@ -224,13 +224,13 @@ def test_floats_and_integers_that_one_holds_are_sent_to_the_bit_and_masks_that_h
 def test_no_rows_give_no_rows_and_nothing_is_sent(stub, client):
     assert client.score(X[:0]).shape == (0,)
     assert client.reconstruct(X[:0]).shape == (0, 4)
-    assert client.predict("detect", x=X[:0])["is_outlier"].dtype == bool
+    assert client.call("detect", x=X[:0])["is_outlier"].dtype == bool
     assert client.score_images([]).shape == (0,)
     assert stub.predictions() == []
     with pytest.raises(ValueError, match=r"expected shape \(batch, 4\); received \(0, 3\)"):
         client.score(np.zeros((0, 3)))
     with pytest.raises(ValueError, match="inputs: expected at least one row, as outputs of signature uint64"):
-        client.predict("uint64", x=[])
+        client.call("uint64", x=[])
 
 
 def test_images_and_examples_are_given_as_bytes_paths_or_messages(stub, client, tmp_path):
@@ -273,7 +273,7 @@ def test_a_large_input_is_sent_in_pieces_and_put_together_in_order(stub):
 def test_requests_are_cut_by_their_bytes_too(stub, client, signature, name, array):
     stub.canned[signature] = (400, error("seen"))
     with pytest.raises(ServingError, match="seen"):
-        client.predict(signature, batch_size=10**6, **{name: array})
+        client.call(signature, batch_size=10**6, **{name: array})
     assert 2.5e6 < max(map(len, stub.predictions())) < 4 * 2**20
 
 
@@ -309,7 +309,7 @@ def test_a_server_that_takes_fewer_rows_gets_fewer(stub, client):
 
 def test_a_large_answer_is_read_whole(stub, client):
     stub.canned["special"] = json.dumps({"outputs": {"ratio": [[0.5] * 10**5], "inverse": [[0.25] * 10**5]}}).encode()
-    outputs = client.predict("special", x=X[:1])
+    outputs = client.call("special", x=X[:1])
     assert outputs["ratio"].shape == (1, 10**5)
     assert (outputs["inverse"] == 0.25).all()
 
@@ -430,8 +430,8 @@ def test_an_answer_of_another_shape_or_number_of_rows_and_metadata_that_is_none_
     with pytest.raises(ServingError, match="with a batch of 2; received"):
         client.score(X)
     with pytest.raises(ServingError, match="with a batch of 3; received"):
-        client.predict("score", x=rows(6), batch_size=3)
-    assert client.predict("score", x=X)["instance_score"].tolist() == [1]  # Not every signature is of a row each.
+        client.call("score", x=rows(6), batch_size=3)
+    assert client.call("score", x=X)["instance_score"].tolist() == [1]  # Not every signature is of a row each.
     stub.versions = {1: "wide"}
     with pytest.raises(ServingError, match="expected an answer of TensorFlow"):
         client.metadata()

@@ -27,7 +27,7 @@ from tfae import export
 from tfae.cli.deploy import deploy
 from tfae.servable import Request, write_warmup
 from tfae.serving import LocalServer, engines
-from tfae.serving.deployment import Deployment, folder, golden, write
+from tfae.serving.deployment import Deployment, folder, warmup_requests, write
 from tfae.serving.model_config import read_model_config_file
 
 FILES = {"README.md", "compose.yaml", "kubernetes.yaml", "readiness/ready.sh"}
@@ -372,7 +372,7 @@ def test_every_signature_is_asked_with_its_shortest_request(deployed, requests, 
 
 @pytest.mark.parametrize("left_out", [np.ones((1, 2), "float16"), np.ones((1, 200), "float32")])
 def test_what_rest_can_not_carry_or_is_too_long_for_kubernetes_is_left_out_and_named(deployed, monkeypatch, left_out):
-    monkeypatch.setattr(golden, "MAX_BYTES", 200)
+    monkeypatch.setattr(warmup_requests, "MAX_BYTES", 200)
     other = ("other", {"inputs": left_out})
     path = deployed(requests=[("score", {"inputs": np.ones((1, 2), "float32")}), other])
     assert {name for name in written(path) if name.endswith(".json")} == {"readiness/score.json"}

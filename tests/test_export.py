@@ -149,20 +149,6 @@ def test_the_explanation_adds_up_to_the_score(saved):
     np.testing.assert_array_equal(explanation["reconstruction"], saved.reconstruct(DIGITS))
 
 
-def test_image_files_score_as_their_pixels_do(saved):
-    files = [tf.io.encode_png(image).numpy() for image in DIGITS]
-    answer = ask(saved, "serve_image_bytes", np.array(files, object))
-    np.testing.assert_allclose(answer["instance_score"], saved.score(DIGITS), rtol=1e-6)
-
-
-def test_serialized_examples_score_as_their_values_do(saved, table):
-    answer = ask(saved, "serve_tf_examples", np.array([int_example(image) for image in DIGITS], object))
-    np.testing.assert_allclose(answer["instance_score"], saved.score(DIGITS), rtol=1e-6)
-    examples = [example(float_list=tf.train.FloatList(value=row)) for row in TABLE]
-    answer = ask(table, "serve_tf_examples", np.array(examples, object))
-    np.testing.assert_allclose(answer["instance_score"], table.score(TABLE), rtol=1e-6)
-
-
 def test_nan_in_one_row_is_refused_with_a_message(table):
     batch = TABLE[:7].astype("float32")
     batch[3, 1] = np.nan

@@ -236,7 +236,7 @@ def test_a_dangerous_model_is_not_loaded_unless_it_is_trusted(function, tmp_path
         r"; and 1 more\. Nothing of it was run\..* say trust=True, or --trust on the command line\.$",
     ):
         export.load(path)
-    with pytest.raises(ValueError, match=r'expected a SavedModel with a signature "score" of inputs'):
+    with pytest.raises(ValueError, match=r'expected a SavedModel with a signature "serving_default" of inputs'):
         export.load(path, trust=True)
 
 

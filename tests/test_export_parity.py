@@ -12,13 +12,13 @@ import tensorflow as tf
 
 from tests.exports import DIGITS, built
 from tfae import datasets, export, models, preprocessing, training
-from tfae.export import golden as goldens
-from tfae.export.answers import Answers
-from tfae.export.signatures import Signatures
+from tfae.export import golden_requests
+from tfae.export.keras_answers import KerasAnswers
 from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError
 from tfae.servable import Request, Servable, read_warmup, write_warmup
+from tfae.signatures import SIGNATURES
 
-ALL = {"serving_default", "encode", "decode", "score", "explain", "serve_tf_examples", "serve_image_bytes"}
+ALL = {row.name for row in SIGNATURES}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def path(digits, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def golden(digits):
-    return goldens.golden_requests(Signatures(*digits))
+    return golden_requests.make_golden_requests(KerasAnswers(*digits), SIGNATURES)
 
 
 def test_the_golden_requests_are_the_warmup_file(path):
@@ -257,29 +257,32 @@ def test_the_slack_of_a_score_of_large_numbers_is_small():
     model.compile("adam", loss=SquaredError())
     fitted = preprocessing.fit("none", np.zeros((2, 4), "float32"), kind="table")
     raw = np.random.default_rng(0).normal(1e14, 1e13, (5, 4)).astype("float32")
-    score, slack = Answers(Signatures(model, fitted), [raw]).score(0)
+    model = KerasAnswers(model, fitted)
+    ((score, slack),) = model.answer([lambda: {"instance_score": model.score(raw)}])
     assert (slack["instance_score"] < 1e-3 * score["instance_score"]).all()
 
 
 def test_the_slack_of_a_masked_mean_is_that_of_what_the_mask_leaves():
     model, fitted = built(np.zeros((2, 4), "float32"), SquaredError(sample_reduction="mean"), "none")
     raw = np.random.default_rng(0).random((3, 4)).astype("float32")
-    slack = {}
-    for mask in (None, np.array([[True, False, False, False]] * 3)):
-        answers = Answers(Signatures(model, fitted), [raw])
-        if mask is not None:
-            answers._values["output"][0]._keras_mask = tf.constant(mask)
-        slack[mask is None] = answers.score(0)[1]["instance_score"], answers.explanation(0)[1]["feature_score"]
-    masked, elements = slack[False]
-    assert (masked >= elements[:, 0] * 0.999).all()
+    answers = KerasAnswers(model, fitted)
+
+    def explain_masked():
+        output = answers.forward(answers.to_model_space(raw))
+        output._keras_mask = tf.constant([[True, False, False, False]] * 3)
+        return {"score": model.loss.per_sample(raw, output), "elements": model.loss.per_element(raw, output)}
+
+    ((answer, slack),) = answers.answer([explain_masked])
+    assert (answer["elements"][:, 1:] == 0).all()
+    assert (slack["score"] >= slack["elements"][:, 0] * 0.999).all()
 
 
 def test_samples_are_made_and_read_only_as_far_as_they_are_needed():
     shape = (64, 64, 3)
-    model = SimpleNamespace(shape=shape, loss=SquaredError(), preprocessing=None)
+    model = SimpleNamespace(sample_shape=shape, loss=SquaredError(), preprocessing=None)
     model.preprocessing = preprocessing.fit("unit", np.zeros((1, *shape), "uint8"), kind="image")
     tracemalloc.start()
-    assert goldens._ordinary(model, None).shape == (7, *shape)
+    assert golden_requests._ordinary(model, None).shape == (7, *shape)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 7 * 64 * 64 * 3 * 8 * 5  # a few copies of seven in float64
@@ -295,7 +298,7 @@ def test_samples_are_made_and_read_only_as_far_as_they_are_needed():
             return np.ones((7, *shape), "uint8")
 
     data = SimpleNamespace(shape=shape, raw=SimpleNamespace(test=Split(), validation=[], train=[]))
-    assert (goldens._ordinary(model, data) == 1).all()
+    assert (golden_requests._ordinary(model, data) == 1).all()
     assert read == [slice(0, 7)]
 
 
@@ -339,15 +342,3 @@ def test_a_record_that_was_written_wrongly_is_found(golden, path, tmp_path):
     message = r"^score: expected an answer to the golden request .*InvalidArgumentError: assertion failed"
     with pytest.raises(ValueError, match=message):
         export.parity.check_parity(tmp_path / "copy", golden)
-
-
-def test_scores_do_not_depend_on_what_else_is_in_the_batch(path):
-    servable = Servable(path)
-    rng = np.random.default_rng(3)
-    sample, others = np.split(rng.integers(0, 17, (7, 8, 8, 1)).astype("uint8"), [1])
-    extremes = 16 * np.stack([np.zeros((8, 8, 1)), np.ones((8, 8, 1)), rng.integers(0, 2, (8, 8, 1))]).astype("uint8")
-    batches = [sample, np.concatenate([sample, others]), np.concatenate([sample, extremes, extremes[::-1]])]
-    for signature in ("score", "explain"):
-        alone, *among = (servable.run(signature, {"inputs": batch})["instance_score"][0] for batch in batches)
-        np.testing.assert_allclose(among, alone, rtol=1e-6)
-    servable.close()

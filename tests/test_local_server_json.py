@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfae.servable.signatures import TensorInfo
+from tfae.servable.meta_graph import TensorInfo
 from tfae.serving.local import json_requests
 from tfae.serving.local.json_requests import parse, read_inputs, read_signature_name
 from tfae.serving.local.json_responses import write_predictions

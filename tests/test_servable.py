@@ -193,10 +193,10 @@ def test_python_is_found_in_every_function_that_may_be_called(called, path):
     graph = servable.read_meta_graph(path)
     sly = 'library {function {signature {name: "sly"} node_def {name: "python" op: "PyFunc"}}}'
     text_format.Merge(f'node {{name: "call" {called}}} {sly}', graph.graph_def)
-    assert servable.refused_signatures(graph) == {}
+    assert servable.unservable_signatures(graph) == {}
     (wrapper,) = (node for node in graph.graph_def.node if node.name == "StatefulPartitionedCall")
     wrapper.input.append("^call")
-    (error,) = servable.refused_signatures(graph).values()
+    (error,) = servable.unservable_signatures(graph).values()
     assert "used by {{node python}}" in error.message
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,17 +19,19 @@ import tensorflow as tf
 
 from tfae import provenance
 from tfae.checks import check
-from tfae.export.golden import Golden, golden_requests
-from tfae.export.graph import check_graph
-from tfae.export.health import Health, probe, refuse_dangerous
+from tfae.export.golden_requests import GoldenRequest, make_golden_requests
+from tfae.export.graph_validation import validate_graph
+from tfae.export.health import Health, probe, validate_operations
 from tfae.export.inspection import Inspection, find_misfit, inspect_files
+from tfae.export.keras_answers import KerasAnswers
 from tfae.export.parity import check_parity, write_golden
 from tfae.export.precision import computing_in, is_narrow
 from tfae.export.publication import check_writable, publish, versions
 from tfae.export.saved_autoencoder import SavedAutoencoder
-from tfae.export.signatures import Signatures
+from tfae.export.traced_model import TracedModel, trace
 from tfae.losses import get_loss
 from tfae.preprocessing import Preprocessing
+from tfae.signatures import SIGNATURES, SignatureDefinition
 
 if TYPE_CHECKING:
     from tfae.datasets import Data
@@ -49,6 +51,7 @@ def save(
     data: Data | Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
     ignore: Collection[str] = (),
+    signatures: Sequence[SignatureDefinition] = (),
 ) -> Path:
     """Export an autoencoder as a SavedModel, under the next free version number.
 
@@ -60,16 +63,17 @@ def save(
         data: What the model was trained on, or its ``describe()``; name, splits and seed go into the description.
         metrics: What the evaluation found, finite numbers by name, for the description.
         ignore: Names of checks of :func:`tfae.checks.check` to leave out. Those of the data take ``data`` itself.
+        signatures: More signatures than those of the table, :data:`tfae.signatures.SIGNATURES`.
 
     Returns:
-        Path of the version, ``directory/<version>``. Its signatures are ``serving_default``, ``encode``, ``decode``,
-        ``score``, ``explain``, ``serve_tf_examples`` and, for uint8 images, ``serve_image_bytes``.
+        Path of the version, ``directory/<version>``.
 
     Raises:
         ValueError: If the model is not compiled with a tfae loss, lacks the sub-models, or does not fit the
             preprocessing; if data, loss and model do not fit together; if a metric is not finite; if the SavedModel
-            holds what TensorFlow Serving can not run, or does not give the answers of the Keras model; or if the
-            directory can not be written to, or the disk is full. Nothing is published then.
+            holds what TensorFlow Serving can not run, or does not give the answers of the Keras model; if a signature
+            has the name of another, or does not return what it declares; or if the directory can not be written to, or
+            the disk is full. Nothing is published then.
     """
     if preprocessing is None:
         preprocessing = getattr(data, "preprocessing", None)
@@ -84,19 +88,21 @@ def save(
     # ExportArchive stores each twice, and a Keras model given to tf.saved_model.save is not served at all.
     module.model_variables = [variable.value for variable in autoencoder.variables]
 
-    signatures = Signatures(autoencoder, preprocessing)
+    traced = TracedModel(autoencoder, preprocessing)
+    rows = _select_signatures(traced, signatures)
 
-    def prepare() -> tuple[list[Golden], dict[str, Callable]]:
-        return golden_requests(signatures, data), signatures.concrete_functions()
+    def prepare() -> tuple[list[GoldenRequest], dict[str, Callable]]:
+        answers = KerasAnswers(autoencoder, preprocessing)
+        return make_golden_requests(answers, rows, data), trace(traced, rows)
 
     served, in_float32 = prepare(), None
     if is_narrow(autoencoder):
         with computing_in("float32", autoencoder):
             in_float32 = prepare()
 
-    def write_checked(folder: Path, golden: list[Golden], functions: dict[str, Callable]) -> None:
+    def write_checked(folder: Path, golden: list[GoldenRequest], functions: dict[str, Callable]) -> None:
         _write_saved_model(module, folder, functions)
-        check_graph(folder)
+        validate_graph(folder)
         write_golden(folder, golden, model_name=Path(directory).absolute().name)
         check_parity(folder, golden)
 
@@ -126,7 +132,7 @@ def load(path: str | os.PathLike[str], *, trust: bool = False) -> SavedAutoencod
     description = read_description(version)
     try:
         if not trust:
-            refuse_dangerous(version)
+            validate_operations(version)
         return SavedAutoencoder(version, description)
     except tf.errors.OpError as error:
         raise ValueError(
@@ -220,6 +226,15 @@ def _check_exportable(autoencoder: keras.Model, preprocessing: Preprocessing) ->
             f"preprocessing: expected one fitted on samples of shape {autoencoder.input_shape[1:]}, the model's; "
             f"received sample_shape={preprocessing.sample_shape}."
         )
+
+
+def _select_signatures(model: TracedModel, signatures: Sequence[SignatureDefinition]) -> list[SignatureDefinition]:
+    """The rows of the table that the model has, and the given ones."""
+    names = [row.name for row in (*SIGNATURES, *signatures)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"signatures: expected names that no other signature has; received {', '.join(twice)}.")
+    return [row for row in (*SIGNATURES, *signatures) if row.is_available is None or row.is_available(model)]
 
 
 def _write_saved_model(module: tf.Module, folder: Path, functions: dict[str, Callable]) -> None:

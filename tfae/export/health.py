@@ -47,7 +47,7 @@ class Health:
         return "\n".join(lines + [f"  {name:18}{answer}" for name, answer in self.answers.items()])
 
 
-def refuse_dangerous(path: Path) -> None:
+def validate_operations(path: Path) -> None:
     """Raise if the SavedModel in the folder ``path`` may do more than compute; nothing of it is run.
 
     Raises:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfae.export.golden import Golden
+from tfae.export.golden_requests import GoldenRequest
 from tfae.servable import Request, Servable, read_warmup, write_warmup
 
 #: How far an answer may be from that of Keras, relative to it.
@@ -18,17 +19,19 @@ MAX_REQUESTS = 100
 MAX_BYTES = 32_000_000
 
 
-def write_golden(path: Path, golden: Sequence[Golden], *, model_name: str) -> None:
+def write_golden(path: Path, golden: Sequence[GoldenRequest], *, model_name: str) -> None:
     """Write golden requests as the warm-up file of the version in the folder ``path``, as many as fit."""
     write_warmup(path, [each.request for each in golden[: _num_fitting(golden)]], model_name=model_name)
 
 
-def check_parity(path: Path, golden: Sequence[Golden]) -> None:
+def check_parity(path: Path, golden: Sequence[GoldenRequest]) -> None:
     """Ask the SavedModel in the folder ``path`` its golden requests, those of its warm-up file as they are there.
 
-    An answer b̂ has to be within 1e-5·|b| of the answer b of Keras, plus its slack: what rounding in the model's
-    output can do to b. Without that, a perfect reconstruction would fail: its score is a difference of nearly equal
-    numbers, and consists of rounding errors. :class:`tfae.export.answers.Answers` says how large the slack is.
+    A float b̂ has to be within 1e-5·|b| of the answer b of Keras, plus its slack: what rounding in the model's output
+    can do to b. Without that, a perfect reconstruction would fail: its score is a difference of nearly equal numbers,
+    and consists of rounding errors. A flag, an integer or a string has to be that of Keras, except where that rounding
+    turns Keras's into another one, as it does with the flag of a score that equals its threshold.
+    :class:`tfae.export.keras_answers.KerasAnswers` says how large the slack is.
 
     Raises:
         ValueError: If it can not be loaded, a request fails, an answer differs, or depends on what else is in the
@@ -55,11 +58,6 @@ def check_parity(path: Path, golden: Sequence[Golden]) -> None:
         answered: dict[tuple[str, str, int], np.ndarray] = {}
         for each, request in zip(golden, requests, strict=True):
             outputs = _ask(servable, request)
-            if outputs.keys() != each.expected.keys():
-                raise ValueError(
-                    f"{request.signature}: expected the outputs {', '.join(sorted(each.expected))}; received "
-                    f"{', '.join(sorted(outputs))}. Nothing was published."
-                )
             for name, served in outputs.items():
                 _compare(each, name, served)
                 for position, row in enumerate(each.rows):
@@ -69,7 +67,7 @@ def check_parity(path: Path, golden: Sequence[Golden]) -> None:
         servable.close()
 
 
-def _num_fitting(golden: Sequence[Golden]) -> int:
+def _num_fitting(golden: Sequence[GoldenRequest]) -> int:
     sizes = np.cumsum([sum(_num_bytes(array) for array in each.request.inputs.values()) for each in golden])
     one_each = len({each.request.signature for each in golden})
     return min(len(golden), MAX_REQUESTS, max(one_each, int((sizes <= MAX_BYTES).sum())))
@@ -89,41 +87,50 @@ def _ask(servable: Servable, request: Request) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _compare(golden: Golden, name: str, served: np.ndarray) -> None:
+def _compare(golden: GoldenRequest, name: str, served: np.ndarray) -> None:
     expected, slack = golden.expected[name], golden.slack[name]
     if served.shape != expected.shape or served.dtype != expected.dtype:
         raise ValueError(
             f"{golden.request.signature}: expected {name} as {expected.dtype} {expected.shape}; received from the "
             f"SavedModel {served.dtype} {served.shape}. Nothing was published."
         )
-    worst = _worst(served, expected, slack)
+    worst = _find_difference(served, expected, slack)
     if worst is not None:
         raise ValueError(
             f"{golden.request.signature}: expected the answers of the Keras model, to {RTOL:g} relative; received from "
-            f"the SavedModel {name}[{_index(worst)}] = {served[worst]:.9g} where Keras gives {expected[worst]:.9g}, on "
-            f"the golden request {golden.request}. Nothing was published. Look for a layer that does something "
-            "else in a graph than in Python: that keeps a state, draws random numbers, or branches on a Python value."
+            f"the SavedModel {name}[{_index(worst)}] = {_text(served[worst])} where Keras gives "
+            f"{_text(expected[worst])}, on the golden request {golden.request}. Nothing was published. Look for what "
+            "does something else in a graph than in Python: keeps a state, draws random numbers, or branches on a "
+            "Python value."
         )
 
 
-def _compare_rows(golden: Golden, name: str, position: int, served: np.ndarray, first: np.ndarray) -> None:
-    worst = _worst(served, first, golden.slack[name][position])
+def _compare_rows(golden: GoldenRequest, name: str, position: int, served: np.ndarray, first: np.ndarray) -> None:
+    # Of rows without axes, too, the slack stays an array.
+    served, first = np.asarray(served), np.asarray(first)
+    worst = _find_difference(served, first, np.asarray(golden.slack[name][position]))
     if worst is not None:
         raise ValueError(
             f"{golden.request.signature}: expected answers that do not depend on what else is in the batch; received "
-            f"{name}[{_index((position, *worst))}] = {served[worst]:.9g} on the golden request {golden.request}, where "
-            f"the same sample in another batch gave {first[worst]:.9g}. Nothing was published. Look for a layer that "
-            "reduces or normalises over the batch axis."
+            f"{name}[{_index((position, *worst))}] = {_text(served[worst])} on the golden request {golden.request}, "
+            f"where the same sample in another batch gave {_text(first[worst])}. Nothing was published. Look for a "
+            "layer that reduces or normalises over the batch axis."
         )
 
 
-def _worst(served: np.ndarray, expected: np.ndarray, slack: np.ndarray) -> tuple[int, ...] | None:
+def _find_difference(served: np.ndarray, expected: np.ndarray, slack: np.ndarray) -> tuple[int, ...] | None:
     """Index of the element that is furthest beyond what is allowed; None if none is."""
-    difference = np.abs(served.astype("float64") - expected)
-    allowed = RTOL * np.abs(expected.astype("float64")) + slack
-    beyond = np.nan_to_num(difference, nan=np.inf) - allowed
+    if slack.dtype == bool:
+        beyond = np.asarray(served != expected, bool) & ~slack
+    else:
+        difference = np.abs(served.astype("float64") - expected)
+        beyond = np.nan_to_num(difference, nan=np.inf) - RTOL * np.abs(expected.astype("float64")) - slack
     worst = np.unravel_index(np.argmax(beyond), beyond.shape)
     return tuple(int(index) for index in worst) if beyond[worst] > 0 else None
+
+
+def _text(value: Any) -> str:
+    return f"{value:.9g}" if isinstance(value, np.floating) else repr(value)
 
 
 def _index(index: Sequence[int]) -> str:

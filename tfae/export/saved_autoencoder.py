@@ -11,16 +11,15 @@ import tensorflow as tf
 
 from tfae.preprocessing import cast_exactly
 from tfae.servable import Servable, TensorInfo
+from tfae.signatures import SIGNATURES, SignatureMethods
 
 #: Samples that go through a signature at once; more only costs memory.
 BATCH_SIZE = 1024
 
 
 @final
-class SavedAutoencoder:
-    """The signatures of a SavedModel as methods. Made by :func:`tfae.export.load`.
-
-    All arrays are in data space: what goes in is raw, and reconstructions come back in the same units.
+class SavedAutoencoder(SignatureMethods):
+    """The signatures of a SavedModel as methods, which take no options. Made by :func:`tfae.export.load`.
 
     Attributes:
         path: Folder of the version.
@@ -33,106 +32,77 @@ class SavedAutoencoder:
         self.path = path
         self.description = description
         self._servable = Servable(path)
-        inputs = _input_of(self._servable, "score", "inputs")
-        self._code_shape = _sides(_input_of(self._servable, "decode", "embedding"))
-        self.sample_shape: tuple[int, ...] = _sides(inputs)
+        for row in SIGNATURES:
+            found = self._servable.signatures.get(row.name)
+            if row.is_available is None and (found is None or found.inputs.keys() != row.inputs.keys()):
+                raise ValueError(
+                    f'path: expected a SavedModel with a signature "{row.name}" of {", ".join(row.inputs)}; received '
+                    f"{path}."
+                )
+        inputs = self._servable.signatures["score"].inputs["inputs"]
+        self.sample_shape: tuple[int, ...] = _row_shape(inputs)
         self.sample_dtype: np.dtype = np.dtype(inputs.dtype.as_numpy_dtype)
 
-    def reconstruct(self, inputs: npt.ArrayLike) -> np.ndarray:
-        """Reconstructions of raw samples.
+    def call(self, signature: str, /, **inputs: npt.ArrayLike) -> dict[str, np.ndarray]:
+        """All outputs of any signature, by name.
 
         Args:
-            inputs: ``(batch, *sample_shape)``, data space.
+            signature: Name of the signature, of the table or the export's own.
+            inputs: Arrays by name, with the same number of rows. Strings are bytes.
 
         Returns:
-            float32, of the shape of ``inputs``, data space.
+            Arrays by name; strings as object arrays of bytes.
 
         Raises:
-            ValueError: If shape, dtype or values do not fit.
+            ValueError: If there is no such signature, or names, shapes, dtypes or values do not fit.
         """
-        return self._call("serving_default", inputs=self._samples(inputs))["reconstruction"]
-
-    def encode(self, inputs: npt.ArrayLike) -> np.ndarray:
-        """Codes of raw samples, float32 ``(batch, latent_dim)``; arguments as for :meth:`reconstruct`."""
-        return self._call("encode", inputs=self._samples(inputs))["embedding"]
-
-    def decode(self, embedding: npt.ArrayLike) -> np.ndarray:
-        """Reconstructions, float32 ``(batch, *sample_shape)``, of codes ``(batch, latent_dim)``.
-
-        Raises:
-            ValueError: If the codes are not of that shape, or not finite.
-        """
-        code = np.asarray(embedding, "float32")
-        if code.ndim == 0 or code.shape[1:] != self._code_shape:
-            raise ValueError(f"embedding: expected shape {_with_batch(self._code_shape)}; received {code.shape}.")
-        return self._call("decode", embedding=code)["reconstruction"]
-
-    def score(self, inputs: npt.ArrayLike) -> np.ndarray:
-        """Per-sample losses of raw samples, float32 ``(batch,)``; higher is more anomalous.
-
-        Args:
-            inputs: ``(batch, *sample_shape)``, data space.
-
-        Returns:
-            What the Keras model's ``loss.per_sample`` gives for the same samples, to float32 precision.
-
-        Raises:
-            ValueError: If shape, dtype or values do not fit.
-        """
-        return self._call("score", inputs=self._samples(inputs))["instance_score"]
-
-    def explain(self, inputs: npt.ArrayLike) -> dict[str, np.ndarray]:
-        """Scores with their reasons; arguments as for :meth:`score`.
-
-        Returns:
-            ``instance_score`` ``(batch,)``, ``feature_score`` ``(batch, *sample_shape)``, the loss of each
-            element, and ``reconstruction`` in data space. All float32.
-        """
-        return self._call("explain", inputs=self._samples(inputs))
-
-    def _samples(self, inputs: npt.ArrayLike) -> np.ndarray:
-        """``inputs`` in the shape and dtype of the signature."""
-        given = np.asarray(inputs)
-        if given.shape[1:] != self.sample_shape or given.ndim == 0:
+        if signature not in self._servable.signatures:
             raise ValueError(
-                f"inputs: expected shape {_with_batch(self.sample_shape)}; received {given.shape}."
-                + (" Add the batch axis: x[None]." if given.shape == self.sample_shape else "")
+                f"signature: expected one of {', '.join(self._servable.signatures)}; received {signature!r}."
             )
-        return cast_exactly(given, self.sample_dtype)
-
-    def _call(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        ((name, array),) = inputs.items()
-        if not len(array):  # The graph refuses an empty batch.
-            return {
-                key: np.zeros((0, *_sides(info)), info.dtype.as_numpy_dtype)
-                for key, info in self._servable.signatures[signature].outputs.items()
-            }
+        infos = self._servable.signatures[signature].inputs
+        if inputs.keys() != infos.keys():
+            raise ValueError(
+                f"inputs: expected {', '.join(infos)} for signature {signature}; received "
+                f"{', '.join(inputs) or 'none'}."
+            )
+        arrays = {name: _fit(name, given, infos[name]) for name, given in inputs.items()}
+        lengths = {len(array) for array in arrays.values()}
+        if len(lengths) > 1:
+            raise ValueError(f"inputs: expected the same number of rows in every input; received {sorted(lengths)}.")
+        outputs = self._servable.signatures[signature].outputs
+        if lengths == {0}:  # The graph takes no empty batch.
+            return {name: np.zeros((0, *_row_shape(info)), info.dtype.as_numpy_dtype) for name, info in outputs.items()}
         chunks = []
-        for start in range(0, len(array), BATCH_SIZE):
+        for start in range(0, lengths.pop(), BATCH_SIZE):
+            rows = {name: array[start : start + BATCH_SIZE] for name, array in arrays.items()}
             try:
-                chunks.append(self._servable.run(signature, {name: array[start : start + BATCH_SIZE]}))
+                chunks.append(self._servable.run(signature, rows))
             except tf.errors.InvalidArgumentError as error:
                 raise ValueError(_assertion_message(error)) from None
-        return {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
+        return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in outputs}
+
+    def _call_with(self, signature: str, array: npt.ArrayLike, options: dict[str, Any]) -> dict[str, np.ndarray]:
+        if options:
+            raise TypeError(f"expected no options; received {', '.join(options)}.")
+        return self.call(signature, **dict.fromkeys(self._servable.signatures[signature].inputs, array))
 
 
-def _input_of(servable: Servable, signature: str, name: str) -> TensorInfo:
-    """The only input of a signature, which every export has."""
-    found = servable.signatures.get(signature)
-    if found is None or found.inputs.keys() != {name}:
+def _fit(name: str, given: npt.ArrayLike, info: TensorInfo) -> np.ndarray:
+    """An input in the shape and dtype of the signature."""
+    array = np.asarray(given, object if info.dtype == tf.string else None)
+    shape = _row_shape(info)
+    if array.shape[1:] != shape or array.ndim == 0:
         raise ValueError(
-            f'path: expected a SavedModel with a signature "{signature}" of {name}; received {servable.path}.'
+            f"{name}: expected shape (batch{''.join(f', {side}' for side in shape)}); received {array.shape}."
+            + (" Add the batch axis: x[None]." if array.shape == shape else "")
         )
-    return found.inputs[name]
+    return array if info.dtype == tf.string else cast_exactly(array, info.dtype.as_numpy_dtype, name=name)
 
 
-def _sides(info: TensorInfo) -> tuple[int, ...]:
+def _row_shape(info: TensorInfo) -> tuple[int, ...]:
     """Shape of one row of an input or output."""
     return tuple(side for side in (info.shape or ())[1:] if side is not None)
-
-
-def _with_batch(shape: tuple[int, ...]) -> str:
-    return f"(batch{''.join(f', {side}' for side in shape)})"
 
 
 def _assertion_message(error: tf.errors.InvalidArgumentError) -> str:

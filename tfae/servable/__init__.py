@@ -4,10 +4,10 @@
 Python and XLA, and compares requests with the signature. What fails in production fails here, with the same words.
 """
 
+from tfae.servable.meta_graph import INIT_OP, Signature, TensorInfo, parse_signatures, read_meta_graph, read_signatures
 from tfae.servable.operations import dangerous_operations, find_operations
-from tfae.servable.refusals import refused_signatures
 from tfae.servable.servable import Servable
-from tfae.servable.signatures import INIT_OP, Signature, TensorInfo, read_meta_graph, read_signatures, signatures_of
+from tfae.servable.validation import unservable_signatures
 from tfae.servable.warmup import MAX_RECORDS, WARMUP, Request, read_warmup, write_warmup
 
 __all__ = [
@@ -20,10 +20,10 @@ __all__ = [
     "TensorInfo",
     "dangerous_operations",
     "find_operations",
+    "parse_signatures",
     "read_meta_graph",
     "read_signatures",
     "read_warmup",
-    "refused_signatures",
-    "signatures_of",
+    "unservable_signatures",
     "write_warmup",
 ]

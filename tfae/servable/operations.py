@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 
-from tfae.servable.refusals import PYTHON, node_name
-from tfae.servable.signatures import old_init_ops, read_meta_graph
+from tfae.servable.meta_graph import list_old_init_ops, read_meta_graph
+from tfae.servable.validation import PYTHON, node_name
 
 #: What models of tfae and of Keras are made of, in any version and with the gradients: expressions that name no
 #: operation of TensorFlow which reaches files, processes, the network, Python, or memory that is not the model's.
@@ -107,7 +107,7 @@ def _saver_functions(meta_graph: MetaGraphDef) -> list[str | None]:
     argument names, if that is this tensor, and the first may write, if nothing else can run them.
     """
     graph_def, saver = meta_graph.graph_def, meta_graph.saver_def
-    others = [name for node in graph_def.node for name in node.input] + old_init_ops(meta_graph)
+    others = [name for node in graph_def.node for name in node.input] + list_old_init_ops(meta_graph)
     others += [info.name for signature in meta_graph.signature_def.values() for info in signature.outputs.values()]
     calls = {node.name: node for node in graph_def.node if node.op == "StatefulPartitionedCall"}
     for name in map(node_name, others):

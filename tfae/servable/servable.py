@@ -12,8 +12,15 @@ import tensorflow as tf
 from tensorflow.core.protobuf.config_pb2 import CallableOptions
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef
 
-from tfae.servable.refusals import refused_signatures
-from tfae.servable.signatures import INIT_OP, Signature, assets_of, old_init_ops, read_meta_graph, signatures_of
+from tfae.servable.meta_graph import (
+    INIT_OP,
+    Signature,
+    list_assets,
+    list_old_init_ops,
+    parse_signatures,
+    read_meta_graph,
+)
+from tfae.servable.validation import unservable_signatures
 
 #: Combinations of signature and outputs that are kept ready to run.
 _NUM_CALLABLES = 64
@@ -56,8 +63,8 @@ class Servable:
         self.path = path
         meta_graph = read_meta_graph(path)
         self.signature_def_map: Mapping[str, SignatureDef] = dict(meta_graph.signature_def)
-        self.signatures: dict[str, Signature] = signatures_of(self.signature_def_map)
-        self._refused = refused_signatures(meta_graph, xla_compilation_enabled=xla_compilation_enabled)
+        self.signatures: dict[str, Signature] = parse_signatures(self.signature_def_map)
+        self._refused = unservable_signatures(meta_graph, xla_compilation_enabled=xla_compilation_enabled)
         if INIT_OP in self._refused:
             raise self._refused[INIT_OP]
         graph = tf.Graph()
@@ -110,11 +117,13 @@ class Servable:
     def _initialize(self, meta_graph: MetaGraphDef) -> None:
         """Restore the variables and run the init op, in the order of the server."""
         saver, variables = meta_graph.saver_def, self.path / "variables" / "variables"
-        assets = {asset.tensor_info.name: str(self.path / "assets" / asset.filename) for asset in assets_of(meta_graph)}
+        assets = {
+            asset.tensor_info.name: str(self.path / "assets" / asset.filename) for asset in list_assets(meta_graph)
+        }
         # Without variables a server loads the graph alone, and says AVAILABLE.
         if saver.restore_op_name and variables.with_name("variables.index").is_file():
             self._session.run(saver.restore_op_name, {saver.filename_tensor_name: str(variables)})
-        init_ops = old_init_ops(meta_graph)
+        init_ops = list_old_init_ops(meta_graph)
         if INIT_OP in self.signature_def_map:
             init_ops = [info.name for info in self.signature_def_map[INIT_OP].outputs.values()]
         for name in init_ops[:1]:

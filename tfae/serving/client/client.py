@@ -16,6 +16,7 @@ from tfae.serving.client.inputs import Bind, Inputs, bind_named, bind_sole, bind
 from tfae.serving.client.retries import Deadline
 from tfae.serving.client.session import Call, Session
 from tfae.serving.status import ModelSpec, VersionStatus
+from tfae.signatures import SignatureMethods
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -30,13 +31,12 @@ class CallOptions(TypedDict, total=False):
 
 
 @final
-class Client:
+class Client(SignatureMethods):
     """Asks a model behind TensorFlow Serving, or behind tfae's local server, over REST or gRPC.
 
-    All arrays are in data space: what goes in is raw, and reconstructions come back in the same units. Names, shapes
-    and dtypes come from the model's metadata, are fetched with the first call, and again when they do not fit any
-    more. Inputs are checked against them before anything is sent, as the server itself checks neither. Floats may hold
-    NaN and infinity. An input without rows gives an output without rows, and nothing is sent.
+    Names, shapes and dtypes come from the model's metadata, which is fetched with the first call, and again when it
+    does not fit any more. Inputs are validated against it before anything is sent, as the server validates nothing.
+    Floats may hold NaN and infinity. An input without rows gives an output without rows, and nothing is sent.
 
     A large input is sent in pieces, ``concurrency`` at a time, all to the same version of the model: if the server
     replaces that version meanwhile, the call begins anew with the new one. A server that batches and says that a
@@ -112,57 +112,17 @@ class Client:
             self._transport, self._target, concurrency=concurrency, retries=self._retries
         )
 
-    def reconstruct(self, inputs: npt.ArrayLike, **options: Unpack[CallOptions]) -> np.ndarray:
-        """Reconstructions of raw samples, by signature ``serving_default``.
-
-        Args:
-            inputs: ``(batch, *sample_shape)``, data space.
-            options: ``timeout``, ``batch_size`` and ``progress``, as for :meth:`predict`.
-
-        Returns:
-            float32, of the shape of ``inputs``, data space.
-
-        Raises:
-            ValueError: If shape, dtype or values do not fit the model, or it has no such signature.
-            ServingError: If the server refuses the request or does not answer.
-        """
-        return self._rows("serving_default", inputs, "reconstruction", options)
-
-    def encode(self, inputs: npt.ArrayLike, **options: Unpack[CallOptions]) -> np.ndarray:
-        """Codes of raw samples, float32 ``(batch, latent_dim)``; arguments as for :meth:`reconstruct`."""
-        return self._rows("encode", inputs, "embedding", options)
-
-    def decode(self, embedding: npt.ArrayLike, **options: Unpack[CallOptions]) -> np.ndarray:
-        """Reconstructions, float32 ``(batch, *sample_shape)``, of codes ``(batch, latent_dim)``."""
-        return self._rows("decode", embedding, "reconstruction", options)
-
-    def score(self, inputs: npt.ArrayLike, **options: Unpack[CallOptions]) -> np.ndarray:
-        """Per-sample losses of raw samples, float32 ``(batch,)``, higher is more anomalous.
-
-        Arguments as for :meth:`reconstruct`, numbers as from ``tfae.export.load``.
-        """
-        return self._rows("score", inputs, "instance_score", options)
-
-    def explain(self, inputs: npt.ArrayLike, **options: Unpack[CallOptions]) -> dict[str, np.ndarray]:
-        """Scores with their reasons; arguments as for :meth:`reconstruct`.
-
-        Returns:
-            ``instance_score`` ``(batch,)``, ``feature_score`` ``(batch, *sample_shape)``, the loss of each
-            element, and ``reconstruction`` in data space. All float32.
-        """
-        return self._ask("explain", bind_sole(inputs), options)
-
     def score_examples(self, examples: Sequence[Any], **options: Unpack[CallOptions]) -> np.ndarray:
         """Per-sample losses, float32 ``(batch,)``, of ``tf.train.Example`` protocol buffers.
 
         Args:
             examples: Messages, or the bytes that they are serialized to, each with a feature ``inputs``.
-            options: As for :meth:`predict`.
+            options: As for :meth:`call`.
         """
         serialized = [
             example.SerializeToString() if hasattr(example, "SerializeToString") else example for example in examples
         ]
-        return self._rows("serve_tf_examples", to_object_vector(serialized), "instance_score", options)
+        return self._output_of("serve_tf_examples", to_object_vector(serialized), options)
 
     def score_images(
         self, images: Sequence[bytes | str | os.PathLike[str]], **options: Unpack[CallOptions]
@@ -171,14 +131,14 @@ class Client:
 
         Args:
             images: What the files hold, as bytes, or their paths.
-            options: As for :meth:`predict`.
+            options: As for :meth:`call`.
         """
         if isinstance(images, (bytes, str, os.PathLike)):
             raise ValueError("images: expected a list; received a single image. Put it into one: [image].")
         files = [image if isinstance(image, bytes) else Path(image).read_bytes() for image in images]
-        return self._rows("serve_image_bytes", to_object_vector(files), "instance_score", options)
+        return self._output_of("serve_image_bytes", to_object_vector(files), options)
 
-    def predict(
+    def call(
         self,
         signature: str = "serving_default",
         inputs: Inputs | None = None,
@@ -197,13 +157,14 @@ class Client:
             timeout: Instead of the client's own.
             batch_size: Instead of the client's own.
             progress: Whether to show a bar on stderr, if the input is sent in pieces.
-            named_inputs: Arrays by name, as in ``client.predict("score", inputs=x)``. Strings are text or bytes.
+            named_inputs: Arrays by name, as in ``client.call("score", inputs=x)``. Strings are text or bytes.
 
         Returns:
             Arrays by name; strings are object arrays of bytes.
 
         Raises:
-            ValueError, ServingError: As for :meth:`reconstruct`.
+            ValueError: If names, shapes, dtypes or values do not fit the model, or it has no such signature.
+            ServingError: If the server refuses the request or does not answer.
         """
         options = CallOptions(timeout=timeout, batch_size=batch_size, progress=progress)
         return self._ask(signature, bind_named(inputs or {}, named_inputs), options, is_one_row_each=False)
@@ -283,12 +244,5 @@ class Client:
             )
         )
 
-    def _rows(self, signature: str, inputs: npt.ArrayLike, output: str, options: CallOptions) -> np.ndarray:
-        """The named output of a signature with a single input."""
-        outputs = self._ask(signature, bind_sole(inputs), options)
-        if output not in outputs:
-            raise ValueError(
-                f"model: expected an output {output} of signature {signature}, as models of tfae have; received "
-                f'{", ".join(outputs)}. Use predict("{signature}", …).'
-            )
-        return outputs[output]
+    def _call_with(self, signature: str, array: npt.ArrayLike, options: CallOptions) -> dict[str, np.ndarray]:
+        return self._ask(signature, bind_sole(array), options)

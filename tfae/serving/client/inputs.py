@@ -27,7 +27,7 @@ def bind_sole(array: npt.ArrayLike) -> Bind:
         if len(signature.inputs) != 1:
             raise ValueError(
                 f"signature: expected one with a single input; received {signature.name} with "
-                f"{', '.join(sorted(signature.inputs)) or 'none'}. Use predict, which names them."
+                f"{', '.join(sorted(signature.inputs)) or 'none'}. Use call, which names them."
             )
         return dict.fromkeys(signature.inputs, array)
 

@@ -17,7 +17,7 @@ import jinja2
 from tfae.atomic_write import write_atomically
 from tfae.serving import configs
 from tfae.serving.deployment.deployment import Deployment
-from tfae.serving.deployment.golden import bodies, golden_requests, warmed_batch_sizes
+from tfae.serving.deployment.warmup_requests import list_batch_sizes, read_requests, write_rest_bodies
 
 
 def write(deployment: Deployment, path: Path, *, replace: bool = False) -> None:
@@ -47,9 +47,9 @@ def write(deployment: Deployment, path: Path, *, replace: bool = False) -> None:
 
 def render(deployment: Deployment, path: Path) -> dict[str, str]:
     """Return the content of the files by name, relative to the folder ``path``."""
-    requests = golden_requests(deployment.probed_version)
-    batch_sizes = warmed_batch_sizes(requests)
-    by_signature, unprobed = bodies(requests)
+    requests = read_requests(deployment.probed_version)
+    batch_sizes = list_batch_sizes(requests)
+    by_signature, unprobed = write_rest_bodies(requests)
     served = dataclasses.replace(deployment.model, base_path=Path("/models", deployment.name))
     config = {
         "models.config": configs.render_model_config([served]),

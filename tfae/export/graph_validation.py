@@ -6,14 +6,14 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfae.servable import dangerous_operations, read_meta_graph, refused_signatures, signatures_of
+from tfae.servable import dangerous_operations, parse_signatures, read_meta_graph, unservable_signatures
 
 #: Dtypes that spoil an answer of TensorFlow Serving, or can not be sent to it.
 _UNSERVABLE = (tf.float16, tf.bfloat16, tf.uint16, tf.complex64, tf.complex128)
 
 
-def check_graph(path: Path) -> None:
-    """Refuse a SavedModel that TensorFlow Serving loads, and that then fails or spoils its answers.
+def validate_graph(path: Path) -> None:
+    """Raise for a SavedModel that TensorFlow Serving loads, and that then fails or spoils its answers.
 
     Args:
         path: Its folder. Nothing of it is run.
@@ -25,10 +25,9 @@ def check_graph(path: Path) -> None:
     # Here, because the functions of Python code still exist in this process, so that the code would run.
     meta_graph = read_meta_graph(path)
     found = dangerous_operations(meta_graph)
-    found += [
-        f"{error.message.splitlines()[0]}: signature {name}" for name, error in refused_signatures(meta_graph).items()
-    ]
-    for signature in signatures_of(meta_graph.signature_def).values():
+    for name, error in unservable_signatures(meta_graph).items():
+        found.append(f"{error.message.splitlines()[0]}: signature {name}")
+    for signature in parse_signatures(meta_graph.signature_def).values():
         for name, info in {**signature.inputs, **signature.outputs}.items():
             if info.dtype in _UNSERVABLE:
                 found.append(f"{signature.name}: {name} of dtype {info.dtype.name}")

@@ -1,4 +1,4 @@
-"""Golden requests: those of a model's warm-up, which it is known to answer."""
+"""Requests of a model's warm-up, which it is known to answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tfae.serving.client.json_bodies import write_request
 MAX_BYTES = 900_000
 
 
-def golden_requests(version: Path) -> list[Request]:
+def read_requests(version: Path) -> list[Request]:
     """The warm-up of the version in a folder; a ValueError if there is none that can be read."""
     try:
         requests = read_warmup(version)
@@ -32,7 +32,7 @@ def golden_requests(version: Path) -> list[Request]:
     return requests
 
 
-def warmed_batch_sizes(requests: Iterable[Request]) -> list[int]:
+def list_batch_sizes(requests: Iterable[Request]) -> list[int]:
     """Numbers of rows with which every signature is warmed up, ascending; a ValueError if there are none."""
     sizes: dict[str, set[int]] = {}
     for request in requests:
@@ -48,7 +48,7 @@ def warmed_batch_sizes(requests: Iterable[Request]) -> list[int]:
     return sorted(common)
 
 
-def bodies(requests: Iterable[Request]) -> tuple[dict[str, str], list[str]]:
+def write_rest_bodies(requests: Iterable[Request]) -> tuple[dict[str, str], list[str]]:
     """A request for each signature, as REST takes it.
 
     Args:

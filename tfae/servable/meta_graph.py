@@ -100,7 +100,7 @@ def read_meta_graph(path: Path) -> MetaGraphDef:
     )
 
 
-def signatures_of(signature_def_map: Mapping[str, SignatureDef]) -> dict[str, Signature]:
+def parse_signatures(signature_def_map: Mapping[str, SignatureDef]) -> dict[str, Signature]:
     """Signatures for clients, by name, sorted; the init op is left out. ValueError if one has no dtype."""
     return {
         name: Signature(
@@ -114,7 +114,7 @@ def signatures_of(signature_def_map: Mapping[str, SignatureDef]) -> dict[str, Si
     }
 
 
-def assets_of(meta_graph: MetaGraphDef) -> list[AssetFileDef]:
+def list_assets(meta_graph: MetaGraphDef) -> list[AssetFileDef]:
     """The files of a SavedModel whose paths its graph is given; TensorFlow 1 wrote the list elsewhere.
 
     Raises:
@@ -135,7 +135,7 @@ def assets_of(meta_graph: MetaGraphDef) -> list[AssetFileDef]:
     return found
 
 
-def old_init_ops(meta_graph: MetaGraphDef) -> list[str]:
+def list_old_init_ops(meta_graph: MetaGraphDef) -> list[str]:
     """Names of the operations that TensorFlow 1 wrote in place of INIT_OP; the first is the one to run."""
     collections = ("saved_model_main_op", "legacy_init_op")
     # Asking a protobuf map for a key that it lacks would add it.
@@ -145,4 +145,4 @@ def old_init_ops(meta_graph: MetaGraphDef) -> list[str]:
 
 def read_signatures(path: Path) -> dict[str, Signature]:
     """Signatures of the SavedModel in the folder ``path``; raises as :func:`read_meta_graph` does, and ValueError."""
-    return signatures_of(read_meta_graph(path).signature_def)
+    return parse_signatures(read_meta_graph(path).signature_def)

@@ -8,13 +8,13 @@ import tensorflow as tf
 from tensorflow.core.framework.attr_value_pb2 import AttrValue
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 
-from tfae.servable.signatures import INIT_OP, old_init_ops
+from tfae.servable.meta_graph import INIT_OP, list_old_init_ops
 
 #: Operations that call back into a Python process.
 PYTHON = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
 
 
-def refused_signatures(
+def unservable_signatures(
     meta_graph: MetaGraphDef, *, xla_compilation_enabled: bool = False
 ) -> dict[str, tf.errors.OpError]:
     """Signatures that TensorFlow Serving does not run, each with its error.
@@ -26,7 +26,7 @@ def refused_signatures(
     tensors = {
         name: [info.name for info in signature.outputs.values()] for name, signature in meta_graph.signature_def.items()
     }
-    tensors[INIT_OP] = [*tensors.get(INIT_OP, ()), meta_graph.saver_def.restore_op_name, *old_init_ops(meta_graph)]
+    tensors[INIT_OP] = [*tensors.get(INIT_OP, ()), meta_graph.saver_def.restore_op_name, *list_old_init_ops(meta_graph)]
     refusals = {name: _refusal(meta_graph, tensors[name], xla=xla_compilation_enabled) for name in tensors}
     return {name: error for name, error in refusals.items() if error is not None}
 

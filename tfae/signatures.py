@@ -1,0 +1,287 @@
+"""The signatures of an exported autoencoder, in one table.
+
+Export, parity gate, golden requests, warm-up, ``SavedAutoencoder`` and ``Client`` read a signature from its row here,
+and :func:`tfae.export.save` takes more rows. Neither TensorFlow nor Keras is imported, as the REST client does without.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, final
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import numpy.typing as npt
+    import tensorflow as tf
+
+#: Dtypes that TensorFlow Serving's REST API can not carry, and the dtypes that are served instead.
+WIDENED = {"float16": "float32", "uint16": "int32", "uint32": "int64", "uint64": "int64"}
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class TensorKind:
+    """What an input or output of a signature holds; the batch axis comes first.
+
+    Attributes:
+        dtype: NumPy's name of the dtype, ``"string"``, or ``"sample"`` for the dtype in which samples are served.
+        shape: Shape of one row, or ``"sample"`` or ``"latent"`` for that of the model.
+        meaning: For the documentation.
+    """
+
+    dtype: str
+    shape: tuple[int, ...] | str = ()
+    meaning: str = ""
+
+    def row_shape(self, model: ExportedModel) -> tuple[int, ...]:
+        """Shape of one row, without the batch axis, for this model."""
+        if isinstance(self.shape, str):
+            return model.sample_shape if self.shape == "sample" else model.latent_shape
+        return self.shape
+
+    def dtype_name(self, model: ExportedModel) -> str:
+        """TensorFlow's name of the dtype, for this model."""
+        return model.sample_dtype if self.dtype == "sample" else self.dtype
+
+
+SAMPLES = TensorKind("sample", "sample", "samples in data space")
+EXAMPLES = TensorKind("string", (), "serialized `tf.train.Example` with a feature `inputs`")
+IMAGE_BYTES = TensorKind("string", (), "PNG or JPEG files")
+LATENT = TensorKind("float32", "latent", "the latent, `(batch, latent_dim)`")
+RECONSTRUCTION = TensorKind("float32", "sample", "in data space")
+SCORE = TensorKind("float32", (), "the loss of each sample")
+FEATURE_SCORE = TensorKind("float32", "sample", "the loss of each element")
+FLAG = TensorKind("bool", (), "yes or no")
+
+
+class ExportedModel(abc.ABC):
+    """An autoencoder with its preprocessing, as the function of a signature sees it.
+
+    The function runs twice: traced into the graph that is served, where the methods also validate the inputs, and
+    eagerly on the Keras model, whose answers the served ones have to equal.
+
+    Attributes:
+        autoencoder: The Keras model. Call it, its encoder and its decoder through the methods here, which keep account
+            of rounding.
+        loss: The reconstruction loss that it is compiled with.
+        preprocessing: From data space to model space.
+        sample_shape: Shape of one sample.
+        sample_dtype: Name of the dtype in which samples are served.
+        latent_shape: Shape of one latent.
+    """
+
+    def __init__(self, autoencoder: keras.Model, preprocessing: Any) -> None:
+        self.autoencoder = autoencoder
+        self.loss: Any = autoencoder.loss
+        self.preprocessing = preprocessing
+        self.sample_shape: tuple[int, ...] = preprocessing.sample_shape
+        self.sample_dtype: str = WIDENED.get(preprocessing.sample_dtype, preprocessing.sample_dtype)
+        self.latent_shape: tuple[int, ...] = tuple(autoencoder.get_layer("encoder").output_shape[1:])
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether samples can come as PNG or JPEG files."""
+        return self.sample_dtype == "uint8" and len(self.sample_shape) == 3 and self.sample_shape[-1] in (1, 3, 4)
+
+    @abc.abstractmethod
+    def _run(self, model: keras.Model, x: tf.Tensor) -> tf.Tensor:
+        """Output of the autoencoder, its encoder or its decoder."""
+
+    def to_model_space(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Samples ``(batch, *sample_shape)`` in model space, float32; served ones have to be finite and in range."""
+        return self.preprocessing(inputs)
+
+    def require_domain(self, x: tf.Tensor) -> tf.Tensor:
+        """``x`` in model space; served samples have to be where the loss is defined."""
+        return x
+
+    def encode(self, x: tf.Tensor) -> tf.Tensor:
+        """Latents ``(batch, *latent_shape)`` of samples in model space."""
+        return self._run(self.autoencoder.get_layer("encoder"), x)
+
+    def decode(self, latent: tf.Tensor) -> tf.Tensor:
+        """Outputs of the network, ``(batch, *sample_shape)``, for latents; served ones have to be finite."""
+        return self._run(self.autoencoder.get_layer("decoder"), latent)
+
+    def forward(self, x: tf.Tensor) -> tf.Tensor:
+        """Outputs of the network, ``(batch, *sample_shape)``, for samples in model space."""
+        return self._run(self.autoencoder, x)
+
+    def parse_examples(self, examples: tf.Tensor) -> tf.Tensor:
+        """Samples in data space from serialized ``tf.train.Example``; Keras is given the samples themselves."""
+        return examples
+
+    def decode_images(self, image_bytes: tf.Tensor) -> tf.Tensor:
+        """Samples in data space from PNG or JPEG files; Keras is given the samples themselves."""
+        return image_bytes
+
+    def to_data_space(self, output: tf.Tensor) -> tf.Tensor:
+        """Reconstructions in data space, float32, from outputs of the network."""
+        return self.preprocessing.inverse(self.loss.reconstruction(output))
+
+    def score(self, inputs: tf.Tensor) -> tf.Tensor:
+        """``loss.per_sample`` of samples in data space, ``(batch,)``."""
+        x = self.require_domain(self.to_model_space(inputs))
+        return self.loss.per_sample(x, self.forward(x))
+
+
+Function = Callable[..., Mapping[str, Any]]
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class SignatureDefinition:
+    """A row of the table: a function that is served.
+
+    Attributes:
+        name: What requests call it.
+        function: Takes an :class:`ExportedModel`, and the inputs by name as tensors; returns the outputs by name. It
+            may use any operation of TensorFlow that only computes.
+        inputs: Kinds of the inputs by name.
+        outputs: Kinds of the outputs by name, of any dtype that TensorFlow Serving carries.
+        golden_inputs: Takes the :class:`ExportedModel` and raw samples ``(batch, *sample_shape)``; returns an array for
+            each input that is of none of the kinds above. Row i belongs to sample i.
+        answer: What the Keras model has to answer, with the arguments of ``function``; by default ``function`` itself,
+            run eagerly.
+        is_available: Whether a model has the signature; by default every model has.
+
+    Example:
+        >>> def detect(model, inputs):
+        ...     score = model.score(inputs)
+        ...     return {"instance_score": score, "is_outlier": score > 12.5}
+        >>> detection = SignatureDefinition(
+        ...     "detect", detect, {"inputs": SAMPLES}, {"instance_score": SCORE, "is_outlier": FLAG}
+        ... )
+    """
+
+    name: str
+    function: Function
+    inputs: Mapping[str, TensorKind]
+    outputs: Mapping[str, TensorKind]
+    golden_inputs: Callable[[ExportedModel, np.ndarray], Mapping[str, npt.ArrayLike]] | None = None
+    answer: Function | None = None
+    is_available: Callable[[ExportedModel], bool] | None = None
+
+
+def _explain(model: ExportedModel, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+    x = model.require_domain(model.to_model_space(inputs))
+    output = model.forward(x)
+    return {
+        "instance_score": model.loss.per_sample(x, output),
+        # Elements that a mask of the model leaves out have score 0 and are no part of the sum.
+        "feature_score": model.loss.per_element(x, output),
+        "reconstruction": model.to_data_space(output),
+    }
+
+
+_SCORED = {"instance_score": SCORE}
+_EXPLAINED = {**_SCORED, "feature_score": FEATURE_SCORE, "reconstruction": RECONSTRUCTION}
+
+#: The signatures of every export.
+SIGNATURES = (
+    SignatureDefinition(
+        "serving_default",
+        lambda model, inputs: {"reconstruction": model.to_data_space(model.forward(model.to_model_space(inputs)))},
+        {"inputs": SAMPLES},
+        {"reconstruction": RECONSTRUCTION},
+    ),
+    SignatureDefinition(
+        "encode",
+        lambda model, inputs: {"embedding": model.encode(model.to_model_space(inputs))},
+        {"inputs": SAMPLES},
+        {"embedding": LATENT},
+    ),
+    SignatureDefinition(
+        "decode",
+        lambda model, embedding: {"reconstruction": model.to_data_space(model.decode(embedding))},
+        {"embedding": LATENT},
+        {"reconstruction": RECONSTRUCTION},
+    ),
+    SignatureDefinition(
+        "score", lambda model, inputs: {"instance_score": model.score(inputs)}, {"inputs": SAMPLES}, _SCORED
+    ),
+    SignatureDefinition("explain", _explain, {"inputs": SAMPLES}, _EXPLAINED),
+    SignatureDefinition(
+        "serve_tf_examples",
+        lambda model, examples: {"instance_score": model.score(model.parse_examples(examples))},
+        {"examples": EXAMPLES},
+        _SCORED,
+    ),
+    SignatureDefinition(
+        "serve_image_bytes",
+        lambda model, image_bytes: {"instance_score": model.score(model.decode_images(image_bytes))},
+        {"image_bytes": IMAGE_BYTES},
+        _SCORED,
+        is_available=lambda model: model.takes_images,
+    ),
+)
+
+
+class SignatureMethods(abc.ABC):
+    """The signatures that every export has, as methods; ``options`` are those of ``call``.
+
+    All arrays are in data space: samples go in raw, and reconstructions come back in the same units.
+    """
+
+    @abc.abstractmethod
+    def call(self, signature: str, /, **inputs: Any) -> dict[str, np.ndarray]:
+        """All outputs of any signature, by name."""
+
+    @abc.abstractmethod
+    def _call_with(self, signature: str, array: Any, options: Any) -> dict[str, np.ndarray]:
+        """All outputs of a signature with a single input."""
+
+    def reconstruct(self, inputs: npt.ArrayLike, **options: Any) -> np.ndarray:
+        """Reconstructions of raw samples, by signature ``serving_default``.
+
+        Args:
+            inputs: ``(batch, *sample_shape)``, data space.
+            options: As for ``call``.
+
+        Returns:
+            float32, of the shape of ``inputs``, data space.
+
+        Raises:
+            ValueError: If shape, dtype or values do not fit the model, or it has no such signature.
+            ServingError: From a client, if the server refuses the request or does not answer.
+        """
+        return self._output_of("serving_default", inputs, options)
+
+    def encode(self, inputs: npt.ArrayLike, **options: Any) -> np.ndarray:
+        """Latents of raw samples, float32 ``(batch, latent_dim)``; arguments and errors as of :meth:`reconstruct`."""
+        return self._output_of("encode", inputs, options)
+
+    def decode(self, embedding: npt.ArrayLike, **options: Any) -> np.ndarray:
+        """Reconstructions, float32 ``(batch, *sample_shape)``, of finite latents ``(batch, latent_dim)``."""
+        return self._output_of("decode", embedding, options)
+
+    def score(self, inputs: npt.ArrayLike, **options: Any) -> np.ndarray:
+        """Per-sample losses of raw samples, float32 ``(batch,)``; higher is more anomalous.
+
+        They are what the Keras model's ``loss.per_sample`` gives for the same samples, to float32 precision. Arguments
+        and errors as of :meth:`reconstruct`.
+        """
+        return self._output_of("score", inputs, options)
+
+    def explain(self, inputs: npt.ArrayLike, **options: Any) -> dict[str, np.ndarray]:
+        """Scores with their reasons; arguments and errors as of :meth:`reconstruct`.
+
+        Returns:
+            ``instance_score`` ``(batch,)``, ``feature_score`` ``(batch, *sample_shape)``, the loss of each
+            element, and ``reconstruction`` in data space. All float32.
+        """
+        return self._call_with("explain", inputs, options)
+
+    def _output_of(self, signature: str, array: Any, options: Any) -> np.ndarray:
+        """The only output that the table has for a signature."""
+        (name,) = next(row.outputs for row in SIGNATURES if row.name == signature)
+        outputs = self._call_with(signature, array, options)
+        if name not in outputs:
+            raise ValueError(
+                f"model: expected an output {name} of signature {signature}, as models of tfae have; received "
+                f'{", ".join(outputs)}. Use call("{signature}", …).'
+            )
+        return outputs[name]

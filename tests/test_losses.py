@@ -11,11 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tests.samples import batches
 from tfae import losses
 from tfae.activations import Clip
-from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError
+from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Automatic(ReconstructionLoss):
+    """Squared error that is differentiated automatically, and whose best constant is searched."""
+
+    def elementwise(self, x, output):
+        return (output - x) ** 2
+
 
 LOSSES = {
+    "automatic": Automatic,
     "squared": SquaredError,
     "absolute": AbsoluteError,
     "probabilities": BinaryCrossentropy,
@@ -30,7 +41,7 @@ def oracle(kind, x, output):
     """Elementwise loss in float64."""
     x, output = np.asarray(x, "float64"), np.asarray(output, "float64")
     match kind:
-        case "squared":
+        case "squared" | "automatic":
             return (x - output) ** 2
         case "absolute":
             return np.abs(x - output)
@@ -45,7 +56,7 @@ def slope(kind, x, output):
     """Derivative of the elementwise loss by the output, by hand, in float64."""
     x, output = np.asarray(x, "float64"), np.asarray(output, "float64")
     match kind:
-        case "squared":
+        case "squared" | "automatic":
             return 2 * (output - x)
         case "absolute":
             return np.sign(output - x)
@@ -233,11 +244,11 @@ def test_the_gradient_through_a_sigmoid_does_not_vanish_where_that_of_the_logits
     np.testing.assert_allclose(by_logits, [[1 / (1 + math.exp(-z)) - x]], rtol=1e-4, atol=atol)
 
 
-@pytest.mark.parametrize("kind", ["squared", "absolute"])
+@pytest.mark.parametrize("kind", ["automatic", "squared", "absolute"])
 @pytest.mark.parametrize("x", [0.0, 0.3, 1.0])
 def test_squared_and_absolute_errors_have_their_gradients(kind, x):
     x, outputs = np.full((1, 5), x), [[-1e4, 0.0, 0.3, 1.0, 1e4]]
-    tolerance = {"rtol": 1e-6, "atol": 1e-7} if kind == "squared" else {"rtol": 0, "atol": 0}
+    tolerance = {"rtol": 1e-6, "atol": 1e-7} if kind != "absolute" else {"rtol": 0, "atol": 0}
     np.testing.assert_allclose(gradient(LOSSES[kind](), x, outputs), slope(kind, x, outputs), **tolerance)
 
 
@@ -249,11 +260,12 @@ def test_the_gradient_by_the_sample_is_right_too(kind):
     np.testing.assert_allclose(by_x, (above - below) / 2e-6 / 2, rtol=1e-3, atol=1e-6)
 
 
-def test_second_derivatives_pass_through_the_gradient_by_hand():
-    z, loss = tf.constant([[0.5, -2.0]]), BinaryCrossentropy(from_logits=True)
+@pytest.mark.parametrize("kind", ["automatic", "logits"])
+def test_second_derivatives_pass_through_the_gradient(kind):
+    z, loss = tf.constant([[0.5, -2.0]]), LOSSES[kind]()
     _, second = value_and_gradient(lambda x, z: value_and_gradient(loss, x, z)[1], [[0.3, 1.0]], z)
     p = 1 / (1 + np.exp(-z.numpy()))
-    np.testing.assert_allclose(second, p * (1 - p), rtol=1e-5)
+    np.testing.assert_allclose(second, p * (1 - p) if kind == "logits" else [[2, 2]], rtol=1e-5)
 
 
 def test_confident_logits_keep_their_digits():
@@ -406,10 +418,11 @@ def test_the_floor_is_reached_by_reconstructing_the_sample(kind):
     np.testing.assert_allclose(loss.per_sample(x, perfect), loss.floor(x), rtol=1e-4)
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("squared", 4.0), ("absolute", 1.0), ("probabilities", 4.0)])
-def test_the_best_constant_is_the_mean_or_the_median(kind, expected):
-    x = np.array([[0.0], [1.0], [11.0]])
-    np.testing.assert_allclose(LOSSES[kind]().best_constant(x), [expected])
+@pytest.mark.parametrize(("kind", "expected"), [("squared", 4), ("automatic", 4), ("absolute", 1), ("logits", 4)])
+def test_the_best_constant_is_the_mean_or_the_median_of_arrays_and_of_batches(kind, expected):
+    x = np.array([[[0.0, 5.0]], [[1.0, 5.0]], [[11.0, 5.0]]])
+    for samples in (x, batches(x, 2)):
+        np.testing.assert_allclose(LOSSES[kind]().best_constant(samples), [[expected, 5]], rtol=1e-5)
 
 
 @each_loss

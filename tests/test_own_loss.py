@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.special
-import tensorflow as tf
 
 from tests.commands import run
 from tests.samples import normal
@@ -97,30 +96,3 @@ def test_mistakes_in_a_loss_or_its_name_are_named(folder):
         Scalar()([[1.0], [2.0]], [[1.0], [2.0]])
     with pytest.raises(ValueError, match="Huber: expected a new name; received 'huber', which Huber has"):
         losses.register(type("Huber", (Scalar,), {}))
-
-    class Needy(Scalar):
-        def __init__(self, *, delta, **options):
-            super().__init__(**options)
-
-    with pytest.raises(ValueError, match=r"Needy: expected a loss whose arguments all have defaults.*needs delta"):
-        losses.register(Needy)
-
-
-def test_what_is_differentiated_automatically_has_the_gradient_by_hand_also_masked_and_twice():
-    class Automatic(ReconstructionLoss):
-        def elementwise(self, x, output):
-            return (output - x) ** 2
-
-    x, output = tf.constant(normal(3, 4)), tf.constant(normal(3, 4, seed=1))
-    for mask in (None, normal(3, 4, seed=2) > 0):
-        found = []
-        for loss in (Automatic(), losses.SquaredError()):
-            with tf.GradientTape() as outer:
-                outer.watch(output)
-                with tf.GradientTape() as tape:
-                    tape.watch((x, output))
-                    value = loss.per_sample(x, output, mask=mask)
-                by_both = tape.gradient(value, (x, output))
-            found.append([value, *by_both, outer.gradient(by_both[1], output)])
-        for automatic, by_hand in zip(*found, strict=True):
-            np.testing.assert_allclose(automatic, by_hand, rtol=1e-6)

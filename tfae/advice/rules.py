@@ -41,44 +41,37 @@ def loss(s: Statistics) -> tuple[str, str]:
         - Huber, Robust Statistics, 1981, section 1.1: few outliers suffice for absolute deviations to beat squares.
         - Anscombe, The transformation of Poisson, binomial and negative-binomial data, 1948.
     """
-    # Two values are a Bernoulli variable, whose negative log-likelihood is the cross-entropy (Bishop 2006).
     if s.share_binary == 1 and s.unit_scale is not None:
         share = s.share_one if s.share_zero + s.share_one == 1 else None
         ones = "" if share is None else f", {percent(share)} of them 1"
         return "bce", f"every value is one of two{ones}: cross-entropy is their log-likelihood (Bishop 2006, §4.3.2)"
-    # Pixels are bounded, so there are no outliers to guard against, and the mean is what one wants to see.
     if s.kind == "image" and s.entropy is not None:
         return "mse", (
             f"pixels are bounded and {percent(s.share_inside)} of them lie strictly between the ends of their range, "
             "where cross-entropy is no likelihood (Loaiza-Ganem & Cunningham 2019)"
         )
-    # Outliers hold so much of the squares that the median is the better centre (Huber 1981).
     if s.outlying_energy is not None and s.outlying_energy > HEAVY_TAILS:
         return "mae", (
             f"{percent(s.share_outlying)} of the values lie beyond 5 median absolute deviations and hold "
             f"{percent(s.outlying_energy)} of the squared deviations, more than the {percent(HEAVY_TAILS)} from "
             "which on the median is the better centre (Huber 1981)"
         )
-    # A count's variance grows with its mean; a square root evens it out, and has to be taken before (Anscombe 1948).
     if s.share_counts == 1 and s.kind != "image":
         return "mse", (
             f"all values are counts, whole numbers from {s.low:.4g} to {s.high:.4g}, for which there is no loss of "
             "their own: give their square roots instead, whose noise does not grow with the mean (Anscombe 1948)"
         )
-    # Between 0 and 1, yet not 0 or 1: squared error has its minimum at 0, cross-entropy at the entropy.
     if s.entropy is not None and s.share_inside > 0:
         return "mse", (
             f"{percent(s.share_inside)} of the values lie strictly between 0 and 1, where cross-entropy is no "
             "likelihood (Loaiza-Ganem & Cunningham 2019)"
         )
-    # Real values with light tails: the log-likelihood of normal noise (Bishop 2006).
     if s.outlying_energy is not None:
         return "mse", (
             f"the tails are light: {percent(s.share_outlying)} of the values lie beyond 5 median absolute deviations "
             f"and hold {percent(s.outlying_energy)} of the squared deviations; squared error is the log-likelihood of "
             "normal noise, where that is 1 % (Bishop 2006, §1.2.5)"
         )
-    # The best constant under absolute error is the median, which here is the value of most samples.
     return "mse", (
         f"{percent(s.share_sparse)} of the features take one value in over half of the samples, and absolute error is "
         "content with that value, their median (Huber 1981)"

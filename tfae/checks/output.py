@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,29 +12,11 @@ import keras
 import numpy as np
 from keras import layers
 
-#: Layers and operations of Keras that leave every value that they pass on as it is, outside of training.
-_PASSING = {
-    "ActivityRegularization",
-    "AlphaDropout",
-    "Cast",
-    "Cropping1D",
-    "Cropping2D",
-    "Cropping3D",
-    "Dropout",
-    "ExpandDims",
-    "Flatten",
-    "GaussianDropout",
-    "GaussianNoise",
-    "Identity",
-    "Permute",
-    "RepeatVector",
-    "Reshape",
-    "SpatialDropout1D",
-    "SpatialDropout2D",
-    "SpatialDropout3D",
-    "Squeeze",
-    "Transpose",
-}
+#: Names of Keras's layers and operations that leave every value as it is, outside of training.
+_PASSING = re.compile(
+    "ActivityRegularization|(Alpha|Gaussian|Spatial)?Dropout([123]D)?|Cast|Cropping[123]D|ExpandDims|Flatten|"
+    "GaussianNoise|Identity|Permute|RepeatVector|Reshape|Squeeze|Transpose"
+)
 #: Layers that are functions and learn nothing.
 _ACTIVATIONS = (layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Softmax)
 
@@ -86,7 +69,7 @@ def _output(tensor: keras.KerasTensor, outside: _Outside) -> Output | None:
         return None
     if isinstance(operation, keras.Model):
         return _output_of_model(operation, (*outside, *inputs))
-    if type(operation).__name__ in _PASSING or _is_linear_activation(operation):
+    if _PASSING.fullmatch(type(operation).__name__) or _is_linear_activation(operation):
         return _output(inputs[0], outside)
     if isinstance(operation, layers.Rescaling):
         return _rescaled(_output(inputs[0], outside), operation)

@@ -34,8 +34,8 @@ from tfae.comparison.plan import (
     began_in_memory,
     begun,
     built,
+    choose_losses,
     chosen_corruptions,
-    chosen_losses,
     description_of,
     fitting,
     plan_of,
@@ -151,7 +151,7 @@ def compare(
         raise ValueError(f"learning_rate: expected a positive number; received {learning_rate!r}.")
     all_seeds = [(data.seed + index) % 2**32 for index in range(seeds)]
     chosen = chosen_corruptions(corruptions)
-    by_name = chosen_losses(losses, sample_reduction)
+    by_name = choose_losses(losses, sample_reduction)
     if build is None:
         build = functools.partial(models.dense, data.shape, latent_dim=models.default_latent_dim(data.shape))
     built_for = built(build, by_name, all_seeds[0], data)

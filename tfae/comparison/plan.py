@@ -30,7 +30,7 @@ FILE = "plan.json"
 _IDENTITY = ("losses", "seeds", "corruptions", "epochs", "learning_rate", "model")
 
 
-def chosen_losses(
+def choose_losses(
     losses: Sequence[str | ReconstructionLoss] | None, sample_reduction: str
 ) -> dict[str, ReconstructionLoss]:
     """Return the losses by name; all that are registered where none are named.

@@ -118,19 +118,11 @@ def _with_best_margin(baselines: Baselines, train: tf.data.Dataset, loss: Recons
     readable = loss.on_reconstructions()
     low, high = baselines.interval
     intervals = [(max(low, margin), min(high, 1 - margin)) for margin in _MARGINS]
-
-    spec = tf.TensorSpec((None, *baselines.mean.shape), train.element_spec[1].dtype)
-
-    @tf.function(input_signature=[spec], autograph=False)
-    def losses(x: tf.Tensor) -> list[tf.Tensor]:
+    totals, num_samples = np.zeros(len(intervals)), 0
+    for _, x in train:
         reconstruction = baselines.linear(x)
         clipped = [tf.clip_by_value(reconstruction, *interval) for interval in intervals]
-        return [tf.reduce_sum(readable.per_sample(x, one)) for one in clipped]
-
-    totals, num_samples = np.zeros(len(intervals)), 0
-    run = losses.get_concrete_function()
-    for _, x in train:
-        totals += [float(total) for total in run(x)]
+        totals += [float(tf.reduce_sum(readable.per_sample(x, one))) for one in clipped]
         num_samples += len(x)
         if num_samples >= _NUM_CHOOSING:
             break

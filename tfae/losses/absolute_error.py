@@ -19,10 +19,7 @@ class AbsoluteError(ReconstructionLoss):
     error, and 0 where the error is 0.
 
     Args:
-        sample_reduction: ``"sum"`` over the elements of a sample, or ``"mean"``.
-        reduction: How the samples of a batch become one number; as in :class:`keras.losses.Loss`.
-        name: Name of the loss.
-        dtype: Dtype of the computation; float16 and bfloat16 are widened to float32.
+        As in :class:`ReconstructionLoss`.
 
     Example:
         >>> loss = AbsoluteError()

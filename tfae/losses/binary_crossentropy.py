@@ -27,10 +27,7 @@ class BinaryCrossentropy(ReconstructionLoss):
 
     Args:
         from_logits: Whether the model emits logits z, with x̂ = sigmoid(z), instead of probabilities.
-        sample_reduction: ``"sum"`` over the elements of a sample, or ``"mean"``.
-        reduction: How the samples of a batch become one number; as in :class:`keras.losses.Loss`.
-        name: Name of the loss.
-        dtype: Dtype of the computation; float16 and bfloat16 are widened to float32.
+        **options: As in :class:`ReconstructionLoss`.
 
     Example:
         >>> loss = BinaryCrossentropy(from_logits=True)

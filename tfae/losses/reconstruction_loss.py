@@ -16,7 +16,7 @@ from keras import ops
 from tfae import activations  # Not from it: where it is imported first, it imports this, by way of Keras.
 from tfae.losses import shapes
 from tfae.losses.constants import find_best_constant
-from tfae.losses.reduction import BatchReduction, Reduction, keep_elements, sum_per_sample
+from tfae.losses.reduction import BatchReduction, Reduction, sum_per_sample
 from tfae.spread import Moments
 
 #: How far rounding may take a sample beyond the edge of a loss's domain, in model space.
@@ -188,11 +188,11 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         mask = shapes.mask_of(output) if mask is None else mask
         x, output = self._convert(x, output)
         if mask is None:
-            return self._reduce_elements(x, output, keep_elements)
+            return self._reduce_elements(x, output, tf.identity)
         mask = shapes.expand_leading(ops.convert_to_tensor(mask, "bool"), x, "mask")
         # Blank both sides first: NaN · 0 is NaN, in the value as in the gradient.
         zero = ops.zeros((), x.dtype)
-        values = self._reduce_elements(ops.where(mask, x, zero), ops.where(mask, output, zero), keep_elements)
+        values = self._reduce_elements(ops.where(mask, x, zero), ops.where(mask, output, zero), tf.identity)
         return ops.where(mask, values, zero)
 
     def per_sample(self, x: Any, output: Any, *, mask: Any = None, weight: Any = None) -> tf.Tensor:

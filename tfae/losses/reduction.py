@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-#: From elementwise losses ``(batch, ...)`` to what is asked for: themselves, or their sums ``(batch,)``.
+#: From elementwise losses ``(batch, ...)`` to what is asked for: their identity, or their sums ``(batch,)``.
 Reduction = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -19,11 +19,6 @@ class BatchReduction(keras.losses.Loss):
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Return the per-sample losses ``y_pred``."""
         return y_pred
-
-
-def keep_elements(values: tf.Tensor) -> tf.Tensor:
-    """Return ``values`` as they are."""
-    return values
 
 
 def sum_per_sample(values: tf.Tensor) -> tf.Tensor:

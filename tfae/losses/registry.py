@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, TypeVar
 
 import keras
@@ -27,23 +26,8 @@ def register(loss: _Loss) -> _Loss:
         The class, so that ``register`` is a decorator.
 
     Raises:
-        ValueError: If an argument has no default, or another class has one of the names.
-
-    Example:
-        >>> @register
-        ... class LogCosh(ReconstructionLoss):
-        ...     def elementwise(self, x, output):
-        ...         return keras.ops.log(keras.ops.cosh(output - x))
-        >>> get("log_cosh").per_sample([[0.0, 1.0]], [[0.0, 1.0]]).numpy()
-        array([0.], dtype=float32)
+        ValueError: If another class has one of the names.
     """
-    parameters = inspect.signature(loss).parameters.values()
-    required = [each.name for each in parameters if each.default is each.empty and each.kind is each.KEYWORD_ONLY]
-    if required:
-        raise ValueError(
-            f"{loss.__name__}: expected a loss whose arguments all have defaults, for it is built by name; received "
-            f"one that needs {', '.join(required)}."
-        )
     for name in (loss.long_name, loss.short_name):
         other = find(name)
         # The same class is defined again where its module is reloaded, or its cell of a notebook is run again.

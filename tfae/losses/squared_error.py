@@ -18,10 +18,7 @@ class SquaredError(ReconstructionLoss):
     tell apart: edges are blurred and high frequencies are lost.
 
     Args:
-        sample_reduction: ``"sum"`` over the elements of a sample, or ``"mean"``.
-        reduction: How the samples of a batch become one number; as in :class:`keras.losses.Loss`.
-        name: Name of the loss.
-        dtype: Dtype of the computation; float16 and bfloat16 are widened to float32.
+        As in :class:`ReconstructionLoss`.
 
     Example:
         >>> loss = SquaredError()

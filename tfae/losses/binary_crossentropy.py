@@ -45,6 +45,7 @@ class BinaryCrossentropy(ReconstructionLoss):
 
     domain = (0.0, 1.0)
     unit = "nats"
+    is_crossentropy = True
 
     def __init__(
         self,

@@ -56,6 +56,8 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
     domain: ClassVar[tuple[float, float] | None] = None
     #: Unit of the loss; None where it is that of the data in model space, or its square.
     unit: ClassVar[str | None] = None
+    #: Whether it is the cross-entropy of samples in [0, 1], in nats.
+    is_crossentropy: ClassVar[bool] = False
 
     def __init__(
         self,

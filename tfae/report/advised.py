@@ -24,7 +24,7 @@ class Advised:
     loss_names: dict[str, str] = dataclasses.field(default_factory=lambda: dict(LOSS_NAMES))
 
 
-def advised_on(data: Data, *, noted: Any = None) -> Advised:
+def advise_page(data: Data, *, noted: Any = None) -> Advised:
     """Return what :func:`tfae.advice.advise` says of data.
 
     Where the training split has more than 2²³ values, it is asked about every k-th of its samples, as many as have so

@@ -1,0 +1,181 @@
+"""Runs a model over a data set batch by batch, and checks every sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfae.evaluation.penalties import penalties_of
+from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, mask_of
+
+
+class Batch(NamedTuple):
+    """Samples and what the model makes of them, as tensors ``(batch, ...)`` of one shape inside a graph."""
+
+    #: In model space.
+    x: tf.Tensor
+    #: What the model emits: logits, for instance.
+    output: tf.Tensor
+    #: What the output stands for, in model space.
+    reconstruction: tf.Tensor
+    #: The Keras mask of the output; None without one.
+    mask: tf.Tensor | None
+
+
+#: A number for each sample of a batch, ``(batch,)``.
+Quantity = Callable[[Batch], tf.Tensor]
+
+
+class BatchValues(NamedTuple):
+    """What is measured of one batch; arrays ``(batch,)``, but for latents and penalties."""
+
+    quantities: dict[str, np.ndarray]
+    #: The least and the greatest element, and whether all are finite: of each sample and of its reconstruction.
+    low: np.ndarray
+    high: np.ndarray
+    finite: np.ndarray
+    output_low: np.ndarray
+    output_high: np.ndarray
+    output_finite: np.ndarray
+    #: Penalties that layers add for this batch, scalars by name of the layer.
+    penalties: dict[str, np.ndarray]
+    #: ``(batch, latent_dim)``, with no columns without an encoder.
+    latents: np.ndarray
+
+
+def measure_batches(
+    autoencoder: keras.Model,
+    dataset: tf.data.Dataset,
+    quantities: Mapping[str, Quantity],
+    *,
+    encoder: keras.Model | None = None,
+    name: str = "dataset",
+    ignore: Collection[str] = (),
+) -> Iterator[BatchValues]:
+    """Measure each batch of a data set in one pass, in inference mode.
+
+    Args:
+        autoencoder: Compiled with a loss of :mod:`tfae.losses`.
+        dataset: Batches ``(x, x)`` in model space.
+        quantities: What to measure, by name; "loss" has to be finite.
+        encoder: What makes the latents.
+        name: What errors call the data set.
+        ignore: "domain" lets samples leave ``loss.domain``, and "activation" reconstructions.
+
+    Raises:
+        ValueError: If the data set does not fit the model or is empty; or samples, reconstructions or losses are not
+            finite, or outside the domain of the loss.
+    """
+    ignored = {ignore} if isinstance(ignore, str) else set(ignore)
+    loss = autoencoder.loss
+    shape = sample_shape(autoencoder, dataset, name=name)
+    signature = [tf.TensorSpec((None, *shape), spec.dtype) for spec in dataset.element_spec]
+    axes = tuple(range(1, len(shape) + 1))
+
+    def extremes(tensor: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        finite = tf.reduce_all(tf.math.is_finite(tensor), axes)
+        return tf.reduce_min(tensor, axes), tf.reduce_max(tensor, axes), finite
+
+    # One trace for all batch sizes; without AutoGraph, which would wrap exceptions in its own words.
+    @tf.function(input_signature=signature, autograph=False)
+    def measure(inputs: tf.Tensor, x: tf.Tensor) -> BatchValues:
+        output = autoencoder(inputs, training=False)
+        penalties = penalties_of(autoencoder)  # The encoder's call below clears those that belong to this one.
+        batch = Batch(x, output, loss.reconstruction(output), mask_of(output))
+        latents = tf.zeros((tf.shape(x)[0], 0))
+        if encoder is not None:
+            latents = encoder(inputs, training=False)
+            latents = tf.reshape(latents, (-1, math.prod(latents.shape[1:])))
+        values = {key: of(batch) for key, of in quantities.items()}
+        return BatchValues(values, *extremes(x), *extremes(batch.reconstruction), penalties, latents)
+
+    # The concrete function, because tf.function would warn that each evaluation makes a new one.
+    run = measure.get_concrete_function()
+    start = 0
+    for inputs, x in dataset:
+        if not len(x):
+            continue
+        values: BatchValues = tf.nest.map_structure(lambda tensor: tensor.numpy(), run(inputs, x))
+        _validate(values, loss, start, name, ignored)
+        start += len(x)
+        yield values
+    if start == 0:
+        raise ValueError(f"{name}: expected at least one sample; received an empty data set.")
+
+
+def _validate(values: BatchValues, loss: ReconstructionLoss, start: int, dataset_name: str, ignored: set[str]) -> None:
+    """Raise unless the batch that begins with sample ``start`` is finite and in the domain of the loss."""
+    bottom, top = loss.domain or (-math.inf, math.inf)
+    for name, (low, high, finite), silenced_by, if_not_finite, if_outside in (
+        (
+            dataset_name,
+            (values.low, values.high, values.finite),
+            "domain",
+            "Drop it or fill it in.",
+            'Use preprocessing="unit", or SquaredError or AbsoluteError.',
+        ),
+        (
+            "autoencoder",
+            (values.output_low, values.output_high, values.output_finite),
+            "activation",
+            "Has training diverged? Lower the learning rate.",
+            f'End the model with activation="{loss.output_activation()}", or compile it for from_logits=True.',
+        ),
+    ):
+        if not finite.all():
+            raise ValueError(
+                f"{name}: expected finite values; received NaN or infinity for sample {start + finite.argmin()}. "
+                f"{if_not_finite}"
+            )
+        is_outside = low.min() < bottom - DOMAIN_TOLERANCE or high.max() > top + DOMAIN_TOLERANCE
+        if is_outside and silenced_by not in ignored:
+            raise ValueError(
+                f"{name}: expected values in [{bottom:g}, {top:g}], where {loss.name} is defined; received values "
+                f"from {low.min():.6g} to {high.max():.6g}. {if_outside} To go on all the same, silence this with "
+                f'ignore=["{silenced_by}"].'
+            )
+    losses = values.quantities["loss"]
+    if not np.isfinite(losses).all():
+        raise ValueError(
+            f"{dataset_name}: expected losses that fit into {losses.dtype}; received loss {losses.max()} for sample "
+            f'{start + np.isfinite(losses).argmin()}. Scale the data: preprocessing="standard" or "unit".'
+        )
+
+
+def sample_shape(autoencoder: keras.Model, dataset: tf.data.Dataset, *, name: str = "dataset") -> tuple[int, ...]:
+    """Return the shape of one sample, once the data set is found to hold batches ``(x, x)`` for the model.
+
+    Raises:
+        ValueError: If it does not, or is endless; ``name`` is what the error calls the data set.
+    """
+    if not isinstance(dataset, tf.data.Dataset):
+        raise ValueError(
+            f"{name}: expected a tf.data.Dataset; received {type(dataset).__name__}. Make one of an array x with "
+            "tf.data.Dataset.from_tensor_slices((x, x)).batch(128)."
+        )
+    spec = dataset.element_spec
+    if not (
+        isinstance(spec, tuple)
+        and len(spec) == 2
+        and all(isinstance(part, tf.TensorSpec) and part.dtype.is_floating for part in spec)
+        and spec[0].shape.is_compatible_with(spec[1].shape)
+    ):
+        raise ValueError(
+            f"{name}: expected batches (x, x) of floats in model space; received {spec}. Samples are their own "
+            "targets: dataset.map(lambda x, *rest: (x, x))."
+        )
+    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError(f"{name}: expected a finite one; received one that repeats forever. Use take().")
+    shape = spec[0].shape.merge_with(spec[1].shape)
+    expected = tf.TensorShape(getattr(autoencoder, "input_shape", None))
+    if not shape.is_compatible_with(expected) or not shape.merge_with(expected)[1:].is_fully_defined():
+        raise ValueError(
+            f"{name}: expected batches of a known shape like {expected}, which the model takes; received {shape}. "
+            "Is it batched?"
+        )
+    return tuple(shape.merge_with(expected)[1:].as_list())

@@ -1,0 +1,140 @@
+"""The loss of the model, the least that it can be, and that of trivial models."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from tfae.evaluation import baselines
+from tfae.evaluation.batches import Batch, Quantity
+from tfae.evaluation.evaluation import percent
+from tfae.evaluation.metrics import LOSS, Split, Subject, UnavailableError, per_sample, per_split
+
+
+@per_split("samples")
+def num_samples(split: Split) -> int:
+    """Number of samples."""
+    return split.totals.num_samples
+
+
+@per_split("elements")
+def num_elements(split: Split) -> int:
+    """Number of elements of one sample."""
+    return math.prod(split.subject.shape)
+
+
+def _unit(evaluation: Any) -> str:
+    reduced = f"the elements' {evaluation.sample_reduction}"
+    return f"{evaluation.loss_unit}, {reduced}" if evaluation.loss_unit else reduced
+
+
+@per_sample("loss per sample", group=LOSS, note=_unit)
+def loss(subject: Subject) -> Quantity:
+    """Mean loss of a sample, without penalties of the layers."""
+    return lambda batch: subject.loss.per_sample(batch.x, batch.output, mask=batch.mask)
+
+
+@per_sample("floor", group=LOSS, indent=True, note="the least that any reconstruction can reach")
+def floor(subject: Subject) -> Quantity:
+    """Mean of the least loss that any reconstruction of a sample can reach: 0, or the entropy for cross-entropy."""
+    readable = baselines.on_reconstructions(subject.loss)
+
+    def measure(batch: Batch) -> tf.Tensor:
+        # The floor is the loss of the sample as its own reconstruction; that form knows of masks.
+        if batch.mask is None:
+            return subject.loss.floor(batch.x)
+        return readable.per_sample(batch.x, batch.x, mask=batch.mask)
+
+    return measure
+
+
+@per_split("excess", group=LOSS, indent=True, note="loss − floor")
+def excess(split: Split) -> float:
+    """loss − floor, what a model could still take away."""
+    return split.value("loss") - split.value("floor")
+
+
+def _beside_skill(metric: str, what: str, evaluation: Any) -> str:
+    skill = getattr(evaluation, metric)
+    return f"skill {'n/a, ' + evaluation.reasons.get(metric, '') if skill is None else percent(skill)}; {what}"
+
+
+@per_sample(
+    "constant baseline",
+    group=LOSS,
+    indent=True,
+    note=lambda e: _beside_skill("constant_skill", "the training split's best one", e),
+)
+def constant_loss(subject: Subject) -> Quantity:
+    """Mean loss of a sample if the training split's best constant is its reconstruction."""
+    fitted, readable = _fitted(subject), baselines.on_reconstructions(subject.loss)
+    return lambda batch: readable.per_sample(batch.x, tf.broadcast_to(fitted.constant, tf.shape(batch.x)))
+
+
+@per_sample("linear baseline", group=LOSS, indent=True, note=lambda e: _beside_skill("linear_skill", components(e), e))
+def linear_loss(subject: Subject) -> Quantity:
+    """Mean loss of a sample if PCA with ``latent_dim`` components of the training split reconstructs it."""
+    fitted, readable = _fitted(subject), baselines.on_reconstructions(subject.loss)
+    if fitted.components is None:
+        raise UnavailableError(fitted.reason)
+    return lambda batch: readable.per_sample(batch.x, fitted.linear(batch.x))
+
+
+@per_split("training split", group=LOSS, indent=True, note="the model's loss there")
+def train_loss(split: Split) -> float:
+    """Mean loss of a sample of the training split."""
+    if split.train is None:
+        raise UnavailableError(split.subject.no_baselines)
+    return split.train.means["loss"]
+
+
+@per_split("loss and penalties", note="what Keras reports as loss and val_loss")
+def penalized_loss(split: Split) -> float:
+    """The loss with the penalties that layers add, which training minimises."""
+    return split.value("loss") + sum(split.totals.penalties.values())
+
+
+@per_sample("loss per element", group=LOSS, note=lambda e: e.loss_unit or "")
+def loss_per_element(subject: Subject) -> Quantity:
+    """The loss, averaged over the elements of a sample."""
+    mean = type(subject.loss).from_config({**subject.loss.get_config(), "sample_reduction": "mean"})
+    return lambda batch: mean.per_sample(batch.x, batch.output, mask=batch.mask)
+
+
+@per_split("skill against the constant", in_comparison=True)
+def constant_skill(split: Split) -> float:
+    """1 − excess / excess of the constant: 1 is perfect, 0 no better than the constant."""
+    return _skill(split, "constant_loss", "the constant is exact on these samples")
+
+
+@per_split("skill against PCA", in_comparison=True)
+def linear_skill(split: Split) -> float:
+    """1 − excess / excess of PCA; negative if PCA is better."""
+    split.value("linear_loss")
+    split.value("constant_skill")  # Where the constant is exact, so is PCA.
+    return _skill(split, "linear_loss", "PCA is exact on these samples")
+
+
+def components(evaluation: Any) -> str:
+    """``PCA with 16 components``."""
+    return "PCA" if evaluation.latent_dim is None else f"PCA with {evaluation.latent_dim:,} components"
+
+
+def _skill(split: Split, baseline: str, if_exact: str) -> float:
+    skill = baselines.skill(
+        split.value("excess"),
+        split.value(baseline),
+        split.value("floor"),
+        constant_loss=split.value("constant_loss"),
+    )
+    if skill is None:
+        raise UnavailableError(if_exact)
+    return skill
+
+
+def _fitted(subject: Subject) -> baselines.Baselines:
+    if subject.baselines is None:
+        raise UnavailableError(subject.no_baselines)
+    return subject.baselines

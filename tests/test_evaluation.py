@@ -5,6 +5,7 @@ import math
 import pickle
 import tracemalloc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,6 +18,7 @@ from tests.function_models import function_model as model
 from tests.samples import batches, uniform
 from tfae import models
 from tfae.comparison import seed_values
+from tfae.comparison.probes import PROBES
 from tfae.evaluation import METRICS, Evaluation, Finding, evaluate, metrics, ranks, scores
 from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError
 from tfae.report import tables
@@ -412,7 +414,10 @@ def test_evaluations_of_older_and_of_newer_versions_are_read() -> None:
     loaded = Evaluation.from_dict(older)
     assert (loaded.mse, loaded.mae, loaded.penalties) == (result.mse, None, {})
     assert loaded.as_dict() == {**written, "mae": None, "penalized_loss": None}
-    assert "MAE" in str(loaded)
+    for missing in METRICS.keys() - {"loss"}:
+        loaded = Evaluation.from_dict({name: value for name, value in written.items() if name != missing})
+        assert getattr(loaded, missing) is None
+        assert "MAE" in str(loaded)
     finding = {"name": "new", "figure": 1.0, "message": "Something.", "severity": "high"}
     loaded = Evaluation.from_dict({**written, "frechet": 12.5, "findings": [finding], "quantiles": {"0.9": 1.0}})
     assert loaded.frechet == loaded.as_dict()["frechet"] == 12.5
@@ -424,7 +429,7 @@ def test_a_metric_of_ones_own_is_one_function_that_all_tables_show(monkeypatch: 
     monkeypatch.setitem(METRICS, "largest_error", METRICS["mse"])  # So that it is gone after the test.
 
     @metrics.per_sample("largest error", group=metrics.SHARED, better="lower", in_comparison=True, note="of an element")
-    def largest_error(subject: metrics.Subject) -> Callable:
+    def largest_error(split: metrics.Split) -> Callable:
         """Mean over samples of the largest absolute error of an element."""
         return lambda batch: tf.reduce_max(tf.abs(batch.x - batch.reconstruction), 1)
 
@@ -435,6 +440,15 @@ def test_a_metric_of_ones_own_is_one_function_that_all_tables_show(monkeypatch: 
     assert "Largest error" in [row.title for group in tables.group_rows(result) for row in group.rows]
     assert METRICS["largest_error"].description.startswith("Mean over samples of the largest")
     assert METRICS["largest_error"] in seed_values.compared_metrics()
+
+
+def test_the_documentation_has_every_metric() -> None:
+    lines = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if line.startswith("| `")]
+    assert sorted(rows) == sorted(
+        f"| `{metric.name}` | {metric.heading} | {metric.better or ''} | {metric.description.replace('``', '`')} |"
+        for metric in [*METRICS.values(), *PROBES]
+    )
 
 
 @pytest.mark.parametrize("measure", [evaluate, scores])

@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 from tfae import comparison, datasets, losses, models, report, training
 from tfae.advice import advise
 from tfae.evaluation import Finding, scores
-from tfae.report import advised
+from tfae.report import advised, tables
 from tfae.report.picture import draw_picture
 
 matplotlib.use("Agg")
@@ -206,8 +206,13 @@ def test_what_was_not_measured_is_not_there_with_the_reason_and_findings_are_sho
         "reasons": {"ssim": "samples are no images"},
         "findings": (finding,),
     }
-    page = rewritten(run, tmp_path / "page.html", **changes)
+    page = rewritten(run, tmp_path / "page.html", penalties={"sparse": 0.5}, **changes)
     cells = {row[0]: row[1:] for row in page.tables[0] if len(row) == 3}
+    assert number(cells["Penalty of sparse"][0]) == 0.5
+    assert cells["Loss and penalties"][1] == "what Keras reports as loss and val_loss"
+    with_penalty, without = dataclasses.replace(run.evaluation, penalties={"sparse": 0.5}), run.evaluation
+    row = ("Penalty of sparse", ("0.5", "n/a"), "")
+    assert row in tables.rows_of_losses([[with_penalty, with_penalty], [without]])
     assert cells["SSIM"][0].strip() == "n/a"
     assert cells["SSIM"][1] == "samples are no images"
     assert cells["PSNR"][0].strip() == "∞"
@@ -322,7 +327,7 @@ def test_the_tables_of_a_comparison_hold_its_numbers_and_mark_the_best(compared,
         titles = {"MSE": "mse", "PSNR, dB": "psnr", "Active units": "num_active_units"}
         for title, name in {**titles, "Linear probe, accuracy": "linear_probe"}.items():
             assert cells[title] == [str(row.values[name]).replace("-", "−") for row in rows]
-        assert cells["Cross-entropy, bits"][1] == str(rows[1].spreads["bits"])
+        assert cells["Cross-entropy, bits"][1] == str(rows[1].values["bits"])
         for title, name in {"Loss per sample": "loss", "Floor": "floor", "Linear baseline": "linear_loss"}.items():
             for cell, row in zip(cells[title], rows, strict=True):
                 values = [json.loads((path / "evaluation.json").read_text())[name] for path in row.runs]

@@ -114,8 +114,8 @@ def compare(
         seeds: How many trainings of each loss: with seeds ``data.seed``, ``data.seed + 1``, …
         epochs: Epochs of each training.
         build: Called as ``build(output_activation=...)``, returns the model, the same but for that; None for
-            :func:`tfae.models.dense` with a latent of 16, or half the elements of a sample if these are fewer than 32. It
-            draws from Keras's global seed, which is set before.
+            :func:`tfae.models.dense` with a latent of 16, or of half the elements of a sample below 32. It draws from
+            Keras's global seed, which is set before.
         corruptions: Such as ``["salt_and_pepper=0.05", "outliers=0.02"]``: the names in ``CORRUPTIONS``, with the share
             of the elements or samples that they change. Training on the clean data always comes first.
         learning_rate: As in :func:`tfae.training.compile`.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -26,19 +28,19 @@ def _neighbor_accuracy(train: np.ndarray, train_labels: np.ndarray, test: np.nda
     return float(neighbors.fit(train, train_labels).score(test, test_labels))
 
 
-#: Shares of the test samples whose label is predicted from their latent, in [0, 1]. They take labels, and so are not
-#: among the metrics of an evaluation.
-PROBES = tuple(
-    Metric(name, title, description, unit="accuracy", better="higher", in_comparison=True, compute=compute)
-    for name, title, description, compute in (
-        ("linear_probe", "linear probe", "By logistic regression.", _linear_accuracy),
-        (
-            "neighbor_accuracy",
-            "nearest neighbours",
-            "By the majority of the 5 nearest training samples.",
-            _neighbor_accuracy,
-        ),
-    )
+_SHARE = "Share of the test samples whose label is predicted from their latent by"
+_ACCURACY: dict[str, Any] = {"unit": "accuracy", "better": "higher", "in_comparison": True}
+
+#: They take labels, and so are not among the metrics of an evaluation.
+PROBES = (
+    Metric("linear_probe", "linear probe", f"{_SHARE} logistic regression.", _linear_accuracy, **_ACCURACY),
+    Metric(
+        "neighbor_accuracy",
+        "nearest neighbours",
+        f"{_SHARE} the majority of the 5 nearest training samples.",
+        _neighbor_accuracy,
+        **_ACCURACY,
+    ),
 )
 
 
@@ -90,11 +92,7 @@ def score_probes(
     """Return the accuracies on test latents ``(n, latent_dim)`` of classifiers fitted on the training latents."""
     scaler = StandardScaler().fit(train_latents)
     train, test = scaler.transform(train_latents), scaler.transform(test_latents)
-    return {
-        metric.name: metric.compute(train, train_labels, test, test_labels)
-        for metric in PROBES
-        if metric.compute is not None
-    }
+    return {metric.name: metric.compute(train, train_labels, test, test_labels) for metric in PROBES}
 
 
 def _is_missing(labels: np.ndarray) -> np.ndarray:

@@ -22,10 +22,10 @@ from tfae.checks import check, check_range
 from tfae.evaluation import baselines, element_metrics, loss_metrics  # noqa: F401
 from tfae.evaluation.batches import measure_batches, sample_shape
 from tfae.evaluation.evaluation import Evaluation, Finding
-from tfae.evaluation.findings import find_worries
+from tfae.evaluation.findings import collect_findings
 from tfae.evaluation.image_metrics import are_images
 from tfae.evaluation.latent_metrics import find_encoder
-from tfae.evaluation.metrics import METRICS, Metric, Split, Subject, collect_quantities, likely_interval
+from tfae.evaluation.metrics import METRICS, Metric, Split, likely_interval
 from tfae.evaluation.totals import Totals, gather_totals
 from tfae.losses import ReconstructionLoss, loss_of, mask_of
 
@@ -94,43 +94,37 @@ def evaluate(
     check(None, loss, autoencoder, ignore=ignore)
     shape = sample_shape(autoencoder, dataset)
     interval = _interval(data_range)
-    encoder, no_latent = find_encoder(autoencoder)
-    latent_dim = None if encoder is None else math.prod(encoder.output_shape[1:])
-
-    trained = fitted = None
-    no_baselines: str | None = NO_TRAINING_SPLIT
+    encoder = find_encoder(autoencoder)
+    latent_dim = encoder if isinstance(encoder, str) else math.prod(encoder.output_shape[1:])
+    split = Split(loss, shape, interval, latent_dim, train=NO_TRAINING_SPLIT, baselines=NO_TRAINING_SPLIT)
     if train is not None:
-        subject = Subject(loss, shape, interval, latent_dim, no_latent, None, None)
-        quantities = {name: METRICS[name].quantities(subject)[name] for name in ("loss", "floor")}
-        trained = gather_totals(autoencoder, train, quantities, name="train", ignore=ignore)
-        check_range(trained.low, trained.high, loss, autoencoder, ignore=ignore)
-        no_baselines = _no_baselines(autoencoder, loss, shape, trained)
-        if no_baselines is None:
-            fitted = baselines.fit(train, loss, shape, latent_dim=latent_dim, interval=interval)
-
+        quantities = {name: METRICS[name].quantities(split)[name] for name in ("loss", "floor")}
+        split.train = gather_totals(autoencoder, train, quantities, name="train", ignore=ignore)
+        check_range(split.train.low, split.train.high, loss, autoencoder, ignore=ignore)
+        split.baselines = _no_baselines(autoencoder, loss, shape, split.train) or baselines.fit(
+            train, loss, shape, latent_dim=None if isinstance(latent_dim, str) else latent_dim, interval=interval
+        )
     if are_images(shape):
-        interval = interval or likely_interval(*_observed_interval(dataset))
-    subject = Subject(loss, shape, interval, latent_dim, no_latent, fitted, no_baselines)
-    quantities, unavailable = collect_quantities(subject)
+        split.given_interval = interval or likely_interval(*_observed_interval(dataset))
+    quantities = split.quantities()
     ranked = [metric.ranked for metric in METRICS.values() if quantities.keys() >= set(metric.ranked)]
-    totals = gather_totals(
+    split.totals = gather_totals(
         autoencoder,
         dataset,
         quantities,
-        encoder=encoder,
+        encoder=None if isinstance(encoder, str) else encoder,
         ranked=list(dict.fromkeys(name for names in ranked for name in names)),
         ignore=ignore,
     )
-    split = Split(subject, totals, trained, unavailable)
     evaluation = Evaluation(
         loss_name=loss.name,
         sample_reduction=loss.sample_reduction,
         loss_unit=loss.unit,
         values=split.values(),
-        penalties=totals.penalties,
+        penalties=split.totals.penalties,
         reasons=split.reasons,
     )
-    return dataclasses.replace(evaluation, findings=tuple(find_worries(evaluation, loss, totals, trained)))
+    return dataclasses.replace(evaluation, findings=tuple(collect_findings(evaluation, split)))
 
 
 def scores(autoencoder: keras.Model, dataset: tf.data.Dataset, *, ignore: Collection[str] = ()) -> np.ndarray:

@@ -31,17 +31,20 @@ class Batch(NamedTuple):
 Quantity = Callable[[Batch], tf.Tensor]
 
 
-class BatchValues(NamedTuple):
-    """What is measured of one batch; arrays ``(batch,)``, but for latents and penalties."""
+class Extremes(NamedTuple):
+    """The least and the greatest element of each sample, and whether all are finite; arrays ``(batch,)``."""
 
-    quantities: dict[str, np.ndarray]
-    #: The least and the greatest element, and whether all are finite: of each sample and of its reconstruction.
     low: np.ndarray
     high: np.ndarray
     finite: np.ndarray
-    output_low: np.ndarray
-    output_high: np.ndarray
-    output_finite: np.ndarray
+
+
+class BatchValues(NamedTuple):
+    """What is measured of one batch; quantities ``(batch,)``."""
+
+    quantities: dict[str, np.ndarray]
+    samples: Extremes
+    reconstructions: Extremes
     #: Penalties that layers add for this batch, scalars by name of the layer.
     penalties: dict[str, np.ndarray]
     #: ``(batch, latent_dim)``, with no columns without an encoder.
@@ -77,9 +80,9 @@ def measure_batches(
     signature = [tf.TensorSpec((None, *shape), spec.dtype) for spec in dataset.element_spec]
     axes = tuple(range(1, len(shape) + 1))
 
-    def extremes(tensor: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def extremes(tensor: tf.Tensor) -> Extremes:
         finite = tf.reduce_all(tf.math.is_finite(tensor), axes)
-        return tf.reduce_min(tensor, axes), tf.reduce_max(tensor, axes), finite
+        return Extremes(tf.reduce_min(tensor, axes), tf.reduce_max(tensor, axes), finite)
 
     # One trace for all batch sizes; without AutoGraph, which would wrap exceptions in its own words.
     @tf.function(input_signature=signature, autograph=False)
@@ -92,7 +95,7 @@ def measure_batches(
             latents = encoder(inputs, training=False)
             latents = tf.reshape(latents, (-1, math.prod(latents.shape[1:])))
         values = {key: of(batch) for key, of in quantities.items()}
-        return BatchValues(values, *extremes(x), *extremes(batch.reconstruction), penalties, latents)
+        return BatchValues(values, extremes(x), extremes(batch.reconstruction), penalties, latents)
 
     # The concrete function, because tf.function would warn that each evaluation makes a new one.
     run = measure.get_concrete_function()
@@ -114,14 +117,14 @@ def _validate(values: BatchValues, loss: ReconstructionLoss, start: int, dataset
     for name, (low, high, finite), silenced_by, if_not_finite, if_outside in (
         (
             dataset_name,
-            (values.low, values.high, values.finite),
+            values.samples,
             "domain",
             "Drop it or fill it in.",
             'Use preprocessing="unit", or SquaredError or AbsoluteError.',
         ),
         (
             "autoencoder",
-            (values.output_low, values.output_high, values.output_finite),
+            values.reconstructions,
             "activation",
             "Has training diverged? Lower the learning rate.",
             f'End the model with activation="{loss.output_activation()}", or compile it for from_logits=True.',

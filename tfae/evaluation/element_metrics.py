@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfae.evaluation.batches import Batch, Quantity
-from tfae.evaluation.metrics import SHARED, Split, Subject, UnavailableError, per_sample, per_split
+from tfae.evaluation.metrics import COMPARED, Metric, Split, UnavailableError, enter, per_sample, per_split
 from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
 
 #: How far from 0 and 1 reconstructions are kept when their cross-entropy is measured: half of one of the 255 steps of
@@ -41,24 +41,24 @@ def _mse(loss: ReconstructionLoss) -> Quantity:
     return lambda batch: squared_error(errors, mean, batch)
 
 
-@per_sample("MSE", group=SHARED, better="lower", in_comparison=True, note="mean squared error")
-def mse(subject: Subject) -> Quantity:
+@per_sample("MSE", **COMPARED, better="lower", note="mean squared error")
+def mse(split: Split) -> Quantity:
     """Mean squared error per element, in the squared unit of model space."""
-    return _mse(subject.loss)
+    return _mse(split.loss)
 
 
-@per_sample("MAE", group=SHARED, better="lower", in_comparison=True, note="mean absolute error")
-def mae(subject: Subject) -> Quantity:
+@per_sample("MAE", **COMPARED, better="lower", note="mean absolute error")
+def mae(split: Split) -> Quantity:
     """Mean absolute error per element, in the unit of model space."""
-    error = AbsoluteError(sample_reduction="mean", dtype=subject.loss.dtype)
+    error = AbsoluteError(sample_reduction="mean", dtype=split.loss.dtype)
     return lambda batch: error.per_sample(batch.x, batch.reconstruction, mask=batch.mask)
 
 
-def _clipped_crossentropy(subject: Subject) -> dict[str, Quantity]:
+def _clipped_crossentropy(split: Split) -> dict[str, Quantity]:
     # A model that returned logits would lose the digits of confident ones by way of their sigmoid.
-    if subject.loss.is_crossentropy:
+    if split.loss.is_crossentropy:
         return {}
-    entropy = BinaryCrossentropy(sample_reduction="mean", dtype=subject.loss.dtype)
+    entropy = BinaryCrossentropy(sample_reduction="mean", dtype=split.loss.dtype)
 
     def measure(batch: Batch) -> tf.Tensor:
         # It will count for nothing if a sample is outside; till then it has to stay finite.
@@ -71,33 +71,21 @@ def _clipped_crossentropy(subject: Subject) -> dict[str, Quantity]:
 def _beside_nats(evaluation: Any) -> str:
     margin = evaluation.crossentropy_margin
     clipped = f"; of reconstructions kept {margin:.2g} from 0 and 1" if margin else ""
-    return f"nats per element; {evaluation.bits:.5g} bits{clipped}"
+    return f"nats per element; {evaluation.crossentropy / math.log(2):.5g} bits{clipped}"
 
 
 @per_split(
-    "cross-entropy",
-    group=SHARED,
-    unit="nats",
-    better="lower",
-    in_comparison=True,
-    note=_beside_nats,
-    quantities=_clipped_crossentropy,
+    "cross-entropy", **COMPARED, unit="nats", better="lower", note=_beside_nats, quantities=_clipped_crossentropy
 )
 def crossentropy(split: Split) -> float:
     """Mean cross-entropy per element, in nats; none unless all samples are in [0, 1]."""
     if split.totals.samples_leave((0, 1)):
         raise UnavailableError("a sample is not in [0, 1]")
-    if not split.subject.loss.is_crossentropy:
+    if not split.loss.is_crossentropy:
         return split.mean("clipped_crossentropy")
     if split.totals.reconstructions_leave((0, 1)):
         raise UnavailableError("a reconstruction is not in [0, 1]")
     return split.value("loss_per_element")
-
-
-@per_split("distance of reconstructions from 0 and 1")
-def crossentropy_margin(split: Split) -> float:
-    """How far from 0 and 1 reconstructions are kept for the cross-entropy; 0 where it is the model's own loss."""
-    return 0.0 if split.subject.loss.is_crossentropy else MARGIN
 
 
 @per_split("cross-entropy", unit="bits", better="lower", in_comparison=True)
@@ -106,8 +94,8 @@ def bits(split: Split) -> float:
     return split.value("crossentropy") / math.log(2)
 
 
-def _decades(subject: Subject) -> dict[str, Quantity]:
-    measure = _mse(subject.loss)
+def _decades(split: Split) -> dict[str, Quantity]:
+    measure = _mse(split.loss)
 
     def decades(batch: Batch) -> tf.Tensor:
         error = measure(batch)
@@ -118,18 +106,10 @@ def _decades(subject: Subject) -> dict[str, Quantity]:
 
 def _beside_decibels(evaluation: Any) -> str:
     left_out = f", {evaluation.num_exact:,} exact left out" if evaluation.num_exact else ""
-    return f"dB, data range {evaluation.data_range:.4g}{left_out}"
+    return f"dB, data range {evaluation.data_range or 0:.4g}{left_out}"
 
 
-@per_split(
-    "PSNR",
-    group=SHARED,
-    unit="dB",
-    better="higher",
-    in_comparison=True,
-    note=_beside_decibels,
-    quantities=_decades,
-)
+@per_split("PSNR", **COMPARED, unit="dB", better="higher", note=_beside_decibels, quantities=_decades)
 def psnr(split: Split) -> float:
     """Mean over samples of the peak signal-to-noise ratio 10 log₁₀(data_range² / mseᵢ), in decibels.
 
@@ -143,14 +123,23 @@ def psnr(split: Split) -> float:
     return 20 * math.log10(split.value("data_range")) - 10 * mean_log10_mse
 
 
-@per_split("exact reconstructions")
-def num_exact(split: Split) -> int:
-    """Number of samples that are reconstructed exactly, and therefore are left out of ``psnr``."""
-    return round(split.mean("is_exact") * split.totals.num_samples)
-
-
-@per_split("data range")
-def data_range(split: Split) -> float:
-    """Difference between the largest and the smallest value that the data can take, in model space."""
-    low, high = split.interval
-    return high - low
+enter(
+    Metric(
+        "data_range",
+        "data range",
+        "Difference between the largest and the smallest value that the data can take, in model space.",
+        lambda split: split.interval[1] - split.interval[0],
+    ),
+    Metric(
+        "num_exact",
+        "exact reconstructions",
+        "Number of samples that are reconstructed exactly, and therefore are left out of ``psnr``.",
+        lambda split: round(split.mean("is_exact") * split.totals.num_samples),
+    ),
+    Metric(
+        "crossentropy_margin",
+        "margin of the cross-entropy",
+        "How far from 0 and 1 reconstructions are kept for it; 0 where it is the model's own loss.",
+        lambda split: 0.0 if split.loss.is_crossentropy else MARGIN,
+    ),
+)

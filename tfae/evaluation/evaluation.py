@@ -103,7 +103,7 @@ class Evaluation:
             },
             penalties=values.get("penalties", {}),
             findings=tuple(
-                Finding(each["name"], each["figure"], each["message"]) for each in values.get("findings", ())
+                Finding(*map(each.get, ("name", "figure", "message"))) for each in values.get("findings", ())
             ),
             reasons=values.get("reasons", {}),
         )
@@ -111,14 +111,13 @@ class Evaluation:
     def __str__(self) -> str:
         """A small table, and the findings below it."""
         rows = self.rows()
-        titles = [f"{'  ' * row.indent}{row.title}" for row in rows]
-        width = max(21, 2 + max(map(len, titles)))
-        numbers = _align(row.value for row in rows)
+        titles = [f"{'  ' * row.indent}{row.title}  " for row in rows]
+        width = max(map(len, titles))
         lines = [
             f"{title:{width}}{number}  {row.note}".rstrip()
-            for row, title, number in zip(rows, titles, numbers, strict=True)
+            for row, title, number in zip(rows, titles, align(map(_text, (row.value for row in rows))), strict=True)
         ]
-        heading = f"{self.loss_name} on {self.num_samples:,} samples of {self.num_elements:,} elements"
+        heading = f"{self.loss_name} on {self.num_samples or 0:,} samples of {self.num_elements or 0:,} elements"
         warnings = [
             textwrap.fill(
                 f"{finding.name.replace('_', ' ')}: {finding.message}", 100, initial_indent="! ", subsequent_indent="  "
@@ -132,11 +131,11 @@ class Evaluation:
         groups: dict[str, list[MetricRow]] = {group: [] for group in GROUPS}
         for metric in METRICS.values():
             if metric.group is not None:
-                value = getattr(self, metric.name)
+                value, note = getattr(self, metric.name), metric.note
                 if value is None:
                     note = self.reasons.get(metric.name, "")
-                else:
-                    note = metric.note(self) if callable(metric.note) else metric.note
+                elif callable(note):
+                    note = note(self)
                 row = MetricRow(metric.group, metric.title, metric.indent, value, note)
                 groups.setdefault(metric.group, []).append(row)
         if self.penalties:
@@ -154,13 +153,17 @@ def percent(skill: float) -> str:
     return f"{100 * skill:.1f} %" if abs(skill) < 100 else f"{100 * skill:.3g} %"
 
 
+def _text(number: float | None) -> str:
+    return "n/a" if number is None or math.isnan(number) else f"{number:,.5g}"
+
+
 def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _align(numbers: Iterable[float | None]) -> list[str]:
-    """Five significant digits each, one decimal point below the other."""
-    texts = ["n/a" if number is None or math.isnan(number) else f"{number:,.5g}" for number in numbers]
-    parts = [text.partition(".") for text in texts]
+def align(numbers: Iterable[str], digit: str = " ", point: str = " ") -> list[str]:
+    """Bring decimal points below each other, by spaces of the width of a digit and of the point."""
+    parts = [number.partition(".") for number in numbers]
     before, after = max(len(part[0]) for part in parts), max(len(part[2]) for part in parts)
-    return [f"{left:>{before}}{point or ' '}{right:{after}}" for left, point, right in parts]
+    blank = point * bool(after)
+    return [f"{left:{digit}>{before}}{dot or blank}{right:{digit}<{after}}" for left, dot, right in parts]

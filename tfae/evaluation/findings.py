@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from tfae.evaluation.baselines import ROUNDING
 from tfae.evaluation.evaluation import Evaluation, Finding, percent
+from tfae.evaluation.metrics import Split
 from tfae.evaluation.totals import Totals
 from tfae.losses import ReconstructionLoss, SquaredError
 
@@ -41,10 +42,9 @@ FAR_APART = 1.5
 STANDARD_ERRORS = 3
 
 
-def find_worries(
-    evaluation: Evaluation, loss: ReconstructionLoss, totals: Totals, trained: Totals | None
-) -> Iterator[Finding]:
-    """Look for what should worry the reader of an evaluation."""
+def collect_findings(evaluation: Evaluation, split: Split) -> Iterator[Finding]:
+    """Yield what should worry the reader of an evaluation."""
+    loss, totals = split.loss, split.totals
     if totals.samples_leave(loss.domain) or totals.reconstructions_leave(loss.domain):
         yield _outside_domain(loss, totals)
     else:
@@ -56,8 +56,8 @@ def find_worries(
     yield from _worse_than_linear(evaluation, is_best_linear=isinstance(loss, SquaredError))
     yield from _dead_latent(evaluation)
     yield from _trivial_score(evaluation)
-    if trained is not None:
-        yield from _far_from_train(totals, trained)
+    if not isinstance(split.train, str):
+        yield from _far_from_train(totals, split.train)
 
 
 def _outside_domain(loss: ReconstructionLoss, totals: Totals) -> Finding:

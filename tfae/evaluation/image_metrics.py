@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfae.evaluation.batches import Batch, Quantity
-from tfae.evaluation.metrics import SHARED, Split, Subject, UnavailableError, per_sample, per_split
+from tfae.evaluation.metrics import COMPARED, Split, UnavailableError, per_sample, per_split
 
 #: Radius in cycles per pixel beyond which a spatial frequency is in the upper half: half of Nyquist's 1/2.
 HALF_OF_NYQUIST = 0.25
@@ -20,13 +20,13 @@ def are_images(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and shape[2] <= 4 and min(shape[:2]) >= 7
 
 
-@per_sample("SSIM", group=SHARED, better="higher", in_comparison=True, note="structural similarity, at most 1")
-def ssim(subject: Subject) -> Quantity:
+@per_sample("SSIM", **COMPARED, better="higher", note="structural similarity, at most 1")
+def ssim(split: Split) -> Quantity:
     """Mean structural similarity, at most 1; none where samples are not images of at least 7 × 7 pixels."""
-    low, high = _interval_of_images(subject)
+    low, high = _interval_of_images(split)
     if not low < high:
         raise UnavailableError("the data is constant")
-    side = min(11, *subject.shape[:2])
+    side = min(11, *split.shape[:2])
     size = side - 1 + side % 2  # the largest odd number that fits
 
     def measure(batch: Batch) -> tf.Tensor:
@@ -38,14 +38,14 @@ def ssim(subject: Subject) -> Quantity:
     return measure
 
 
-def _energies(subject: Subject) -> dict[str, Quantity]:
+def _energies(split: Split) -> dict[str, Quantity]:
     """Spectral energies of originals and reconstructions in the upper half of the frequencies, and of all.
 
     The energy of a sample is Σ |X(f)|² over channels and those spatial frequencies f = (f_y, f_x) of the discrete
     Fourier transform whose radius √(f_y² + f_x²) exceeds ``HALF_OF_NYQUIST``, corners included.
     """
-    _interval_of_images(subject)
-    height, width, _ = subject.shape
+    _interval_of_images(split)
+    height, width, _ = split.shape
     f_y, f_x = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)
     # Of real images the transform holds one half; all its columns but f_x = 0 and f_x = 1/2 stand for two.
     copies = np.where((f_x == 0) | (f_x == 0.5), 1, 2)
@@ -65,9 +65,8 @@ def _energies(subject: Subject) -> dict[str, Quantity]:
 
 @per_split(
     "sharpness",
-    group=SHARED,
+    **COMPARED,
     better="near 1",
-    in_comparison=True,
     note="energy in the upper half of the frequencies; 1 is as sharp as the data",
     quantities=_energies,
 )
@@ -81,7 +80,7 @@ def sharpness(split: Split) -> float:
     return split.mean("reconstructed_energy") / split.mean("energy")
 
 
-def _interval_of_images(subject: Subject) -> tuple[float, float]:
-    if not are_images(subject.shape) or subject.interval is None:
+def _interval_of_images(split: Split) -> tuple[float, float]:
+    if not are_images(split.shape) or split.given_interval is None:
         raise UnavailableError("samples are not images")
-    return subject.interval
+    return split.given_interval

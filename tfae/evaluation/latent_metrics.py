@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfae.evaluation.batches import Quantity
 from tfae.evaluation.element_metrics import squared_error
-from tfae.evaluation.metrics import LATENT, Split, Subject, UnavailableError, per_split
+from tfae.evaluation.metrics import LATENT, Split, UnavailableError, available, per_split
 from tfae.evaluation.ranks import rank_correlation
 from tfae.evaluation.totals import MAX_LATENT_DIM
 from tfae.losses import SquaredError
@@ -22,28 +24,29 @@ ACTIVE_DEVIATION = 1e-3
 _ROUNDING = 1e-6
 
 
-def find_encoder(autoencoder: keras.Model) -> tuple[keras.Model | None, str | None]:
-    """Return the sub-model "encoder", or None and why there is no latent to measure."""
+_COMPARED: dict[str, Any] = {"group": LATENT, "in_comparison": True}
+
+
+def find_encoder(autoencoder: keras.Model) -> keras.Model | str:
+    """Return the sub-model "encoder", or why there is no latent to measure."""
     encoder = next((layer for layer in autoencoder.layers if layer.name == "encoder"), None)
     if not isinstance(encoder, keras.Model):
-        return None, 'the model has no sub-model named "encoder"'
+        return 'the model has no sub-model named "encoder"'
     shape = encoder.output_shape
     if not isinstance(shape, tuple) or not shape or not all(isinstance(side, int) for side in shape[1:]):
-        return None, f"the encoder has several outputs, or one of unknown shape: {shape}"
+        return f"the encoder has several outputs, or one of unknown shape: {shape}"
     if not tf.TensorShape(encoder.input_shape).is_compatible_with(autoencoder.input_shape):
-        return None, f"the encoder takes {encoder.input_shape}, not the model's {autoencoder.input_shape}"
-    return encoder, None
+        return f"the encoder takes {encoder.input_shape}, not the model's {autoencoder.input_shape}"
+    return encoder
 
 
-@per_split("latent_dim")
+@per_split("latent units")
 def latent_dim(split: Split) -> int:
     """Number of latent units; none without a sub-model "encoder"."""
-    if split.subject.latent_dim is None:
-        raise UnavailableError(split.subject.no_latent)
-    return split.subject.latent_dim
+    return available(split.latent_dim)
 
 
-@per_split("active units", group=LATENT, in_comparison=True, note=lambda e: f"of {e.latent_dim:,}")
+@per_split("active units", **_COMPARED, note=lambda e: f"of {e.latent_dim or 0:,}")
 def num_active_units(split: Split) -> int:
     """Latent units whose standard deviation exceeds a thousandth of that of the unit that varies most."""
     covariance, varies = _covariance(split)
@@ -51,12 +54,7 @@ def num_active_units(split: Split) -> int:
     return int((varies & (variance > ACTIVE_DEVIATION**2 * variance.max())).sum())
 
 
-@per_split(
-    "effective dimension",
-    group=LATENT,
-    in_comparison=True,
-    note="participation ratio of the latent's covariance",
-)
+@per_split("effective dimension", **_COMPARED, note="participation ratio of the latent's covariance")
 def effective_dimension(split: Split) -> float:
     """Participation ratio (Σ λ)² / Σ λ² of the spectrum of the latent's covariance, from 1 to ``latent_dim``.
 
@@ -74,7 +72,7 @@ def _covariance(split: Split) -> tuple[np.ndarray, np.ndarray]:
     """The covariance of the latent, and whether the variance of each unit is more than rounding."""
     moments = split.totals.latents
     if moments is None:
-        raise UnavailableError(split.subject.no_latent)
+        return available(str(split.latent_dim))
     if not np.isfinite(moments.mean).all():
         raise UnavailableError("the latent is not finite")
     if moments.count < 2:
@@ -86,15 +84,10 @@ def _covariance(split: Split) -> tuple[np.ndarray, np.ndarray]:
     return covariance, np.diag(covariance) > (_ROUNDING * largest) ** 2
 
 
-def _distance(subject: Subject) -> dict[str, Quantity]:
+def _distance(split: Split) -> dict[str, Quantity]:
     """Squared distance from the mean of the training split."""
-    fitted = subject.baselines
-    if fitted is None:
-        raise UnavailableError(subject.no_baselines)
-    total = SquaredError(dtype=subject.loss.dtype)
-    return {
-        "distance": lambda batch: squared_error(lambda batch: tf.cast(batch.x, "float32") - fitted.mean, total, batch)
-    }
+    mean, total = available(split.baselines).mean, SquaredError(dtype=split.loss.dtype)
+    return {"distance": lambda batch: squared_error(lambda batch: tf.cast(batch.x, "float32") - mean, total, batch)}
 
 
 @per_split(
@@ -116,14 +109,11 @@ def triviality(split: Split) -> float:
     ranked=("loss", "constant_loss"),
 )
 def constant_triviality(split: Split) -> float:
-    """The same with the losses of the training split's best constant, which need not rank as the distance does."""
-    if split.subject.no_baselines is not None:
-        raise UnavailableError(split.subject.no_baselines)
+    """Spearman's rank correlation of the per-sample losses with those of the training split's best constant."""
+    available(split.baselines)
     return _correlation(split, "constant_loss", "losses")
 
 
 def _correlation(split: Split, quantity: str, what: str) -> float:
     correlation = rank_correlation(split.totals.ranked["loss"], split.totals.ranked[quantity])
-    if correlation is None:
-        raise UnavailableError(f"{what} do not differ between the samples")
-    return correlation
+    return available(f"{what} do not differ between the samples" if correlation is None else correlation)

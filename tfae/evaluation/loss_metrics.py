@@ -10,19 +10,16 @@ import tensorflow as tf
 from tfae.evaluation import baselines
 from tfae.evaluation.batches import Batch, Quantity
 from tfae.evaluation.evaluation import percent
-from tfae.evaluation.metrics import LOSS, Split, Subject, UnavailableError, per_sample, per_split
+from tfae.evaluation.metrics import LOSS, Metric, Split, available, enter, per_sample, per_split
+
+#: Options of what is beside the loss, in its unit.
+_PART: dict[str, Any] = {"group": LOSS, "indent": True}
 
 
-@per_split("samples")
-def num_samples(split: Split) -> int:
-    """Number of samples."""
-    return split.totals.num_samples
-
-
-@per_split("elements")
-def num_elements(split: Split) -> int:
-    """Number of elements of one sample."""
-    return math.prod(split.subject.shape)
+enter(
+    Metric("num_samples", "samples", "Number of samples.", lambda split: split.totals.num_samples),
+    Metric("num_elements", "elements", "Number of elements of one sample.", lambda split: math.prod(split.shape)),
+)
 
 
 def _unit(evaluation: Any) -> str:
@@ -31,26 +28,26 @@ def _unit(evaluation: Any) -> str:
 
 
 @per_sample("loss per sample", group=LOSS, note=_unit)
-def loss(subject: Subject) -> Quantity:
+def loss(split: Split) -> Quantity:
     """Mean loss of a sample, without penalties of the layers."""
-    return lambda batch: subject.loss.per_sample(batch.x, batch.output, mask=batch.mask)
+    return lambda batch: split.loss.per_sample(batch.x, batch.output, mask=batch.mask)
 
 
-@per_sample("floor", group=LOSS, indent=True, note="the least that any reconstruction can reach")
-def floor(subject: Subject) -> Quantity:
+@per_sample("floor", **_PART, note="the least that any reconstruction can reach")
+def floor(split: Split) -> Quantity:
     """Mean of the least loss that any reconstruction of a sample can reach: 0, or the entropy for cross-entropy."""
-    readable = baselines.on_reconstructions(subject.loss)
+    readable = baselines.on_reconstructions(split.loss)
 
     def measure(batch: Batch) -> tf.Tensor:
         # The floor is the loss of the sample as its own reconstruction; that form knows of masks.
         if batch.mask is None:
-            return subject.loss.floor(batch.x)
+            return split.loss.floor(batch.x)
         return readable.per_sample(batch.x, batch.x, mask=batch.mask)
 
     return measure
 
 
-@per_split("excess", group=LOSS, indent=True, note="loss − floor")
+@per_split("excess", **_PART, note="loss − floor")
 def excess(split: Split) -> float:
     """loss − floor, what a model could still take away."""
     return split.value("loss") - split.value("floor")
@@ -62,32 +59,26 @@ def _beside_skill(metric: str, what: str, evaluation: Any) -> str:
 
 
 @per_sample(
-    "constant baseline",
-    group=LOSS,
-    indent=True,
-    note=lambda e: _beside_skill("constant_skill", "the training split's best one", e),
+    "constant baseline", **_PART, note=lambda e: _beside_skill("constant_skill", "the training split's best one", e)
 )
-def constant_loss(subject: Subject) -> Quantity:
+def constant_loss(split: Split) -> Quantity:
     """Mean loss of a sample if the training split's best constant is its reconstruction."""
-    fitted, readable = _fitted(subject), baselines.on_reconstructions(subject.loss)
+    fitted, readable = available(split.baselines), baselines.on_reconstructions(split.loss)
     return lambda batch: readable.per_sample(batch.x, tf.broadcast_to(fitted.constant, tf.shape(batch.x)))
 
 
-@per_sample("linear baseline", group=LOSS, indent=True, note=lambda e: _beside_skill("linear_skill", components(e), e))
-def linear_loss(subject: Subject) -> Quantity:
+@per_sample("linear baseline", **_PART, note=lambda e: _beside_skill("linear_skill", components(e), e))
+def linear_loss(split: Split) -> Quantity:
     """Mean loss of a sample if PCA with ``latent_dim`` components of the training split reconstructs it."""
-    fitted, readable = _fitted(subject), baselines.on_reconstructions(subject.loss)
-    if fitted.components is None:
-        raise UnavailableError(fitted.reason)
+    fitted, readable = available(split.baselines), baselines.on_reconstructions(split.loss)
+    available(fitted.reason or fitted)
     return lambda batch: readable.per_sample(batch.x, fitted.linear(batch.x))
 
 
-@per_split("training split", group=LOSS, indent=True, note="the model's loss there")
+@per_split("training split", **_PART, note="the model's loss there")
 def train_loss(split: Split) -> float:
     """Mean loss of a sample of the training split."""
-    if split.train is None:
-        raise UnavailableError(split.subject.no_baselines)
-    return split.train.means["loss"]
+    return available(split.train).means["loss"]
 
 
 @per_split("loss and penalties", note="what Keras reports as loss and val_loss")
@@ -97,9 +88,9 @@ def penalized_loss(split: Split) -> float:
 
 
 @per_sample("loss per element", group=LOSS, note=lambda e: e.loss_unit or "")
-def loss_per_element(subject: Subject) -> Quantity:
+def loss_per_element(split: Split) -> Quantity:
     """The loss, averaged over the elements of a sample."""
-    mean = type(subject.loss).from_config({**subject.loss.get_config(), "sample_reduction": "mean"})
+    mean = type(split.loss).from_config({**split.loss.get_config(), "sample_reduction": "mean"})
     return lambda batch: mean.per_sample(batch.x, batch.output, mask=batch.mask)
 
 
@@ -129,12 +120,4 @@ def _skill(split: Split, baseline: str, if_exact: str) -> float:
         split.value("floor"),
         constant_loss=split.value("constant_loss"),
     )
-    if skill is None:
-        raise UnavailableError(if_exact)
-    return skill
-
-
-def _fitted(subject: Subject) -> baselines.Baselines:
-    if subject.baselines is None:
-        raise UnavailableError(subject.no_baselines)
-    return subject.baselines
+    return available(if_exact if skill is None else skill)

@@ -73,14 +73,8 @@ def gather_totals(
 ) -> Totals:
     """Run a model over a data set once, and sum up in float64.
 
-    Args:
-        autoencoder: As for :func:`measure_batches`, as the data set, the encoder, ``name`` and ``ignore`` are.
-        dataset: Batches ``(x, x)``.
-        quantities: What to measure; "loss" and "floor" are among them.
-        encoder: What makes the latents.
-        ranked: Names of quantities to keep of samples, to be ranked.
-        name: What errors call the data set.
-        ignore: Checks to leave out.
+    ``quantities`` hold "loss" and "floor"; ``ranked`` names those to keep of samples. The other arguments are as in
+    :func:`measure_batches`.
     """
     sums, penalties = dict.fromkeys(quantities, 0.0), dict[str, float]()
     excess, reservoir = Moments(1, scatter="diagonal"), ranks.Reservoir(len(ranked), ranks.NUM_ROWS)
@@ -92,13 +86,13 @@ def gather_totals(
     high = output_high = -math.inf
     for batch in measure_batches(autoencoder, dataset, quantities, encoder=encoder, name=name, ignore=ignore):
         values = batch.quantities
-        low, high = min(low, float(batch.low.min())), max(high, float(batch.high.max()))
-        output_low = min(output_low, float(batch.output_low.min()))
-        output_high = max(output_high, float(batch.output_high.max()))
+        low, high = min(low, float(batch.samples.low.min())), max(high, float(batch.samples.high.max()))
+        output_low = min(output_low, float(batch.reconstructions.low.min()))
+        output_high = max(output_high, float(batch.reconstructions.high.max()))
         for key, value in values.items():
             sums[key] += float(value.sum(dtype="float64"))
         for key, value in batch.penalties.items():
-            penalties[key] = penalties.get(key, 0.0) + len(batch.low) * float(value)
+            penalties[key] = penalties.get(key, 0.0) + len(batch.samples.low) * float(value)
         excess.add((values["loss"].astype("float64") - values["floor"])[:, None])
         if ranked:
             reservoir.add(np.stack([values[key] for key in ranked], 1, dtype="float64"))

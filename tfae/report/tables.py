@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from tfae.evaluation import METRICS, Evaluation
-from tfae.evaluation.evaluation import percent
+from tfae.evaluation.evaluation import align, percent
 from tfae.evaluation.loss_metrics import components
 from tfae.evaluation.metrics import LOSS
 
@@ -55,7 +55,8 @@ def group_rows(e: Evaluation) -> list[Group]:
     unit = f", {e.loss_unit}" if e.loss_unit else ""
     headings = {LOSS: f"{LOSS}, {e.sample_reduction} over the elements{unit}"}
     rows = e.rows()
-    values = _align([format_number(row.value) for row in rows])
+    numbers = [format_number(row.value) for row in rows]
+    values = align(numbers, "\N{FIGURE SPACE}", "\N{PUNCTUATION SPACE}")
     groups: dict[str, list[TableRow]] = {}
     for row, value in zip(rows, values, strict=True):
         title = row.title[0].upper() + row.title[1:]
@@ -101,13 +102,3 @@ def format_percent(skill: float | None) -> str:
 
 def _typeset(text: str) -> str:
     return re.sub(r"-(?=\d)", "−", text).replace(" %", "\N{NO-BREAK SPACE}%")
-
-
-def _align(texts: list[str]) -> list[str]:
-    """Pad by spaces as wide as digits."""
-    parts = [text.partition(".") for text in texts]
-    width = max((len(after) for _, _, after in parts), default=0)
-    return [
-        before + (point or "\N{PUNCTUATION SPACE}" * bool(width)) + after + "\N{FIGURE SPACE}" * (width - len(after))
-        for before, point, after in parts
-    ]

@@ -100,7 +100,7 @@ def evaluate(
     if train is not None:
         quantities = {name: METRICS[name].quantities(split)[name] for name in ("loss", "floor")}
         split.train = gather_totals(autoencoder, train, quantities, name="train", ignore=ignore)
-        check_range(split.train.low, split.train.high, loss, autoencoder, ignore=ignore)
+        check_range(*split.train.samples, loss, autoencoder, ignore=ignore)
         split.baselines = _no_baselines(autoencoder, loss, shape, split.train) or baselines.fit(
             train, loss, shape, latent_dim=None if isinstance(latent_dim, str) else latent_dim, interval=interval
         )

@@ -49,7 +49,7 @@ def collect_findings(evaluation: Evaluation, split: Split) -> Iterator[Finding]:
         yield _outside_domain(loss, totals)
     else:
         yield from _below_floor(evaluation)
-    largest = max(abs(bound) for bound in (totals.low, totals.high, *(loss.domain or ())))
+    largest = max(abs(bound) for bound in (*totals.samples, *(loss.domain or ())))
     yield from _no_better_than_constant(
         evaluation, is_exact=evaluation.mae is not None and evaluation.mae <= EXACT * largest
     )
@@ -64,9 +64,9 @@ def _outside_domain(loss: ReconstructionLoss, totals: Totals) -> Finding:
     """Only after "domain" or "activation" was silenced; else it is an error."""
     low, high = loss.domain or (-math.inf, math.inf)
     what, spanned = (
-        ("Samples", (totals.low, totals.high))
+        ("Samples", totals.samples)
         if totals.samples_leave(loss.domain)
-        else ("Reconstructions", (totals.output_low, totals.output_high))
+        else ("Reconstructions", totals.reconstructions)
     )
     return Finding(
         "outside_domain",

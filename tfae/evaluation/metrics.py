@@ -156,7 +156,7 @@ class Split:
     @property
     def interval(self) -> tuple[float, float]:
         """The values that the data can take, in model space."""
-        return self.given_interval or likely_interval(self.totals.low, self.totals.high)
+        return self.given_interval or likely_interval(*self.totals.samples)
 
     def quantities(self) -> dict[str, Quantity]:
         """Return what to measure of every sample for all metrics, by name."""

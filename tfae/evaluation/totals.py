@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfae.evaluation import ranks
-from tfae.evaluation.batches import Quantity, measure_batches
+from tfae.evaluation.batches import Extremes, Quantity, measure_batches
 from tfae.losses import DOMAIN_TOLERANCE
 from tfae.spread import Moments
 
@@ -30,10 +30,8 @@ class Totals:
     #: Quantities of the same samples, of all or of a random choice of ``ranks.NUM_ROWS``.
     ranked: dict[str, np.ndarray]
     #: The least and the greatest value of the samples, and of the reconstructions.
-    low: float
-    high: float
-    output_low: float
-    output_high: float
+    samples: tuple[float, float]
+    reconstructions: tuple[float, float]
     #: Mean over the batches, weighed by their size, of the penalties that layers add, by name of the layer.
     penalties: dict[str, float]
     #: Of the latents, ``(num_samples, latent_dim)``; None without an encoder.
@@ -54,11 +52,11 @@ class Totals:
 
     def samples_leave(self, interval: tuple[float, float] | None) -> bool:
         """Whether a sample is outside an interval by more than rounding; of None, nothing is."""
-        return _leaves(self.low, self.high, interval)
+        return _leaves(self.samples, interval)
 
     def reconstructions_leave(self, interval: tuple[float, float] | None) -> bool:
         """Whether a reconstruction is."""
-        return _leaves(self.output_low, self.output_high, interval)
+        return _leaves(self.reconstructions, interval)
 
 
 def gather_totals(
@@ -82,13 +80,10 @@ def gather_totals(
     if encoder is not None:
         width = math.prod(encoder.output_shape[1:])
         latents = Moments(width, scatter="full" if width <= MAX_LATENT_DIM else None)
-    low = output_low = math.inf
-    high = output_high = -math.inf
+    samples = reconstructions = (math.inf, -math.inf)
     for batch in measure_batches(autoencoder, dataset, quantities, encoder=encoder, name=name, ignore=ignore):
         values = batch.quantities
-        low, high = min(low, float(batch.samples.low.min())), max(high, float(batch.samples.high.max()))
-        output_low = min(output_low, float(batch.reconstructions.low.min()))
-        output_high = max(output_high, float(batch.reconstructions.high.max()))
+        samples, reconstructions = _widen(samples, batch.samples), _widen(reconstructions, batch.reconstructions)
         for key, value in values.items():
             sums[key] += float(value.sum(dtype="float64"))
         for key, value in batch.penalties.items():
@@ -102,14 +97,18 @@ def gather_totals(
         means={key: total / excess.count for key, total in sums.items()},
         excess=excess,
         ranked=dict(zip(ranked, reservoir.draw().T, strict=True)),
-        low=low,
-        high=high,
-        output_low=output_low,
-        output_high=output_high,
+        samples=samples,
+        reconstructions=reconstructions,
         penalties={key: total / excess.count for key, total in penalties.items()},
         latents=latents,
     )
 
 
-def _leaves(low: float, high: float, interval: tuple[float, float] | None) -> bool:
-    return interval is not None and (low < interval[0] - DOMAIN_TOLERANCE or high > interval[1] + DOMAIN_TOLERANCE)
+def _widen(span: tuple[float, float], batch: Extremes) -> tuple[float, float]:
+    return min(span[0], float(batch.low.min())), max(span[1], float(batch.high.max()))
+
+
+def _leaves(span: tuple[float, float], interval: tuple[float, float] | None) -> bool:
+    return interval is not None and (
+        span[0] < interval[0] - DOMAIN_TOLERANCE or span[1] > interval[1] + DOMAIN_TOLERANCE
+    )

@@ -24,7 +24,7 @@ from tfae import comparison, datasets, losses, models, training
 from tfae.activations import Clip
 from tfae.comparison import Corruption, SeedValues, corrupt, find_winner
 from tfae.comparison.probes import encode, probe, score_probes
-from tfae.evaluation import METRICS, Metric
+from tfae.evaluation import METRICS
 from tfae.training import execution
 
 pytestmark = pytest.mark.usefixtures("without_pictures", "evaluation_of_the_same_once")
@@ -320,7 +320,7 @@ def test_the_winners_are_marked_in_table_and_dictionary(found):
 )
 def test_the_winner_is_ahead_by_more_than_the_deviations_combined(better, others, expected):
     values = {"a": SeedValues((1.0, 3.0)), "b": None if others is None else SeedValues(others)}
-    assert find_winner(Metric("x", "x", "x", better=better), values) == expected
+    assert find_winner(dataclasses.replace(METRICS["mse"], better=better), values) == expected
 
 
 def test_there_is_no_winner_without_a_spread_or_a_rival():

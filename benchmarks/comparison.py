@@ -1,7 +1,7 @@
 """What each loss makes of the same model: ``python -m benchmarks.comparison``.
 
 ``tfae.comparison.compare`` on fashion_mnist and mnist: the default dense model under squared error, absolute error and
-cross-entropy, three seeds each. It prints a table for each data set, in the yardsticks that losses have in common, and
+cross-entropy, three seeds each. It prints a table for each data set, in the metrics that losses have in common, and
 the same as Markdown for the docs. With ``--output-activation`` the last layer of squared and absolute error is another
 one than pixels call for. The data sets come from the original files in ``$TFAE_DATA_DIR``, or from where TFDS has them.
 A benchmark that was stopped goes on.
@@ -38,23 +38,23 @@ def draw(found: Any, data: Any, path: Path) -> None:
     from tfae.report import drawing
 
     models = {row.loss: training.load_run(row.runs[0]).autoencoder for row in found.rows}
-    drawing.side_by_side_picture(path.stem, models, data).save(path.parent)
+    drawing.draw_side_by_side(path.stem, models, data).save(path.parent)
 
 
 def as_markdown(found: Any) -> str:
-    """The table, a line for each yardstick; the winner of a line is bold."""
+    """The table, a line for each metric; the winner of a line is bold."""
     from tfae import comparison
 
     winners = found.winners[comparison.result.CLEAN]
     titles = [f"`{row.loss}`" for row in found.rows]
     lines = [f"| | {' | '.join(titles)} |", f"|---|{'---|' * len(titles)}"]
-    for yardstick in comparison.YARDSTICKS:
-        spreads = {row.loss: row.spreads[yardstick.name] for row in found.rows}
-        if any(spreads.values()):
-            best = winners.get(yardstick.name)
-            cells = ["n/a" if spread is None else str(spread) for spread in spreads.values()]
-            cells = [f"**{cell}**" if loss == best else cell for loss, cell in zip(spreads, cells, strict=True)]
-            lines.append(f"| {yardstick.title} | {' | '.join(cells)} |")
+    for metric in comparison.compared_metrics():
+        values = {row.loss: row.values.get(metric.name) for row in found.rows}
+        if any(values.values()):
+            best = winners.get(metric.name)
+            cells = ["n/a" if each is None else str(each) for each in values.values()]
+            cells = [f"**{cell}**" if loss == best else cell for loss, cell in zip(values, cells, strict=True)]
+            lines.append(f"| {metric.heading} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -22,8 +22,9 @@ from tests.commands import run
 from tests.crashes import CrashError, at_call, crash
 from tfae import comparison, datasets, losses, models, training
 from tfae.activations import Clip
-from tfae.comparison import Corruption, Spread, Yardstick, corrupted, winner
-from tfae.comparison.probes import accuracies, probe
+from tfae.comparison import Corruption, SeedValues, corrupt, find_winner
+from tfae.comparison.probes import encode, probe, score_probes
+from tfae.evaluation import METRICS
 from tfae.training import execution
 
 pytestmark = pytest.mark.usefixtures("without_pictures", "evaluation_of_the_same_once")
@@ -135,19 +136,19 @@ def test_a_row_holds_what_the_evaluations_and_probes_of_its_runs_say(found):
         probed = [json.loads((path / "probes.json").read_text()) for path in row.runs]
         for name in ("mse", "bits", "num_active_units"):
             values = tuple(each[name] for each in measured)
-            assert row.spreads[name] == (None if None in values else Spread(values))
-        assert row.spreads["num_active_units"].mean >= 1
-        assert row.spreads["linear_probe"] == Spread(tuple(each["linear_probe"] for each in probed))
-        assert row.spreads["ssim"] is None  # of a table
+            assert row.values[name] == (None if None in values else SeedValues(values))
+        assert row.values["num_active_units"].mean >= 1
+        assert row.values["linear_probe"] == SeedValues(tuple(each["linear_probe"] for each in probed))
+        assert row.values["ssim"] is None  # of a table
 
 
 def test_a_run_trains_on_corrupted_data_and_is_measured_on_the_clean_test_split(found, data):
     row = found.rows[2]
     run = training.load_run(row.runs[0])
-    assert run.config["data"]["digest"] == corrupted(data, Corruption("outliers", 0.1), seed=0).digest != data.digest
+    assert run.config["data"]["digest"] == corrupt(data, Corruption("outliers", 0.1), seed=0).digest != data.digest
     x, _ = next(iter(data.test))
     reconstruction = run.autoencoder(x, training=False).numpy().astype("float64")
-    assert row.spreads["mse"].values[0] == pytest.approx(np.mean((x.numpy() - reconstruction) ** 2), rel=1e-5)
+    assert row.values["mse"].values[0] == pytest.approx(np.mean((x.numpy() - reconstruction) ** 2), rel=1e-5)
 
 
 def test_a_comparison_is_read_back_wherever_it_is_if_it_is_finished(found, tmp_path):
@@ -273,7 +274,7 @@ def test_data_that_is_loaded_or_labelled_anew_in_the_same_way_is_the_same(found,
     again = load(blobs, in_memory=True)
     wider = with_labels(again, *(np.asarray(each, object) for each in (again.labels.train, again.labels.test)))
     for same in (data, again, wider):
-        found.refuse_other(same)
+        found.validate_data(same)
 
 
 def test_the_table_has_a_block_for_each_kind_of_training_data(found):
@@ -283,14 +284,17 @@ def test_the_table_has_a_block_for_each_kind_of_training_data(found):
     )
     assert text.index("trained on clean data") < text.index("trained on outliers=0.1 data")
     assert text.count("\nMSE ") == text.count("\nLinear probe, accuracy ") == 2
-    assert str(found.rows[0].spreads["mae"]) in text
+    assert str(found.rows[0].values["mae"]) in text
     assert "SSIM" in text.splitlines()[-1].partition("n/a for all: ")[2]
 
 
 def test_the_winners_are_marked_in_table_and_dictionary(found):
-    spreads = [{"mse": Spread((1.0, 1.2)), "mae": Spread((3.0, 3.1))}, {"mse": Spread((2.0, 2.2)), "mae": None}]
-    none = dict.fromkeys(found.rows[0].spreads)
-    rows = [dataclasses.replace(row, spreads={**none, **own}) for row, own in zip(found.rows, spreads, strict=False)]
+    values = [
+        {"mse": SeedValues((1.0, 1.2)), "mae": SeedValues((3.0, 3.1))},
+        {"mse": SeedValues((2.0, 2.2)), "mae": None},
+    ]
+    none = dict.fromkeys(found.rows[0].values)
+    rows = [dataclasses.replace(row, values={**none, **own}) for row, own in zip(found.rows, values, strict=False)]
     table = dataclasses.replace(found, rows=tuple(rows))
     assert table.as_dict()["winners"] == {"clean": {"mse": "squared_error"}}
     lines = str(table).splitlines()
@@ -301,31 +305,31 @@ def test_the_winners_are_marked_in_table_and_dictionary(found):
 
 # By hand: of (1, 3) the mean is 2 and the deviation √2; two of them combine to 2.
 @pytest.mark.parametrize(
-    ("goal", "others", "expected"),
+    ("better", "others", "expected"),
     [
-        ("low", (3.0, 5.0), None),  # 2 apart, which does not exceed 2
-        ("low", (3.1, 5.1), "a"),
-        ("high", (3.1, 5.1), "b"),
-        ("high", (2.9, 4.9), None),
-        ("low", (-1.1, 0.9), "b"),
+        ("lower", (3.0, 5.0), None),  # 2 apart, which does not exceed 2
+        ("lower", (3.1, 5.1), "a"),
+        ("higher", (3.1, 5.1), "b"),
+        ("higher", (2.9, 4.9), None),
+        ("lower", (-1.1, 0.9), "b"),
         (None, (31.0, 51.0), None),
-        ("low", None, None),
-        ("one", (7.0, 9.0), "a"),
-        ("one", (1.0, 1.0), None),  # a is 0 and 2 away from 1, so 1 on average, with √2 between them
+        ("lower", None, None),
+        ("near 1", (7.0, 9.0), "a"),
+        ("near 1", (1.0, 1.0), None),  # a is 0 and 2 away from 1, so 1 on average, with √2 between them
     ],
 )
-def test_the_winner_is_ahead_by_more_than_the_deviations_combined(goal, others, expected):
-    spreads = {"a": Spread((1.0, 3.0)), "b": None if others is None else Spread(others)}
-    assert winner(Yardstick("x", "x", goal), spreads) == expected
+def test_the_winner_is_ahead_by_more_than_the_deviations_combined(better, others, expected):
+    values = {"a": SeedValues((1.0, 3.0)), "b": None if others is None else SeedValues(others)}
+    assert find_winner(dataclasses.replace(METRICS["mse"], better=better), values) == expected
 
 
 def test_there_is_no_winner_without_a_spread_or_a_rival():
-    mse = Yardstick("mse", "MSE", "low")
-    alike, clear = Spread((1.0, 1.0)), Spread((9.0, 9.1))
-    for spreads in ({"a": Spread((1.0,)), "b": Spread((9.0,))}, {"a": alike}, {"a": alike, "b": alike}):
-        assert winner(mse, spreads) is None
+    mse = METRICS["mse"]
+    alike, clear = SeedValues((1.0, 1.0)), SeedValues((9.0, 9.1))
+    for values in ({"a": SeedValues((1.0,)), "b": SeedValues((9.0,))}, {"a": alike}, {"a": alike, "b": alike}):
+        assert find_winner(mse, values) is None
     # Against the next, not the last.
-    assert winner(mse, {"c": clear, "a": Spread((1.0, 1.1)), "b": Spread((1.1, 1.2))}) is None
+    assert find_winner(mse, {"c": clear, "a": SeedValues((1.0, 1.1)), "b": SeedValues((1.1, 1.2))}) is None
 
 
 @pytest.mark.parametrize(
@@ -339,7 +343,7 @@ def test_there_is_no_winner_without_a_spread_or_a_rival():
     ],
 )
 def test_a_spread_shows_two_digits_of_its_deviation(values, text):
-    assert str(Spread(values)) == text
+    assert str(SeedValues(values)) == text
 
 
 @pytest.fixture(scope="module")
@@ -348,7 +352,7 @@ def images():
 
 
 def test_salt_and_pepper_hits_its_share_of_the_elements_with_both_ends_of_the_declared_range(images):
-    raw, damaged = images.raw.train, corrupted(images, Corruption("salt_and_pepper", 0.05), seed=0).raw.train
+    raw, damaged = images.raw.train, corrupt(images, Corruption("salt_and_pepper", 0.05), seed=0).raw.train
     changed, deviation = damaged != raw, math.sqrt(0.05 * 0.95 / raw.size)
     assert set(damaged[changed]) == {0, 255}
     assert abs(changed.mean() - 0.05) < 4 * deviation
@@ -359,7 +363,7 @@ def test_salt_and_pepper_hits_its_share_of_the_elements_with_both_ends_of_the_de
 
 def test_salt_and_pepper_takes_the_ends_of_each_column_where_no_range_is_declared():
     table = datasets.load(np.random.RandomState(0).normal((0, 100), (1, 20), size=(500, 2)).astype("float32"))
-    raw, damaged = table.raw.train, corrupted(table, Corruption("salt_and_pepper", 0.3), seed=0).raw.train
+    raw, damaged = table.raw.train, corrupt(table, Corruption("salt_and_pepper", 0.3), seed=0).raw.train
     for column in (0, 1):
         changed = damaged[:, column] != raw[:, column]
         assert set(damaged[changed, column]) == {raw[:, column].min(), raw[:, column].max()}
@@ -369,7 +373,7 @@ def test_outliers_replace_their_share_of_the_samples_ten_deviations_away_but_no_
     random = np.random.RandomState(0)
     columns = [random.normal((0, 100), (1, 20), (500, 2)), np.full(500, 7.0)]
     table = datasets.load(np.column_stack(columns), preprocessing="none")
-    raw, damaged = table.raw.train, corrupted(table, Corruption("outliers", 0.02), seed=0).raw.train
+    raw, damaged = table.raw.train, corrupt(table, Corruption("outliers", 0.02), seed=0).raw.train
     assert (damaged[:, 2] == 7).all()
     changed = (damaged != raw).any(axis=1)
     assert changed.sum() == 8  # of 400
@@ -380,7 +384,7 @@ def test_outliers_replace_their_share_of_the_samples_ten_deviations_away_but_no_
 
 
 def test_outliers_stay_in_the_declared_range(images):
-    damaged = corrupted(images, Corruption("outliers", 0.1), seed=0).raw.train
+    damaged = corrupt(images, Corruption("outliers", 0.1), seed=0).raw.train
     changed = (damaged != images.raw.train).all(axis=(1, 2, 3))
     assert changed.sum() == 16
     low, high = np.unique(damaged[changed])[[0, -1]]
@@ -396,7 +400,7 @@ def test_every_dtype_stays_as_it_is_and_finite(dtype, name):
     if dtype == "int64":
         x[0] = np.iinfo("int64").max // 2
     table = datasets.load(x)
-    damaged = corrupted(table, Corruption(name, 0.2), seed=0)
+    damaged = corrupt(table, Corruption(name, 0.2), seed=0)
     assert damaged.raw.train.dtype == dtype
     assert np.isfinite(damaged.raw.train.astype("float64")).all()
     assert (damaged.raw.train != table.raw.train).any()
@@ -404,7 +408,7 @@ def test_every_dtype_stays_as_it_is_and_finite(dtype, name):
 
 @pytest.mark.parametrize("name", ["salt_and_pepper", "outliers"])
 def test_the_same_seed_corrupts_the_same_and_nothing_but_the_training_split_whose_order_stays(images, name):
-    damaged, again, other = (corrupted(images, Corruption(name, 0.1), seed=seed) for seed in (3, 3, 4))
+    damaged, again, other = (corrupt(images, Corruption(name, 0.1), seed=seed) for seed in (3, 3, 4))
     np.testing.assert_array_equal(damaged.raw.train, again.raw.train)
     assert not np.array_equal(damaged.raw.train, other.raw.train)
     assert all(map(operator.is_, damaged.raw[1:], images.raw[1:]))
@@ -417,9 +421,9 @@ def test_the_same_seed_corrupts_the_same_and_nothing_but_the_training_split_whos
     np.testing.assert_allclose(x, damaged.raw.train[images.training_batch(0, 0)] / 255, rtol=1e-6)
 
 
-def test_streamed_data_is_not_corrupted(blobs):
+def test_streamed_data_is_not_corrupt(blobs):
     with pytest.raises(ValueError, match="in_memory=True"):
-        corrupted(load(blobs, in_memory=False), Corruption("outliers", 0.1), seed=0)
+        corrupt(load(blobs, in_memory=False), Corruption("outliers", 0.1), seed=0)
 
 
 @pytest.mark.parametrize(
@@ -483,7 +487,7 @@ def test_models_of_images_end_in_an_activation_that_is_bounded_as_pixels_are(tmp
     assert received == 2 * [Clip(0, 1), "linear"]  # Cross-entropy takes logits.
 
 
-def begun(monkeypatch, *arguments, **options):
+def begin(monkeypatch, *arguments, **options):
     """The plan of a comparison that crashes in its first training."""
     at_call(monkeypatch, 0)
     with pytest.raises(CrashError):
@@ -500,29 +504,29 @@ def test_a_loss_that_is_not_defined_on_the_data_is_refused_or_left_out_of_all(bl
     undeclared = datasets.load((train, inner[:10], inner[10:]), preprocessing="unit")
     with pytest.raises(ValueError, match=r"the train split spans .* is binary_crossentropy on array\+outliers=0\.1"):
         compare(undeclared, tmp_path / "run", ["mse", "bce"])
-    assert list(begun(monkeypatch, standard, tmp_path / "run", None)["losses"]) == ["squared_error", "absolute_error"]
-    planned = begun(monkeypatch, data, tmp_path / "all", None)["losses"]
+    assert list(begin(monkeypatch, standard, tmp_path / "run", None)["losses"]) == ["squared_error", "absolute_error"]
+    planned = begin(monkeypatch, data, tmp_path / "all", None)["losses"]
     assert list(planned) == ["squared_error", "absolute_error", "binary_crossentropy"]
     assert planned["binary_crossentropy"]["from_logits"] is True
 
 
 def test_the_default_model_is_that_of_tfae_train_and_names_tell_losses_of_one_class_apart(data, tmp_path, monkeypatch):
     both = [losses.SquaredError(), losses.SquaredError(sample_reduction="mean", name="per_element")]
-    plan = begun(monkeypatch, data, tmp_path, both, build=None)
+    plan = begin(monkeypatch, data, tmp_path, both, build=None)
     assert list(plan["losses"]) == ["squared_error", "per_element"]
     assert plan["model"]["parameters"] == models.dense((4,), latent_dim=2).count_params()  # half of four columns
 
 
-def test_a_training_split_smaller_than_the_code_is_compared(tmp_path):
+def test_a_training_split_smaller_than_the_latent_is_compared(tmp_path):
     tiny = datasets.load(np.random.RandomState(0).rand(8, 40), splits=(0.5, 0.25, 0.25))
     found = comparison.compare(tiny, ["mse"], run_dir=tmp_path, seeds=1, epochs=1, verbose=False)
     assert found.plan["model"]["latent_dim"] > len(tiny.raw.train)
     (row,) = found.rows
-    assert row.spreads["mse"] is not None
-    assert row.spreads["linear_skill"] is row.spreads["linear_probe"] is None
+    assert row.values["mse"] is not None
+    assert row.values["linear_skill"] is row.values["linear_probe"] is None
 
 
-def test_the_probes_are_those_of_scikit_learn_on_standardised_codes(data):
+def test_the_probes_are_those_of_scikit_learn_on_standardised_latents(data):
     keras.utils.set_random_seed(0)
     model = build()
     encoder = keras.Model(model.inputs, model.get_layer("encoder")(model.inputs[0]))
@@ -532,20 +536,20 @@ def test_the_probes_are_those_of_scikit_learn_on_standardised_codes(data):
         for classifier in (LogisticRegression(max_iter=2000), KNeighborsClassifier(5))
     ]
     found = probe(model, data)
-    assert [found.linear_probe, found.neighbor_accuracy] == pytest.approx(expected)
-    assert found.linear_probe > 0.4
+    assert [found["linear_probe"], found["neighbor_accuracy"]] == pytest.approx(expected)
+    assert found["linear_probe"] > 0.4
 
 
-def test_the_probes_tell_a_linear_code_from_one_that_only_keeps_neighbours():
+def test_the_probes_tell_a_linear_latent_from_one_that_only_keeps_neighbours():
     random = np.random.RandomState(0)
     corners = random.randint(0, 2, size=(400, 2))
-    codes = (corners * 2 - 1) * [1, 1000] + random.normal(0, [0.1, 100], (400, 2))
-    linear = accuracies(codes[:300], corners[:300, 0], codes[300:], corners[300:, 0])
-    assert (linear.linear_probe, linear.neighbor_accuracy) == (1, 1)
+    latents = (corners * 2 - 1) * [1, 1000] + random.normal(0, [0.1, 100], (400, 2))
+    linear = score_probes(latents[:300], corners[:300, 0], latents[300:], corners[300:, 0])
+    assert (linear["linear_probe"], linear["neighbor_accuracy"]) == (1, 1)
     exclusive_or = corners[:, 0] ^ corners[:, 1]
-    found = accuracies(codes[:300], exclusive_or[:300], codes[300:], exclusive_or[300:])
-    assert found.neighbor_accuracy == 1
-    assert 0.3 < found.linear_probe < 0.8
+    found = score_probes(latents[:300], exclusive_or[:300], latents[300:], exclusive_or[300:])
+    assert found["neighbor_accuracy"] == 1
+    assert 0.3 < found["linear_probe"] < 0.8
 
 
 def test_there_are_no_probes_without_classes(data):
@@ -554,7 +558,7 @@ def test_there_are_no_probes_without_classes(data):
     fractions = with_labels(data, np.arange(len(train)) / 7, np.arange(len(test)) / 7)
     missing = with_labels(data, train, np.full(len(test), None, object))
     for without in (dataclasses.replace(data, labels=None), one_class, fractions, missing):
-        assert probe(build(), without) == comparison.Probes(None, None)
+        assert probe(build(), without) == {"linear_probe": None, "neighbor_accuracy": None}
 
 
 def test_samples_without_a_label_are_left_out_of_the_probes_and_fractions_that_repeat_are_classes(data):
@@ -562,9 +566,9 @@ def test_samples_without_a_label_are_left_out_of_the_probes_and_fractions_that_r
     there = np.arange(len(data.labels.train)) % 4 > 0
     labels = data.labels.train.astype(object)
     labels[~there] = None
-    codes = comparison.probes.codes(model, data.feed.in_stored_order())[there]
-    test = comparison.probes.codes(model, data.test)
-    expected = accuracies(codes, np.asarray(labels[there], str), test, data.labels.test)
+    latents = encode(model, data.feed.in_stored_order())[there]
+    test = encode(model, data.test)
+    expected = score_probes(latents, np.asarray(labels[there], str), test, data.labels.test)
     assert probe(model, with_labels(data, labels, data.labels.test)) == expected
     classes = {"x": 0.5, "y": 1.5, "z": 2.5}
     as_numbers = [np.array([classes[label] for label in labels]) for labels in (data.labels.train, data.labels.test)]
@@ -600,8 +604,8 @@ def test_the_command_compares_and_prints_the_table(blobs, data, tmp_path, pages)
     assert printed == found.as_dict()
     page = (found, data.digest, tmp_path / "run" / "report.html")
     assert [(of, on.digest, path) for of, on, path in pages] == [page, page]
-    assert found.rows[0].spreads["bits"].mean == pytest.approx(found.rows[0].spreads["crossentropy"].mean / math.log(2))
-    assert found.rows[0].spreads["mse"].deviation is None
+    assert found.rows[0].values["bits"].mean == pytest.approx(found.rows[0].values["crossentropy"].mean / math.log(2))
+    assert found.rows[0].values["mse"].deviation is None
     assert "one seed, so no spread" in result.stdout
     assert not set("*±") & set(result.stdout)
 

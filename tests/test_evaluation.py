@@ -1,8 +1,11 @@
+import copy
 import itertools
 import json
 import math
+import pickle
 import tracemalloc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,8 +17,11 @@ from scipy.stats import kstest, spearmanr
 from tests.function_models import function_model as model
 from tests.samples import batches, uniform
 from tfae import models
-from tfae.evaluation import Evaluation, Finding, evaluate, ranks, scores
+from tfae.comparison import seed_values
+from tfae.comparison.probes import PROBES
+from tfae.evaluation import METRICS, Evaluation, Finding, evaluate, metrics, ranks, scores
 from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError
+from tfae.report import tables
 
 
 @pytest.fixture(autouse=True)
@@ -74,18 +80,57 @@ def test_loss_is_the_sum_and_loss_per_element_the_mean_of_the_formula(loss, per_
         assert result.sample_reduction == reduction
 
 
-def test_loss_is_what_keras_evaluate_reports_but_for_penalties_of_the_layers() -> None:
+def with_every_penalty() -> keras.Model:
+    """A model whose layers add penalties in every way: on weights, activities, and in calls of layers and models."""
+
+    class Adding(keras.Model):
+        def __init__(self) -> None:
+            super().__init__(name="adding")
+            self.hidden = keras.layers.Dense(6, kernel_regularizer=keras.regularizers.L1(0.03), name="hidden")
+
+        def call(self, x: tf.Tensor) -> tf.Tensor:
+            self.add_loss(0.02 * tf.reduce_mean(x**2))
+            return self.hidden(x)
+
+    inner = models.dense((6,), latent_dim=2, widths=(8,), bottleneck=models.SparseBottleneck(0.5))
+    activity = keras.layers.Dense(
+        6, activity_regularizer="l2", kernel_regularizer="l2", bias_regularizer="l1", name="both"
+    )
+    inputs = keras.Input((6,))
+    return keras.Model(inputs, activity(Adding()(inner(activity(inputs)))), name="whole")
+
+
+@pytest.mark.parametrize(
+    ("autoencoder", "loss", "names"),
+    [
+        (models.dense((6,), latent_dim=2, widths=(8,)), BinaryCrossentropy(from_logits=True), []),
+        (
+            models.dense((6,), latent_dim=2, widths=(8,), bottleneck=models.SparseBottleneck(10.0)),
+            SquaredError(),
+            ["sparse_bottleneck"],
+        ),
+        (
+            with_every_penalty(),
+            SquaredError(),
+            ["both", "dense_autoencoder/sparse_bottleneck", "adding/hidden", "adding"],
+        ),
+    ],
+)
+def test_loss_and_penalties_are_what_keras_evaluate_reports(autoencoder, loss, names) -> None:
     x = uniform(9, 6)
-    for penalty, loss in ((0.0, BinaryCrossentropy(from_logits=True)), (10.0, SquaredError())):
-        autoencoder = models.dense((6,), latent_dim=2, widths=(8,), bottleneck=models.SparseBottleneck(penalty))
-        autoencoder.compile(loss=loss)
-        measured, reported = evaluate(autoencoder, batches(x)).loss, autoencoder.evaluate(batches(x), verbose=0)
-        if not penalty:
-            assert measured == pytest.approx(reported, rel=1e-5)
-        else:
-            expected = ((x - autoencoder.predict(x, verbose=0)) ** 2).sum(1).mean()
-            assert measured == pytest.approx(expected, rel=1e-5)
-            assert reported > 1.1 * expected
+    autoencoder.compile(loss=loss)
+    result, reported = evaluate(autoencoder, batches(x)), autoencoder.evaluate(batches(x), verbose=0)
+    assert sorted(result.penalties) == sorted(names)
+    assert all(value > 0 for value in result.penalties.values())
+    assert result.loss + sum(result.penalties.values()) == pytest.approx(reported, rel=1e-5)
+    assert result.penalized_loss == pytest.approx(reported, rel=1e-5)
+    assert result.loss == pytest.approx(loss(x, autoencoder.predict(x, verbose=0)).numpy(), rel=1e-5)
+    assert ("loss and penalties" in str(result)) == bool(names)
+    for name in names:
+        assert f"penalty of {name} " in str(result)
+    if names == ["sparse_bottleneck"]:
+        latents = autoencoder.get_layer("encoder").predict(x, verbose=0)
+        assert result.penalties["sparse_bottleneck"] == pytest.approx(10 * np.abs(latents).sum(1).mean(), rel=1e-5)
 
 
 def test_noise_and_dropout_are_off() -> None:
@@ -310,35 +355,17 @@ def test_a_shape_unknown_to_the_data_set_is_that_of_the_model_and_empty_batches_
 
 
 def test_table_names_every_measure_with_its_unit_and_aligns_the_points() -> None:
+    values = {"loss": 1234.5678, "loss_per_element": 0.25178, "mse": 1.2e-07, "mae": 0.06, "psnr": 20.01}
+    values |= {"data_range": 1.0, "num_samples": 36000, "num_elements": 64, "floor": 1000.0, "excess": 234.5678}
+    values |= {"constant_loss": 2000.0, "constant_skill": 0.7654, "train_loss": 1200.5, "bits": 0.36324}
+    values |= {"crossentropy": 0.25178, "latent_dim": 8, "num_active_units": 7, "effective_dimension": 4.25}
     result = Evaluation(
         loss_name="binary_crossentropy",
         sample_reduction="sum",
         loss_unit="nats",
-        loss=1234.5678,
-        loss_per_element=0.25178,
-        mse=1.2e-07,
-        mae=0.06,
-        psnr=20.01,
-        num_exact=0,
-        ssim=None,
-        data_range=1.0,
-        num_samples=36000,
-        num_elements=64,
-        floor=1000.0,
-        excess=234.5678,
-        constant_loss=2000.0,
-        constant_skill=0.7654,
-        linear_loss=None,
-        train_loss=1200.5,
-        crossentropy=0.25178,
-        bits=0.36324,
-        sharpness=None,
-        latent_dim=8,
-        num_active_units=7,
-        effective_dimension=4.25,
-        triviality=0.125,
-        constant_triviality=0.25,
-        findings=(Finding("dead_code", 1.0, "1 of the 8 units of the code hardly vary."),),
+        values={**values, "triviality": 0.125, "constant_triviality": 0.25, "penalized_loss": 1235.0678},
+        penalties={"latent": 0.5},
+        findings=(Finding("dead_latent", 1.0, "1 of the 8 latent units hardly vary."),),
         reasons={"linear_loss": "too few samples"},
     )
     assert str(result).splitlines() == [
@@ -350,6 +377,8 @@ def test_table_names_every_measure_with_its_unit_and_aligns_the_points() -> None
         "  linear baseline      n/a        too few samples",
         "  training split     1,200.5      the model's loss there",
         "loss per element         0.25178  nats",
+        "penalty of latent        0.5      which training adds to the loss",
+        "loss and penalties   1,235.1      what Keras reports as loss and val_loss",
         "MSE                      1.2e-07  mean squared error",
         "MAE                      0.06     mean absolute error",
         "cross-entropy            0.25178  nats per element; 0.36324 bits",
@@ -357,11 +386,11 @@ def test_table_names_every_measure_with_its_unit_and_aligns_the_points() -> None
         "SSIM                   n/a",
         "sharpness              n/a",
         "active units             7        of 8",
-        "effective dimension      4.25     participation ratio of the code's covariance",
+        "effective dimension      4.25     participation ratio of the latent's covariance",
         "triviality               0.125    rank correlation of the loss with the distance from the training mean",
         "constant triviality      0.25     rank correlation of the loss with that of the constant",
         "",
-        "! dead code: 1 of the 8 units of the code hardly vary.",
+        "! dead latent: 1 of the 8 latent units hardly vary.",
     ]
 
 
@@ -373,8 +402,57 @@ def test_as_dict_holds_every_field_as_plain_json_and_comes_back_from_it_and_from
     assert {finding["name"] for finding in loaded["findings"]} >= {"no_better_than_constant"}
     assert "encoder" in loaded["reasons"]["linear_loss"]
     assert Evaluation.from_dict(loaded) == result
-    with pytest.raises(ValueError, match=r"values: expected what Evaluation.as_dict\(\) returns.*received loss"):
+    assert copy.deepcopy(result) == pickle.loads(pickle.dumps(result)) == result
+    with pytest.raises(
+        ValueError, match=r"values: expected what Evaluation.as_dict\(\) returns; received loss, without"
+    ):
         Evaluation.from_dict({"loss": 1.0})
+    with pytest.raises(AttributeError, match="no attribute or metric 'losss'"):
+        _ = result.losss
+
+
+def test_evaluations_of_older_and_of_newer_versions_are_read() -> None:
+    result = evaluate(model(lambda x: x / 2, (3,)), batches(uniform(5, 3)))
+    written = json.loads(json.dumps(result.as_dict()))
+    older = {name: value for name, value in written.items() if name not in ("mae", "penalties", "penalized_loss")}
+    loaded = Evaluation.from_dict(older)
+    assert (loaded.mse, loaded.mae, loaded.penalties) == (result.mse, None, {})
+    assert loaded.as_dict() == {**written, "mae": None, "penalized_loss": None}
+    for missing in METRICS.keys() - {"loss"}:
+        loaded = Evaluation.from_dict({name: value for name, value in written.items() if name != missing})
+        assert getattr(loaded, missing) is None
+        assert "MAE" in str(loaded)
+    finding = {"name": "new", "figure": 1.0, "message": "Something.", "severity": "high"}
+    loaded = Evaluation.from_dict({**written, "frechet": 12.5, "findings": [finding], "quantiles": {"0.9": 1.0}})
+    assert loaded.frechet == loaded.as_dict()["frechet"] == 12.5
+    assert loaded.findings == (Finding("new", 1.0, "Something."),)
+    assert "quantiles" not in loaded.as_dict()
+
+
+def test_a_metric_of_ones_own_is_one_function_that_all_tables_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS, "largest_error", METRICS["mse"])  # So that it is gone after the test.
+
+    @metrics.per_sample("largest error", group=metrics.SHARED, better="lower", in_comparison=True, note="of an element")
+    def largest_error(split: metrics.Split) -> Callable:
+        """Mean over samples of the largest absolute error of an element."""
+        return lambda batch: tf.reduce_max(tf.abs(batch.x - batch.reconstruction), 1)
+
+    x = uniform(9, 4)
+    result = evaluate(model(lambda x: x / 2, (4,)), batches(x))
+    assert result.largest_error == result.as_dict()["largest_error"] == pytest.approx((x / 2).max(1).mean(), rel=1e-6)
+    assert f"largest error {result.largest_error:.5g} of an element" in " ".join(str(result).split())
+    assert "Largest error" in [row.title for group in tables.group_rows(result) for row in group.rows]
+    assert METRICS["largest_error"].description.startswith("Mean over samples of the largest")
+    assert METRICS["largest_error"] in seed_values.compared_metrics()
+
+
+def test_the_documentation_has_every_metric() -> None:
+    lines = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if line.startswith("| `")]
+    assert sorted(rows) == sorted(
+        f"| `{metric.name}` | {metric.heading} | {metric.better or ''} | {metric.description.replace('``', '`')} |"
+        for metric in [*METRICS.values(), *PROBES]
+    )
 
 
 @pytest.mark.parametrize("measure", [evaluate, scores])
@@ -450,7 +528,7 @@ def test_data_range_that_is_no_range_is_refused(data_range: float) -> None:
         evaluate(model(lambda x: x, (2,)), batches(uniform(3, 2)), data_range=data_range)
 
 
-def test_the_yardsticks_of_logits_are_those_of_their_sigmoid() -> None:
+def test_the_metrics_of_logits_are_those_of_their_sigmoid() -> None:
     x = uniform(7, 4, 3)
     result = evaluate(model(lambda x: 4 * x - 2, (4, 3), BinaryCrossentropy(from_logits=True)), batches(x))
     errors = x - 1 / (1 + np.exp(-(np.float64(x) * 4 - 2)))

@@ -1,4 +1,4 @@
-"""Sharpness, code and triviality against NumPy and SciPy, and what an evaluation warns of."""
+"""Sharpness, latent and triviality against NumPy and SciPy, and what an evaluation warns of."""
 
 import functools
 import json
@@ -70,9 +70,9 @@ def test_a_wave_counts_from_half_of_the_nyquist_frequency_on():
         (function_model(lambda z: z / 2, (8, 8)), uniform(4, 8, 8), "sharpness", "samples are not images"),
         (function_model(lambda z: z, (8, 8, 1)), np.full((4, 8, 8, 1), 0.3), "sharpness", "the images are flat"),
         (EXACT, uniform(40, 4), "triviality", "losses or distances do not differ between the samples"),
-        (COLLAPSED, normal(50, 4), "effective_dimension", "the code is the same for all samples"),
-        (INFINITE, normal(50, 4), "effective_dimension", "the code is not finite"),
-        (INFINITE, normal(50, 4), "num_active_units", "the code is not finite"),
+        (COLLAPSED, normal(50, 4), "effective_dimension", "the latent is the same for all samples"),
+        (INFINITE, normal(50, 4), "effective_dimension", "the latent is not finite"),
+        (INFINITE, normal(50, 4), "num_active_units", "the latent is not finite"),
     ],
 )
 def test_what_can_not_be_measured_is_none_and_has_a_reason(model, x, figure, reason):
@@ -90,7 +90,7 @@ def test_effective_dimension_is_the_participation_ratio_of_the_spectrum():
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 100])
-def test_codes_that_vary_alike_or_in_one_direction_have_the_dimension_one_expects(batch_size):
+def test_latents_that_vary_alike_or_in_one_direction_have_the_dimension_one_expects(batch_size):
     signs = np.array(np.meshgrid(*[[-1, 1]] * 4)).reshape(4, -1).T  # all corners of a cube: variance 1, uncorrelated
     alike = evaluate(with_encoder(lambda z: z, lambda z: z[:, :3], (4,)), batches(signs, batch_size))
     assert alike.effective_dimension == pytest.approx(3)
@@ -104,28 +104,28 @@ def test_units_that_all_but_stand_still_are_dead():
     model = with_encoder(lambda z: z, lambda z: z * weights + 5, (4,))
     result = evaluate(model, batches(normal(200, 4)))
     assert (result.num_active_units, result.latent_dim) == (2, 4)
-    assert figure(result, "dead_code") == 2
-    assert "2 of the 4 units of the code all but stand still" in str(result)
+    assert figure(result, "dead_latent") == 2
+    assert "2 of the 4 latent units all but stand still" in str(result)
     assert "hold it at its mean and see that the loss stays" in " ".join(str(result).split())
 
 
-def test_a_collapsed_code_has_no_active_unit():
+def test_a_collapsed_latent_has_no_active_unit():
     result = evaluate(COLLAPSED, batches(normal(50, 4), 7))
-    assert (result.num_active_units, figure(result, "dead_code")) == (0, 2)
+    assert (result.num_active_units, figure(result, "dead_latent")) == (0, 2)
 
 
 def test_units_of_unlike_scales_are_all_active():
     result = evaluate(with_encoder(lambda z: z, lambda z: z, (4,)), batches(normal(500, 4) * [30, 1, 1, 1], 16))
     assert result.num_active_units == 4
-    assert "dead_code" not in names(result)
+    assert "dead_latent" not in names(result)
 
 
-def test_a_code_of_maps_counts_all_its_units():
+def test_a_latent_of_maps_counts_all_its_units():
     maps = with_encoder(lambda z: z, lambda z: z[:, ::2, ::2], (8, 8, 1))
     assert evaluate(maps, batches(uniform(9, 8, 8, 1))).latent_dim == 16
 
 
-def test_an_encoder_of_several_outputs_has_no_code_to_measure():
+def test_an_encoder_of_several_outputs_has_no_latent_to_measure():
     inputs = keras.Input((4,))
     encoder = keras.Model(inputs, [keras.layers.Dense(2)(inputs), keras.layers.Dense(2)(inputs)], name="encoder")
     mean, spread = encoder(inputs)
@@ -160,7 +160,7 @@ def test_cross_entropy_of_reconstructions_that_leave_0_and_1_keeps_half_a_step_o
     assert "a sample is not in [0, 1]" in str(result)
 
 
-def test_a_cross_entropy_that_was_told_to_take_anything_is_no_yardstick():
+def test_a_cross_entropy_that_was_told_to_take_anything_is_no_metric():
     model = function_model(lambda z: 1.5 * z - 0.2, (5,), BinaryCrossentropy())
     result = evaluate(model, batches(uniform(20, 5)), ignore=["activation"])
     assert result.crossentropy is None

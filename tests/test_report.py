@@ -20,8 +20,8 @@ from sklearn.datasets import load_digits
 from tfae import comparison, datasets, losses, models, report, training
 from tfae.advice import advise
 from tfae.evaluation import Finding, scores
-from tfae.report import advised
-from tfae.report.picture import drawn
+from tfae.report import advised, tables
+from tfae.report.picture import draw_picture
 
 matplotlib.use("Agg")
 
@@ -110,9 +110,9 @@ def compared(data, tmp_path_factory):
     # For the page, the same runs once more are as good as those of a second kind of training data, but for the numbers.
     again = []
     for row in found.rows:
-        values = {name: each and [1 + 3 * value for value in each.values] for name, each in row.spreads.items()}
-        spreads = {name: each and comparison.Spread(tuple(each)) for name, each in values.items()}
-        again.append(dataclasses.replace(row, corruption="salt_and_pepper=0.2", spreads=spreads))
+        values = {name: each and [1 + 3 * value for value in each.values] for name, each in row.values.items()}
+        over_seeds = {name: each and comparison.SeedValues(tuple(each)) for name, each in values.items()}
+        again.append(dataclasses.replace(row, corruption="salt_and_pepper=0.2", values=over_seeds))
     return dataclasses.replace(found, rows=(*found.rows, *again))
 
 
@@ -135,7 +135,8 @@ def number(text):
 def rewritten(run, path, **changes):
     """The page of a run of which something is otherwise, without pictures."""
     config = {**run.config, **changes.pop("config", {})}
-    evaluation = dataclasses.replace(run.evaluation, **changes)
+    values = {**run.evaluation.values, **changes.pop("values", {})}
+    evaluation = dataclasses.replace(run.evaluation, values=values, **changes)
     history = {"loss": [2.0], "val_loss": [1.0]}
     report.write_run_page(path, run.load_data(), config, history, evaluation, path.parent / "none")
     return Page(path)
@@ -199,14 +200,23 @@ def test_the_table_of_a_run_holds_the_numbers_of_its_evaluation(run, page):
 
 
 def test_what_was_not_measured_is_not_there_with_the_reason_and_findings_are_shown_or_their_absence_said(run, tmp_path):
-    finding = Finding("dead_code", 2.0, "2 of the 3 units hardly vary.")
-    changes = {"ssim": None, "psnr": math.inf, "reasons": {"ssim": "samples are no images"}, "findings": (finding,)}
-    page = rewritten(run, tmp_path / "page.html", **changes)
+    finding = Finding("dead_latent", 2.0, "2 of the 3 units hardly vary.")
+    changes = {
+        "values": {"ssim": None, "psnr": math.inf},
+        "reasons": {"ssim": "samples are no images"},
+        "findings": (finding,),
+    }
+    page = rewritten(run, tmp_path / "page.html", penalties={"sparse": 0.5}, **changes)
     cells = {row[0]: row[1:] for row in page.tables[0] if len(row) == 3}
+    assert number(cells["Penalty of sparse"][0]) == 0.5
+    assert cells["Loss and penalties"][1] == "what Keras reports as loss and val_loss"
+    with_penalty, without = dataclasses.replace(run.evaluation, penalties={"sparse": 0.5}), run.evaluation
+    row = ("Penalty of sparse", ("0.5", "n/a"), "")
+    assert row in tables.rows_of_losses([[with_penalty, with_penalty], [without]])
     assert cells["SSIM"][0].strip() == "n/a"
     assert cells["SSIM"][1] == "samples are no images"
     assert cells["PSNR"][0].strip() == "∞"
-    assert "<strong>Dead code.</strong> 2 of the 3" in page.text
+    assert "<strong>Dead latent.</strong> 2 of the 3" in page.text
     assert "gave a warning" in rewritten(run, tmp_path / "page.html", findings=()).text
 
 
@@ -242,10 +252,10 @@ def test_the_advice_of_a_page_looks_at_evenly_spaced_samples_where_there_are_man
     data = datasets.load(tmp_path / "rows.npy", in_memory=in_memory)
     asked = []
     monkeypatch.setattr(advised, "advise", lambda data: asked.append(data) or advise(data))
-    assert advised.advised_on(data).note == ""
+    assert advised.advise_page(data).note == ""
     assert asked.pop() is data
     monkeypatch.setattr(advised, "MAX_VALUES", 4 * 20 + 3)
-    found = advised.advised_on(data)
+    found = advised.advise_page(data)
     assert found.note == "It is based on 20 of the 80 training samples; tfae advise looks at all of them."
     np.testing.assert_array_equal(asked[0].raw.train[:], data.raw.train[::4])
     assert found.advice["statistics"]["num_samples"] == 20
@@ -296,7 +306,7 @@ def test_tables_of_few_samples_have_pages_without_what_they_can_not_have(num_sam
 def test_pictures_that_are_too_large_become_smaller():
     figure = Figure((6, 4))
     figure.figimage(np.random.default_rng(0).integers(0, 256, (600, 900, 3), "uint8"))
-    picture = drawn("noise", "Noise.", figure)
+    picture = draw_picture("noise", "Noise.", figure)
     compact = picture.compact(150_000)
     assert len(picture.content) > 10**6
     assert len(compact.content) <= 150_000
@@ -311,14 +321,14 @@ def test_the_tables_of_a_comparison_hold_its_numbers_and_mark_the_best(compared,
     assert len(comparison_page.tables) == 2 * len(kinds)
     for kind, shared, own in zip(kinds, comparison_page.tables[::2], comparison_page.tables[1::2], strict=True):
         rows = [row for row in compared.rows if row.corruption == kind]
-        assert shared[0] == ["Measure", "squared error", "binary crossentropy"]
-        assert own[0] == ["Measure", "squared error", "binary crossentropy, nats"]
+        assert shared[0] == ["Metric", "squared error", "binary crossentropy"]
+        assert own[0] == ["Metric", "squared error", "binary crossentropy, nats"]
         cells = {row[0]: row[1:] for row in [*shared, *own]}
         titles = {"MSE": "mse", "PSNR, dB": "psnr", "Active units": "num_active_units"}
         for title, name in {**titles, "Linear probe, accuracy": "linear_probe"}.items():
-            assert cells[title] == [str(row.spreads[name]).replace("-", "−") for row in rows]
-        assert cells["Cross-entropy, bits"][1] == str(rows[1].spreads["bits"])
-        for title, name in {"Loss": "loss", "Floor": "floor", "Linear baseline (PCA)": "linear_loss"}.items():
+            assert cells[title] == [str(row.values[name]).replace("-", "−") for row in rows]
+        assert cells["Cross-entropy, bits"][1] == str(rows[1].values["bits"])
+        for title, name in {"Loss per sample": "loss", "Floor": "floor", "Linear baseline": "linear_loss"}.items():
             for cell, row in zip(cells[title], rows, strict=True):
                 values = [json.loads((path / "evaluation.json").read_text())[name] for path in row.runs]
                 assert number(cell) == pytest.approx(np.mean(values), rel=1e-4)
@@ -327,7 +337,7 @@ def test_the_tables_of_a_comparison_hold_its_numbers_and_mark_the_best(compared,
     marked = re.findall('<strong class="best">([^<]+)</strong>', comparison_page.text)
     names = ("mse", "mae", "crossentropy", "bits", "psnr", "ssim", "sharpness", "linear_probe", "neighbor_accuracy")
     expected = [
-        str(row.spreads[name]).replace("-", "−")
+        str(row.values[name]).replace("-", "−")
         for kind, name, row in itertools.product(kinds, names, compared.rows)
         if row.corruption == kind and compared.winners[kind].get(name) == row.loss
     ]

@@ -4,7 +4,7 @@ runs/<name>/
     plan.json           what is compared on what
     <training data>/<loss>/seed_<n>/
         …               a run directory of tfae.training
-        probes.json     what its code knows of the labels
+        probes.json     what its latent knows of the labels
     comparison.json     the table; comes last
     report.html         what write_page makes of it
 """
@@ -12,7 +12,6 @@ runs/<name>/
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import json
 import math
@@ -27,44 +26,42 @@ from typing import Any
 from tfae import models, training
 from tfae.atomic_write import write_atomically
 from tfae.comparison import progress
-from tfae.comparison.corruption import CORRUPTIONS, Corruption, corrupted
-from tfae.comparison.page import write_page
+from tfae.comparison.comparison_page import write_page
+from tfae.comparison.corruption import CORRUPTIONS, Corruption, corrupt
 from tfae.comparison.plan import (
     Build,
     began_in_memory,
-    begun,
-    built,
+    begin,
+    build_models,
+    build_seeded,
+    check_losses,
+    choose_corruptions,
     choose_losses,
-    chosen_corruptions,
-    description_of,
-    fitting,
-    plan_of,
-    seeded,
-    variants_of,
+    corrupt_each,
+    describe_model,
+    make_plan,
 )
-from tfae.comparison.probes import Probes, probe
+from tfae.comparison.probes import probe
 from tfae.comparison.result import CLEAN, FILE, Comparison, Row, load_comparison
-from tfae.comparison.yardsticks import YARDSTICKS, Spread, Yardstick, winner
+from tfae.comparison.seed_values import SeedValues, compared_metrics, find_winner
 from tfae.datasets import Data
 from tfae.losses import ReconstructionLoss
 from tfae.training.directory import MODEL, locked
 
 __all__ = [
     "CORRUPTIONS",
-    "YARDSTICKS",
     "Comparison",
     "Corruption",
     "Interrupted",
-    "Probes",
     "Row",
-    "Spread",
-    "Yardstick",
+    "SeedValues",
     "began_in_memory",
     "compare",
-    "corrupted",
+    "compared_metrics",
+    "corrupt",
+    "find_winner",
     "load_comparison",
     "probe",
-    "winner",
     "write_page",
 ]
 
@@ -103,7 +100,7 @@ def compare(
     always those of ``data``.
 
     With ``corruptions``, all of it is repeated on training data that each of them has damaged, samples and targets
-    alike; see :func:`corrupted`. Everything is measured on the clean test split, and scaled as the clean training split
+    alike; see :func:`corrupt`. Everything is measured on the clean test split, and scaled as the clean training split
     is. The skills alone are relative to baselines that were fitted on what the model was trained on.
 
     A comparison can be stopped, or killed, at any instant. The same call again skips the runs that are finished, goes
@@ -117,8 +114,8 @@ def compare(
         seeds: How many trainings of each loss: with seeds ``data.seed``, ``data.seed + 1``, …
         epochs: Epochs of each training.
         build: Called as ``build(output_activation=...)``, returns the model, the same but for that; None for
-            :func:`tfae.models.dense` with a code of 16, or half the elements of a sample where these are fewer than 32.
-            It draws from Keras's global seed, which is set before.
+            :func:`tfae.models.dense` with a latent of 16, or of half the elements of a sample below 32. It draws from
+            Keras's global seed, which is set before.
         corruptions: Such as ``["salt_and_pepper=0.05", "outliers=0.02"]``: the names in ``CORRUPTIONS``, with the share
             of the elements or samples that they change. Training on the clean data always comes first.
         learning_rate: As in :func:`tfae.training.compile`.
@@ -128,8 +125,8 @@ def compare(
         notes: More for ``plan.json``, JSON-able.
 
     Returns:
-        The table, which :func:`load_comparison` reads back. What the code learned of the labels is as :func:`probe`
-        finds it; for who is marked as best see :func:`winner`.
+        The table, which :func:`load_comparison` reads back. What the latent holds of the labels is as :func:`probe`
+        finds it; for who is marked as best see :func:`find_winner`.
 
     Raises:
         ValueError: If an argument does not fit; a loss is not defined on the data, corrupted or not; the models do not
@@ -150,31 +147,31 @@ def compare(
     if learning_rate is not None and not 0 < learning_rate < math.inf:
         raise ValueError(f"learning_rate: expected a positive number; received {learning_rate!r}.")
     all_seeds = [(data.seed + index) % 2**32 for index in range(seeds)]
-    chosen = chosen_corruptions(corruptions)
+    chosen = choose_corruptions(corruptions)
     by_name = choose_losses(losses, sample_reduction)
     if build is None:
         build = functools.partial(models.dense, data.shape, latent_dim=models.default_latent_dim(data.shape))
-    built_for = built(build, by_name, all_seeds[0], data)
+    built_for = build_models(build, by_name, all_seeds[0], data)
     # What corruptions reach depends on the seed by luck only, and each training checks its own.
-    variants = (variant for _, variant in variants_of(data, chosen, all_seeds[0]))
-    by_name = fitting(by_name, built_for, variants, drop=losses is None, ignore=ignore)
+    variants = (variant for _, variant in corrupt_each(data, chosen, all_seeds[0]))
+    by_name = check_losses(by_name, built_for, variants, drop=losses is None, ignore=ignore)
     model = next(iter(built_for.values()))
     learning_rate = learning_rate or training.default_learning_rate(model)
-    plan = plan_of(
+    plan = make_plan(
         data,
         by_name,
         all_seeds,
         chosen,
         epochs=epochs,
         learning_rate=learning_rate,
-        model=description_of(model),
+        model=describe_model(model),
         notes=notes or {},
     )
     del model, built_for
 
     def train(loss: ReconstructionLoss, seed: int, data: Data, directory: Path) -> training.Run:
         return training.train(
-            seeded(build, loss, seed, data),
+            build_seeded(build, loss, seed, data),
             data,
             loss=loss,
             learning_rate=learning_rate,
@@ -191,32 +188,32 @@ def compare(
     except OSError as error:
         raise ValueError(f"run_dir: expected a directory to write to; received {directory} ({error}).") from error
     with locked(directory):
-        plan = begun(directory, plan, data)
-        measures: dict[tuple[str, str], list[tuple[Path, dict[str, Any]]]] = {}
+        plan = begin(directory, plan, data)
+        measured: dict[tuple[str, str], list[tuple[Path, dict[str, Any]]]] = {}
         num_runs = (1 + len(chosen)) * seeds * len(by_name)
-        shown = progress.shown(num_runs, epochs, verbose=verbose)
-        with shown as runs, progress.without_retracing_warnings():
+        show = progress.show_runs(num_runs, epochs, verbose=verbose)
+        with show as runs, progress.without_retracing_warnings():
             for seed in all_seeds:
-                for corruption, variant in variants_of(data, chosen, seed):
+                for corruption, variant in corrupt_each(data, chosen, seed):
                     on = str(corruption or CLEAN)
                     for name, loss in by_name.items():
                         run_directory = directory / on / name / f"seed_{seed}"
                         title = f"{name}, {on} data, seed {seed}"
                         runs.begin(title, run_directory)
                         try:
-                            found = _measured(run_directory, train, variant, data, loss, seed)
+                            found = _measure(run_directory, train, variant, data, loss, seed)
                         except KeyboardInterrupt as interruption:
                             number = getattr(interruption, "signal_number", signal.SIGINT)
                             raise Interrupted(directory, title, number) from interruption
-                        measures.setdefault((on, name), []).append((run_directory, found))
+                        measured.setdefault((on, name), []).append((run_directory, found))
                         runs.end(f"{title}: MSE {found['mse']:.4g}, MAE {found['mae']:.4g}")
         order = [(on, name) for on in [CLEAN, *map(str, chosen)] for name in by_name]
-        comparison = Comparison(directory, plan, tuple(_row(*key, measures[key]) for key in order))
+        comparison = Comparison(directory, plan, tuple(_row(*key, measured[key]) for key in order))
         write_atomically(directory / FILE, json.dumps(comparison.as_dict(), indent=2) + "\n")
     return comparison
 
 
-def _measured(
+def _measure(
     directory: Path, train: Callable[..., training.Run], data: Data, clean: Data, loss: ReconstructionLoss, seed: int
 ) -> dict[str, Any]:
     """Train one run as far as it is not yet, and return what its evaluation and its probes say."""
@@ -230,17 +227,17 @@ def _measured(
             with contextlib.suppress(FileNotFoundError):  # Killed before there was a run to go on with.
                 shutil.rmtree(directory)
             run = train(loss, seed, data, directory)
-        write_atomically(probes, json.dumps(dataclasses.asdict(probe(run.autoencoder, clean))) + "\n")
+        write_atomically(probes, json.dumps(probe(run.autoencoder, clean)) + "\n")
     evaluation = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))
     return {**evaluation, **json.loads(probes.read_text(encoding="utf-8"))}
 
 
 def _row(corruption: str, loss: str, runs: list[tuple[Path, dict[str, Any]]]) -> Row:
-    spreads: dict[str, Spread | None] = {}
-    for yardstick in YARDSTICKS:
-        values = [measures[yardstick.name] for _, measures in runs]
-        spreads[yardstick.name] = None if None in values else Spread(tuple(values))
-    return Row(corruption, loss, tuple(directory for directory, _ in runs), spreads)
+    over_seeds: dict[str, SeedValues | None] = {}
+    for metric in compared_metrics():
+        values = tuple(value for _, found in runs if (value := found.get(metric.name)) is not None)
+        over_seeds[metric.name] = SeedValues(values) if len(values) == len(runs) else None
+    return Row(corruption, loss, tuple(directory for directory, _ in runs), over_seeds)
 
 
 def _positive(name: str, value: Any) -> int:

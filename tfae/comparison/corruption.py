@@ -122,14 +122,14 @@ CORRUPTIONS: dict[str, Callable[[np.ndarray, float, Data, np.random.RandomState]
 }
 
 
-def corrupted(data: Data, corruption: Corruption, *, seed: int) -> Data:
+def corrupt(data: Data, corruption: Corruption, *, seed: int) -> Data:
     """Return data whose training split is corrupted, and nothing else.
 
     A corrupted sample is its own target too, ``(x, x)`` as ever: this is not a denoising autoencoder, which is told
     the truth, but a training on data that is wrong. Absolute error earns its name there, as it follows the median.
 
     Validation and test split stay clean, and so does the preprocessing: it is the one that was fitted on the clean
-    training split. Outliers would otherwise shrink everything else in model space, by which the measures would no
+    training split. Outliers would otherwise shrink everything else in model space, by which the metrics would no
     longer compare with those of a training on clean data, and one could not tell what the loss did from what the
     scaling did. For the same reason labels, seed and the order of the samples stay.
 
@@ -147,7 +147,7 @@ def corrupted(data: Data, corruption: Corruption, *, seed: int) -> Data:
     Example:
         >>> import tfae
         >>> data = tfae.datasets.load(np.arange(100.0).reshape(50, 2))
-        >>> damaged = corrupted(data, Corruption("outliers", 0.1), seed=0)
+        >>> damaged = corrupt(data, Corruption("outliers", 0.1), seed=0)
         >>> int((damaged.raw.train != data.raw.train).all(axis=1).sum()), len(data.raw.train)
         (4, 40)
     """

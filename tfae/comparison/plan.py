@@ -16,7 +16,7 @@ import numpy as np
 from tfae import provenance
 from tfae.atomic_write import write_atomically
 from tfae.checks import NAMES, check
-from tfae.comparison.corruption import Corruption, corrupted
+from tfae.comparison.corruption import Corruption, corrupt
 from tfae.datasets import Data
 from tfae.losses import ReconstructionLoss, get, registered
 from tfae.training.identity import IN_MEMORY, differences, remedy
@@ -58,7 +58,7 @@ def choose_losses(
     return by_name
 
 
-def chosen_corruptions(corruptions: Sequence[str | Corruption]) -> list[Corruption]:
+def choose_corruptions(corruptions: Sequence[str | Corruption]) -> list[Corruption]:
     """Return the corruptions.
 
     Raises:
@@ -73,20 +73,20 @@ def chosen_corruptions(corruptions: Sequence[str | Corruption]) -> list[Corrupti
     return chosen
 
 
-def variants_of(data: Data, corruptions: Sequence[Corruption], seed: int) -> Iterator[tuple[Corruption | None, Data]]:
-    """The clean data, and each corruption of it as this seed draws it."""
+def corrupt_each(data: Data, corruptions: Sequence[Corruption], seed: int) -> Iterator[tuple[Corruption | None, Data]]:
+    """Yield the clean data, and each corruption of it as this seed draws it."""
     yield None, data
     for corruption in corruptions:
-        yield corruption, corrupted(data, corruption, seed=seed)
+        yield corruption, corrupt(data, corruption, seed=seed)
 
 
-def seeded(build: Build, loss: ReconstructionLoss, seed: int, data: Data) -> keras.Model:
+def build_seeded(build: Build, loss: ReconstructionLoss, seed: int, data: Data) -> keras.Model:
     """Build the model for a loss: with the same initial weights for every loss, as they come from the seed alone."""
     keras.utils.set_random_seed(seed)
     return build(output_activation=loss.output_activation(data.output_range))
 
 
-def built(build: Build, losses: dict[str, ReconstructionLoss], seed: int, data: Data) -> dict[str, keras.Model]:
+def build_models(build: Build, losses: dict[str, ReconstructionLoss], seed: int, data: Data) -> dict[str, keras.Model]:
     """Build the model of every loss.
 
     Raises:
@@ -95,7 +95,7 @@ def built(build: Build, losses: dict[str, ReconstructionLoss], seed: int, data: 
     """
     built_for = {}
     for name, loss in losses.items():
-        model = built_for[name] = seeded(build, loss, seed, data)
+        model = built_for[name] = build_seeded(build, loss, seed, data)
         received = getattr(model, "input_shape", None)
         if not isinstance(model, keras.Model) or received is None or tuple(received[1:]) != data.shape:
             raise ValueError(
@@ -106,7 +106,7 @@ def built(build: Build, losses: dict[str, ReconstructionLoss], seed: int, data: 
         layers = [layer.name for layer in model.layers]
         if "encoder" not in layers:
             raise ValueError(
-                f'build: expected a model with a layer "encoder", whose output is the code; received layers '
+                f'build: expected a model with a layer "encoder", whose output is the latent; received layers '
                 f"{', '.join(layers)}. Build it as tfae.models does."
             )
     first, *others = (model.get_weights() for model in built_for.values())
@@ -120,7 +120,7 @@ def built(build: Build, losses: dict[str, ReconstructionLoss], seed: int, data: 
     return built_for
 
 
-def fitting(
+def check_losses(
     losses: dict[str, ReconstructionLoss],
     built_for: dict[str, keras.Model],
     variants: Iterable[Data],
@@ -148,12 +148,12 @@ def fitting(
     return kept
 
 
-def description_of(model: keras.Model) -> dict[str, Any]:
+def describe_model(model: keras.Model) -> dict[str, Any]:
     """What tells a model from others, JSON-able."""
     return {**provenance.model(model), "layers": _digest_of_layers(model)}
 
 
-def plan_of(
+def make_plan(
     data: Data,
     losses: dict[str, ReconstructionLoss],
     seeds: Sequence[int],
@@ -191,7 +191,7 @@ def began_in_memory(run_dir: str | os.PathLike[str]) -> bool | None:
         return None
 
 
-def begun(directory: Path, plan: dict[str, Any], data: Data) -> dict[str, Any]:
+def begin(directory: Path, plan: dict[str, Any], data: Data) -> dict[str, Any]:
     """Write the plan to the directory, or return the one that is there if it is the same comparison.
 
     Raises:

@@ -56,7 +56,7 @@ class Runs:
 
 
 @contextlib.contextmanager
-def shown(num_runs: int, epochs: int, *, verbose: bool) -> Iterator[Runs]:
+def show_runs(num_runs: int, epochs: int, *, verbose: bool) -> Iterator[Runs]:
     """Show the progress of so many runs on stderr, as long as the block lasts."""
     columns = (
         SpinnerColumn(),

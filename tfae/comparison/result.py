@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tfae.comparison.yardsticks import YARDSTICKS, Spread, winner
+from tfae.comparison.seed_values import SeedValues, compared_metrics, find_winner
 from tfae.datasets import Data
 from tfae.training.identity import differences, remedy, said
 
@@ -26,13 +26,13 @@ class Row:
         corruption: Of the training data, ``"clean"`` or ``"outliers=0.02"``.
         loss: Name of the loss.
         runs: The run directories, in the order of the seeds; ``tfae.training.load_run`` reads them.
-        spreads: Of every yardstick, by name, the values of the runs; None where one of them has none.
+        values: Of every metric that is compared, by name, the values of the runs; None where one of them has none.
     """
 
     corruption: str
     loss: str
     runs: tuple[Path, ...]
-    spreads: Mapping[str, Spread | None]
+    values: Mapping[str, SeedValues | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,18 +51,18 @@ class Comparison:
 
     @property
     def winners(self) -> dict[str, dict[str, str]]:
-        """By kind of training data and name of the yardstick, the loss that is better by more than the spread."""
+        """By kind of training data and name of the metric, the loss that is better by more than the seeds differ."""
         found: dict[str, dict[str, str]] = {}
         for corruption, rows in self._blocks().items():
             found[corruption] = {}
-            for yardstick in YARDSTICKS:
-                best = winner(yardstick, {row.loss: row.spreads[yardstick.name] for row in rows})
+            for metric in compared_metrics():
+                best = find_winner(metric, {row.loss: row.values.get(metric.name) for row in rows})
                 if best is not None:
-                    found[corruption][yardstick.name] = best
+                    found[corruption][metric.name] = best
         return found
 
-    def refuse_other(self, data: Data) -> None:
-        """Refuse data that is not what the comparison was made on.
+    def validate_data(self, data: Data) -> None:
+        """Check that data is what the comparison was made on.
 
         Raises:
             ValueError: If its samples, scaling, value range, labels, batches or their order are others.
@@ -74,17 +74,15 @@ class Comparison:
             )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, fit for JSON: the plan, the rows with their measures, and the winners."""
+        """Plain values, fit for JSON: the plan, the rows with their metrics, and the winners."""
         rows = [
             {
                 "corruption": row.corruption,
                 "loss": row.loss,
                 "runs": [path.relative_to(self.directory).as_posix() for path in row.runs],
-                "measures": {
-                    name: None
-                    if spread is None
-                    else {"mean": spread.mean, "deviation": spread.deviation, "values": list(spread.values)}
-                    for name, spread in row.spreads.items()
+                "metrics": {
+                    name: each and {"mean": each.mean, "deviation": each.deviation, "values": list(each.values)}
+                    for name, each in row.values.items()
                 },
             }
             for row in self.rows
@@ -92,7 +90,7 @@ class Comparison:
         return {"plan": self.plan, "rows": rows, "winners": self.winners}
 
     def __str__(self) -> str:
-        """A table for each kind of training data, with a line for each yardstick and a column for each loss."""
+        """A table for each kind of training data, with a line for each metric and a column for each loss."""
         data, seeds, num_losses = self.plan["data"], self.plan["seeds"], len(self.plan["losses"])
         over = f"mean ± standard deviation over {len(seeds)} seeds" if len(seeds) > 1 else "one seed, so no spread"
         lines = [
@@ -103,16 +101,16 @@ class Comparison:
         winners = self.winners
         for corruption, rows in self._blocks().items():
             cells = [["", *(row.loss for row in rows)]]
-            for yardstick in YARDSTICKS:
-                if all(row.spreads[yardstick.name] is None for row in rows):
+            for metric in compared_metrics():
+                if all(row.values.get(metric.name) is None for row in rows):
                     continue
-                best = winners[corruption].get(yardstick.name)
-                values = [_cell(row.spreads[yardstick.name], is_winner=row.loss == best) for row in rows]
-                cells.append([yardstick.title, *values])
+                best = winners[corruption].get(metric.name)
+                values = [_cell(row.values.get(metric.name), is_winner=row.loss == best) for row in rows]
+                cells.append([metric.heading, *values])
             widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
             lines += ["", f"trained on {corruption} data"]
             lines += ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
-        missing = [y.title for y in YARDSTICKS if all(row.spreads[y.name] is None for row in self.rows)]
+        missing = [m.heading for m in compared_metrics() if all(row.values.get(m.name) is None for row in self.rows)]
         lines.append("")
         if any(winners.values()):
             lines.append("* best, by more than the spread over the seeds")
@@ -144,10 +142,7 @@ def load_comparison(run_dir: str | os.PathLike[str]) -> Comparison:
                 corruption=row["corruption"],
                 loss=row["loss"],
                 runs=tuple(directory / path for path in row["runs"]),
-                spreads={
-                    name: None if measure is None else Spread(tuple(measure["values"]))
-                    for name, measure in row["measures"].items()
-                },
+                values={name: each and SeedValues(tuple(each["values"])) for name, each in row["metrics"].items()},
             )
             for row in read["rows"]
         )
@@ -159,5 +154,5 @@ def load_comparison(run_dir: str | os.PathLike[str]) -> Comparison:
         ) from error
 
 
-def _cell(spread: Spread | None, *, is_winner: bool) -> str:
-    return "n/a" if spread is None else f"{spread}{' *' if is_winner else ''}"
+def _cell(values: SeedValues | None, *, is_winner: bool) -> str:
+    return "n/a" if values is None else f"{values}{' *' if is_winner else ''}"

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from tfae.evaluation.baselines import ROUNDING
+from tfae.evaluation.evaluation import Evaluation, Finding, percent
+from tfae.evaluation.metrics import Split
+from tfae.evaluation.totals import Totals
 from tfae.losses import ReconstructionLoss
-
-if TYPE_CHECKING:
-    from tfae.evaluation.evaluation import Evaluation
-    from tfae.evaluation.yardsticks import Totals
 
 #: Skill against the constant from which on a model has learned something. Untrained and collapsed models are at 0 or
 #: below; an autoencoder of a single unit takes away a larger share than 1 % of any data that has structure.
@@ -45,47 +42,31 @@ FAR_APART = 1.5
 STANDARD_ERRORS = 3
 
 
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """A warning."""
-
-    #: What it is about, such as "worse_than_linear".
-    name: str
-    #: The number that led to it; None for a ratio to 0.
-    figure: float | None
-    #: One or two sentences: the figure, what it means, and the remedy.
-    message: str
-
-
-def percent(skill: float) -> str:
-    """A skill as it is shown: one decimal, or three digits where it is far below 0."""
-    return f"{100 * skill:.1f} %" if abs(skill) < 100 else f"{100 * skill:.3g} %"
-
-
-def findings_of(
-    evaluation: Evaluation, loss: ReconstructionLoss, totals: Totals, trained: Totals | None
-) -> Iterator[Finding]:
-    """Look for what should worry the reader of an evaluation."""
+def collect_findings(evaluation: Evaluation, split: Split) -> Iterator[Finding]:
+    """Yield what should worry the reader of an evaluation."""
+    loss, totals = split.loss, split.totals
     if totals.samples_leave(loss.domain) or totals.reconstructions_leave(loss.domain):
         yield _outside_domain(loss, totals)
     else:
         yield from _below_floor(evaluation)
-    largest = max(abs(bound) for bound in (totals.low, totals.high, *(loss.domain or ())))
-    yield from _no_better_than_constant(evaluation, is_exact=evaluation.mae <= EXACT * largest)
+    largest = max(abs(bound) for bound in (*totals.samples, *(loss.domain or ())))
+    yield from _no_better_than_constant(
+        evaluation, is_exact=evaluation.mae is not None and evaluation.mae <= EXACT * largest
+    )
     yield from _worse_than_linear(evaluation, is_best_linear=loss.pca_is_optimal)
-    yield from _dead_code(evaluation)
+    yield from _dead_latent(evaluation)
     yield from _trivial_score(evaluation)
-    if trained is not None:
-        yield from _far_from_train(totals, trained)
+    if not isinstance(split.train, str):
+        yield from _far_from_train(totals, split.train)
 
 
 def _outside_domain(loss: ReconstructionLoss, totals: Totals) -> Finding:
     """Only after "domain" or "activation" was silenced; else it is an error."""
     low, high = loss.domain or (-math.inf, math.inf)
     what, spanned = (
-        ("Samples", (totals.low, totals.high))
+        ("Samples", totals.samples)
         if totals.samples_leave(loss.domain)
-        else ("Reconstructions", (totals.output_low, totals.output_high))
+        else ("Reconstructions", totals.reconstructions)
     )
     return Finding(
         "outside_domain",
@@ -145,14 +126,14 @@ def _worse_than_linear(e: Evaluation, *, is_best_linear: bool) -> Iterator[Findi
         )
 
 
-def _dead_code(e: Evaluation) -> Iterator[Finding]:
+def _dead_latent(e: Evaluation) -> Iterator[Finding]:
     if e.latent_dim is not None and e.num_active_units is not None and e.num_active_units < e.latent_dim:
         dead = e.latent_dim - e.num_active_units
         yield Finding(
-            "dead_code",
+            "dead_latent",
             float(dead),
-            f"{dead:,} of the {e.latent_dim:,} units of the code all but stand still: they vary by less than a "
-            "thousandth of what the most varying unit does. Weaken the penalty on the code if there is one, or lower "
+            f"{dead:,} of the {e.latent_dim:,} latent units all but stand still: they vary by less than a "
+            "thousandth of what the most varying unit does. Weaken the penalty on the latent if there is one, or lower "
             "the learning rate. Before you drop a unit, hold it at its mean and see that the loss stays.",
         )
 

@@ -36,7 +36,7 @@ class Advised:
         return f"{floor:.4g}{f' {known.unit}' if known and known.unit else ''}"
 
 
-def advised_on(data: Data, *, noted: Any = None) -> Advised:
+def advise_page(data: Data, *, noted: Any = None) -> Advised:
     """Return what :func:`tfae.advice.advise` says of data.
 
     Where the training split has more than 2²³ values, it is asked about every k-th of its samples, as many as have so

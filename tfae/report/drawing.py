@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from tfae import plots
 from tfae.datasets import Data
 from tfae.evaluation import scores
-from tfae.evaluation.images import HALF_OF_NYQUIST, are_images
+from tfae.evaluation.image_metrics import HALF_OF_NYQUIST, are_images
 from tfae.losses import get_loss
-from tfae.report.picture import Picture, drawn
+from tfae.report.picture import Picture, draw_picture
 
 #: Samples in a picture of reconstructions.
 NUM_PICTURED = 8
@@ -24,7 +24,7 @@ NUM_SPECTRA = 512
 
 
 @dataclasses.dataclass(frozen=True)
-class Reconstructed:
+class Reconstruction:
     """Samples and their reconstructions in data space, ``(n, ...)``, and their losses, ``(n,)``."""
 
     samples: np.ndarray
@@ -32,13 +32,13 @@ class Reconstructed:
     losses: np.ndarray
 
 
-def reconstruct(autoencoder: keras.Model, data: Data, indices: np.ndarray) -> Reconstructed:
+def reconstruct(autoencoder: keras.Model, data: Data, indices: np.ndarray) -> Reconstruction:
     """Reconstruct some samples of the test split."""
     loss, samples = get_loss(autoencoder), data.raw.test[indices]
     x = data.preprocessing(samples)
     output = autoencoder(x, training=False)
     reconstruction = data.preprocessing.inverse(loss.reconstruction(output)).numpy()
-    return Reconstructed(samples, reconstruction, loss.per_sample(x, output).numpy())
+    return Reconstruction(samples, reconstruction, loss.per_sample(x, output).numpy())
 
 
 def first(data: Data, number: int = NUM_PICTURED) -> np.ndarray:
@@ -46,7 +46,7 @@ def first(data: Data, number: int = NUM_PICTURED) -> np.ndarray:
     return np.arange(min(number, len(data.raw.test)))
 
 
-def samples_picture(name: str, which: str, autoencoder: keras.Model, data: Data, indices: np.ndarray) -> Picture:
+def draw_samples(name: str, which: str, autoencoder: keras.Model, data: Data, indices: np.ndarray) -> Picture:
     """Draw samples beside their reconstructions; ``which`` says which of the test split they are."""
     found = reconstruct(autoencoder, data, indices)
     figure = plots.side_by_side(
@@ -58,10 +58,10 @@ def samples_picture(name: str, which: str, autoencoder: keras.Model, data: Data,
         feature_names=data.feature_names,
     )
     alt = f"{which}: {_what_is_drawn(data)}. Losses from {found.losses.min():.4g} to {found.losses.max():.4g}."
-    return drawn(name, alt, figure)
+    return draw_picture(name, alt, figure)
 
 
-def side_by_side_picture(name: str, models: dict[str, keras.Model], data: Data) -> Picture:
+def draw_side_by_side(name: str, models: dict[str, keras.Model], data: Data) -> Picture:
     """Draw the first samples of the test split beside the reconstructions of several models."""
     of_each = {loss: reconstruct(model, data, first(data)) for loss, model in models.items()}
     samples = next(iter(of_each.values())).samples
@@ -79,10 +79,10 @@ def side_by_side_picture(name: str, models: dict[str, keras.Model], data: Data) 
         f"{number_of(len(samples), 'test sample')} and their reconstructions by the model of each loss: "
         f"{_what_is_drawn(data)}. Mean absolute error in units of the data: {errors}."
     )
-    return drawn(name, alt, figure)
+    return draw_picture(name, alt, figure)
 
 
-def extremes_pictures(autoencoder: keras.Model, data: Data, losses: np.ndarray) -> list[Picture]:
+def draw_extremes(autoencoder: keras.Model, data: Data, losses: np.ndarray) -> list[Picture]:
     """Draw the samples of the test split of the highest and of the lowest loss."""
     order = np.argsort(losses, kind="stable")
     num = min(NUM_PICTURED, len(losses) // 2)
@@ -90,12 +90,12 @@ def extremes_pictures(autoencoder: keras.Model, data: Data, losses: np.ndarray) 
         return []
     count = number_of(num, "test sample")
     return [
-        samples_picture("worst", f"The {count} of the highest loss", autoencoder, data, order[::-1][:num]),
-        samples_picture("best", f"The {count} of the lowest loss", autoencoder, data, order[:num]),
+        draw_samples("worst", f"The {count} of the highest loss", autoencoder, data, order[::-1][:num]),
+        draw_samples("best", f"The {count} of the lowest loss", autoencoder, data, order[:num]),
     ]
 
 
-def curves_picture(histories: dict[str, dict[str, list[float]]]) -> Picture:
+def draw_curves(histories: dict[str, dict[str, list[float]]]) -> Picture:
     """Draw losses by epoch, a chart for each history, as different losses can not share an axis."""
     figure, axes = _new_axes(len(histories), 6, 3.6)
     sentences = []
@@ -110,10 +110,12 @@ def curves_picture(histories: dict[str, dict[str, list[float]]]) -> Picture:
             f"{of}over {number_of(len(validation), 'epoch')} the validation loss goes from {validation[0]:.4g} to "
             f"{validation[-1]:.4g}; it is lowest in epoch {best + 1}, at {validation[best]:.4g}"
         )
-    return drawn("training_curves", f"Training and validation loss by epoch, as lines. {'; '.join(sentences)}.", figure)
+    return draw_picture(
+        "training_curves", f"Training and validation loss by epoch, as lines. {'; '.join(sentences)}.", figure
+    )
 
 
-def latents_picture(models: dict[str, keras.Model], data: Data) -> Picture:
+def draw_latents(models: dict[str, keras.Model], data: Data) -> Picture:
     """Draw the latents of the test split in a plane, for each model."""
     figure, axes = _new_axes(len(models), 6, 5)
     labels = None if data.labels is None else data.labels.test
@@ -130,10 +132,10 @@ def latents_picture(models: dict[str, keras.Model], data: Data) -> Picture:
         f"The latents of {number_of(len(data.raw.test), 'test sample')} as points{of_each.replace('_', ' ')}. "
         f"Horizontal: {axes[0].get_xlabel()}; vertical: {axes[0].get_ylabel() or 'spread at random'}{colored}."
     )
-    return drawn("latents", alt, figure)
+    return draw_picture("latents", alt, figure)
 
 
-def histogram_picture(losses: np.ndarray, unit: str | None) -> Picture:
+def draw_histogram(losses: np.ndarray, unit: str | None) -> Picture:
     """Draw how the losses of the test split are distributed."""
     figure, (ax,) = _new_axes(1, 6, 3.6)
     plots.score_histogram(losses, score_name=f"loss per sample{f', {unit}' if unit else ''}", ax=ax)
@@ -142,10 +144,10 @@ def histogram_picture(losses: np.ndarray, unit: str | None) -> Picture:
         f"Histogram of the losses of {number_of(len(losses), 'test sample')}: median {median:.4g}, 99th percentile "
         f"{high:.4g}, highest {losses.max():.4g}."
     )
-    return drawn("score_histogram", alt, figure)
+    return draw_picture("score_histogram", alt, figure)
 
 
-def spectra_picture(models: dict[str, keras.Model], data: Data) -> Picture | None:
+def draw_spectra(models: dict[str, keras.Model], data: Data) -> Picture | None:
     """Draw the power of originals and reconstructions by spatial frequency; None where samples are not images."""
     if not are_images(data.shape):
         return None
@@ -164,10 +166,10 @@ def spectra_picture(models: dict[str, keras.Model], data: Data) -> Picture | Non
     alt = "Power by spatial frequency as lines, of originals and reconstructions."
     if shares:
         alt += f" In the upper half of the frequencies the reconstructions' mean power is {', '.join(shares)}."
-    return drawn("spectra", alt, figure)
+    return draw_picture("spectra", alt, figure)
 
 
-def losses_of_test_split(autoencoder: keras.Model, data: Data) -> np.ndarray:
+def score_test_split(autoencoder: keras.Model, data: Data) -> np.ndarray:
     """Return the loss of every sample of the test split, ``(n,)``."""
     return scores(autoencoder, data.test, ignore=("domain", "activation"))  # The evaluation has checked these.
 

@@ -53,7 +53,7 @@ class Picture:
         return self if content is self.content else dataclasses.replace(self, content=content, mime="image/jpeg")
 
 
-def drawn(name: str, alt: str, figure: Figure) -> Picture:
+def draw_picture(name: str, alt: str, figure: Figure) -> Picture:
     """The picture of a figure."""
     file = io.BytesIO()
     # In the file itself, so that whoever finds the picture alone has its description, too.

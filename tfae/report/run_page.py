@@ -11,8 +11,8 @@ import numpy as np
 from tfae.datasets import Data
 from tfae.evaluation import Evaluation
 from tfae.losses import get_loss
-from tfae.report import drawing, measures, page, picture
-from tfae.report.advised import advised_on
+from tfae.report import drawing, page, picture, tables
+from tfae.report.advised import advise_page
 
 #: Of every section, its heading, what to look for, and the caption of each of its pictures.
 _SECTIONS: tuple[tuple[str, str, dict[str, str]], ...] = (
@@ -58,15 +58,15 @@ def draw_pictures(autoencoder: keras.Model, data: Data, history: dict[str, list[
     They are of the test split: reconstructions, the worst and the best of them, spectra of images, latents and the
     distribution of the losses; and the training curves.
     """
-    losses = drawing.losses_of_test_split(autoencoder, data)
+    losses = drawing.score_test_split(autoencoder, data)
     which = f"The first {drawing.number_of(len(drawing.first(data)), 'test sample')}"
-    drawing.samples_picture("reconstructions", which, autoencoder, data, drawing.first(data)).save(folder)
-    drawing.curves_picture({"": history}).save(folder)
+    drawing.draw_samples("reconstructions", which, autoencoder, data, drawing.first(data)).save(folder)
+    drawing.draw_curves({"": history}).save(folder)
     if len(losses) > 1:  # One point has no plane.
-        drawing.latents_picture({"": autoencoder}, data).save(folder)
-    drawing.histogram_picture(losses, get_loss(autoencoder).unit).save(folder)
-    spectra = drawing.spectra_picture({"reconstruction": autoencoder}, data)
-    for each in [*drawing.extremes_pictures(autoencoder, data, losses), *([spectra] if spectra else [])]:
+        drawing.draw_latents({"": autoencoder}, data).save(folder)
+    drawing.draw_histogram(losses, get_loss(autoencoder).unit).save(folder)
+    spectra = drawing.draw_spectra({"reconstruction": autoencoder}, data)
+    for each in [*drawing.draw_extremes(autoencoder, data, losses), *([spectra] if spectra else [])]:
         each.save(folder)
 
 
@@ -112,8 +112,8 @@ def write_run_page(
         title=f"{model['name'].replace('_', ' ').capitalize()} on {described['name']}",
         config=config,
         evaluation=evaluation,
-        key_figures=measures.key_figures(evaluation),
-        groups=measures.of_run(evaluation),
-        advised=advised_on(data, noted=config["notes"].get("advice")),
+        key_figures=tables.key_figures(evaluation),
+        groups=tables.group_rows(evaluation),
+        advised=advise_page(data, noted=config["notes"].get("advice")),
         facts=facts,
     )

@@ -10,11 +10,11 @@ from typing import Any
 import keras
 
 from tfae.comparison.result import Comparison, Row
-from tfae.comparison.yardsticks import YARDSTICKS
+from tfae.comparison.seed_values import compared_metrics
 from tfae.datasets import Data
 from tfae.evaluation import Evaluation
-from tfae.report import drawing, measures, page
-from tfae.report.advised import advised_on
+from tfae.report import drawing, page, tables
+from tfae.report.advised import advise_page
 
 
 def write_page(comparison: Comparison, data: Data, path: Path) -> None:
@@ -32,7 +32,7 @@ def write_page(comparison: Comparison, data: Data, path: Path) -> None:
         ValueError: If ``data`` is not what was compared on.
     """
     plan = comparison.plan
-    comparison.refuse_other(data)
+    comparison.validate_data(data)
     kinds = list(dict.fromkeys(row.corruption for row in comparison.rows))
     blocks = [_block(kind, comparison) for kind in kinds]
     sections = [_section(kind, comparison, data) for kind in kinds]
@@ -63,7 +63,7 @@ def write_page(comparison: Comparison, data: Data, path: Path) -> None:
         plan=plan,
         losses=losses,
         blocks=blocks,
-        advised=advised_on(data),
+        advised=advise_page(data),
         facts=facts,
     )
 
@@ -73,23 +73,23 @@ def _block(kind: str, comparison: Comparison) -> dict[str, Any]:
     rows = _rows(kind, comparison)
     evaluations = [[_evaluation(directory) for directory in row.runs] for row in rows]
     table, missing = [], []
-    for yardstick in YARDSTICKS:
-        spreads = [row.spreads[yardstick.name] for row in rows]
-        if not any(spreads):
-            missing.append(yardstick.title)
+    for metric in compared_metrics():
+        values = [row.values.get(metric.name) for row in rows]
+        if not any(values):
+            missing.append(metric.heading)
             continue
-        best = comparison.winners[kind].get(yardstick.name)
+        best = comparison.winners[kind].get(metric.name)
         cells = [
-            ("n/a" if spread is None else str(spread).replace("-", "−"), row.loss == best)
-            for row, spread in zip(rows, spreads, strict=True)
+            ("n/a" if each is None else str(each).replace("-", "−"), row.loss == best)
+            for row, each in zip(rows, values, strict=True)
         ]
-        table.append((yardstick.title, cells))
+        table.append((metric.heading, cells))
     return {
         "trained_on": _phrase(kind),
         "losses": [row.loss for row in rows],
         "table": table,
         "missing": missing,
-        "own": measures.in_own_losses(evaluations),
+        "own": tables.rows_of_losses(evaluations),
         "units": [of_seeds[0].loss_unit for of_seeds in evaluations],
         "findings": _findings([row.loss for row in rows], evaluations),
     }
@@ -114,17 +114,17 @@ def _section(kind: str, comparison: Comparison, data: Data) -> page.Section:
     models = _models(kind, comparison)
     pictures = [
         (
-            drawing.side_by_side_picture("side_by_side", models, data),
+            drawing.draw_side_by_side("side_by_side", models, data),
             "The first samples of the test split, and what the model of each loss makes of them.",
         )
     ]
-    spectra = drawing.spectra_picture(models, data)
+    spectra = drawing.draw_spectra(models, data)
     if spectra is not None:
         pictures.append((spectra, "Power by spatial frequency, averaged over directions and up to 512 test images."))
     if len(data.raw.test) > 1:  # One point has no plane.
-        latents = drawing.latents_picture(models, data)
+        latents = drawing.draw_latents(models, data)
         pictures.append((latents, "The latents of the test samples in a plane, for each loss."))
-    curves = drawing.curves_picture({row.loss: _history(row.runs[0]) for row in _rows(kind, comparison)})
+    curves = drawing.draw_curves({row.loss: _history(row.runs[0]) for row in _rows(kind, comparison)})
     pictures.append((curves, "Training and validation loss by epoch, each in the unit of its own loss."))
     text = f"All of them are of the test split, which is clean, and of seed {comparison.plan['seeds'][0]}."
     return page.Section(f"Pictures: trained on {_phrase(kind)}", text, pictures)
@@ -134,7 +134,7 @@ def _extremes(kind: str, comparison: Comparison, data: Data) -> page.Section:
     """The worst and the best reconstructions under each loss."""
     pictures = []
     for loss, model in _models(kind, comparison).items():
-        drawn = drawing.extremes_pictures(model, data, drawing.losses_of_test_split(model, data))
+        drawn = drawing.draw_extremes(model, data, drawing.score_test_split(model, data))
         for each, how in zip(drawn, ("highest", "lowest"), strict=False):  # There are none of a single sample.
             pictures.append((each, f"Under {loss.replace('_', ' ')}: the test samples of the {how} loss."))
     return page.Section(

@@ -1,59 +1,101 @@
-"""Running a model over a data set, batch by batch, with every sample checked on the way."""
+"""Runs a model over a data set batch by batch, and checks every sample."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfae.evaluation.penalties import penalties_of
 from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, mask_of
 
-#: Called as ``measure(x, output, mask=mask)``; returns ``(batch,)``.
-Measure = Callable[..., tf.Tensor]
+
+class Batch(NamedTuple):
+    """Samples and what the model makes of them, as tensors ``(batch, ...)`` of one shape inside a graph."""
+
+    #: In model space.
+    x: tf.Tensor
+    #: What the model emits: logits, for instance.
+    output: tf.Tensor
+    #: What the output stands for, in model space.
+    reconstruction: tf.Tensor
+    #: The Keras mask of the output; None without one.
+    mask: tf.Tensor | None
 
 
-def measured(
+#: A number for each sample of a batch, ``(batch,)``.
+Quantity = Callable[[Batch], tf.Tensor]
+
+
+class Extremes(NamedTuple):
+    """The least and the greatest element of each sample, and whether all are finite; arrays ``(batch,)``."""
+
+    low: np.ndarray
+    high: np.ndarray
+    finite: np.ndarray
+
+
+class BatchValues(NamedTuple):
+    """What is measured of one batch; quantities ``(batch,)``."""
+
+    quantities: dict[str, np.ndarray]
+    samples: Extremes
+    reconstructions: Extremes
+    #: Penalties that layers add for this batch, scalars by name of the layer.
+    penalties: dict[str, np.ndarray]
+    #: ``(batch, latent_dim)``, with no columns without an encoder.
+    latents: np.ndarray
+
+
+def measure_batches(
     autoencoder: keras.Model,
     dataset: tf.data.Dataset,
-    measures: dict[str, Measure],
-    yardsticks: dict[str, Measure],
+    quantities: Mapping[str, Quantity],
     *,
     encoder: keras.Model | None = None,
     name: str = "dataset",
     ignore: Collection[str] = (),
-) -> Iterator[dict[str, np.ndarray]]:
-    """Values of each batch by name, ``(batch,)`` each, with extremes "low" and "high" of each sample.
+) -> Iterator[BatchValues]:
+    """Measure each batch of a data set in one pass, in inference mode.
 
-    ``measures`` are of the model's output, as losses are; ``yardsticks`` are of the reconstruction, whose extremes are
-    "output_low" and "output_high". With an ``encoder``, "code" is what it emits, ``(batch, units)``. ``name`` is what
-    errors call the data set. Under "domain" in ``ignore``, samples may be outside ``loss.domain``, and under
-    "activation" reconstructions may: those are the checks of :func:`tfae.checks.check` that say so beforehand.
+    Args:
+        autoencoder: Compiled with a loss of :mod:`tfae.losses`.
+        dataset: Batches ``(x, x)`` in model space.
+        quantities: What to measure, by name; "loss" has to be finite.
+        encoder: What makes the latents.
+        name: What errors call the data set.
+        ignore: "domain" lets samples leave ``loss.domain``, and "activation" reconstructions.
+
+    Raises:
+        ValueError: If the data set does not fit the model or is empty; or samples, reconstructions or losses are not
+            finite, or outside the domain of the loss.
     """
     ignored = {ignore} if isinstance(ignore, str) else set(ignore)
     loss = autoencoder.loss
     shape = sample_shape(autoencoder, dataset, name=name)
     signature = [tf.TensorSpec((None, *shape), spec.dtype) for spec in dataset.element_spec]
+    axes = tuple(range(1, len(shape) + 1))
+
+    def extremes(tensor: tf.Tensor) -> Extremes:
+        finite = tf.reduce_all(tf.math.is_finite(tensor), axes)
+        return Extremes(tf.reduce_min(tensor, axes), tf.reduce_max(tensor, axes), finite)
 
     # One trace for all batch sizes; without AutoGraph, which would wrap exceptions in its own words.
     @tf.function(input_signature=signature, autograph=False)
-    def measure(inputs: tf.Tensor, x: tf.Tensor) -> dict[str, tf.Tensor]:
+    def measure(inputs: tf.Tensor, x: tf.Tensor) -> BatchValues:
         output = autoencoder(inputs, training=False)
-        mask = mask_of(output)
-        reconstruction = loss.reconstruction(output)
-        axes = tuple(range(1, len(shape) + 1))
-        values = {name: of(x, output, mask=mask) for name, of in measures.items()}
-        values |= {name: of(x, reconstruction, mask=mask) for name, of in yardsticks.items()}
-        for prefix, tensor in {"": x, "output_": reconstruction}.items():
-            values[f"{prefix}low"] = tf.reduce_min(tensor, axes)
-            values[f"{prefix}high"] = tf.reduce_max(tensor, axes)
-            values[f"{prefix}finite"] = tf.reduce_all(tf.math.is_finite(tensor), axes)
+        penalties = penalties_of(autoencoder)  # The encoder's call below clears those that belong to this one.
+        batch = Batch(x, output, loss.reconstruction(output), mask_of(output))
+        latents = tf.zeros((tf.shape(x)[0], 0))
         if encoder is not None:
-            code = encoder(inputs, training=False)
-            values["code"] = tf.reshape(code, (-1, math.prod(code.shape[1:])))
-        return values
+            latents = encoder(inputs, training=False)
+            latents = tf.reshape(latents, (-1, math.prod(latents.shape[1:])))
+        values = {key: of(batch) for key, of in quantities.items()}
+        return BatchValues(values, extremes(x), extremes(batch.reconstruction), penalties, latents)
 
     # The concrete function, because tf.function would warn that each evaluation makes a new one.
     run = measure.get_concrete_function()
@@ -61,43 +103,33 @@ def measured(
     for inputs, x in dataset:
         if not len(x):
             continue
-        values = {key: value.numpy() for key, value in run(inputs, x).items()}
-        _check(values, loss, start, name, ignored)
-        for key in measures:
-            if not np.isfinite(values[key]).all():
-                raise ValueError(
-                    f"{name}: expected losses that fit into {values[key].dtype}; received {key} "
-                    f"{values[key].max()} for sample {start + np.isfinite(values[key]).argmin()}. Scale the data: "
-                    'preprocessing="standard" or "unit".'
-                )
-        start += len(values["low"])
+        values: BatchValues = tf.nest.map_structure(lambda tensor: tensor.numpy(), run(inputs, x))
+        _validate(values, loss, start, name, ignored)
+        start += len(x)
         yield values
     if start == 0:
         raise ValueError(f"{name}: expected at least one sample; received an empty data set.")
 
 
-def _check(
-    values: dict[str, np.ndarray], loss: ReconstructionLoss, start: int, dataset_name: str, ignored: set[str]
-) -> None:
+def _validate(values: BatchValues, loss: ReconstructionLoss, start: int, dataset_name: str, ignored: set[str]) -> None:
     """Raise unless the batch that begins with sample ``start`` is finite and in the domain of the loss."""
     bottom, top = loss.domain or (-math.inf, math.inf)
-    for prefix, name, silenced_by, if_not_finite, if_outside in (
+    for name, (low, high, finite), silenced_by, if_not_finite, if_outside in (
         (
-            "",
             dataset_name,
+            values.samples,
             "domain",
             "Drop it or fill it in.",
             'Use preprocessing="unit", or SquaredError or AbsoluteError.',
         ),
         (
-            "output_",
             "autoencoder",
+            values.reconstructions,
             "activation",
             "Has training diverged? Lower the learning rate.",
             f'End the model with activation="{loss.output_activation()}", or compile it for from_logits=True.',
         ),
     ):
-        finite, low, high = (values[prefix + name] for name in ("finite", "low", "high"))
         if not finite.all():
             raise ValueError(
                 f"{name}: expected finite values; received NaN or infinity for sample {start + finite.argmin()}. "
@@ -110,10 +142,20 @@ def _check(
                 f"from {low.min():.6g} to {high.max():.6g}. {if_outside} To go on all the same, silence this with "
                 f'ignore=["{silenced_by}"].'
             )
+    losses = values.quantities["loss"]
+    if not np.isfinite(losses).all():
+        raise ValueError(
+            f"{dataset_name}: expected losses that fit into {losses.dtype}; received loss {losses.max()} for sample "
+            f'{start + np.isfinite(losses).argmin()}. Scale the data: preprocessing="standard" or "unit".'
+        )
 
 
 def sample_shape(autoencoder: keras.Model, dataset: tf.data.Dataset, *, name: str = "dataset") -> tuple[int, ...]:
-    """Shape of one sample of a data set that is checked to hold batches ``(x, x)``; errors call it ``name``."""
+    """Return the shape of one sample, once the data set is found to hold batches ``(x, x)`` for the model.
+
+    Raises:
+        ValueError: If it does not, or is endless; ``name`` is what the error calls the data set.
+    """
     if not isinstance(dataset, tf.data.Dataset):
         raise ValueError(
             f"{name}: expected a tf.data.Dataset; received {type(dataset).__name__}. Make one of an array x with "

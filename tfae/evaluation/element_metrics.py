@@ -1,0 +1,145 @@
+"""Errors per element in model space, which compare models whatever their loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tfae.evaluation.batches import Batch, Quantity
+from tfae.evaluation.metrics import COMPARED, Metric, Split, UnavailableError, enter, per_sample, per_split
+from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
+
+#: How far from 0 and 1 reconstructions are kept when their cross-entropy is measured: half of one of the 255 steps of
+#: eight-bit data. A linear output leaves [0, 1] now and then, and at exactly 0 or 1 it would lose 87 nats for that.
+MARGIN = 0.5 / 255
+
+
+def squared_error(errors: Callable[[Batch], tf.Tensor], loss: SquaredError, batch: Batch) -> tf.Tensor:
+    """Squared ``errors`` of a batch, as the loss reduces them, float64 ``(batch,)``.
+
+    They are measured in units of the largest error of the sample, since float32 holds the square of the errors of few
+    samples that it holds.
+    """
+    values = errors(batch)
+    axes = tuple(range(1, len(values.shape)))
+    scale = tf.reduce_max(tf.abs(values), axes, keepdims=True)
+    relative = tf.math.divide_no_nan(values, scale)
+    share = loss.per_sample(relative, tf.zeros_like(relative), mask=batch.mask)
+    return tf.cast(tf.squeeze(scale, axes), "float64") ** 2 * tf.cast(share, "float64")
+
+
+def _mse(loss: ReconstructionLoss) -> Quantity:
+    mean = SquaredError(sample_reduction="mean", dtype=loss.dtype)
+
+    def errors(batch: Batch) -> tf.Tensor:
+        reconstruction = tf.ensure_shape(batch.reconstruction, batch.x.shape)
+        return reconstruction - tf.cast(batch.x, reconstruction.dtype)
+
+    return lambda batch: squared_error(errors, mean, batch)
+
+
+@per_sample("MSE", **COMPARED, better="lower", note="mean squared error")
+def mse(split: Split) -> Quantity:
+    """Mean squared error per element, in the squared unit of model space."""
+    return _mse(split.loss)
+
+
+@per_sample("MAE", **COMPARED, better="lower", note="mean absolute error")
+def mae(split: Split) -> Quantity:
+    """Mean absolute error per element, in the unit of model space."""
+    error = AbsoluteError(sample_reduction="mean", dtype=split.loss.dtype)
+    return lambda batch: error.per_sample(batch.x, batch.reconstruction, mask=batch.mask)
+
+
+def _clipped_crossentropy(split: Split) -> dict[str, Quantity]:
+    # A model that returned logits would lose the digits of confident ones by way of their sigmoid.
+    if split.loss.is_crossentropy:
+        return {}
+    entropy = BinaryCrossentropy(sample_reduction="mean", dtype=split.loss.dtype)
+
+    def measure(batch: Batch) -> tf.Tensor:
+        # It will count for nothing if a sample is outside; till then it has to stay finite.
+        x, reconstruction = tf.clip_by_value(batch.x, 0, 1), tf.clip_by_value(batch.reconstruction, MARGIN, 1 - MARGIN)
+        return entropy.per_sample(x, reconstruction, mask=batch.mask)
+
+    return {"clipped_crossentropy": measure}
+
+
+def _beside_nats(evaluation: Any) -> str:
+    margin = evaluation.crossentropy_margin
+    clipped = f"; of reconstructions kept {margin:.2g} from 0 and 1" if margin else ""
+    return f"nats per element; {evaluation.crossentropy / math.log(2):.5g} bits{clipped}"
+
+
+@per_split(
+    "cross-entropy", **COMPARED, unit="nats", better="lower", note=_beside_nats, quantities=_clipped_crossentropy
+)
+def crossentropy(split: Split) -> float:
+    """Mean cross-entropy per element, in nats; none unless all samples are in [0, 1]."""
+    if split.totals.samples_leave((0, 1)):
+        raise UnavailableError("a sample is not in [0, 1]")
+    if not split.loss.is_crossentropy:
+        return split.mean("clipped_crossentropy")
+    if split.totals.reconstructions_leave((0, 1)):
+        raise UnavailableError("a reconstruction is not in [0, 1]")
+    return split.value("loss_per_element")
+
+
+@per_split("cross-entropy", unit="bits", better="lower", in_comparison=True)
+def bits(split: Split) -> float:
+    """Mean cross-entropy per element, in bits."""
+    return split.value("crossentropy") / math.log(2)
+
+
+def _decades(split: Split) -> dict[str, Quantity]:
+    measure = _mse(split.loss)
+
+    def decades(batch: Batch) -> tf.Tensor:
+        error = measure(batch)
+        return tf.math.log(tf.where(error > 0, error, 1.0)) / math.log(10)
+
+    return {"log10_mse": decades, "is_exact": lambda batch: tf.cast(measure(batch) == 0, "float64")}
+
+
+def _beside_decibels(evaluation: Any) -> str:
+    left_out = f", {evaluation.num_exact:,} exact left out" if evaluation.num_exact else ""
+    return f"dB, data range {evaluation.data_range or 0:.4g}{left_out}"
+
+
+@per_split("PSNR", **COMPARED, unit="dB", better="higher", note=_beside_decibels, quantities=_decades)
+def psnr(split: Split) -> float:
+    """Mean over samples of the peak signal-to-noise ratio 10 log₁₀(data_range² / mseᵢ), in decibels.
+
+    Exact reconstructions have an infinite one and are left out; it is infinite if all are exact.
+    """
+    if split.value("data_range") == 0:
+        raise UnavailableError("the data is constant")
+    if split.value("num_exact") == split.totals.num_samples:
+        return math.inf
+    mean_log10_mse = split.mean("log10_mse") / (1 - split.mean("is_exact"))
+    return 20 * math.log10(split.value("data_range")) - 10 * mean_log10_mse
+
+
+enter(
+    Metric(
+        "data_range",
+        "data range",
+        "Difference between the largest and the smallest value that the data can take, in model space.",
+        lambda split: split.interval[1] - split.interval[0],
+    ),
+    Metric(
+        "num_exact",
+        "exact reconstructions",
+        "Number of samples that are reconstructed exactly, and therefore are left out of ``psnr``.",
+        lambda split: round(split.mean("is_exact") * split.totals.num_samples),
+    ),
+    Metric(
+        "crossentropy_margin",
+        "margin of the cross-entropy",
+        "How far from 0 and 1 reconstructions are kept for it; 0 where it is the model's own loss.",
+        lambda split: 0.0 if split.loss.is_crossentropy else MARGIN,
+    ),
+)

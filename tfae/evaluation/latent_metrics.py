@@ -1,0 +1,119 @@
+"""What the latent holds, how many of its units vary and in how many directions; and whether the score is trivial."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfae.evaluation.batches import Quantity
+from tfae.evaluation.element_metrics import squared_error
+from tfae.evaluation.metrics import LATENT, Split, UnavailableError, available, per_split
+from tfae.evaluation.ranks import rank_correlation
+from tfae.evaluation.totals import MAX_LATENT_DIM
+from tfae.losses import SquaredError
+
+#: Least deviation of an active unit, relative to that of the unit that varies most. A decoder can amplify what is
+#: small, and units of unlike scales are as good as any, so that only what all but stands still is called dead. Burda et
+#: al. (2016) ask for a variance of 10⁻² where a prior sets the scale to 1; the latent of an autoencoder has none.
+ACTIVE_DEVIATION = 1e-3
+
+#: Deviation that rounding in float32 may cause, relative to the values of a unit.
+_ROUNDING = 1e-6
+
+
+_COMPARED: dict[str, Any] = {"group": LATENT, "in_comparison": True}
+
+
+def find_encoder(autoencoder: keras.Model) -> keras.Model | str:
+    """Return the sub-model "encoder", or why there is no latent to measure."""
+    encoder = next((layer for layer in autoencoder.layers if layer.name == "encoder"), None)
+    if not isinstance(encoder, keras.Model):
+        return 'the model has no sub-model named "encoder"'
+    shape = encoder.output_shape
+    if not isinstance(shape, tuple) or not shape or not all(isinstance(side, int) for side in shape[1:]):
+        return f"the encoder has several outputs, or one of unknown shape: {shape}"
+    if not tf.TensorShape(encoder.input_shape).is_compatible_with(autoencoder.input_shape):
+        return f"the encoder takes {encoder.input_shape}, not the model's {autoencoder.input_shape}"
+    return encoder
+
+
+@per_split("latent units")
+def latent_dim(split: Split) -> int:
+    """Number of latent units; none without a sub-model "encoder"."""
+    return available(split.latent_dim)
+
+
+@per_split("active units", **_COMPARED, note=lambda e: f"of {e.latent_dim or 0:,}")
+def num_active_units(split: Split) -> int:
+    """Latent units whose standard deviation exceeds a thousandth of that of the unit that varies most."""
+    covariance, varies = _covariance(split)
+    variance = np.diag(covariance)
+    return int((varies & (variance > ACTIVE_DEVIATION**2 * variance.max())).sum())
+
+
+@per_split("effective dimension", **_COMPARED, note="participation ratio of the latent's covariance")
+def effective_dimension(split: Split) -> float:
+    """Participation ratio (Σ λ)² / Σ λ² of the spectrum of the latent's covariance, from 1 to ``latent_dim``.
+
+    It is the number of directions if all vary alike, and 1 if a single one varies. With the trace of C for Σ λ and
+    that of C² for Σ λ², it needs no decomposition.
+    """
+    covariance, varies = _covariance(split)
+    if not varies.any():
+        raise UnavailableError("the latent is the same for all samples")
+    scaled = covariance / np.diag(covariance).max()  # Or the squares might leave float64's range.
+    return float(np.trace(scaled) ** 2 / (scaled**2).sum())
+
+
+def _covariance(split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """The covariance of the latent, and whether the variance of each unit is more than rounding."""
+    moments = split.totals.latents
+    if moments is None:
+        return available(str(split.latent_dim))
+    if not np.isfinite(moments.mean).all():
+        raise UnavailableError("the latent is not finite")
+    if moments.count < 2:
+        raise UnavailableError("one sample has no variance")
+    if moments.scatter is None:
+        raise UnavailableError(f"more than {MAX_LATENT_DIM:,} units")
+    covariance = moments.scatter / moments.count
+    largest = np.maximum(np.abs(moments.low), np.abs(moments.high))
+    return covariance, np.diag(covariance) > (_ROUNDING * largest) ** 2
+
+
+def _distance(split: Split) -> dict[str, Quantity]:
+    """Squared distance from the mean of the training split."""
+    mean, total = available(split.baselines).mean, SquaredError(dtype=split.loss.dtype)
+    return {"distance": lambda batch: squared_error(lambda batch: tf.cast(batch.x, "float32") - mean, total, batch)}
+
+
+@per_split(
+    "triviality",
+    group=LATENT,
+    note="rank correlation of the loss with the distance from the training mean",
+    quantities=_distance,
+    ranked=("loss", "distance"),
+)
+def triviality(split: Split) -> float:
+    """Spearman's rank correlation of the per-sample losses with Σ (x − training mean)²."""
+    return _correlation(split, "distance", "losses or distances")
+
+
+@per_split(
+    "constant triviality",
+    group=LATENT,
+    note="rank correlation of the loss with that of the constant",
+    ranked=("loss", "constant_loss"),
+)
+def constant_triviality(split: Split) -> float:
+    """Spearman's rank correlation of the per-sample losses with those of the training split's best constant."""
+    available(split.baselines)
+    return _correlation(split, "constant_loss", "losses")
+
+
+def _correlation(split: Split, quantity: str, what: str) -> float:
+    correlation = rank_correlation(split.totals.ranked["loss"], split.totals.ranked[quantity])
+    return available(f"{what} do not differ between the samples" if correlation is None else correlation)

@@ -1,0 +1,199 @@
+"""The table of metrics, which evaluation, report, comparison and ``--json`` read.
+
+A metric is a function with a decorator, which enters it into ``METRICS`` under the name of the function:
+
+    per_sample    the function makes the quantity of each sample, whose mean over the samples is the metric
+    per_split     the function computes the metric of what a pass over the data set gathered
+
+    @per_sample("largest error", **COMPARED, better="lower", note="of any element")
+    def largest_error(split):
+        return lambda batch: tf.reduce_max(tf.abs(batch.x - batch.reconstruction), range(1, len(batch.x.shape)))
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from tfae.evaluation.baselines import Baselines
+from tfae.evaluation.batches import Quantity
+from tfae.evaluation.totals import Totals
+from tfae.losses import ReconstructionLoss
+
+#: Headings under which tables show metrics, in their order.
+GROUPS = LOSS, SHARED, LATENT = (
+    "Loss per sample",
+    "Shared by all losses, per element in model space",
+    "Latent and score",
+)
+
+#: Options of a metric by which losses are compared.
+COMPARED: dict[str, Any] = {"group": SHARED, "in_comparison": True}
+
+#: Why there is no number where float32 has none.
+OVERFLOW = "the values are too large for float32"
+
+_T = TypeVar("_T")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class UnavailableError(Exception):
+    """A metric does not exist; the message says why."""
+
+
+def available(value: _T | str) -> _T:
+    """Return what a :class:`Split` has; raise :class:`UnavailableError` with the text that is there instead."""
+    if isinstance(value, str):
+        raise UnavailableError(value)
+    return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A row of the table.
+
+    Attributes:
+        name: In ``Evaluation.values`` and JSON.
+        title: In tables.
+        description: What it is.
+        group: Heading that tables show it under; None for a number that only notes and page heads show.
+        indent: Whether it is shown as a part of, or beside, the row above.
+        unit: Of the value; "" where it is that of the loss, of model space, or none.
+        better: "lower", "higher" or "near 1"; None where more is neither better nor worse, or where the losses of a
+            comparison measure it in units of their own.
+        in_comparison: Whether a comparison puts the losses side by side in it.
+        note: Explanation beside the value, or a function of the ``Evaluation`` that makes it.
+        per_sample: Whether it is a mean over samples.
+        quantities: Called with the :class:`Split`, returns what to measure of every sample, by name.
+        ranked: Quantities whose values are kept, to be ranked.
+        compute: Called with the :class:`Split`, returns the value or raises :class:`UnavailableError`.
+    """
+
+    name: str
+    title: str
+    description: str
+    compute: Callable[..., float]
+    group: str | None = None
+    indent: bool = False
+    unit: str = ""
+    better: str | None = None
+    in_comparison: bool = False
+    note: str | Callable[[Any], str] = ""
+    per_sample: bool = False
+    quantities: Callable[[Split], Mapping[str, Quantity]] = lambda split: {}
+    ranked: tuple[str, ...] = ()
+
+    @property
+    def heading(self) -> str:
+        """Title and unit, as a cell of its own."""
+        return f"{self.title[0].upper()}{self.title[1:]}{self.unit and f', {self.unit}'}"
+
+    def shortfall(self, value: float) -> float:
+        """How far a value is from the best one, but for a constant: the less, the better."""
+        return abs(value - 1) if self.better == "near 1" else -value if self.better == "higher" else value
+
+
+#: Every metric by name.
+METRICS: dict[str, Metric] = {}
+
+
+def enter(*metrics: Metric) -> None:
+    """Enter rows that need no function of their own."""
+    METRICS.update({metric.name: metric for metric in metrics})
+
+
+def per_split(title: str, **options: Any) -> Callable[[_Function], _Function]:
+    """Enter a metric that the function computes of a :class:`Split`.
+
+    Args:
+        title: In tables.
+        **options: Other attributes of :class:`Metric`; the description is the beginning of the function's docstring.
+    """
+
+    def register(function: _Function) -> _Function:
+        name, text = function.__name__, (inspect.getdoc(function) or "").partition("\n\n")[0]
+        enter(Metric(name, title, " ".join(text.split()), **{"compute": function, **options}))
+        return function
+
+    return register
+
+
+def per_sample(title: str, **options: Any) -> Callable[[_Function], _Function]:
+    """Enter the mean over samples of the quantity that the function returns for a :class:`Split`; else likewise."""
+
+    def register(function: _Function) -> _Function:
+        name = function.__name__
+        computed = {"compute": lambda split: split.mean(name), "quantities": lambda split: {name: function(split)}}
+        return per_split(title, per_sample=True, **computed, **options)(function)
+
+    return register
+
+
+@dataclasses.dataclass
+class Split:
+    """A data set and the model that is measured on it; a text in place of something says why it is missing."""
+
+    loss: ReconstructionLoss
+    #: Of one sample.
+    shape: tuple[int, ...]
+    #: The values that the data can take, in model space; None for what samples span, if they are no images.
+    given_interval: tuple[float, float] | None
+    latent_dim: int | str
+    #: What the pass over the training split gathered, of loss and floor alone.
+    train: Totals | str
+    #: Trivial models, fitted on the training split.
+    baselines: Baselines | str
+    #: What the pass over the data set gathered; not there before it.
+    totals: Totals = dataclasses.field(init=False)
+    #: Why metrics do not exist, by name.
+    reasons: dict[str, str] = dataclasses.field(default_factory=dict)
+    _values: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The values that the data can take, in model space."""
+        return self.given_interval or likely_interval(*self.totals.samples)
+
+    def quantities(self) -> dict[str, Quantity]:
+        """Return what to measure of every sample for all metrics, by name."""
+        quantities: dict[str, Quantity] = {}
+        for metric in METRICS.values():
+            try:
+                quantities |= metric.quantities(self)
+            except UnavailableError as error:
+                self.reasons[metric.name] = str(error)
+        return quantities
+
+    def mean(self, quantity: str) -> float:
+        """Return the mean of a quantity over the samples; :class:`UnavailableError` if it leaves float32."""
+        mean = self.totals.means[quantity]
+        return available(mean if math.isfinite(mean) else OVERFLOW)
+
+    def value(self, name: str) -> float:
+        """Return the value of a metric; :class:`UnavailableError` if there is none, and ``reasons`` keeps why."""
+        if name not in self._values and name not in self.reasons:
+            try:
+                self._values[name] = METRICS[name].compute(self)
+            except UnavailableError as error:
+                self.reasons[name] = str(error)
+        return available(self.reasons.get(name) or self._values[name])
+
+    def values(self) -> dict[str, float | None]:
+        """Return the values of all metrics, None where there is none."""
+        for name in METRICS:
+            with contextlib.suppress(UnavailableError):
+                self.value(name)
+        return {name: self._values.get(name) for name in METRICS}
+
+
+def likely_interval(low: float, high: float) -> tuple[float, float]:
+    """Return the interval that data between ``low`` and ``high`` was most likely scaled to."""
+    if low >= 0 and high <= 1:
+        return 0.0, 1.0
+    if low >= -1 and high <= 1:
+        return -1.0, 1.0
+    return float(low), float(high)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.crashes import CrashError, at_call
 from tfae import datasets, losses, models, runs, training
+from tfae.training import checkpoint_callback
 from tfae.training.schedule import schedule_of
 
 NUM_BATCHES = 10
@@ -13,8 +14,8 @@ NUM_BATCHES = 10
 
 @pytest.fixture(scope="module")
 def data():
-    codes = np.random.default_rng(0).normal(size=(200, 2))
-    return datasets.load(codes @ np.random.default_rng(1).normal(size=(2, 5)) + 10, batch_size=16)
+    latents = np.random.default_rng(0).normal(size=(200, 2))
+    return datasets.load(latents @ np.random.default_rng(1).normal(size=(2, 5)) + 10, batch_size=16)
 
 
 def compiled(data, epochs, **arguments):
@@ -48,7 +49,7 @@ def test_patience_that_runs_out_on_the_plateau_starts_the_decay_and_the_training
     keep = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, _: epoch or best.extend(model.get_weights()))
     rates = fit(model, data, 20, [training.EarlyDecay(patience=6), keep])
     # Patience runs out after 7 epochs, which are 70 % of 10: the decay takes 3.
-    assert rates == pytest.approx([0.00275, 0.00525, 0.00775, *[0.01] * 4, 0.01 * 2 / 3, 0.01 / 3, 0], abs=1e-9)
+    assert rates == pytest.approx([0.00275, 0.00525, 0.00775, *[0.01] * 4, 0.01 * 2 / 3, 0.01 / 3, 0], abs=1e-8)
     for weight, expected in zip(model.get_weights(), best, strict=True):
         np.testing.assert_array_equal(weight, expected)
 
@@ -63,13 +64,13 @@ def test_without_a_schedule_early_decay_stops_at_once(data, never_better):
     assert len(fit(model, data, 10, [training.EarlyDecay(patience=2)])) == 3
 
 
-@pytest.mark.parametrize("call", [13, 17, 20])
+@pytest.mark.parametrize("call", [13, 17, 19])
 def test_a_training_that_crashes_on_the_plateau_or_in_an_early_decay_ends_as_if_it_had_not(
     call, data, tmp_path, monkeypatch, without_pictures
 ):
     """One call is an epoch here: patience runs out after the 14th, and the decay takes 6."""
-    monkeypatch.setattr(training.checkpoint_callback, "_SECONDS_BETWEEN_EPOCHS", -1.0)
-    monkeypatch.setattr(training.checkpoint_callback, "_SHARE_OF_WRITING", 1e9)
+    monkeypatch.setattr(checkpoint_callback, "_SECONDS_BETWEEN_EPOCHS", -1.0)
+    monkeypatch.setattr(checkpoint_callback, "_SHARE_OF_WRITING", 1e9)
 
     def begin(run_dir):
         keras.utils.set_random_seed(0)

@@ -37,7 +37,7 @@ from tfae.training.execution import Execution, execution_of, is_distributed
 from tfae.training.identity import description_of, differences, remedy, said
 from tfae.training.schedule import cover, scale_loss
 
-__all__ = ["Interrupted", "Run", "load_run", "lock", "resume", "train"]
+__all__ = ["Interrupted", "Run", "load_run", "resume", "train"]
 
 
 # TensorFlow reads it when it is imported, and takes other kernels for convolutions, which round differently.

@@ -82,7 +82,7 @@ class WarmupStableDecay(keras.optimizers.schedules.LearningRateSchedule):
         num_done = step - self.first_step
         if num_done >= (1 - _DECAY) * (self.end - self.first_step):
             return None
-        epochs = math.ceil(num_done * _DECAY / (1 - _DECAY) / steps_per_epoch)
+        epochs = math.ceil(round(num_done * _DECAY / (1 - _DECAY) / steps_per_epoch, 6))  # 6.000000000000001 are 6.
         self.variable.assign(num_done + epochs * steps_per_epoch)
         return epochs
 

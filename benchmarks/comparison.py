@@ -34,10 +34,10 @@ def compare(data: Any, replacement: str | None, **arguments: Any) -> Any:
 
 def draw(found: Any, data: Any, path: Path) -> None:
     """The same test samples as the model of each loss reconstructs them, of the first seed."""
-    from tfae import training
+    from tfae import runs
     from tfae.report import drawing
 
-    models = {row.loss: training.load_run(row.runs[0]).autoencoder for row in found.rows}
+    models = {row.loss: runs.load_run(row.runs[0]).autoencoder for row in found.rows}
     drawing.draw_side_by_side(path.stem, models, data).save(path.parent)
 
 

@@ -59,14 +59,14 @@ def measure_job(steps: dict[str, dict[str, float]], epochs: int) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         with step("import"):
-            from tfae import datasets, export, losses, models, training
+            from tfae import datasets, export, losses, models, runs, training
         with step("load"):
             data = datasets.load("digits", data_dir=folder)
         with step("build and compile"):
             autoencoder = models.dense(data.shape, latent_dim=16)
             training.compile(autoencoder, losses.SquaredError(), data, epochs=epochs)
         with step("train, evaluate, draw"):
-            training.train(autoencoder, data, run_dir=Path(folder, "run"), epochs=epochs, verbose=0)
+            runs.train(autoencoder, data, run_dir=Path(folder, "run"), epochs=epochs, verbose=0)
         with step("export"):
             path = export.save(autoencoder, Path(folder, "digits"), preprocessing=data.preprocessing, data=data)
         with step("load back and score"):

@@ -42,7 +42,7 @@ def fork(work: Callable[[], object]) -> int:
 def begin(run_dir: Path, program: str) -> None:
     import keras
 
-    from tfae import datasets, losses, models, training
+    from tfae import datasets, losses, models, runs
 
     keras.utils.set_random_seed(0)
     data = datasets.load("digits")
@@ -50,13 +50,13 @@ def begin(run_dir: Path, program: str) -> None:
         autoencoder = models.convolutional(data.shape, latent_dim=8, filters=(8,), input_noise=0.1)
     else:
         autoencoder = models.dense(data.shape, latent_dim=8, widths=(64,), input_noise=0.1)
-    training.train(autoencoder, data, loss=losses.SquaredError(), run_dir=run_dir, epochs=20, patience=3, verbose=0)
+    runs.train(autoencoder, data, loss=losses.SquaredError(), run_dir=run_dir, epochs=20, patience=3, verbose=0)
 
 
 def go_on(run_dir: Path) -> None:
-    from tfae import training
+    from tfae import runs
 
-    training.resume(run_dir, verbose=0)
+    runs.resume(run_dir, verbose=0)
 
 
 def compare(run_dir: Path, other: Path) -> None:
@@ -96,15 +96,15 @@ def main() -> None:
     about = machine.describe()
     console.print(machine.header(about), highlight=False)
 
-    from tfae import training
-    from tfae.training import execution, safekeeping
+    from tfae import runs
+    from tfae.training import checkpoint_callback, execution
 
-    vars(safekeeping).update(_SECONDS_BETWEEN=0, _SECONDS_BETWEEN_EPOCHS=0, _SHARE_OF_WRITING=1e9)
+    vars(checkpoint_callback).update(_SECONDS_BETWEEN=0, _SECONDS_BETWEEN_EPOCHS=0, _SHARE_OF_WRITING=1e9)
     generator = random.Random(0)
     rows = []
     for program in ("graph",) if arguments.smoke else ("graph", "loop", "step"):
         in_short_calls = functools.partial(execution.Execution, program=program, steps=4)
-        vars(training)["execution_of"] = lambda model, *_, execution=in_short_calls, **__: execution(model)
+        vars(runs)["execution_of"] = lambda model, *_, execution=in_short_calls, **__: execution(model)
         wanted = 2 if arguments.smoke else -(-arguments.kills // 3)
         with tempfile.TemporaryDirectory() as folder:
             undisturbed = Path(folder, "undisturbed")

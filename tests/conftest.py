@@ -50,7 +50,7 @@ def evaluation_of_the_same_once() -> Iterator[None]:
         return known[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tfae.training.fitting.evaluate", evaluate)
+        patch.setattr("tfae.runs.fitting.evaluate", evaluate)
         yield
 
 

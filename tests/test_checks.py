@@ -9,7 +9,7 @@ from keras import layers, ops
 from scipy import optimize
 
 from tests.commands import run
-from tfae import checks, datasets, evaluation, export, models, training
+from tfae import checks, datasets, evaluation, export, models, runs
 from tfae.activations import Clip
 from tfae.checks.output import output_of
 from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
@@ -141,7 +141,7 @@ def test_each_mistake_is_refused_alone_and_can_be_silenced_by_its_name(name, req
 def test_what_is_silenced_is_trained_and_evaluated_to_the_end(name, request, tmp_path):
     data, loss, model, _ = FAILING[name]
     data, model = request.getfixturevalue(data), keras.models.clone_model(model)
-    trained = training.train(model, data, loss=loss, run_dir=tmp_path / "run", epochs=1, verbose=0, ignore=[name])
+    trained = runs.train(model, data, loss=loss, run_dir=tmp_path / "run", epochs=1, verbose=0, ignore=[name])
     found = {finding.name for finding in trained.evaluation.findings}
     assert np.isfinite(trained.evaluation.loss)
     assert ("outside_domain" in found) == (name in ("domain", "activation"))
@@ -182,7 +182,7 @@ def test_the_command_evaluates_what_it_is_told_to_ignore(standard, tmp_path):
     np.save(tmp_path / "outside.npy", rows(-3, 5))
     np.save(tmp_path / "unit.npy", rows(0, 1))
     data = datasets.load(tmp_path / "unit.npy", preprocessing="none")
-    training.train(dense(), data, loss=logits, run_dir=tmp_path / "run", epochs=1, verbose=0)
+    runs.train(dense(), data, loss=logits, run_dir=tmp_path / "run", epochs=1, verbose=0)
     arguments = ["evaluate", tmp_path / "run", tmp_path / "outside.npy"]
     assert 'silence this with ignore=["domain"]' in run(*arguments, code=2).stderr
     assert "outside domain: Samples are from -3 to 5" in run(*arguments, "--ignore", "domain").stdout

@@ -211,7 +211,7 @@ def wine(folder):
 
 
 def weights(run_dir):
-    return np.concatenate([weight.ravel() for weight in tfae.training.load_run(run_dir).autoencoder.get_weights()])
+    return np.concatenate([weight.ravel() for weight in tfae.runs.load_run(run_dir).autoencoder.get_weights()])
 
 
 def test_a_latent_that_compresses_nothing_is_warned_of_and_is_not_the_default(wine, folder):
@@ -272,7 +272,7 @@ def test_the_options_of_train_reach_the_training(folder):
     assert config["data"]["num_samples"] == {"train": 89, "validation": 45, "test": 44}
     assert config["data"]["preprocessing"] == "symmetric"
     assert config["data"]["arguments"]["batch_size"] == 40
-    model = tfae.training.load_run(folder / "options-run").autoencoder
+    model = tfae.runs.load_run(folder / "options-run").autoencoder
     assert [layer.units for layer in model.get_layer("encoder").layers if hasattr(layer, "units")] == [9, 8]
     assert model.get_layer("encoder").get_layer("sparse_bottleneck").l1 == 0.5
     assert model.get_layer("input_noise").stddev == 0.25

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tests.commands import run
 from tests.crashes import CrashError, at_call, crash
-from tfae import comparison, datasets, losses, models, training
+from tfae import comparison, datasets, losses, models, runs
 from tfae.activations import Clip
 from tfae.comparison import Corruption, SeedValues, corrupt, find_winner
 from tfae.comparison.probes import encode, probe, score_probes
@@ -121,8 +121,8 @@ def test_seeds_differ_in_the_weights_and_corruption_in_the_batches(found, record
 def test_the_first_run_is_that_of_a_training_with_the_seed_of_the_data(found, data, tmp_path):
     keras.utils.set_random_seed(data.seed)
     options = {"epochs": EPOCHS, "patience": 9, "verbose": 0}
-    run = training.train(build(), data, loss=losses.SquaredError(), run_dir=tmp_path, **options)
-    first = training.load_run(found.rows[0].runs[0])
+    run = runs.train(build(), data, loss=losses.SquaredError(), run_dir=tmp_path, **options)
+    first = runs.load_run(found.rows[0].runs[0])
     equal(first.autoencoder.get_weights(), run.autoencoder.get_weights())
     assert first.load_data().digest == data.digest
 
@@ -144,7 +144,7 @@ def test_a_row_holds_what_the_evaluations_and_probes_of_its_runs_say(found):
 
 def test_a_run_trains_on_corrupted_data_and_is_measured_on_the_clean_test_split(found, data):
     row = found.rows[2]
-    run = training.load_run(row.runs[0])
+    run = runs.load_run(row.runs[0])
     assert run.config["data"]["digest"] == corrupt(data, Corruption("outliers", 0.1), seed=0).digest != data.digest
     x, _ = next(iter(data.test))
     reconstruction = run.autoencoder(x, training=False).numpy().astype("float64")
@@ -157,7 +157,7 @@ def test_a_comparison_is_read_back_wherever_it_is_if_it_is_finished(found, tmp_p
     moved = comparison.load_comparison(tmp_path / "moved")
     assert moved.as_dict() == found.as_dict()
     assert moved.rows[0].runs[0] == tmp_path / "moved" / "clean" / "squared_error" / "seed_0"
-    training.load_run(moved.rows[0].runs[0])
+    runs.load_run(moved.rows[0].runs[0])
     with pytest.raises(ValueError, match="expected the directory of a finished comparison"):
         comparison.load_comparison(tmp_path)
 

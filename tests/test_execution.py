@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfae import datasets, losses, models, training
+from tfae import datasets, losses, models, runs, training
 from tfae.training.execution import Execution, NonFiniteLossError, execution_of, multiply_adds
-from tfae.training.optimizer import adam
+from tfae.training.schedule import adam
 
 
 def images(n=150, shape=(8, 8, 1)):
@@ -196,7 +196,7 @@ def test_training_runs_are_not_made_inside_of_a_distribution_strategy(tmp_path):
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         model = compiled()
     with pytest.raises(ValueError, match="expected a model outside of a distribution strategy"):
-        training.train(model, loaded(), run_dir=tmp_path, verbose=0)
+        runs.train(model, loaded(), run_dir=tmp_path, verbose=0)
 
 
 def test_multiply_adds_of_dense_and_convolutional_layers_by_hand():

@@ -12,7 +12,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from tests.commands import run
 from tests.test_servable import ROWS, foreign, its_asset, python, save
-from tfae import export, models, training
+from tfae import export, models, runs
 from tfae.losses import SquaredError
 from tfae.servable import WARMUP, Request, write_warmup
 
@@ -246,4 +246,4 @@ def test_a_keras_file_with_python_in_it_is_not_loaded(tmp_path):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x * 2)])
     model.save(tmp_path / "model.keras")
     with pytest.raises(ValueError, match=r"Lambda.*safe_mode=False|arbitrary code execution"):
-        training.load_run(tmp_path)
+        runs.load_run(tmp_path)

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tfae import comparison, datasets, losses, models, report, training
+from tfae import comparison, datasets, losses, models, report, runs
 from tfae.advice import advise
 from tfae.evaluation import Finding, scores
 from tfae.report import advised, tables
@@ -87,7 +87,7 @@ def build(shape, **arguments):
 def train(data, run_dir, **arguments):
     keras.utils.set_random_seed(0)
     options = {"epochs": 2, "loss": losses.SquaredError(), "verbose": 0, **arguments}
-    return training.train(build(data.shape), data, run_dir=run_dir, **options)
+    return runs.train(build(data.shape), data, run_dir=run_dir, **options)
 
 
 @pytest.fixture(scope="module")

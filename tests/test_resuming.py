@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from tests.crashes import CrashError, at_call, crash
-from tfae import datasets, losses, models, report, training
-from tfae.training import checkpoint, directory, execution, fitting, identity, safekeeping
+from tfae import datasets, losses, models, report, runs, training
+from tfae.runs import directory, fitting
+from tfae.training import checkpoint, checkpoint_callback, execution, identity
 
 pytestmark = pytest.mark.usefixtures("without_pictures", "evaluation_of_the_same_once")
 EPOCHS = 4
@@ -34,10 +35,10 @@ def loaded(**arguments):
 def checkpoints_after_every_call():
     """Of 4 batches: 4, 8 and 10 batches into an epoch."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(safekeeping, "_SECONDS_BETWEEN", -1.0)
-        patch.setattr(safekeeping, "_SECONDS_BETWEEN_EPOCHS", -1.0)
-        patch.setattr(safekeeping, "_SHARE_OF_WRITING", 1e9)
-        patch.setattr(training, "execution_of", lambda model, *_, **__: execution.Execution(model, "graph", steps=4))
+        patch.setattr(checkpoint_callback, "_SECONDS_BETWEEN", -1.0)
+        patch.setattr(checkpoint_callback, "_SECONDS_BETWEEN_EPOCHS", -1.0)
+        patch.setattr(checkpoint_callback, "_SHARE_OF_WRITING", 1e9)
+        patch.setattr(runs, "execution_of", lambda model, *_, **__: execution.Execution(model, "graph", steps=4))
         yield
 
 
@@ -45,14 +46,14 @@ def begin(run_dir, data=None, optimizer=None, **arguments):
     """With noise on the input, so that there is a random state to keep, and a metric."""
     keras.utils.set_random_seed(0)
     model = models.dense((5,), latent_dim=2, widths=(8,), input_noise=0.1)
-    optimizer = optimizer or training.optimizer.adam(EPOCHS * 10, 5e-3)
+    optimizer = optimizer or training.schedule.adam(EPOCHS * 10, 5e-3)
     model.compile(optimizer, losses.SquaredError(), metrics=["mae"])
     options = {"epochs": EPOCHS, "patience": 2, "verbose": 0, **arguments}
-    return training.train(model, data or loaded(), run_dir=run_dir, **options)
+    return runs.train(model, data or loaded(), run_dir=run_dir, **options)
 
 
 def resume(run_dir, **arguments):
-    return training.resume(run_dir, **{"data": loaded(), "verbose": 0, **arguments})
+    return runs.resume(run_dir, **{"data": loaded(), "verbose": 0, **arguments})
 
 
 def history(run_dir):
@@ -99,7 +100,7 @@ def test_a_training_that_crashes_again_and_again_ends_as_if_it_had_not(tmp_path,
         crashed(run_dir, call, resume)
     assert_same(resume(run_dir), undisturbed)
     assert not (run_dir / "checkpoints").exists()
-    training.load_run(run_dir)
+    runs.load_run(run_dir)
 
 
 def test_early_stopping_goes_on_with_its_patience_and_its_best_weights(tmp_path):
@@ -121,7 +122,7 @@ def raising(error):
 
 # What a training comes to grief in, and whether it then trains no more when it goes on.
 ENDS = {
-    "before its first step": (safekeeping.Safekeeping, "on_train_begin", crash, CrashError, None, False),
+    "before its first step": (checkpoint_callback.CheckpointCallback, "on_train_begin", crash, CrashError, None, False),
     "in the evaluation": (fitting, "evaluate", crash, CrashError, None, True),
     "with a full disk": (
         *(report, "write_run_page", raising(OSError(28, "No space left on device")), ValueError),
@@ -130,7 +131,7 @@ ENDS = {
     ),
     "by a signal at the very end": (
         *(keras.callbacks.History, "on_train_end", lambda *_: os.kill(os.getpid(), signal.SIGTERM)),
-        *(training.Interrupted, "after its last epoch, and saved", True),
+        *(runs.Interrupted, "after its last epoch, and saved", True),
     ),
 }
 
@@ -290,10 +291,10 @@ def test_what_crashed_before_there_was_a_run_can_begin_again_in_its_directory(tm
 
 
 def test_what_to_type_is_python_where_the_command_line_has_no_data(run_dir, stopped):
-    with pytest.raises(ValueError, match=r"go on with tfae\.training\.resume\('.*run', data=data\)\)\.$"):
-        training.load_run(run_dir)
+    with pytest.raises(ValueError, match=r"go on with tfae\.runs\.resume\('.*run', data=data\)\)\.$"):
+        runs.load_run(run_dir)
     with pytest.raises(ValueError, match=r"go on with tfae train --resume .*run\)\.$"):
-        training.load_run(stopped[1])
+        runs.load_run(stopped[1])
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, "1"), ("1", None), ("0", "1")])
@@ -334,7 +335,7 @@ def test_what_can_not_go_on_is_refused(run_dir, stopped, undisturbed, tmp_path):
         (tmp_path / "nowhere", "which is none"),
     ):
         with pytest.raises(ValueError, match=message):
-            training.resume(folder)
+            runs.resume(folder)
 
 
 @pytest.mark.parametrize(("number", "is_read"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
@@ -350,7 +351,7 @@ def test_a_signal_lets_the_steps_under_way_end_and_saves_whether_or_not_anybody_
     with monkeypatch.context() as patch:
         at_call(patch, 4, interrupt)
         handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-        with pytest.raises(training.Interrupted, match=r"in epoch 2, after batch 8 of 10, and saved.*resume") as error:
+        with pytest.raises(runs.Interrupted, match=r"in epoch 2, after batch 8 of 10, and saved.*resume") as error:
             begin(tmp_path / "run")
     assert error.value.signal_number == number
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
@@ -442,7 +443,7 @@ def test_a_model_that_was_evaluated_before_is_validated_on_all_batches(tmp_path)
         data = datasets.load(table(400), batch_size=4, splits=(0.5, 0.25, 0.25))
         if evaluated:
             model.evaluate(data.validation, verbose=0)
-        training.train(model, data, run_dir=run_dir, epochs=2, verbose=0)
+        runs.train(model, data, run_dir=run_dir, epochs=2, verbose=0)
         best = min(float(row[2]) for row in history(run_dir)[1:])
         assert model.evaluate(data.validation, verbose=0) == pytest.approx(best, rel=1e-5)
         return history(run_dir)

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfae import datasets, models, training
+from tfae import datasets, models, runs
 from tfae.losses import SquaredError
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
@@ -31,7 +31,7 @@ def data():
 @pytest.fixture(scope="module")
 def run(without_pictures, data, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("runs") / "run"
-    return training.train(compiled(), data, run_dir=run_dir, epochs=4, verbose=0)
+    return runs.train(compiled(), data, run_dir=run_dir, epochs=4, verbose=0)
 
 
 def history(run_dir):
@@ -49,7 +49,7 @@ def test_a_run_equals_plain_fit_on_the_same_data(run):
 
 
 def test_a_loaded_run_is_the_one_that_was_trained(run, data):
-    loaded = training.load_run(run.directory)
+    loaded = runs.load_run(run.directory)
     x, _ = next(iter(data.test))
     np.testing.assert_allclose(loaded.autoencoder(x), run.autoencoder(x), rtol=1e-6)
     np.testing.assert_array_equal(loaded.preprocessing(data.raw.test), run.preprocessing(data.raw.test))
@@ -64,7 +64,7 @@ def test_data_from_memory_can_not_be_loaded_again(run):
 
 
 def test_training_stops_early_and_keeps_the_weights_of_the_best_epoch(data, tmp_path):
-    run = training.train(compiled(learning_rate=1.0), data, run_dir=tmp_path, epochs=50, patience=2, verbose=0)
+    run = runs.train(compiled(learning_rate=1.0), data, run_dir=tmp_path, epochs=50, patience=2, verbose=0)
     losses = [row["val_loss"] for row in history(tmp_path)]
     best = int(np.argmin(losses))
     assert len(losses) == best + 3 < 50
@@ -78,18 +78,16 @@ def test_a_directory_in_use_and_a_file_in_the_way_are_refused_and_left_as_they_a
         (tmp_path / "notes.txt", "run_dir: expected a directory to write to"),
     ):
         with pytest.raises(ValueError, match=message):
-            training.train(compiled(), data, run_dir=run_dir, epochs=1, verbose=0)
+            runs.train(compiled(), data, run_dir=run_dir, epochs=1, verbose=0)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
 
 
 def test_a_check_that_is_silenced_is_noted_for_those_that_come_after_the_training(data, tmp_path):
     model = models.dense((5,), latent_dim=2, widths=(), output_activation="tanh")
     with pytest.raises(ValueError, match=r"ends in tanh, .*ignore=\[\"range\"\]"):
-        training.train(model, data, loss=SquaredError(), run_dir=tmp_path / "run", epochs=1, verbose=0)
+        runs.train(model, data, loss=SquaredError(), run_dir=tmp_path / "run", epochs=1, verbose=0)
     assert not (tmp_path / "run").exists()
-    run = training.train(
-        model, data, loss=SquaredError(), run_dir=tmp_path / "run", epochs=1, verbose=0, ignore=["range"]
-    )
+    run = runs.train(model, data, loss=SquaredError(), run_dir=tmp_path / "run", epochs=1, verbose=0, ignore=["range"])
     assert run.config["ignore"] == ["range"]
 
 
@@ -97,4 +95,4 @@ def test_models_without_a_tfae_loss_are_refused(data, tmp_path):
     model = models.dense((5,), latent_dim=2)
     model.compile("adam", loss="mse")
     with pytest.raises(ValueError, match=r"compiled with a loss of tfae\.losses"):
-        training.train(model, data, run_dir=tmp_path)
+        runs.train(model, data, run_dir=tmp_path)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tfae import models as models
     from tfae import plots as plots
     from tfae import preprocessing as preprocessing
+    from tfae import runs as runs
     from tfae import serving as serving
     from tfae import training as training
 
@@ -47,6 +48,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "models",
         "plots",
         "preprocessing",
+        "runs",
         "serving",
         "training",
     },

@@ -28,9 +28,9 @@ def evaluate(run_dir: Path, source: str | None, *, as_json: bool, ignore: tuple[
     if source is None and given:
         raise click.UsageError(f"expected --{given[0].replace('_', '-')} only with SOURCE.")
     import_tensorflow(onednn=onednn_of(run_dir))
-    from tfae import datasets, evaluation, training
+    from tfae import datasets, evaluation, runs
 
-    run = training.load_run(run_dir)
+    run = runs.load_run(run_dir)
     if source is None:
         data = run.load_data()
         dataset, train = data.test, data.train_from(0)

@@ -21,21 +21,13 @@ def export(run_dir: Path, *, export_dir: Path | None, ignore: tuple[str, ...]) -
     be loaded.
     """
     import_tensorflow(onednn=onednn_of(run_dir))
-    from tfae import export as exporting
-    from tfae import training
+    from tfae import runs
 
-    run = training.load_run(run_dir)
-    data = run.config["data"]
+    run = runs.load_run(run_dir)
+    data = None
     try:
         data = run.load_data()
     except ValueError as error:
         click.echo(f"Compared on made samples: {error}", err=True)
-    path = exporting.save(
-        run.autoencoder,
-        export_dir or Path("saved_models", run.config["data"]["name"].replace("/", "-")),
-        preprocessing=run.preprocessing,
-        data=data,
-        metrics=run.evaluation.as_dict(),
-        ignore=[*run.config["ignore"], *ignore],
-    )
-    click.echo(path)
+    export_dir = export_dir or Path("saved_models", run.config["data"]["name"].replace("/", "-"))
+    click.echo(run.export(export_dir, data=data, ignore=ignore))

@@ -18,7 +18,7 @@ from tfae.cli.tensorflow import import_tensorflow, onednn_of
 if TYPE_CHECKING:
     from tfae.advice import Advice
     from tfae.datasets import Data
-    from tfae.training import Run
+    from tfae.runs import Run
 
 
 @click.command()
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 )
 @model_options
 @click.option(
-    "--patience", type=click.IntRange(0), default=5, help="Epochs without a better validation loss after which to stop."
+    "--patience",
+    type=click.IntRange(0),
+    default=5,
+    help="Epochs without a better validation loss after which the learning rate decays, and the training ends.",
 )
 @click.option(
     "--run-dir", type=click.Path(path_type=Path), help="New directory for the run.  [default: runs/NAME-TIME]"
@@ -68,19 +71,19 @@ def train(
     else:
         _allow_only(ctx, "resume", "finish", "export_dir")
     import_tensorflow(onednn="1" if resume is None else onednn_of(resume))
-    from tfae import training
+    from tfae import runs
 
     # A bar redraws its line, which would fill a log file; there it is one line per epoch.
     verbose = 1 if sys.stdout.isatty() else 2
     try:
         if resume is not None:
-            run = training.resume(resume, finish=finish, verbose=verbose)
+            run = runs.resume(resume, finish=finish, verbose=verbose)
             data = run.load_data()
             noted = run.config["notes"].get("export_dir")  # A run that began in Python has none.
             _export(run, data, export_dir or Path(noted or _default_export_dir(data)))
         else:
             _train(source, export_dir=export_dir, verbose=verbose, **options)
-    except training.Interrupted as interruption:
+    except runs.Interrupted as interruption:
         click.echo(f"\n{interruption}", err=True)
         ctx.exit(128 + interruption.signal_number)
 
@@ -108,7 +111,7 @@ def _train(
 ) -> None:
     import keras
 
-    from tfae import datasets, losses, models, training
+    from tfae import datasets, losses, models, runs
     from tfae import export as exporting
     from tfae.advice import advise
 
@@ -148,7 +151,7 @@ def _train(
         f"{autoencoder.name}: {autoencoder.count_params():,} parameters, latent_dim {latent_dim}; "
         f"{type(loss).__name__}, {model.sample_reduction} over elements"
     )
-    run = training.train(
+    run = runs.train(
         autoencoder,
         data,
         loss=loss,
@@ -171,14 +174,7 @@ def _export(run: Run, data: Data, export_dir: Path) -> None:
     from tfae import export as exporting
     from tfae.spread import blocks
 
-    path = exporting.save(
-        run.autoencoder,
-        export_dir,
-        preprocessing=data.preprocessing,
-        data=data,
-        metrics=run.evaluation.as_dict(),
-        ignore=run.config["ignore"],
-    )
+    path = run.export(export_dir, data=data)
     exported = exporting.load(path)
     scores = np.concatenate([exported.score(block) for block in blocks(data.raw.test)])
     click.echo(f"\n{run.evaluation}\n")

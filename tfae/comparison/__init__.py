@@ -3,7 +3,7 @@
 runs/<name>/
     plan.json           what is compared on what
     <training data>/<loss>/seed_<n>/
-        …               a run directory of tfae.training
+        …               a run directory of tfae.runs
         probes.json     what its latent knows of the labels
     comparison.json     the table; comes last
     report.html         what write_page makes of it
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from tfae import models, training
+from tfae import runs as run_directories
 from tfae.atomic_write import write_atomically
 from tfae.comparison import progress
 from tfae.comparison.comparison_page import write_page
@@ -46,7 +47,8 @@ from tfae.comparison.result import CLEAN, FILE, Comparison, Row, load_comparison
 from tfae.comparison.seed_values import SeedValues, compared_metrics, find_winner
 from tfae.datasets import Data
 from tfae.losses import ReconstructionLoss
-from tfae.training.directory import MODEL, locked
+from tfae.runs.directory import MODEL, lock
+from tfae.training import Interrupted
 
 __all__ = [
     "CORRUPTIONS",
@@ -64,16 +66,6 @@ __all__ = [
     "probe",
     "write_page",
 ]
-
-
-class Interrupted(KeyboardInterrupt):
-    """The comparison was stopped by a signal; what was trained is saved."""
-
-    def __init__(self, directory: Path, title: str, signal_number: int) -> None:
-        super().__init__(
-            f"comparison: stopped in {title}, and saved. The same call or command again goes on in {directory}."
-        )
-        self.signal_number = signal_number
 
 
 def compare(
@@ -95,7 +87,7 @@ def compare(
 
     Within a seed, all losses begin with the same weights and see the same batches in the same order, for the same
     number of epochs: there is no early stopping, only the weights of the epoch of least validation loss are kept. Each
-    training is one of :func:`tfae.training.train`, in a directory of its own. Seeds differ in the initial weights, in
+    training is one of :func:`tfae.runs.train`, in a directory of its own. Seeds differ in the initial weights, in
     everything else that a model draws, and in what a corruption hits; the splits and the order of the batches are
     always those of ``data``.
 
@@ -131,7 +123,7 @@ def compare(
     Raises:
         ValueError: If an argument does not fit; a loss is not defined on the data, corrupted or not; the models do not
             fit, or differ; the directory holds another comparison, or another process is at it; or as
-            :func:`tfae.training.train`.
+            :func:`tfae.runs.train`.
         Interrupted: Instead of KeyboardInterrupt.
 
     Example:
@@ -169,8 +161,8 @@ def compare(
     )
     del model, built_for
 
-    def train(loss: ReconstructionLoss, seed: int, data: Data, directory: Path) -> training.Run:
-        return training.train(
+    def train(loss: ReconstructionLoss, seed: int, data: Data, directory: Path) -> run_directories.Run:
+        return run_directories.train(
             build_seeded(build, loss, seed, data),
             data,
             loss=loss,
@@ -187,7 +179,7 @@ def compare(
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"run_dir: expected a directory to write to; received {directory} ({error}).") from error
-    with locked(directory):
+    with lock(directory):
         plan = begin(directory, plan, data)
         measured: dict[tuple[str, str], list[tuple[Path, dict[str, Any]]]] = {}
         num_runs = (1 + len(chosen)) * seeds * len(by_name)
@@ -204,7 +196,11 @@ def compare(
                             found = _measure(run_directory, train, variant, data, loss, seed)
                         except KeyboardInterrupt as interruption:
                             number = getattr(interruption, "signal_number", signal.SIGINT)
-                            raise Interrupted(directory, title, number) from interruption
+                            raise Interrupted(
+                                f"comparison: stopped in {title}, and saved. The same call or command again goes on "
+                                f"in {directory}.",
+                                number,
+                            ) from interruption
                         measured.setdefault((on, name), []).append((run_directory, found))
                         runs.end(f"{title}: MSE {found['mse']:.4g}, MAE {found['mae']:.4g}")
         order = [(on, name) for on in [CLEAN, *map(str, chosen)] for name in by_name]
@@ -214,15 +210,20 @@ def compare(
 
 
 def _measure(
-    directory: Path, train: Callable[..., training.Run], data: Data, clean: Data, loss: ReconstructionLoss, seed: int
+    directory: Path,
+    train: Callable[..., run_directories.Run],
+    data: Data,
+    clean: Data,
+    loss: ReconstructionLoss,
+    seed: int,
 ) -> dict[str, Any]:
     """Train one run as far as it is not yet, and return what its evaluation and its probes say."""
     probes = directory / "probes.json"
     if not probes.exists():
         if (directory / "evaluation.json").exists():
-            run = training.load_run(directory)
+            run = run_directories.load_run(directory)
         elif (directory / MODEL).exists():
-            run = training.resume(directory, data=data, verbose=0)
+            run = run_directories.resume(directory, data=data, verbose=0)
         else:
             with contextlib.suppress(FileNotFoundError):  # Killed before there was a run to go on with.
                 shutil.rmtree(directory)

@@ -25,7 +25,7 @@ class Row:
     Attributes:
         corruption: Of the training data, ``"clean"`` or ``"outliers=0.02"``.
         loss: Name of the loss.
-        runs: The run directories, in the order of the seeds; ``tfae.training.load_run`` reads them.
+        runs: The run directories, in the order of the seeds; ``tfae.runs.load_run`` reads them.
         values: Of every metric that is compared, by name, the values of the runs; None where one of them has none.
     """
 

@@ -1,48 +1,33 @@
-"""One training run in a run directory: all that is needed to look at it, go on with it, repeat it and export it.
+"""A fast ``fit``, with a learning rate that suits its length and checkpoints to resume from.
 
-runs/<name>/
-    config.json         what was trained on what, how, and with which versions
-    preprocessing.json  from data space to model space
-    history.csv         the losses of every epoch
-    checkpoints/*.npz   the two newest states to go on from, until the run is finished
-    model.keras         the model, compiled with the loss; once the run is finished, with the weights of the best epoch
-    pictures/*.png      reconstructions, training curves, embedding, scores
-    report.html         all of it on one page
-    evaluation.json     the measures on the test split; comes last, and makes the run a finished one
+    compile             a model, for Keras's ``fit``
+    EarlyDecay          early stopping that lets the learning rate decay first
+    CheckpointCallback  checkpoints, from which a training goes on with the same bits
+
+Nothing here needs a run directory; :mod:`tfae.runs` makes one.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import warnings
-from collections.abc import Collection
-from pathlib import Path
-from typing import Any
-
 import keras
 
-from tfae import provenance
-from tfae.atomic_write import write_atomically
-from tfae.checks import check
 from tfae.datasets import Data
-from tfae.losses import ReconstructionLoss, get_loss
-from tfae.training import optimizer
-from tfae.training import tensorboard as tensorboard_logs
-from tfae.training.checkpoint import Checkpoint, assign, newest, values_of, variables_of
-from tfae.training.directory import MODEL, check_room, claimed, clear_remains, locked
-from tfae.training.execution import Execution, execution_of, has_convolutions, is_distributed
-from tfae.training.fitting import as_json, build, fit
-from tfae.training.fitting import finish as finish_run
-from tfae.training.identity import description_of, differences, remedy, said
-from tfae.training.run import Run, data_of, load_run
-from tfae.training.safekeeping import Interrupted
+from tfae.losses import ReconstructionLoss
+from tfae.training import schedule
+from tfae.training.checkpoint_callback import CheckpointCallback, Interrupted
+from tfae.training.early_decay import EarlyDecay
+from tfae.training.execution import execution_of, has_convolutions
+from tfae.training.fit_arguments import adapt_fit
+from tfae.training.schedule import WarmupStableDecay
 
-__all__ = ["Interrupted", "Run", "compile", "default_learning_rate", "load_run", "resume", "train"]
-
-
-# TensorFlow reads it when it is imported, and takes other kernels for convolutions, which round differently.
-_ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+__all__ = [
+    "CheckpointCallback",
+    "EarlyDecay",
+    "Interrupted",
+    "WarmupStableDecay",
+    "compile",
+    "default_learning_rate",
+]
 
 
 def default_learning_rate(autoencoder: keras.Model) -> float:
@@ -50,7 +35,7 @@ def default_learning_rate(autoencoder: keras.Model) -> float:
 
     Chosen by ``benchmarks/schedule.py``, on validation data of large and small data sets.
     """
-    return optimizer.CONVOLUTIONAL if has_convolutions(autoencoder) else optimizer.DENSE
+    return schedule.CONVOLUTIONAL if has_convolutions(autoencoder) else schedule.DENSE
 
 
 def compile(
@@ -63,13 +48,17 @@ def compile(
 ) -> None:
     """Compile a model so that Keras's ``fit`` trains it as fast as the machine allows.
 
-    That is Adam with a learning rate that warms up, stays at its peak and falls to zero by the last step, and many
-    steps per call, compiled by XLA where the training is long enough to repay it.
+    The optimizer is Adam with a :class:`WarmupStableDecay`. ``fit`` runs many steps per call, compiled by XLA where the
+    training is long enough to repay it.
+
+    The schedule may span several calls of ``fit``. A ``fit`` of more steps than are left lengthens it, and one that
+    finds it used up starts it anew. To stop early, pass an :class:`EarlyDecay`; Keras's ``EarlyStopping`` stops before
+    the learning rate has decayed. ``fit`` raises a ValueError for ``LearningRateScheduler`` and ``ReduceLROnPlateau``.
 
     Args:
         autoencoder: Model to compile.
-        loss: What it shall minimise.
-        data: What it will be trained on; the number of its batches sets the schedule.
+        loss: What to minimise.
+        data: What it will be trained on; the number of its batches sets the length of the schedule.
         epochs: How many will be trained; the learning rate is 0 after them.
         learning_rate: Its peak; None for that of :func:`default_learning_rate`.
 
@@ -83,171 +72,8 @@ def compile(
     if learning_rate is None:
         learning_rate = default_learning_rate(autoencoder)
     num_steps = epochs * int(data.train.cardinality())
-    autoencoder.compile(optimizer=optimizer.adam(num_steps, learning_rate), loss=loss)
-    optimizer.scale_loss(autoencoder)
-    execution_of(autoencoder, data, epochs=epochs).install()
-
-
-def train(
-    autoencoder: keras.Model,
-    data: Data,
-    *,
-    run_dir: str | os.PathLike[str],
-    loss: ReconstructionLoss | None = None,
-    learning_rate: float | None = None,
-    epochs: int = 30,
-    patience: int = 5,
-    tensorboard: bool = False,
-    verbose: str | int = "auto",
-    notes: dict[str, Any] | None = None,
-    ignore: Collection[str] = (),
-) -> Run:
-    """Train, evaluate, and leave everything in a run directory.
-
-    The training is Keras's own ``fit``, stopped when the validation loss has not improved for ``patience`` epochs; the
-    weights of the best epoch are kept. It can be killed at any instant: :func:`resume` then goes on from a checkpoint,
-    and ends, on a CPU, with the very weights and losses of a training that was not killed. Checkpoints are written at
-    the ends of epochs and every ten seconds, or less often where writing one takes longer than half a second. Ctrl-C
-    lets the steps under way end, and saves.
-
-    Args:
-        autoencoder: The model, functional or sequential, and outside of distribution strategies.
-        data: What to train on; training and validation split steer the training, the test split is only evaluated.
-        run_dir: A new or empty directory.
-        loss: What to minimise, with the optimizer and the learning rates of :func:`compile`. None for a model that is
-            compiled with a loss of :mod:`tfae.losses` already, whose optimizer is kept.
-        learning_rate: As in :func:`compile`, if ``loss`` is given.
-        epochs: Epochs at most.
-        patience: Epochs without improvement after which to stop.
-        tensorboard: Whether to write TensorBoard logs with reconstructions of every epoch, to ``run_dir/tensorboard``;
-            needs the extra ``tfae[tensorboard]``.
-        verbose: As in ``fit``.
-        notes: More for ``config.json``, JSON-able.
-        ignore: Names of checks of :func:`tfae.checks.check` to leave out.
-
-    Returns:
-        The run, with its evaluation on the test split.
-
-    Raises:
-        ValueError: If the directory is in use, can not be written to or has no room; the model is not compiled with a
-            tfae loss; data, loss and model do not fit together; or the loss stops being finite.
-        Interrupted: Instead of KeyboardInterrupt, when the training was saved.
-    """
-    if loss is not None:
-        compile(autoencoder, loss, data, epochs=epochs, learning_rate=learning_rate)
-    check(data, get_loss(autoencoder), autoencoder, ignore=ignore)
-    if is_distributed(autoencoder):
-        raise ValueError(
-            "autoencoder: expected a model outside of a distribution strategy; received one inside. Train it with "
-            "tfae.training.compile and fit."
-        )
-    if tensorboard:
-        tensorboard_logs.check_installed()
-    directory = Path(run_dir)
-    optimizer.scale_loss(autoencoder)
-    build(autoencoder)
+    autoencoder.compile(optimizer=schedule.adam(num_steps, learning_rate), loss=loss)
+    schedule.scale_loss(autoencoder)
     execution = execution_of(autoencoder, data, epochs=epochs)
-    with claimed(directory):
-        clear_remains(directory)
-        check_room(directory, autoencoder)
-        config = {
-            **_describe(autoencoder, data),
-            "epochs": epochs,
-            "patience": patience,
-            "execution": {"program": execution.program, "steps": execution.steps},
-            "onednn": os.environ.get(_ONEDNN),
-            "tensorboard": tensorboard,
-            "notes": notes or {},
-            "ignore": [ignore] if isinstance(ignore, str) else sorted(ignore),
-        }
-        start = Checkpoint(0, 0, False, {}, {}, values_of(variables_of(autoencoder)), [])
-        try:
-            start.write(directory / "checkpoints")
-            write_atomically(directory / "preprocessing.json", as_json(data.preprocessing.get_config()))
-            write_atomically(directory / "config.json", as_json(config))
-            write_atomically(directory / MODEL, autoencoder.save)  # Last: from here on there is a run to go on with.
-        except OSError as error:
-            raise ValueError(
-                f"run_dir: expected to write a run to {directory}; received {error}. Make room, and run the same again."
-            ) from error
-        last = fit(autoencoder, data, directory, config, execution, start=start, verbose=verbose)
-        return finish_run(autoencoder, data, directory, config, last)
-
-
-def resume(
-    run_dir: str | os.PathLike[str], *, data: Data | None = None, finish: bool = False, verbose: str | int = "auto"
-) -> Run:
-    """Go on with a run that was killed or interrupted, from its newest checkpoint.
-
-    Args:
-        run_dir: What :func:`train` was given.
-        data: The data, where it came from memory; else it is loaded again, to where it was then: memory or disk. Only
-            data with the same samples, scaling, labels, batches and order is gone on with.
-        finish: Whether to train no more, but to finish the run with the best epoch so far.
-        verbose: As in ``fit``.
-
-    Returns:
-        As :func:`train`.
-
-    Warns:
-        UserWarning: If ``TF_ENABLE_ONEDNN_OPTS`` is not what it was in the environment of :func:`train`.
-
-    Raises:
-        ValueError: If there is no such run, it is finished, another process is at it, or the data has changed.
-        Interrupted: As in :func:`train`.
-    """
-    directory = Path(run_dir)
-    if (directory / "evaluation.json").exists():
-        raise ValueError(
-            f"run_dir: expected a run that is not finished; {directory} is. Export it with tfae export {directory}."
-        )
-    with locked(directory):
-        try:
-            config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-            autoencoder = keras.models.load_model(directory / MODEL, safe_mode=True)
-        except (OSError, ValueError, KeyError, TypeError) as error:  # The latter two are of other versions of Keras.
-            raise ValueError(
-                f"run_dir: expected the directory of a training that was stopped; received {directory} ({error})."
-            ) from error
-        start = newest(directory / "checkpoints")
-        if data is None:
-            data = data_of(directory, config)
-        elif found := differences(config["data"], data):
-            raise ValueError(
-                f"data: expected what {directory} is trained on, in the same batches and order; received other "
-                f"{said(found)}. {remedy(found)}"
-            )
-        if config.get("onednn") != os.environ.get(_ONEDNN):
-            warnings.warn(
-                f"run_dir: {directory} began with {_setting(config.get('onednn'))} and goes on with "
-                f"{_setting(os.environ.get(_ONEDNN))}, which may round differently. For the very same weights, set it "
-                "as it was before TensorFlow is imported, or use tfae train --resume.",
-                stacklevel=2,
-            )
-        clear_remains(directory)
-        build(autoencoder)
-        assign(variables_of(autoencoder), start.variables)
-        if finish and not start.best_weights:
-            raise ValueError(
-                f"run_dir: expected a run with a complete epoch to finish with; {directory} has none. Go on without it."
-            )
-        if not (finish or start.is_last):
-            execution = Execution(autoencoder, **config["execution"])
-            start = fit(autoencoder, data, directory, config, execution, start=start, verbose=verbose)
-        return finish_run(autoencoder, data, directory, config, start)
-
-
-def _setting(onednn: str | None) -> str:
-    return f"{_ONEDNN} unset" if onednn is None else f"{_ONEDNN}={onednn}"
-
-
-def _describe(autoencoder: keras.Model, data: Data) -> dict[str, Any]:
-    optimizer_config = keras.optimizers.serialize(autoencoder.optimizer)
-    return {
-        "created": provenance.now(),
-        "data": description_of(data),
-        "model": provenance.model(autoencoder),
-        "loss": provenance.loss(autoencoder),
-        "optimizer": {"class_name": optimizer_config["class_name"], **optimizer_config["config"]},
-        "versions": provenance.versions(),
-    }
+    execution.install()
+    adapt_fit(autoencoder, execution)

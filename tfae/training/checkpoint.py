@@ -7,7 +7,9 @@ files. Here all is one ``.npz``, whose members carry the checksums by which a da
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
 import warnings
 import zipfile
@@ -19,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfae.atomic_write import write_atomically
+from tfae.training.schedule import schedule_of
 
 #: The newest, and one to fall back to.
 NUM_KEPT = 2
@@ -33,7 +36,7 @@ class Checkpoint:
         step: Batches of the next epoch that are done.
         is_last: Whether the training has come to its end.
         history: Losses of the complete epochs by name.
-        early_stopping: Attributes of Keras's callback.
+        early_decay: Attributes of the callback.
         variables: Values of model, metrics and optimizer, in the order of ``variables_of``.
         best_weights: Of the best epoch so far, in the order of ``get_weights``; empty before the first one ends.
     """
@@ -42,7 +45,7 @@ class Checkpoint:
     step: int
     is_last: bool
     history: dict[str, list[float]]
-    early_stopping: dict[str, Any]
+    early_decay: dict[str, Any]
     variables: list[np.ndarray]
     best_weights: list[np.ndarray]
 
@@ -94,8 +97,23 @@ def newest(folder: Path) -> Checkpoint:
 
 
 def variables_of(autoencoder: keras.Model) -> list[keras.Variable]:
-    """All variables that change in training: weights, random states, metrics, and those of the optimizer."""
-    return [*autoencoder.variables, *autoencoder.metrics_variables, *autoencoder.optimizer.variables]
+    """All variables that change in training: weights, random states, metrics, those of optimizer and schedule."""
+    schedule = schedule_of(autoencoder)
+    return [
+        *autoencoder.variables,
+        *autoencoder.metrics_variables,
+        *autoencoder.optimizer.variables,
+        *([] if schedule is None else [schedule.variable]),
+    ]
+
+
+def build(autoencoder: keras.Model) -> None:
+    """Make all variables of a compiled model, those of the optimizer and the metrics too, as ``fit`` would."""
+    if not autoencoder.optimizer.built:  # That of mixed_float16 would make its variables anew.
+        autoencoder.optimizer.build(autoencoder.trainable_variables)
+    x = tf.zeros((1, *autoencoder.input_shape[1:]))
+    autoencoder.test_step((x, x))
+    autoencoder.reset_metrics()
 
 
 def values_of(variables: list[keras.Variable]) -> list[np.ndarray]:
@@ -137,3 +155,12 @@ def _read(path: Path) -> Checkpoint:
 def _array(value: np.ndarray) -> np.ndarray:
     """``value`` in its dtype: NumPy's files know no bfloat16 and return its bytes."""
     return value.view(tf.bfloat16.as_numpy_dtype) if value.dtype.kind == "V" else value
+
+
+def write_history(path: Path, history: dict[str, list[float]]) -> None:
+    """Write the losses of every epoch as CSV, the columns as Keras's CSVLogger has them."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["epoch", *history])
+    rows.writerows([epoch, *values] for epoch, values in enumerate(zip(*history.values(), strict=True)))
+    write_atomically(path, text.getvalue())

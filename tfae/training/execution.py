@@ -71,7 +71,8 @@ class Execution:
         self._by_keras: Callable | None = None
 
     def install(self) -> None:
-        """Have ``fit`` train by this, until the model is compiled anew."""
+        """Have ``fit`` train by this, until the model is compiled anew; it is traced anew."""
+        self._run.clear()
         self._autoencoder.steps_per_execution = self.steps
         # They were traced for another number of steps, if they were.
         self._autoencoder.test_function = self._autoencoder.predict_function = None

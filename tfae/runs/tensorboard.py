@@ -14,7 +14,7 @@ from tfae.datasets import Data
 
 
 def check_installed() -> None:
-    """Refuse to begin what could not be logged.
+    """Check that logs can be written.
 
     Raises:
         ValueError: If TensorBoard is not installed.

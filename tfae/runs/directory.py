@@ -21,7 +21,7 @@ _BYTES_OF_PICTURES = 10**7
 
 
 @contextlib.contextmanager
-def claimed(directory: Path) -> Iterator[None]:
+def claim(directory: Path) -> Iterator[None]:
     """Have a new or empty directory for this process alone, for as long as the block lasts.
 
     Raises:
@@ -29,16 +29,16 @@ def claimed(directory: Path) -> Iterator[None]:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        _refuse_used(directory)
+        _validate_unused(directory)
     except OSError as error:
         raise ValueError(f"run_dir: expected a directory to write to; received {directory} ({error}).") from error
-    with locked(directory):
-        _refuse_used(directory)
+    with lock(directory):
+        _validate_unused(directory)
         yield
 
 
 @contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def lock(directory: Path) -> Iterator[None]:
     """Keep all other processes from a run for as long as the block lasts, and this process lives.
 
     Raises:
@@ -48,7 +48,7 @@ def locked(directory: Path) -> Iterator[None]:
         raise ValueError(f"run_dir: expected the directory of a run; received {directory}, which is none.")
     path = directory / _LOCK
     try:
-        lock = filelock.FileLock(path).acquire(timeout=0)
+        held = filelock.FileLock(path).acquire(timeout=0)
     except filelock.Timeout as error:
         raise ValueError(
             f"run_dir: expected a directory that no other process trains in; received {directory}. Wait for that "
@@ -56,7 +56,7 @@ def locked(directory: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise ValueError(f"run_dir: expected a directory to write to; received {directory} ({error}).") from error
-    with lock:
+    with held:
         try:
             yield
         finally:
@@ -65,10 +65,10 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def check_room(directory: Path, autoencoder: keras.Model) -> None:
-    """Refuse to begin a training whose checkpoints would not fit on the disk.
+    """Check that the disk has room for what a training writes.
 
     Raises:
-        ValueError: If they would not.
+        ValueError: If it has not.
     """
     size = sum(weight.value.dtype.size * int(weight.value.shape.num_elements()) for weight in autoencoder.weights)
     needed = _SIZES_OF_THE_MODEL * size + _BYTES_OF_PICTURES
@@ -83,7 +83,7 @@ def check_room(directory: Path, autoencoder: keras.Model) -> None:
 def how_to_resume(directory: Path, config: dict[str, Any], *, finish: bool = False) -> str:
     """Return what a user types to go on with a run, or to finish it with the best epoch so far."""
     if config["data"]["arguments"] is None:  # The command line does not have the arrays.
-        return f"tfae.training.resume({str(directory)!r}, data=data{', finish=True' if finish else ''})"
+        return f"tfae.runs.resume({str(directory)!r}, data=data{', finish=True' if finish else ''})"
     return f"tfae train --resume {directory}{' --finish' if finish else ''}"
 
 
@@ -93,7 +93,7 @@ def clear_remains(directory: Path) -> None:
         shutil.rmtree(remains, ignore_errors=True)
 
 
-def _refuse_used(directory: Path) -> None:
+def _validate_unused(directory: Path) -> None:
     names = {path.name for path in directory.iterdir() if not path.name.startswith(".staging-")}
     if not names <= _BEFORE_THE_MODEL:  # Those are of a process that was killed before its training began.
         raise ValueError(f"run_dir: expected a new or empty directory; received {directory}, which is in use.")

@@ -16,12 +16,12 @@ from tfae import report
 from tfae.atomic_write import write_atomically
 from tfae.datasets import Data
 from tfae.evaluation import evaluate
-from tfae.training import tensorboard
-from tfae.training.checkpoint import Checkpoint
-from tfae.training.directory import how_to_resume
+from tfae.runs import tensorboard
+from tfae.runs.directory import how_to_resume
+from tfae.runs.run import Run
+from tfae.training import CheckpointCallback, EarlyDecay
+from tfae.training.checkpoint import Checkpoint, write_history
 from tfae.training.execution import Execution, NonFiniteLossError
-from tfae.training.run import Run
-from tfae.training.safekeeping import Interrupted, Safekeeping, write_history
 
 
 def fit(
@@ -35,48 +35,45 @@ def fit(
     verbose: str | int,
 ) -> Checkpoint:
     """Train from ``start`` to the end, and return the last checkpoint."""
-    history = keras.callbacks.History()
-    early_stopping = keras.callbacks.EarlyStopping("val_loss", patience=config["patience"], restore_best_weights=True)
-    keeping = Safekeeping(directory, config, execution, history, early_stopping, start)
-    callbacks = [history, early_stopping]
-    if config["tensorboard"]:
-        callbacks += tensorboard.callbacks(directory / "tensorboard", data)
-    callbacks.append(keeping)
+    early_decay = EarlyDecay(config["patience"])
+    how = f"{how_to_resume(directory, config)}, or keep the best epoch so far with "
+    how += how_to_resume(directory, config, finish=True)
+    checkpoints = CheckpointCallback(directory, early_decay, start=start, how_to_resume=how)
+    logs = tensorboard.callbacks(directory / "tensorboard", data) if config["tensorboard"] else []
     steps_before = autoencoder.steps_per_execution
     execution.install()
     try:
-        with keeping.waiting_signals(), _plain_errors_of(data):
+        with checkpoints.delay_signals(), _plain_errors_of(data):
             autoencoder.fit(
                 data.train_from(start.epoch),
                 validation_data=data.validation,
                 initial_epoch=start.epoch,
                 epochs=config["epochs"],
-                callbacks=callbacks,
+                callbacks=[early_decay, *logs, checkpoints],
                 verbose=verbose,
                 shuffle=False,  # data.train brings its own order.
             )
     except BaseException as error:
-        for callback in callbacks[2:-1]:  # They hold open files, which fit did not come to close.
+        for callback in logs:  # They hold open files, which fit did not come to close.
             callback.on_train_end()
         if isinstance(error, NonFiniteLossError):
-            raise _named(error, keeping, data, directory, config) from error
+            raise _locate(error, checkpoints, data, directory, config) from error
         raise
     finally:
         autoencoder.train_function = autoencoder.test_function = autoencoder.predict_function = None
         autoencoder.steps_per_execution = steps_before
-    if keeping.signal_number is not None:  # It came at the very end.
-        raise Interrupted(directory, config, "after its last epoch", keeping.signal_number)
-    return keeping.last
+    checkpoints.raise_interrupted("after its last epoch")  # By a signal at the very end.
+    return checkpoints.last
 
 
-def finish(autoencoder: keras.Model, data: Data, directory: Path, config: dict[str, Any], last: Checkpoint) -> Run:
+def finish_run(autoencoder: keras.Model, data: Data, directory: Path, config: dict[str, Any], last: Checkpoint) -> Run:
     """Keep the best epoch, evaluate and draw it, and declare the run finished.
 
     Raises:
         ValueError: There is no room for what a finished run holds; the checkpoints stay.
     """
     try:
-        return _finished(autoencoder, data, directory, config, last)
+        return _finish(autoencoder, data, directory, config, last)
     except OSError as error:
         raise ValueError(
             f"run_dir: expected to write the finished run to {directory}; received {error}. Nothing of the training is "
@@ -84,7 +81,7 @@ def finish(autoencoder: keras.Model, data: Data, directory: Path, config: dict[s
         ) from error
 
 
-def _finished(autoencoder: keras.Model, data: Data, directory: Path, config: dict[str, Any], last: Checkpoint) -> Run:
+def _finish(autoencoder: keras.Model, data: Data, directory: Path, config: dict[str, Any], last: Checkpoint) -> Run:
     autoencoder.set_weights(last.best_weights)
     write_history(directory / "history.csv", last.history)
     write_atomically(directory / "model.keras", autoencoder.save)
@@ -98,7 +95,7 @@ def _finished(autoencoder: keras.Model, data: Data, directory: Path, config: dic
         )
         report.draw_pictures(autoencoder, data, last.history, directory / "pictures")
     report.write_run_page(directory / "report.html", data, config, last.history, measures, directory / "pictures")
-    write_atomically(directory / "evaluation.json", as_json(measures.as_dict()))
+    write_atomically(directory / "evaluation.json", format_json(measures.as_dict()))
     shutil.rmtree(directory / "checkpoints")
     return Run(directory, autoencoder, data.preprocessing, config, measures)
 
@@ -114,32 +111,23 @@ def _plain_errors_of(data: Data) -> Iterator[None]:
         raise data.defect from error
 
 
-def _named(
-    error: NonFiniteLossError, keeping: Safekeeping, data: Data, directory: Path, config: dict[str, Any]
+def _locate(
+    error: NonFiniteLossError, checkpoints: CheckpointCallback, data: Data, directory: Path, config: dict[str, Any]
 ) -> ValueError:
     """The error with the place in the training at which it came up."""
-    last = keeping.last
-    batch = keeping.step + error.index
-    samples = data.training_batch(keeping.epoch, batch)
+    last = checkpoints.last
+    batch = checkpoints.step + error.index
+    samples = data.training_batch(checkpoints.epoch, batch)
     remedy = f"; {how_to_resume(directory, config, finish=True)} keeps the best epoch" if last.best_weights else ""
     return ValueError(
-        f"training: expected a finite loss; received NaN or infinity in epoch {keeping.epoch + 1}, batch {batch + 1}, "
-        f"of the training samples {', '.join(map(str, samples[:8]))}{', …' if len(samples) > 8 else ''}. Lower the "
-        "learning rate, clip the gradients (clipnorm of the optimizer), or look for extreme values in these samples. "
-        f"The last good weights, of epoch {last.epoch + 1} after {last.step} batches, are in "
+        f"training: expected a finite loss; received NaN or infinity in epoch {checkpoints.epoch + 1}, batch "
+        f"{batch + 1}, of the training samples {', '.join(map(str, samples[:8]))}{', …' if len(samples) > 8 else ''}. "
+        "Lower the learning rate, clip the gradients (clipnorm of the optimizer), or look for extreme "
+        f"values in these samples. The last good weights, of epoch {last.epoch + 1} after {last.step} batches, are in "
         f"{directory / 'checkpoints'}{remedy}."
     )
 
 
-def build(autoencoder: keras.Model) -> None:
-    """Make all variables of a compiled model, those of the optimizer and the metrics too, as ``fit`` would."""
-    if not autoencoder.optimizer.built:  # That of mixed_float16 would make its variables anew.
-        autoencoder.optimizer.build(autoencoder.trainable_variables)
-    x = tf.zeros((1, *autoencoder.input_shape[1:]))
-    autoencoder.test_step((x, x))
-    autoencoder.reset_metrics()
-
-
-def as_json(value: Any) -> str:
+def format_json(value: Any) -> str:
     """The text of a JSON file."""
     return json.dumps(value, indent=2) + "\n"

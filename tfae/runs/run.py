@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from tfae import export
 from tfae.datasets import Data, load
 from tfae.evaluation import Evaluation
 from tfae.preprocessing import Preprocessing
-from tfae.training.directory import how_to_resume
+from tfae.runs.directory import how_to_resume
 from tfae.training.identity import differences, said
 
 
@@ -41,14 +43,41 @@ class Run:
         Raises:
             ValueError: If it came from memory, or is no longer there.
         """
-        return data_of(self.directory, self.config)
+        return load_data(self.directory, self.config)
+
+    def export(
+        self,
+        export_dir: str | os.PathLike[str],
+        *,
+        data: Data | dict[str, Any] | None = None,
+        ignore: Collection[str] = (),
+    ) -> Path:
+        """Export the model with :func:`tfae.export.save`, under the next free version number.
+
+        Args:
+            export_dir: Folder of the versions.
+            data: What :meth:`load_data` returns: the export is checked on its samples. Its description, by default
+                that of the run, has it checked on made samples.
+            ignore: Names of checks to leave out, beside those that the training left out.
+
+        Returns:
+            The folder of the new version.
+        """
+        return export.save(
+            self.autoencoder,
+            export_dir,
+            preprocessing=self.preprocessing,
+            data=self.config["data"] if data is None else data,
+            metrics=self.evaluation.as_dict(),
+            ignore=[*self.config["ignore"], *ignore],
+        )
 
 
 def load_run(run_dir: str | os.PathLike[str]) -> Run:
     """Load a finished run.
 
     Args:
-        run_dir: What :func:`tfae.training.train` was given.
+        run_dir: What :func:`tfae.runs.train` was given.
 
     Raises:
         ValueError: If there is no finished run.
@@ -74,7 +103,7 @@ def load_run(run_dir: str | os.PathLike[str]) -> Run:
     return Run(directory, autoencoder, Preprocessing.from_config(preprocessing), config, Evaluation.from_dict(measures))
 
 
-def data_of(directory: Path, config: dict[str, Any]) -> Data:
+def load_data(directory: Path, config: dict[str, Any]) -> Data:
     """Load the data that ``config``, that of the run in ``directory``, tells of.
 
     Raises:
@@ -84,7 +113,7 @@ def data_of(directory: Path, config: dict[str, Any]) -> Data:
     if arguments is None:
         raise ValueError(
             f"run_dir: expected a run on a file or a named data set; {directory} had arrays. Pass them in Python: "
-            f"tfae.training.resume({str(directory)!r}, data=...) goes on with a training."
+            f"tfae.runs.resume({str(directory)!r}, data=...) goes on with a training."
         )
     data = load(**arguments)
     if found := differences(config["data"], data):

@@ -1,0 +1,210 @@
+"""A training run in a run directory: all that is needed to look at it, resume it, repeat it and export it.
+
+runs/<name>/
+    config.json         what was trained on what, how, and with which versions
+    preprocessing.json  from data space to model space
+    history.csv         the losses of every epoch
+    checkpoints/*.npz   the two newest states to go on from, until the run is finished
+    model.keras         the model, compiled with the loss; once the run is finished, with the weights of the best epoch
+    pictures/*.png      reconstructions, training curves, embedding, scores
+    report.html         all of it on one page
+    evaluation.json     the measures on the test split; comes last, and makes the run a finished one
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfae import provenance, training
+from tfae.atomic_write import write_atomically
+from tfae.checks import check
+from tfae.datasets import Data
+from tfae.losses import ReconstructionLoss, get_loss
+from tfae.runs import tensorboard as tensorboard_logs
+from tfae.runs.directory import MODEL, check_room, claim, clear_remains, lock
+from tfae.runs.fitting import finish_run, fit, format_json
+from tfae.runs.run import Run, load_data, load_run
+from tfae.training import Interrupted
+from tfae.training.checkpoint import Checkpoint, assign, build, newest, values_of, variables_of
+from tfae.training.execution import Execution, execution_of, is_distributed
+from tfae.training.identity import description_of, differences, remedy, said
+from tfae.training.schedule import cover, scale_loss
+
+__all__ = ["Interrupted", "Run", "load_run", "resume", "train"]
+
+
+# TensorFlow reads it when it is imported, and takes other kernels for convolutions, which round differently.
+_ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+
+
+def train(
+    autoencoder: keras.Model,
+    data: Data,
+    *,
+    run_dir: str | os.PathLike[str],
+    loss: ReconstructionLoss | None = None,
+    learning_rate: float | None = None,
+    epochs: int = 30,
+    patience: int = 5,
+    tensorboard: bool = False,
+    verbose: str | int = "auto",
+    notes: dict[str, Any] | None = None,
+    ignore: Collection[str] = (),
+) -> Run:
+    """Train, evaluate, and leave everything in a run directory.
+
+    The training is Keras's ``fit`` with :class:`tfae.training.EarlyDecay`; the weights of the best epoch are kept. It
+    can be killed at any instant: :func:`resume` then goes on from a checkpoint and ends, on a CPU, with the same bits
+    in its weights and losses as a training that was not killed. Checkpoints are written as
+    :class:`tfae.training.CheckpointCallback` does. Ctrl-C saves when the steps under way are done.
+
+    Args:
+        autoencoder: The model, functional or sequential, and outside of distribution strategies.
+        data: What to train on; training and validation split steer the training, the test split is only evaluated.
+        run_dir: A new or empty directory.
+        loss: What to minimise, with the optimizer of :func:`tfae.training.compile`. None for a model that is compiled
+            with a loss of :mod:`tfae.losses` already, whose optimizer is kept.
+        learning_rate: As in :func:`tfae.training.compile`, if ``loss`` is given.
+        epochs: Epochs at most.
+        patience: Epochs without a better validation loss after which the learning rate starts to decay, and the
+            training ends with the decay. With an optimizer of your own the training stops then.
+        tensorboard: Whether to write TensorBoard logs with reconstructions of every epoch, to ``run_dir/tensorboard``;
+            needs the extra ``tfae[tensorboard]``.
+        verbose: As in ``fit``.
+        notes: More for ``config.json``, JSON-able.
+        ignore: Names of checks of :func:`tfae.checks.check` to leave out.
+
+    Returns:
+        The run, with its evaluation on the test split.
+
+    Raises:
+        ValueError: If the directory is in use, can not be written to or has no room; the model is not compiled with a
+            tfae loss; data, loss and model do not fit together; or the loss stops being finite.
+        Interrupted: Instead of KeyboardInterrupt, when the training was saved.
+    """
+    if loss is not None:
+        training.compile(autoencoder, loss, data, epochs=epochs, learning_rate=learning_rate)
+    check(data, get_loss(autoencoder), autoencoder, ignore=ignore)
+    if is_distributed(autoencoder):
+        raise ValueError(
+            "autoencoder: expected a model outside of a distribution strategy; received one inside. Train it with "
+            "tfae.training.compile and fit."
+        )
+    if tensorboard:
+        tensorboard_logs.check_installed()
+    directory = Path(run_dir)
+    scale_loss(autoencoder)
+    build(autoencoder)
+    cover(autoencoder, epochs * int(data.train.cardinality()))
+    execution = execution_of(autoencoder, data, epochs=epochs)
+    with claim(directory):
+        clear_remains(directory)
+        check_room(directory, autoencoder)
+        config = {
+            **_describe(autoencoder, data),
+            "epochs": epochs,
+            "patience": patience,
+            "execution": {"program": execution.program, "steps": execution.steps},
+            "onednn": os.environ.get(_ONEDNN),
+            "tensorboard": tensorboard,
+            "notes": notes or {},
+            "ignore": [ignore] if isinstance(ignore, str) else sorted(ignore),
+        }
+        start = Checkpoint(0, 0, False, {}, {}, values_of(variables_of(autoencoder)), [])
+        try:
+            start.write(directory / "checkpoints")
+            write_atomically(directory / "preprocessing.json", format_json(data.preprocessing.get_config()))
+            write_atomically(directory / "config.json", format_json(config))
+            write_atomically(directory / MODEL, autoencoder.save)  # Last: from here on there is a run to go on with.
+        except OSError as error:
+            raise ValueError(
+                f"run_dir: expected to write a run to {directory}; received {error}. Make room, and run the same again."
+            ) from error
+        last = fit(autoencoder, data, directory, config, execution, start=start, verbose=verbose)
+        return finish_run(autoencoder, data, directory, config, last)
+
+
+def resume(
+    run_dir: str | os.PathLike[str], *, data: Data | None = None, finish: bool = False, verbose: str | int = "auto"
+) -> Run:
+    """Go on with a run that was killed or interrupted, from its newest checkpoint.
+
+    Args:
+        run_dir: What :func:`train` was given.
+        data: The data, where it came from memory; else it is loaded again, to where it was then: memory or disk. Only
+            data with the same samples, scaling, labels, batches and order is gone on with.
+        finish: Whether to train no more, but to finish the run with the best epoch so far.
+        verbose: As in ``fit``.
+
+    Returns:
+        As :func:`train`.
+
+    Warns:
+        UserWarning: If ``TF_ENABLE_ONEDNN_OPTS`` is not what it was in the environment of :func:`train`.
+
+    Raises:
+        ValueError: If there is no such run, it is finished, another process is at it, or the data has changed.
+        Interrupted: As in :func:`train`.
+    """
+    directory = Path(run_dir)
+    if (directory / "evaluation.json").exists():
+        raise ValueError(
+            f"run_dir: expected a run that is not finished; {directory} is. Export it with tfae export {directory}."
+        )
+    with lock(directory):
+        try:
+            config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+            autoencoder = keras.models.load_model(directory / MODEL, safe_mode=True)
+        except (OSError, ValueError, KeyError, TypeError) as error:  # The latter two are of other versions of Keras.
+            raise ValueError(
+                f"run_dir: expected the directory of a training that was stopped; received {directory} ({error})."
+            ) from error
+        start = newest(directory / "checkpoints")
+        if data is None:
+            data = load_data(directory, config)
+        elif found := differences(config["data"], data):
+            raise ValueError(
+                f"data: expected what {directory} is trained on, in the same batches and order; received other "
+                f"{said(found)}. {remedy(found)}"
+            )
+        if config.get("onednn") != os.environ.get(_ONEDNN):
+            warnings.warn(
+                f"run_dir: {directory} began with {_setting(config.get('onednn'))} and goes on with "
+                f"{_setting(os.environ.get(_ONEDNN))}, which may round differently. For the very same weights, set it "
+                "as it was before TensorFlow is imported, or use tfae train --resume.",
+                stacklevel=2,
+            )
+        clear_remains(directory)
+        build(autoencoder)
+        assign(variables_of(autoencoder), start.variables)
+        if finish and not start.best_weights:
+            raise ValueError(
+                f"run_dir: expected a run with a complete epoch to finish with; {directory} has none. Go on without it."
+            )
+        if not (finish or start.is_last):
+            execution = Execution(autoencoder, **config["execution"])
+            start = fit(autoencoder, data, directory, config, execution, start=start, verbose=verbose)
+        return finish_run(autoencoder, data, directory, config, start)
+
+
+def _setting(onednn: str | None) -> str:
+    return f"{_ONEDNN} unset" if onednn is None else f"{_ONEDNN}={onednn}"
+
+
+def _describe(autoencoder: keras.Model, data: Data) -> dict[str, Any]:
+    optimizer_config = keras.optimizers.serialize(autoencoder.optimizer)
+    return {
+        "created": provenance.now(),
+        "data": description_of(data),
+        "model": provenance.model(autoencoder),
+        "loss": provenance.loss(autoencoder),
+        "optimizer": {"class_name": optimizer_config["class_name"], **optimizer_config["config"]},
+        "versions": provenance.versions(),
+    }

@@ -1,0 +1,240 @@
+"""A training that can be stopped, or killed, at any instant and goes on where it was."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, final
+
+import keras
+import numpy as np
+
+from tfae.training.checkpoint import Checkpoint, assign, build, newest, values_of, variables_of, write_history
+from tfae.training.early_decay import STATE, EarlyDecay
+from tfae.training.execution import Execution
+
+# The most work that a kill costs, unless writing took more than a twentieth of that.
+_SECONDS_BETWEEN = 10.0
+_SECONDS_BETWEEN_EPOCHS = 1.0
+_SHARE_OF_WRITING = 0.05
+
+
+@final
+class Interrupted(KeyboardInterrupt):
+    """A signal stopped what was under way, and it is saved; ``signal_number`` is the signal's."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
+
+
+@final
+class CheckpointCallback(keras.callbacks.Callback):
+    """Writes checkpoints of a training, and goes on from the newest one; pass it as the last of the callbacks.
+
+    A checkpoint holds the weights, the optimizer, the random states, the metrics of a half epoch, the history and the
+    early decay. On a CPU a training that goes on ends with the same bits as one that was not stopped. Checkpoints are
+    written at the ends of epochs and every ten seconds, or less often where writing one takes more than half a second.
+
+    Args:
+        directory: Where to write ``checkpoints/*.npz``, the newest two, and ``history.csv``, the losses by epoch.
+        early_decay: The one among the callbacks, if there is one.
+        start: Checkpoint to go on from; None for the newest in the directory, or the beginning where there is none.
+        how_to_resume: What errors tell the user to call.
+
+    Attributes:
+        epoch: Epochs that are done: ``initial_epoch`` of ``fit``.
+        last: The newest checkpoint; before the first, one without values.
+
+    Example:
+        >>> import tempfile, tfae
+        >>> data = tfae.datasets.load("digits")
+        >>> autoencoder = tfae.models.dense(data.shape, latent_dim=16)
+        >>> tfae.training.compile(autoencoder, tfae.losses.SquaredError(), data, epochs=2)
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     for epochs in (1, 2):  # The second call goes on with the second epoch.
+        ...         checkpoints = CheckpointCallback(directory)
+        ...         options = {"initial_epoch": checkpoints.epoch, "epochs": epochs, "verbose": 0, "shuffle": False}
+        ...         train = data.train_from(checkpoints.epoch)
+        ...         _ = autoencoder.fit(train, validation_data=data.validation, callbacks=[checkpoints], **options)
+        >>> checkpoints.epoch
+        2
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        early_decay: EarlyDecay | None = None,
+        *,
+        start: Checkpoint | None = None,
+        how_to_resume: str = "the same call",
+    ) -> None:
+        super().__init__()
+        self._directory = Path(directory)
+        self._early_decay = early_decay
+        self._how_to_resume = how_to_resume
+        if start is None and any(self._folder.glob("*.npz")):
+            start = newest(self._folder)
+        self._start = start
+        self.last = start or Checkpoint(0, 0, False, {}, {}, [], [])
+        self.epoch = self.last.epoch
+        self.step = 0
+        self._history: dict[str, list[float]] = {}
+        self._signal_number: int | None = None
+        self._written = -math.inf  # when, by the monotonic clock
+        self._seconds_to_write = 0.0
+
+    @property
+    def _folder(self) -> Path:
+        return self._directory / "checkpoints"
+
+    @property
+    def _execution(self) -> Execution:
+        execution = self.model.train_function
+        if not isinstance(execution, Execution):
+            raise ValueError(
+                "callbacks: expected CheckpointCallback with a model that tfae.training.compile compiled; received one "
+                "that was compiled otherwise."
+            )
+        return execution
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Restore the early decay, which begins anew, and build what the checkpoint has values for."""
+        self._execution  # noqa: B018 - Raises before there is anything to save.
+        if not self.last.variables:
+            return
+        build(self.model)
+        self._history = {name: list(values) for name, values in self.last.history.items()}
+        if self._early_decay is not None:
+            for name, value in self.last.early_decay.items():
+                setattr(self._early_decay, name, value)
+            self._early_decay.best_weights = self.last.best_weights or None
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Restore the variables, once ``fit`` has reset the metrics."""
+        self.epoch, self.step = epoch, 0
+        if self._start is not None:
+            if epoch != self._start.epoch:
+                raise ValueError(
+                    f"initial_epoch: expected {self._start.epoch}, as in the checkpoint; received {epoch}."
+                )
+            assign(variables_of(self.model), self._start.variables)
+            if self._start.step == 0:
+                self.model.reset_metrics()  # They were those of the validation.
+            self._execution.num_skipped = self._start.step
+            self._start = None
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Save when it is time."""
+        is_done_already = self._execution.num_skipped > 0
+        self.step = min(self.step + self._execution.steps, self.params["steps"])
+        if is_done_already:
+            self.raise_interrupted(self._when)  # Nothing has changed since the checkpoint.
+            return
+        self._stop_if_signalled()
+        if self._is_time(_SECONDS_BETWEEN):
+            self._save()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Save, unless it was a moment ago."""
+        logs = logs or {}
+        if not math.isfinite(logs.get("val_loss", 0.0)):
+            raise ValueError(
+                f"training: expected a finite validation loss; received {logs['val_loss']} after epoch {epoch + 1}. "
+                "Lower the learning rate, clip the gradients (clipnorm of the optimizer), or look for extreme values "
+                f"in the validation split. What is good of the training is in {self._directory}."
+            )
+        for name, value in logs.items():
+            self._history.setdefault(name, []).append(value)
+        self.epoch, self.step = epoch + 1, 0
+        is_last = self.model.stop_training or self.epoch == self.params["epochs"]
+        if is_last or self._is_time(_SECONDS_BETWEEN_EPOCHS):
+            self._save(is_last=is_last)
+        if not is_last:
+            self._stop_if_signalled()
+
+    @contextlib.contextmanager
+    def delay_signals(self) -> Iterator[None]:
+        """Let a first Ctrl-C, or order to stop, wait for the end of the steps under way; a second one does not wait.
+
+        ``fit`` then raises :class:`Interrupted`, after a checkpoint.
+        """
+        if threading.current_thread() is not threading.main_thread():  # Only that one receives signals.
+            yield
+            return
+        previous = {
+            number: handler
+            for number in (signal.SIGINT, signal.SIGTERM)
+            if (handler := signal.getsignal(number)) is not None  # None is one that was not installed by Python.
+        }
+
+        def on_signal(number: int, frame: Any) -> None:
+            self._signal_number = number
+            for each, handler in previous.items():
+                signal.signal(each, handler)
+            with contextlib.suppress(OSError, RuntimeError, ValueError):  # Whoever read it may be gone, as tee is.
+                print("\nStopping after the steps under way; once more to stop at once.", file=sys.stderr, flush=True)
+
+        for number in previous:
+            signal.signal(number, on_signal)
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def raise_interrupted(self, when: str) -> None:
+        """Raise :class:`Interrupted` if a signal came; ``when`` is where the training is, in words."""
+        if self._signal_number is not None:
+            raise Interrupted(
+                f"training: stopped {when}, and saved. Go on with {self._how_to_resume}.", self._signal_number
+            )
+
+    @property
+    def _when(self) -> str:
+        if not self.step:
+            return f"after epoch {self.epoch}" if self.epoch else "before its first epoch"
+        return f"in epoch {self.epoch + 1}, after batch {self.step} of {self.params['steps']}"
+
+    def _is_time(self, seconds: float) -> bool:
+        return time.monotonic() - self._written > max(seconds, self._seconds_to_write / _SHARE_OF_WRITING)
+
+    def _stop_if_signalled(self) -> None:
+        if self._signal_number is None:
+            return
+        if (self.last.epoch, self.last.step) != (self.epoch, self.step):
+            self._save()
+        self.raise_interrupted(self._when)
+
+    def _save(self, *, is_last: bool = False) -> None:
+        began = time.monotonic()
+        early_decay = self._early_decay
+        checkpoint = Checkpoint(
+            epoch=self.epoch,
+            step=self.step,
+            is_last=is_last,
+            history={name: list(values) for name, values in self._history.items()},
+            early_decay={name: getattr(early_decay, name) for name in STATE if early_decay is not None},
+            variables=values_of(variables_of(self.model)),
+            best_weights=[] if early_decay is None else early_decay.best_weights or [],
+        )
+        if not is_last and not all(np.isfinite(values.astype("float64")).all() for values in checkpoint.variables):
+            return  # The loss of the next batch will tell; the older checkpoints are the good ones.
+        try:
+            write_history(self._directory / "history.csv", self._history)
+            checkpoint.write(self._folder)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"directory: expected to write a checkpoint to {self._directory}; received {error}. The last "
+                f"checkpoint is kept: make room, and go on with {self._how_to_resume}."
+            ) from error
+        self.last = checkpoint
+        self._written = time.monotonic()
+        self._seconds_to_write = self._written - began

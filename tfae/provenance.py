@@ -29,7 +29,7 @@ def versions() -> dict[str, str]:
 
 
 def model(autoencoder: keras.Model) -> dict[str, Any]:
-    """Name, number of parameters and width of the code."""
+    """Name, number of parameters and width of the latent."""
     return {
         "name": autoencoder.name,
         "parameters": autoencoder.count_params(),

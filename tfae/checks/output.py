@@ -72,7 +72,7 @@ def _output(tensor: keras.KerasTensor, outside: _Outside) -> Output | None:
     if _PASSING.fullmatch(type(operation).__name__) or _is_linear_activation(operation):
         return _output(inputs[0], outside)
     if isinstance(operation, layers.Rescaling):
-        return _rescaled(_output(inputs[0], outside), operation)
+        return _rescale(_output(inputs[0], outside), operation)
     activation = _activation_of(operation)
     return None if activation is None else _output_of_activation(activation)
 
@@ -116,7 +116,7 @@ def _output_of_activation(activation: Callable[[Any], Any]) -> Output | None:
     return Output(getattr(activation, "__name__", type(activation).__name__), low, high)
 
 
-def _rescaled(output: Output | None, rescaling: layers.Rescaling) -> Output | None:
+def _rescale(output: Output | None, rescaling: layers.Rescaling) -> Output | None:
     scale, offset = (np.asarray(value, "float64") for value in (rescaling.scale, rescaling.offset))
     if output is None or not scale.all():
         return None

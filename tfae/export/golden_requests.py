@@ -128,7 +128,7 @@ def _ask(model: KerasAnswers, signature: SignatureDefinition, inputs: Arrays) ->
 def _ordinary(model: KerasAnswers, data: Any) -> np.ndarray:
     """Seven samples on which the loss is defined: of the data, and made ones where it has too few."""
     found = np.zeros((0, *model.sample_shape), model.preprocessing.sample_dtype)
-    for candidates in itertools.chain(_of_data(model, data), _made(model)):
+    for candidates in itertools.chain(_of_data(model, data), _make_samples(model)):
         found = np.concatenate([found, candidates[_fits(model, candidates)]])
         if len(found) >= _NUM_SAMPLES:
             return found[:_NUM_SAMPLES]
@@ -149,7 +149,7 @@ def _of_data(model: KerasAnswers, data: Any) -> Iterator[np.ndarray]:
             yield _storable(model, np.asarray(split[start : start + _NUM_SAMPLES]))
 
 
-def _made(model: KerasAnswers) -> Iterator[np.ndarray]:
+def _make_samples(model: KerasAnswers) -> Iterator[np.ndarray]:
     """Blocks of raw samples that are drawn at random."""
     rng = np.random.default_rng(0)
     low, high = _model_range(model)

@@ -17,7 +17,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfae.casting import cast_and_compare
-from tfae.spread import Samples, bounds, moments
+from tfae.moments import Samples, bounds, moments
 
 #: What the methods do, for error messages and the command line.
 METHODS = {

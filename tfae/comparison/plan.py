@@ -20,8 +20,8 @@ from tfae.comparison.corruption import Corruption, corrupted
 from tfae.datasets import Data
 from tfae.losses import ReconstructionLoss
 from tfae.staging import write_staged
-from tfae.training.identity import IN_MEMORY, differences, remedy
-from tfae.training.identity import description_of as description_of_data
+from tfae.datasets.fingerprint import IN_MEMORY, differences, remedy
+from tfae.datasets.fingerprint import description_of as description_of_data
 
 #: Builds a model that ends with ``output_activation``.
 Build = Callable[..., keras.Model]

@@ -11,7 +11,7 @@ from typing import Any
 
 from tfae.comparison.yardsticks import YARDSTICKS, Spread, winner
 from tfae.datasets import Data
-from tfae.training.identity import differences, remedy, said
+from tfae.datasets.fingerprint import differences, remedy, said
 
 #: What the training data that was not corrupted is called.
 CLEAN = "clean"

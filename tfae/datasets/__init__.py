@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfae.datasets import arrays, catalog, csv_files, images, npy_files, tables
-from tfae.datasets.arguments import SOURCES, VARYING, absolute, column_list, refuse_unfit, refuse_unnamed
+from tfae.datasets import arrays, catalog, csv_files, image_folder, npy_files, tables
+from tfae.load_options import SOURCES, VARYING, absolute, column_list, refuse_unfit, refuse_unnamed
 from tfae.datasets.columns import select
 from tfae.datasets.data import Data, stream
 from tfae.datasets.preparation import prepare
@@ -207,7 +207,7 @@ def open_source(
         case ".npz":
             opened = npy_files.from_npz(source, key=key)
         case _:
-            opened = images.from_folder(source)
+            opened = image_folder.from_folder(source)
     return opened if columns is None else select(opened, columns)
 
 

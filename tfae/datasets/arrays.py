@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfae.datasets import defects
-from tfae.datasets.arguments import SOURCES
+from tfae.load_options import SOURCES
 from tfae.datasets.source import READ_SIZE, Batch, Part, Source, kind_of
 from tfae.preprocessing import declared_range
 

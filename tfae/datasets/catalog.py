@@ -16,8 +16,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import tqdm_utils
 
-from tfae.datasets import defects, records, scikit_learn
-from tfae.datasets import originals as original_files
+from tfae.datasets import defects, downloads, records, scikit_learn
 from tfae.datasets.source import Source
 
 _NAME = re.compile(r"(?P<name>\w+(/[\w+.-]+)?)(:(?P<version>[\d*]+(\.[\d*]+){0,2}))?")
@@ -103,7 +102,7 @@ def _known(name: str) -> str:
 
 def _prepare(name: str, builder: tfds.core.DatasetBuilder, originals: str | os.PathLike[str] | None) -> None:
     if originals is None:
-        original_files.refuse_unobtainable(name, builder)
+        downloads.refuse_unobtainable(name, builder)
     root = Path(builder.data_dir_root)
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -119,7 +118,7 @@ def _prepare(name: str, builder: tfds.core.DatasetBuilder, originals: str | os.P
     is_watched = sys.stderr.isatty() or "ipykernel" in sys.modules
     with staging, contextlib.redirect_stdout(sys.stderr) if is_watched else _quiet():
         if originals is not None:
-            original_files.stage(name, builder, Path(originals), Path(staging.name))
+            downloads.stage(name, builder, Path(originals), Path(staging.name))
         try:
             builder.download_and_prepare(
                 # TFDS's own folder where it downloads, so that an interrupted download can go on.

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tfae.datasets import defects
-from tfae.datasets.arguments import VARYING
+from tfae.load_options import VARYING
 from tfae.datasets.source import Batch, Part, Source
 
 

@@ -15,7 +15,7 @@ from tfae import preprocessing as scaling
 from tfae.datasets.feeds import Feed
 from tfae.datasets.source import Source
 from tfae.datasets.splits import Splits
-from tfae.spread import blocks
+from tfae.moments import blocks
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,16 @@ class Data:
     arguments: dict[str, Any] | None = field(repr=False)
     feed: Feed = field(repr=False)
 
-    def train_from(self, epoch: int) -> tf.data.Dataset:
+    def train_from(self, epoch: int, step: int = 0) -> tf.data.Dataset:
         """Return a pipeline like ``train`` that begins with the order of another epoch.
 
+        Each call returns a pipeline that counts its own iterations. Those of several processes agree, so that
+        ``train_from(epoch).shard(num_shards, index)`` gives each a part of the batches, which together are the epoch.
+
         Args:
-            epoch: Counted from 0. The second iteration is in the order of ``epoch + 1``, and so on.
+            epoch: Of the first iteration, counted from 0. The second one is in the order of ``epoch + 1``, and so on.
+            step: The batch that the first iteration begins with, counted from 0; later ones are whole. Unless it is 0,
+                the cardinality of the pipeline is unknown.
 
         Example:
             >>> from tfae.datasets import load
@@ -73,7 +78,7 @@ class Data:
             >>> bool((next(iter(data.train_from(2)))[0] == passed[2][0]).numpy().all())
             True
         """
-        return self.feed.shuffled(self.seed, epoch)
+        return self.feed.shuffled(self.seed, epoch, step)
 
     def training_batch(self, epoch: int, batch: int) -> np.ndarray:
         """Return which samples are in a batch of training.
@@ -86,7 +91,7 @@ class Data:
             int64 ``(batch_size,)``, indices into ``raw.train``; fewer for the last batch.
         """
         start = batch * self.batch_size
-        return self.feed.order(self.seed).indices(epoch)[start : start + self.batch_size]
+        return self.feed.indices(self.seed, epoch, start, min(start + self.batch_size, len(self.raw.train)))
 
     @property
     def output_range(self) -> tuple[float, float] | None:

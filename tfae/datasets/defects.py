@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from tfae.spread import Samples, blocks
+from tfae.moments import Samples, blocks
 
 
 def refuse_dtype(dtype: np.dtype, *, name: str) -> None:

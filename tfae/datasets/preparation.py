@@ -11,14 +11,14 @@ import tensorflow as tf
 
 from tfae import preprocessing as scaling
 from tfae.datasets import defects, memory
-from tfae.datasets.arguments import VARYING
+from tfae.load_options import VARYING
 from tfae.datasets.columns import select
 from tfae.datasets.data import Data
 from tfae.datasets.feeds import Feed
 from tfae.datasets.source import Source
 from tfae.datasets.splits import Splits, disjoint, identity, split_indices
 from tfae.datasets.stored import StoredSamples
-from tfae.spread import Samples, bounds
+from tfae.moments import Samples, bounds
 
 
 def prepare(

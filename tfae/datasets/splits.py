@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfae.spread import Samples, blocks
+from tfae.moments import Samples, blocks
 
 
 class Splits(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 
 from tfae.datasets.row_file import RowFile
-from tfae.spread import rows_per_block
+from tfae.moments import rows_per_block
 
 
 @final

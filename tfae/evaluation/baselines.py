@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfae.evaluation.medians import median
 from tfae.evaluation.principal_components import principal_components
 from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss
-from tfae.spread import Moments
+from tfae.moments import Moments
 
 #: How far from 0 and 1 the linear baseline may be kept under cross-entropy, and how many samples of the training split
 #: choose that one number.

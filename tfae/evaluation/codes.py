@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfae.spread import Moments
+from tfae.moments import Moments
 
 #: Least deviation of an active unit, relative to that of the unit that varies most. A decoder can amplify what is
 #: small, and units of unlike scales are as good as any, so that only what all but stands still is called dead. Burda et

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from tfae.spread import Moments
+from tfae.moments import Moments
 
 #: Bytes of float32 samples up to which they are held in memory, and their median is exact.
 MAX_BYTES = 2**28

@@ -15,7 +15,7 @@ from tfae.evaluation.baselines import Baselines, on_reconstructions
 from tfae.evaluation.codes import MAX_UNITS, width_of
 from tfae.losses import DOMAIN_TOLERANCE, AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
 from tfae.measurement import Measure, measured
-from tfae.spread import Moments
+from tfae.moments import Moments
 
 #: How far from 0 and 1 reconstructions are kept when their cross-entropy is measured: half of one of the 255 steps of
 #: eight-bit data. A linear output leaves [0, 1] now and then, and at exactly 0 or 1 it would lose 87 nats for that.

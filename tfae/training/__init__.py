@@ -34,7 +34,7 @@ from tfae.training.directory import MODEL, check_room, claimed, clear_remains, l
 from tfae.training.execution import Execution, execution_of, has_convolutions, is_distributed
 from tfae.training.fitting import as_json, build, fit
 from tfae.training.fitting import finish as finish_run
-from tfae.training.identity import description_of, differences, remedy, said
+from tfae.datasets.fingerprint import description_of, differences, remedy, said
 from tfae.training.run import Run, data_of, load_run
 from tfae.training.safekeeping import Interrupted
 

@@ -14,7 +14,7 @@ from tfae.datasets import Data, load
 from tfae.evaluation import Evaluation
 from tfae.preprocessing import Preprocessing
 from tfae.training.directory import how_to_resume
-from tfae.training.identity import differences, said
+from tfae.datasets.fingerprint import differences, said
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What of the data a training depends on, by which data that is not the same is told from data that is."""
+"""Fingerprint of the training data; detects changes on resume."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tfae.datasets import Data, StoredSamples
+from tfae.datasets.data import Data
 from tfae.datasets.orders import WINDOW_BYTES
+from tfae.datasets.stored import StoredSamples
 
 IN_MEMORY = "in memory"
 STREAMED = "streamed"

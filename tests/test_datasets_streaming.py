@@ -202,7 +202,7 @@ def test_what_was_decided_is_in_the_arguments(tmp_path: Path, monkeypatch: pytes
         assert isinstance(data.raw.train, StoredSamples) != expected
         monkeypatch.undo()
         arguments = json.loads(json.dumps(data.arguments))
-        again = load(**arguments)
+        again = load(**arguments)  # type: ignore[call-arg]
         assert (again.digest, values(again.train)) == (data.digest, values(data.train))
 
 
@@ -241,7 +241,7 @@ def test_columns_that_vary_are_taken_as_in_memory(source: str, tmp_path: Path) -
     assert len(held.feature_names or ()) == 2
     assert held.digest == streamed.digest
     assert streamed.arguments is not None
-    assert load(**streamed.arguments).digest == held.digest
+    assert load(**streamed.arguments).digest == held.digest  # type: ignore[call-arg]
 
 
 def test_defects_are_refused_as_in_memory(tmp_path: Path) -> None:

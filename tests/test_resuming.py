@@ -231,7 +231,7 @@ def test_other_labels_are_refused_given_or_in_the_file(stopped, tmp_path):
 def test_a_window_of_another_size_is_another_order(stopped, monkeypatch):
     path, _ = stopped
     streamed = labelled(path, in_memory=False)
-    described = fingerprint.description_of(streamed)
+    described = fingerprint.fingerprint(streamed)
     assert fingerprint.differences(described, labelled(path, in_memory=False)) == []
     monkeypatch.setattr(fingerprint, "WINDOW_BYTES", 2**20)
     (found,) = fingerprint.differences(described, streamed)

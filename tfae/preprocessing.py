@@ -180,7 +180,7 @@ def fit(
         case _:
             offset, scale = (low + high) / 2, (high - low) / 2
     # The deviation of a constant column may be a rounding error instead of 0.
-    _refuse_constant(constant | (scale < np.finfo("float32").tiny), len(samples), kind, feature_names)
+    _validate_varies(constant | (scale < np.finfo("float32").tiny), len(samples), kind, feature_names)
     return make(offset=offset, scale=scale, value_range=RANGES.get(method))
 
 
@@ -269,7 +269,7 @@ def declared_range(kind: str, dtype: npt.DTypeLike) -> tuple[float, float] | Non
     return None
 
 
-def _refuse_constant(constant: np.ndarray, num_samples: int, kind: str, feature_names: Sequence[str] | None) -> None:
+def _validate_varies(constant: np.ndarray, num_samples: int, kind: str, feature_names: Sequence[str] | None) -> None:
     """Raise where an element of ``constant``, one per column or channel or one for all, is True."""
     if not constant.any():
         return

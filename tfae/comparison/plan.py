@@ -18,10 +18,9 @@ from tfae import provenance
 from tfae.checks import NAMES, check
 from tfae.comparison.corruption import Corruption, corrupted
 from tfae.datasets import Data
+from tfae.datasets.fingerprint import IN_MEMORY, differences, fingerprint, remedy
 from tfae.losses import ReconstructionLoss
 from tfae.staging import write_staged
-from tfae.datasets.fingerprint import IN_MEMORY, differences, remedy
-from tfae.datasets.fingerprint import description_of as description_of_data
 
 #: Builds a model that ends with ``output_activation``.
 Build = Callable[..., keras.Model]
@@ -169,7 +168,7 @@ def plan_of(
     """Return all of it, JSON-able."""
     return {
         "created": provenance.now(),
-        "data": description_of_data(data),
+        "data": fingerprint(data),
         "losses": {name: {"class_name": type(loss).__name__, **loss.get_config()} for name, loss in losses.items()},
         "seeds": list(seeds),
         "corruptions": list(map(str, corruptions)),

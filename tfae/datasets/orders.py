@@ -88,7 +88,7 @@ class WindowedShuffle:
         return shuffle(tf.range(start - first, stop - first), count, seed=self._seed, epoch=epoch, window=1 + number)
 
     def block(self, epoch: int, start: int, order: np.ndarray) -> np.ndarray:
-        """Read the samples ``(m, *shape)`` from a position on, in their ``order``: fastest one block after the other."""
+        """Read the samples ``(m, *shape)`` from a position on, in their ``order``: fastest block after block."""
         epoch, start = int(epoch), int(start)
         with self._asking:
             plan = self._plan_of(epoch)

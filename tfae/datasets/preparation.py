@@ -11,29 +11,26 @@ import tensorflow as tf
 
 from tfae import preprocessing as scaling
 from tfae.datasets import defects, memory
-from tfae.load_options import VARYING
 from tfae.datasets.columns import select
 from tfae.datasets.data import Data
 from tfae.datasets.feeds import Feed
 from tfae.datasets.source import Source
 from tfae.datasets.splits import Splits, disjoint, identity, split_indices
 from tfae.datasets.stored import StoredSamples
+from tfae.load_options import VARYING, LoadOptions
 from tfae.moments import Samples, bounds
 
 
-def prepare(
-    source: Source,
-    *,
-    seed: int,
-    batch_size: int,
-    preprocessing: str,
-    splits: tuple[float, float, float],
-    value_range: tuple[float, float] | None,
-    in_memory: bool | None,
-    only_varying: bool,
-    arguments: dict[str, Any] | None,
-) -> Data:
-    """Read, split and scale a source; the arguments are those of ``tfae.datasets.load``."""
+def prepare(source: Source, options: LoadOptions, arguments: dict[str, Any] | None) -> Data:
+    """Read, split and scale a source.
+
+    Args:
+        source: Opened by the options.
+        options: Say how to split and scale it.
+        arguments: Those of ``tfae.datasets.load`` that give it again, JSON-able; None for data from memory.
+    """
+    splits, seed, in_memory = options.splits, options.seed, options.in_memory
+    only_varying = options.columns == [VARYING]
     if in_memory is None:
         # A copy for the splits, another for TensorFlow, and as much for everything else.
         in_memory = source.max_bytes is not None and source.max_bytes <= memory.available() // 4
@@ -57,21 +54,19 @@ def prepare(
         raw = Splits(*map(np.asarray, samples))  # read-only views: the data is in memory once
     del split
     bounds_of = Splits(*map(bounds, raw))
-    if value_range is None:
-        value_range = source.value_range
+    value_range = options.value_range or source.value_range
     if value_range is not None:
         for found in bounds_of:
-            defects.refuse_outside(found, value_range)
-    if preprocessing == "default":
-        preprocessing = scaling.default_method(source.kind, source.dtype)
+            defects.validate_range(found, value_range)
+    method = options.preprocessing
     fitted = scaling.fit(
-        preprocessing,
+        scaling.default_method(source.kind, source.dtype) if method == "default" else method,
         raw.train,
         kind=source.kind,
         value_range=value_range,
         feature_names=source.feature_names,
     )
-    train, validation, test = (Feed(part, fitted, batch_size) for part in samples)
+    train, validation, test = (Feed(part, fitted, options.batch_size) for part in samples)
     return Data(
         name=source.name,
         kind=source.kind,
@@ -86,7 +81,7 @@ def prepare(
         feature_names=source.feature_names,
         value_range=value_range,
         seed=seed,
-        batch_size=batch_size,
+        batch_size=options.batch_size,
         arguments=arguments,
         feed=train,
     )
@@ -102,10 +97,10 @@ def _split(
     }
     if "all" in read:
         samples, labels = read["all"]
-        defects.refuse_constant(samples)
+        defects.validate_varies(samples)
         chosen = split_indices(identity(samples), fractions, seed=seed)
-        return _taken([samples] * 3, chosen), None if labels is None else _taken([labels] * 3, chosen)
-    defects.refuse_constant(read["train"][0])
+        return _take([samples] * 3, chosen), None if labels is None else _take([labels] * 3, chosen)
+    defects.validate_varies(read["train"][0])
     if "validation" not in read:
         samples, labels = read["train"]
         for name, indices in zip(
@@ -122,8 +117,8 @@ def _split(
             "because they are in a later split too",
             stacklevel=4,
         )
-        raw = _taken(raw, kept)
-        labels_of = list(_taken(labels_of, kept)) if len(labels_of) == 3 else []
+        raw = _take(raw, kept)
+        labels_of = list(_take(labels_of, kept)) if len(labels_of) == 3 else []
         if min(map(len, raw)) == 0:
             raise ValueError("source: expected splits that differ; received one whose samples are all in another.")
     return raw, Splits(*labels_of) if len(labels_of) == 3 else None
@@ -145,9 +140,9 @@ def _varying(samples: Samples) -> np.ndarray:
     return varying
 
 
-def _taken(arrays: Sequence[Any], indices: Sequence[np.ndarray]) -> Splits:
+def _take(arrays: Sequence[Any], indices: Sequence[np.ndarray]) -> Splits:
     return Splits(*(_at(array, chosen) for array, chosen in zip(arrays, indices, strict=True)))
 
 
 def _at(samples: Any, indices: np.ndarray) -> Any:
-    return samples.taken(indices) if isinstance(samples, StoredSamples) else samples[indices]
+    return samples.take(indices) if isinstance(samples, StoredSamples) else samples[indices]

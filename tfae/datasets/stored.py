@@ -57,7 +57,7 @@ class StoredSamples:
         """What went wrong when samples were read last; None as long as nothing has."""
         return self._file.defect
 
-    def taken(self, indices: np.ndarray) -> StoredSamples:
+    def take(self, indices: np.ndarray) -> StoredSamples:
         """Return those of these indices, without reading them."""
         return StoredSamples(self._file, self.shape[1:], self.dtype, self.rows[indices])
 

@@ -25,6 +25,7 @@ import keras
 from tfae import provenance
 from tfae.checks import check
 from tfae.datasets import Data
+from tfae.datasets.fingerprint import differences, fingerprint, format_differences, remedy
 from tfae.losses import ReconstructionLoss, loss_of
 from tfae.staging import write_staged
 from tfae.training import optimizer
@@ -34,7 +35,6 @@ from tfae.training.directory import MODEL, check_room, claimed, clear_remains, l
 from tfae.training.execution import Execution, execution_of, has_convolutions, is_distributed
 from tfae.training.fitting import as_json, build, fit
 from tfae.training.fitting import finish as finish_run
-from tfae.datasets.fingerprint import description_of, differences, remedy, said
 from tfae.training.run import Run, data_of, load_run
 from tfae.training.safekeeping import Interrupted
 
@@ -215,7 +215,7 @@ def resume(
         elif found := differences(config["data"], data):
             raise ValueError(
                 f"data: expected what {directory} is trained on, in the same batches and order; received other "
-                f"{said(found)}. {remedy(found)}"
+                f"{format_differences(found)}. {remedy(found)}"
             )
         if config.get("onednn") != os.environ.get(_ONEDNN):
             warnings.warn(
@@ -245,7 +245,7 @@ def _describe(autoencoder: keras.Model, data: Data) -> dict[str, Any]:
     optimizer_config = keras.optimizers.serialize(autoencoder.optimizer)
     return {
         "created": provenance.now(),
-        "data": description_of(data),
+        "data": fingerprint(data),
         "model": provenance.model(autoencoder),
         "loss": provenance.loss(autoencoder),
         "optimizer": {"class_name": optimizer_config["class_name"], **optimizer_config["config"]},

@@ -22,6 +22,7 @@ from PIL import Image
 from tests.samples import numbered, values
 from tfae import losses, models, moments
 from tfae.datasets import Data, StoredSamples, load, memory, orders
+from tfae.datasets.row_file import RowFile
 
 RANDOM = np.random.RandomState(0)
 # Every third repeats another, so that there are groups to keep together.
@@ -299,7 +300,7 @@ def test_the_temporary_file_has_no_name_needs_no_source_and_goes_with_the_data(t
     data = load(parquet(tmp_path), in_memory=False)
     assert not list((tmp_path / "temporary").iterdir())
     (tmp_path / "table.parquet").unlink()
-    file = data.raw.train._file._file
+    file = data.raw.train.file._file
     assert len(values(data.train)) == 3 * len(data.raw.train)
     del data
     gc.collect()
@@ -401,3 +402,20 @@ def test_nothing_is_fed_by_a_generator_which_would_slow_the_process_down(in_memo
         graph = dataset._as_serialized_graph().numpy()
         assert b"PrefetchDataset" in graph
         assert b"GeneratorDataset" not in graph
+
+
+def test_a_npy_file_is_read_once_for_defects_and_digests_and_once_for_bounds_and_moments(tmp_path, monkeypatch) -> None:
+    path = saved(tmp_path, np.random.RandomState(0).rand(5000, 40))
+    num_bytes = 0
+    read = RowFile.read
+
+    def counted(file: RowFile, first: int, rows: np.ndarray) -> None:
+        nonlocal num_bytes
+        num_bytes += rows.nbytes
+        read(file, first, rows)
+
+    monkeypatch.setattr(RowFile, "read", counted)
+    for in_memory, passes in ((True, 1), (False, 2)):
+        num_bytes = 0
+        assert len(load(path, in_memory=in_memory).digest) == 32
+        assert num_bytes / path.stat().st_size == pytest.approx(passes, abs=0.01)

@@ -30,8 +30,8 @@ class ReadOptions:
     columns: Sequence[int | str] | None = field(
         default=None,
         metadata={
-            "help": 'Columns of a table to take, by name, or by index in an array; "varying": those that are not constant in the '
-            "training split.  [default: all but the label]"
+            "help": 'Columns of a table, by name, or by index in an array; "varying": those that are not constant in '
+            "the training split.  [default: all but the label]"
         },
     )
     label: str | None = field(
@@ -101,13 +101,13 @@ class LoadOptions(ReadOptions):
     splits: tuple[float, float, float] = field(
         default=(0.8, 0.1, 0.1),
         metadata={
-            "help": "Fractions of the samples for training, validation and test, where the data set has no splits of its own."
+            "help": "Fractions of training, validation and test, where the data set has no test split of its own."
         },
     )
     preprocessing: str = field(
         default="default",
         metadata={
-            "help": "Scaling: unit (to [0, 1]), symmetric (to [-1, 1]), standard (to mean 0 and deviation 1), none; default: unit "
+            "help": "Scaling: unit to [0, 1], symmetric to [-1, 1], standard to mean 0 and deviation 1; default: unit "
             "for images, else standard."
         },
     )

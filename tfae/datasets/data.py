@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfae import preprocessing as scaling
 from tfae.datasets.feeds import Feed
 from tfae.datasets.source import Source
-from tfae.datasets.splits import Splits
+from tfae.datasets.splits import Splits, sample_digests
 from tfae.moments import blocks
 
 
@@ -113,12 +113,7 @@ class Data:
     @functools.cached_property
     def digest(self) -> str:
         """Of dtype, shape and every byte of the raw splits, in hexadecimal: another one tells that the data changed."""
-        digest = hashlib.blake2b(digest_size=16)
-        for samples in self.raw:
-            digest.update(f"{samples.dtype.name}{samples.shape}".encode())
-            for block in blocks(samples):
-                digest.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
-        return digest.hexdigest()
+        return digest_of(self.raw, Splits(*(sample_digests(blocks(samples)) for samples in self.raw)))
 
     def describe(self) -> dict[str, Any]:
         """Return what run directories and exported models write down about the data, JSON-able."""
@@ -136,6 +131,14 @@ class Data:
             "digest": self.digest,
             "arguments": self.arguments,
         }
+
+
+def digest_of(raw: Splits, digests: Splits) -> str:
+    """Return the digest of splits, of the digests of their samples as from ``sample_digests``."""
+    digest = hashlib.blake2b(digest_size=16)
+    for samples, of_samples in zip(raw, digests, strict=True):
+        digest.update(f"{samples.dtype.name}{samples.shape}".encode() + np.ascontiguousarray(of_samples).tobytes())
+    return digest.hexdigest()
 
 
 def stream(source: Source, preprocessing: scaling.Preprocessing, *, batch_size: int = 1024) -> tf.data.Dataset:

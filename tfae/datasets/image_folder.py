@@ -120,7 +120,7 @@ def _listed(folder: Path) -> tuple[list[str], bool]:
         more = f" and {len(skipped) - 5} more" if len(skipped) > 5 else ""
         warnings.warn(
             f"skipped what is not {', '.join(SUFFIXES)} in {str(folder)!r}: {', '.join(skipped[:5])}{more}",
-            stacklevel=4,
+            stacklevel=6,
         )
     return names, max(depths) == 1
 

@@ -17,6 +17,7 @@ from tfae.datasets import defects
 from tfae.datasets.arrays import SPLIT_NAMES, ArrayPart, match_labels, normalize_shape, source_of
 from tfae.datasets.row_file import RowFile
 from tfae.datasets.source import READ_SIZE, Batch, Part, Source
+from tfae.datasets.splits import sample_digests
 from tfae.datasets.stored import StoredSamples
 
 # The names under which .npz archives hold one array, or each split with its labels.
@@ -37,12 +38,9 @@ class NpyPart(Part):
         for start in range(0, len(self._stored), size):
             yield self._stored[start : start + size], None
 
-    def store(self, size: int = READ_SIZE) -> tuple[StoredSamples, None]:
+    def store(self, size: int = READ_SIZE) -> tuple[StoredSamples, None, np.ndarray]:
         """Return the samples where they are."""
-        if self._stored.dtype.kind == "f" or self._stored.dtype == np.uint64:  # Others have no defects.
-            for _ in self.batches(size):
-                pass
-        return self._stored, None
+        return self._stored, None, sample_digests(samples for samples, _ in self.batches(size))
 
 
 class ConvertedNpyPart(Part):

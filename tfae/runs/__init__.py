@@ -26,6 +26,7 @@ from tfae import provenance, training
 from tfae.atomic_write import write_atomically
 from tfae.checks import check
 from tfae.datasets import Data
+from tfae.datasets.fingerprint import differences, fingerprint, format_differences, remedy
 from tfae.losses import ReconstructionLoss, get_loss
 from tfae.runs import tensorboard as tensorboard_logs
 from tfae.runs.directory import MODEL, check_room, claim, clear_remains, lock
@@ -34,7 +35,6 @@ from tfae.runs.run import Run, load_data, load_run
 from tfae.training import Interrupted
 from tfae.training.checkpoint import Checkpoint, assign, build, newest, values_of, variables_of
 from tfae.training.execution import Execution, execution_of, is_distributed
-from tfae.training.identity import description_of, differences, remedy, said
 from tfae.training.schedule import cover, scale_loss
 
 __all__ = ["Interrupted", "Run", "load_run", "resume", "train"]
@@ -172,7 +172,7 @@ def resume(
         elif found := differences(config["data"], data):
             raise ValueError(
                 f"data: expected what {directory} is trained on, in the same batches and order; received other "
-                f"{said(found)}. {remedy(found)}"
+                f"{format_differences(found)}. {remedy(found)}"
             )
         if config.get("onednn") != os.environ.get(_ONEDNN):
             warnings.warn(
@@ -202,7 +202,7 @@ def _describe(autoencoder: keras.Model, data: Data) -> dict[str, Any]:
     optimizer_config = keras.optimizers.serialize(autoencoder.optimizer)
     return {
         "created": provenance.now(),
-        "data": description_of(data),
+        "data": fingerprint(data),
         "model": provenance.model(autoencoder),
         "loss": provenance.loss(autoencoder),
         "optimizer": {"class_name": optimizer_config["class_name"], **optimizer_config["config"]},

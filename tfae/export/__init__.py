@@ -23,9 +23,8 @@ from tfae.export.golden_requests import GoldenRequest, make_golden_requests
 from tfae.export.graph_validation import validate_graph
 from tfae.export.health import Health, probe, validate_operations
 from tfae.export.inspection import Inspection, find_misfit, inspect_files
-from tfae.export.keras_answers import KerasAnswers
+from tfae.export.keras_answers import KerasAnswers, computing_in, is_narrow
 from tfae.export.parity import check_parity, write_golden
-from tfae.export.precision import computing_in, is_narrow
 from tfae.export.publication import check_writable, publish, versions
 from tfae.export.saved_autoencoder import SavedAutoencoder
 from tfae.export.traced_model import TracedModel, trace

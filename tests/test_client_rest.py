@@ -140,7 +140,7 @@ def test_metadata_names_shapes_and_dtypes_and_status_lists_versions_newest_first
     found = client.metadata()
     assert (found.model, found.version) == ("tiny", 1)
     assert "__saved_model_init_op" not in found.signatures
-    assert found.signatures["image"].inputs == {"x": TensorSpec("DT_UINT8", (None, 2, 2))}
+    assert found.signatures["image"].inputs == {"x": TensorSpec("uint8", (None, 2, 2))}
     assert found.signatures["uint64"].inputs["x"].shape is None
     assert "→ x               uint8 (batch, 2, 2)" in str(found)
     assert client.status() == [VersionStatus(2, "AVAILABLE"), VersionStatus(1, "END", "DATA_LOSS", "Can't parse")]

@@ -195,7 +195,7 @@ def test_every_weight_is_stored_once(digits_model, saved):
 def test_the_signatures_are_those_of_the_contract(saved):
     signatures = export.inspect(saved.path).signatures
     inputs = {"inputs": "uint8 (batch, 8, 8, 1)"}
-    score = {"instance_score": "float32 (batch)"}
+    score = {"instance_score": "float32 (batch,)"}
     reconstruction = {"reconstruction": "float32 (batch, 8, 8, 1)"}
     assert signatures == {
         "serving_default": {"inputs": inputs, "outputs": reconstruction},
@@ -206,8 +206,8 @@ def test_the_signatures_are_those_of_the_contract(saved):
             "inputs": inputs,
             "outputs": {"feature_score": "float32 (batch, 8, 8, 1)", **score, **reconstruction},
         },
-        "serve_tf_examples": {"inputs": {"examples": "string (batch)"}, "outputs": score},
-        "serve_image_bytes": {"inputs": {"image_bytes": "string (batch)"}, "outputs": score},
+        "serve_tf_examples": {"inputs": {"examples": "string (batch,)"}, "outputs": score},
+        "serve_image_bytes": {"inputs": {"image_bytes": "string (batch,)"}, "outputs": score},
     }
 
 

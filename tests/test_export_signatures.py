@@ -54,8 +54,8 @@ def path(model, tmp_path_factory):
 
 def test_own_signatures_are_inspected_and_warmed_up(path):
     assert export.inspect(path).signatures["exceed"] == {
-        "inputs": {"inputs": "uint8 (batch, 8, 8, 1)", "threshold": "float32 (batch)"},
-        "outputs": {"exceeds": "bool (batch)", "nearest": "int64 (batch)"},
+        "inputs": {"inputs": "uint8 (batch, 8, 8, 1)", "threshold": "float32 (batch,)"},
+        "outputs": {"exceeds": "bool (batch,)", "nearest": "int64 (batch,)"},
     }
     health = export.check_health(path)
     assert health.answers == dict.fromkeys(
@@ -89,7 +89,7 @@ def test_own_signatures_are_called_loaded_and_served(model, path):
         ("explode", {}, r"^signature: expected one of decode, detect, .*; received 'explode'"),
         ("exceed", {"inputs": DIGITS}, r"^inputs: expected inputs, threshold for signature exceed; received inputs\."),
         ("exceed", {"inputs": DIGITS, "threshold": [1.0]}, r"same number of rows in every input; received \[1, 30\]"),
-        ("exceed", {"inputs": DIGITS, "threshold": 1.0}, r"^threshold: expected shape \(batch\); received \(\)"),
+        ("exceed", {"inputs": DIGITS, "threshold": 1.0}, r"^threshold: expected shape \(batch,\); received \(\)"),
     ],
 )
 def test_what_does_not_fit_a_signature_is_an_error(path, signature, inputs, message):

@@ -12,7 +12,8 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from tests import tiny_models
 from tfae import servable
-from tfae.servable import Request, Servable, TensorInfo
+from tfae.servable import Request, Servable
+from tfae.tensor_spec import TensorSpec
 
 ROWS = tf.TensorSpec([None, 2], tf.float32, name="x")
 
@@ -95,12 +96,12 @@ def test_signatures_are_run_with_the_restored_variables_for_the_outputs_that_are
 
 def test_signatures_are_read_without_loading(path, loaded):
     signature = servable.read_signatures(path)["serving_default"]
-    assert signature.method_name == "tensorflow/serving/predict"
-    assert signature.inputs == {"x": TensorInfo("serving_default_x:0", tf.float32, (None, 2))}
+    assert signature.inputs == {"x": TensorSpec("float32", (None, 2))}
     assert {name: info.shape for name, info in signature.outputs.items()} == {"total": (), "y": (None, 2)}
     assert loaded.signatures["serving_default"] == signature
     assert "__saved_model_init_op" not in loaded.signatures
     assert "__saved_model_init_op" in loaded.signature_def_map
+    assert loaded.signature_def_map["serving_default"].method_name == "tensorflow/serving/predict"
 
 
 def test_strings_are_bytes_in_object_arrays(loaded):

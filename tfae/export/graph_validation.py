@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import tensorflow as tf
-
 from tfae.servable import dangerous_operations, parse_signatures, read_meta_graph, unservable_signatures
 
 #: Dtypes that spoil an answer of TensorFlow Serving, or can not be sent to it.
-_UNSERVABLE = (tf.float16, tf.bfloat16, tf.uint16, tf.complex64, tf.complex128)
+_UNSERVABLE = ("float16", "bfloat16", "uint16", "complex64", "complex128")
 
 
 def validate_graph(path: Path) -> None:
@@ -29,8 +27,8 @@ def validate_graph(path: Path) -> None:
         found.append(f"{error.message.splitlines()[0]}: signature {name}")
     for signature in parse_signatures(meta_graph.signature_def).values():
         for name, info in {**signature.inputs, **signature.outputs}.items():
-            if info.dtype in _UNSERVABLE:
-                found.append(f"{signature.name}: {name} of dtype {info.dtype.name}")
+            if info.dtype_name in _UNSERVABLE:
+                found.append(f"{signature.name}: {name} of dtype {info.dtype_name}")
             if not info.shape or info.shape[0] is not None:
                 found.append(f"{signature.name}: {name} of {info}, without a batch axis")
     if found:

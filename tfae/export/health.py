@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from tfae.servable import Request, Servable, Signature, TensorInfo, find_operations, read_warmup
+from tfae.servable import Request, Servable, find_operations, read_warmup
+from tfae.tensor_spec import Signature
 
 _OK = "OK"
 #: Answers that are no verdict: nothing was asked.
@@ -111,12 +111,12 @@ def probe(path: Path, *, trust: bool = False) -> Health:
 def _answer(servable: Servable, signature: Signature, requests: Sequence[Request]) -> str:
     asked = f"{len(requests)} warm-up request" + ("s" if len(requests) != 1 else "")
     if not requests:
-        text = [name for name, info in signature.inputs.items() if info.dtype == tf.string]
+        text = [name for name, info in signature.inputs.items() if info.is_string]
         if text:
             return f"{_NOT_TRIED}: without warm-up requests there is no telling what {', '.join(text)} holds"
         try:
-            inputs = {name: _zeros(info) for name, info in signature.inputs.items()}
-        except (MemoryError, TypeError, ValueError) as error:
+            inputs = {name: info.zeros(1) for name, info in signature.inputs.items()}
+        except (MemoryError, ValueError) as error:
             return f"{_NOT_TRIED}: there are no zeros to ask it for ({_reason(error)})"
         requests, asked = [Request(signature.name, inputs)], "zeros"
     for request in requests:
@@ -127,12 +127,6 @@ def _answer(servable: Servable, signature: Signature, requests: Sequence[Request
         except (tf.errors.OpError, TypeError, ValueError) as error:  # The latter for what is no tensor of the graph.
             return f"{request}: {_reason(error)}"
     return f"{_OK}, {asked}"
-
-
-def _zeros(info: TensorInfo) -> np.ndarray:
-    if info.dtype in (tf.resource, tf.variant):
-        raise TypeError(f"{info.dtype.name} is no data")
-    return np.zeros([side or 1 for side in info.shape or ()], info.dtype.as_numpy_dtype)
 
 
 def _name_some(operations: Sequence[str]) -> str:

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfae.preprocessing import cast_exactly
-from tfae.servable import Servable, TensorInfo
+from tfae.servable import Servable
 from tfae.signatures import SIGNATURES, SignatureMethods
+from tfae.tensor_spec import TensorSpec
 
 #: Samples that go through a signature at once; more only costs memory.
 BATCH_SIZE = 1024
@@ -40,8 +41,8 @@ class SavedAutoencoder(SignatureMethods):
                     f"{path}."
                 )
         inputs = self._servable.signatures["score"].inputs["inputs"]
-        self.sample_shape: tuple[int, ...] = _row_shape(inputs)
-        self.sample_dtype: np.dtype = np.dtype(inputs.dtype.as_numpy_dtype)
+        self.sample_shape: tuple[int, ...] = inputs.zeros(1).shape[1:]
+        self.sample_dtype: np.dtype = inputs.dtype
 
     def call(self, signature: str, /, **inputs: npt.ArrayLike) -> dict[str, np.ndarray]:
         """All outputs of any signature, by name.
@@ -72,7 +73,7 @@ class SavedAutoencoder(SignatureMethods):
             raise ValueError(f"inputs: expected the same number of rows in every input; received {sorted(lengths)}.")
         outputs = self._servable.signatures[signature].outputs
         if lengths == {0}:  # The graph takes no empty batch.
-            return {name: np.zeros((0, *_row_shape(info)), info.dtype.as_numpy_dtype) for name, info in outputs.items()}
+            return {name: spec.zeros(0) for name, spec in outputs.items()}
         chunks = []
         for start in range(0, lengths.pop(), BATCH_SIZE):
             rows = {name: array[start : start + BATCH_SIZE] for name, array in arrays.items()}
@@ -88,21 +89,11 @@ class SavedAutoencoder(SignatureMethods):
         return self.call(signature, **dict.fromkeys(self._servable.signatures[signature].inputs, array))
 
 
-def _fit(name: str, given: npt.ArrayLike, info: TensorInfo) -> np.ndarray:
+def _fit(name: str, given: npt.ArrayLike, spec: TensorSpec) -> np.ndarray:
     """An input in the shape and dtype of the signature."""
-    array = np.asarray(given, object if info.dtype == tf.string else None)
-    shape = _row_shape(info)
-    if array.shape[1:] != shape or array.ndim == 0:
-        raise ValueError(
-            f"{name}: expected shape (batch{''.join(f', {side}' for side in shape)}); received {array.shape}."
-            + (" Add the batch axis: x[None]." if array.shape == shape else "")
-        )
-    return array if info.dtype == tf.string else cast_exactly(array, info.dtype.as_numpy_dtype, name=name)
-
-
-def _row_shape(info: TensorInfo) -> tuple[int, ...]:
-    """Shape of one row of an input or output."""
-    return tuple(side for side in (info.shape or ())[1:] if side is not None)
+    array = np.asarray(given, object if spec.is_string else None)
+    spec.validate_shape(name, array.shape)
+    return array if spec.is_string else cast_exactly(array, spec.dtype, name=name)
 
 
 def _assertion_message(error: tf.errors.InvalidArgumentError) -> str:

@@ -12,15 +12,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf.config_pb2 import CallableOptions
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef
 
-from tfae.servable.meta_graph import (
-    INIT_OP,
-    Signature,
-    list_assets,
-    list_old_init_ops,
-    parse_signatures,
-    read_meta_graph,
-)
+from tfae.servable.meta_graph import INIT_OP, list_assets, list_old_init_ops, parse_signatures, read_meta_graph
 from tfae.servable.validation import unservable_signatures
+from tfae.tensor_spec import Signature
 
 #: Combinations of signature and outputs that are kept ready to run.
 _NUM_CALLABLES = 64
@@ -131,10 +125,10 @@ class Servable:
 
     def _make_callable(self, signature: str, outputs: tuple[str, ...]) -> Callable[..., list]:
         """A function of the inputs, in the order of their names, that gives the outputs."""
-        spec = self.signatures[signature]
+        definition = self.signature_def_map[signature]
         options = CallableOptions(
-            feed=[info.tensor_name for info in spec.inputs.values()],
-            fetch=[spec.outputs[name].tensor_name for name in outputs],
+            feed=[definition.inputs[name].name for name in self.signatures[signature].inputs],
+            fetch=[definition.outputs[name].name for name in outputs],
         )
         # The thread that asks runs the graph, which saves a change of threads: 36 µs instead of 94 for a small model.
         options.run_options.inter_op_thread_pool = -1

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfae.casting import cast_and_compare
-from tfae.serving.client.description import Signature, TensorSpec
+from tfae.tensor_spec import Signature, TensorSpec
 
 Inputs = Mapping[str, npt.ArrayLike]
 #: Assigns the arrays of a call to the inputs of a signature, which may be fetched after the call began.
@@ -49,10 +49,7 @@ def bind_zeros(signature: Signature) -> Inputs:
     """Assign one row of zeros to each input; ValueError for strings, which have no such default."""
     if any(spec.is_string for spec in signature.inputs.values()):
         raise ValueError(f"inputs: expected what to ask signature {signature.name} with; received none. Give inputs.")
-    return {
-        name: np.zeros((1,) if spec.shape is None else [side or 1 for side in spec.shape], spec.dtype)
-        for name, spec in signature.inputs.items()
-    }
+    return {name: spec.zeros(1) for name, spec in signature.inputs.items()}
 
 
 def to_object_vector(elements: Sequence[object]) -> np.ndarray:
@@ -116,11 +113,7 @@ def _fit(name: str, given: npt.ArrayLike, spec: TensorSpec) -> np.ndarray:
             array = np.asarray(given)
         except ValueError as error:  # Rows of different lengths.
             raise ValueError(f"{name}: expected an array; received nested lists that are none ({error}).") from error
-    if not spec.admits(array.shape):
-        hint = ""
-        if spec.shape and spec.admits((1, *array.shape)):
-            hint = " Add the batch axis: x[None]."
-        raise ValueError(f"{name}: expected shape {spec.shape_text()}; received {array.shape}.{hint}")
+    spec.validate_shape(name, array.shape)
     return array if spec.is_string else cast_exactly(array, spec.dtype, name)
 
 

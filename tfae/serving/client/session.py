@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from tfae.serving.client.description import Metadata, Signature
+from tfae.serving.client.description import Metadata
 from tfae.serving.client.error import ServingError
 from tfae.serving.client.inputs import Bind, fit_inputs
 from tfae.serving.client.pieces import Arrays, ask_pieces, cut
 from tfae.serving.client.retries import Deadline, ask_with_retries
 from tfae.serving.status import ModelSpec, VersionStatus
+from tfae.tensor_spec import Signature
 
 if TYPE_CHECKING:
     from tfae.serving.client.arguments import Transport
@@ -99,7 +100,7 @@ class Session:
                 continue
             pieces = self._cut(signature, arrays, call.batch_size)
             if not pieces:
-                return _make_empty_outputs(signature)
+                return {name: spec.zeros(0) for name, spec in signature.outputs.items()}
             if len(pieces) > 1 and not is_fresh:
                 metadata, is_fresh = self.metadata(deadline), True
                 continue
@@ -215,11 +216,3 @@ def _validate_outputs(outputs: Arrays, metadata: Metadata, signature: Signature,
             f"expected outputs {expected}{rows}; received {shapes}",
             f"signature {signature.name} of version {metadata.version} of model {metadata.model}",
         )
-
-
-def _make_empty_outputs(signature: Signature) -> Arrays:
-    """Return the outputs of an input without rows."""
-    return {
-        name: np.zeros([side or 0 for side in spec.shape or (None,)], spec.dtype)
-        for name, spec in signature.outputs.items()
-    }

@@ -8,8 +8,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfae.servable import WARMUP, Request, read_warmup
-from tfae.serving.client.description import Signature, TensorSpec
 from tfae.serving.client.json_bodies import write_request
+from tfae.tensor_spec import Signature, TensorSpec
 
 #: Bytes of all bodies together. They go into one ConfigMap, of which Kubernetes stores 1 MiB.
 MAX_BYTES = 900_000

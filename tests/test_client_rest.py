@@ -192,7 +192,7 @@ def test_the_error_can_be_pickled():
         ("mixed", {**{key: [1] for key in MIXED}, "text": ["a"], "f64": [2**63 - 1]}, "f64: .*of 9223372036854775807"),
         ("score", {"x": np.ma.masked_equal(X, 2)}, r"x: expected values without a mask, .* are masked\. .*fill"),
         ("only_bytes", {"s": np.ma.array(["a", "b"], mask=[False, True])}, "s: expected values without a mask"),
-        ("score", {"y": X}, "inputs: expected x, the inputs of signature score; received y"),
+        ("score", {"y": X}, "inputs: expected x for signature score; received y"),
         ("score", {}, "received none"),
         ("image", {"x": np.full((1, 2, 2), 256)}, "uint8 can hold; received int64 with a value of 256"),
         ("image", {"x": np.full((1, 2, 2), np.nan)}, "uint8 can hold; received float64 with a value of nan"),

@@ -309,7 +309,7 @@ def test_a_saved_model_that_can_not_be_loaded_is_no_fault_of_the_disk(golden, pa
     monkeypatch.setattr(export.parity, "Servable", fail)
     message = r"^autoencoder: .* can load; loading failed with NotFoundError: Op type not registered 'Strange' Nothing"
     with pytest.raises(ValueError, match=message):
-        export.parity.check_parity(path, golden)
+        export.parity.validate_parity(path, golden)
 
 
 def test_a_model_whose_weights_are_not_finite_is_not_published(tmp_path):
@@ -329,8 +329,8 @@ def test_every_signature_is_held_to_keras(golden, path):
             for each in golden
         ]
         with pytest.raises(ValueError, match=rf"^{signature}: expected the answers of the Keras model"):
-            export.parity.check_parity(path, spoiled)
-    export.parity.check_parity(path, golden)
+            export.parity.validate_parity(path, spoiled)
+    export.parity.validate_parity(path, golden)
 
 
 def test_a_record_that_was_written_wrongly_is_found(golden, path, tmp_path):
@@ -341,4 +341,4 @@ def test_a_record_that_was_written_wrongly_is_found(golden, path, tmp_path):
     write_warmup(tmp_path / "copy", requests, model_name="digits")
     message = r"^score: expected an answer to the golden request .*InvalidArgumentError: assertion failed"
     with pytest.raises(ValueError, match=message):
-        export.parity.check_parity(tmp_path / "copy", golden)
+        export.parity.validate_parity(tmp_path / "copy", golden)

@@ -61,6 +61,17 @@ def foreign(path, file_of, secret="nowhere"):
     return path
 
 
+def write_damaged_warmup(path, **damage):
+    """Write a single request whose tensor has other fields than it should."""
+    log = PredictionLog()
+    log.predict_log.request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.ones(3, "float32")))
+    for field, value in damage.items():
+        setattr(log.predict_log.request.inputs["x"], field, value)
+    (path / servable.WARMUP).parent.mkdir()
+    with tf.io.TFRecordWriter(str(path / servable.WARMUP)) as writer:
+        writer.write(log.SerializeToString())
+
+
 def its_asset(asset, secret):
     return asset
 
@@ -278,12 +289,6 @@ def test_a_damaged_warmup_file_or_more_requests_than_a_server_takes_are_an_error
 
 @pytest.mark.parametrize("damage", [{"dtype": 0}, {"dtype": 1_000_000}, {"tensor_content": b"12345"}])
 def test_a_warmup_tensor_that_is_none_is_an_error(damage, tmp_path):
-    log = PredictionLog()
-    log.predict_log.request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.ones(3, "float32")))
-    for field, value in damage.items():
-        setattr(log.predict_log.request.inputs["x"], field, value)
-    (tmp_path / servable.WARMUP).parent.mkdir()
-    with tf.io.TFRecordWriter(str(tmp_path / servable.WARMUP)) as writer:
-        writer.write(log.SerializeToString())
+    write_damaged_warmup(tmp_path, **damage)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"^Failed to parse warmup record: input x is no tensor"):
         servable.read_warmup(tmp_path)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import final
+from collections.abc import Callable, Mapping
+from typing import Any, final
 
 import numpy as np
 
@@ -96,6 +97,23 @@ class Signature:
         """Whether every input and output has one row for each sample, so that a large input can be sent in pieces."""
         specs = (*self.inputs.values(), *self.outputs.values())
         return bool(self.inputs) and all(spec.is_batch_first for spec in specs)
+
+    def fit(
+        self, inputs: Mapping[str, Any], fit_one: Callable[[str, Any, TensorSpec], np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Arrays by name that ``fit_one`` makes of an input's name, what was given, and its spec.
+
+        Raises:
+            ValueError: If names or numbers of rows do not fit.
+        """
+        if inputs.keys() != self.inputs.keys():
+            expected, received = (", ".join(sorted(names)) or "none" for names in (self.inputs, inputs))
+            raise ValueError(f"inputs: expected {expected} for signature {self.name}; received {received}.")
+        arrays = {name: fit_one(name, given, self.inputs[name]) for name, given in inputs.items()}
+        if self.is_batch_first and len({len(array) for array in arrays.values()}) > 1:
+            listed = ", ".join(f"{len(array)} in {name}" for name, array in arrays.items())
+            raise ValueError(f"inputs: expected the same number of rows in every input; received {listed}.")
+        return arrays
 
     def as_text(self) -> list[str]:
         """Lines with the inputs, then the outputs."""

@@ -7,7 +7,6 @@ functions that were traced for the export.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -108,7 +107,7 @@ def _golden_inputs(model: KerasAnswers, signature: SignatureDefinition, samples:
             sent[name] = seen[name] = model.encode(model.to_model_space(samples)).numpy()
         elif kind in (SAMPLES, EXAMPLES, IMAGE_BYTES):
             seen[name] = samples.astype(model.sample_dtype)
-            write = {EXAMPLES: _write_example, IMAGE_BYTES: _write_png}.get(kind)
+            write = {EXAMPLES: _write_example, IMAGE_BYTES: lambda image: tf.io.encode_png(image).numpy()}.get(kind)
             sent[name] = seen[name] if write is None else np.array([write(sample) for sample in samples], object)
         if name not in sent or sent[name].shape != (len(samples), *kind.row_shape(model)):
             received = sent[name].shape if name in sent else "none"
@@ -131,7 +130,7 @@ def _ask(model: KerasAnswers, signature: SignatureDefinition, inputs: Arrays) ->
 def _ordinary(model: KerasAnswers, data: Any) -> np.ndarray:
     """Seven samples on which the loss is defined: of the data, and made ones where it has too few."""
     found = np.zeros((0, *model.sample_shape), model.preprocessing.sample_dtype)
-    for candidates in itertools.chain(_of_data(model, data), _make_samples(model)):
+    for candidates in _candidates(model, data):
         found = np.concatenate([found, candidates[_fits(model, candidates)]])
         if len(found) >= _NUM_SAMPLES:
             return found[:_NUM_SAMPLES]
@@ -144,16 +143,12 @@ def _ordinary(model: KerasAnswers, data: Any) -> np.ndarray:
     return found[np.arange(_NUM_SAMPLES) % len(found)]
 
 
-def _of_data(model: KerasAnswers, data: Any) -> Iterator[np.ndarray]:
-    """Blocks of raw samples from the data, if it has any: of the test split, or what else is not empty."""
+def _candidates(model: KerasAnswers, data: Any) -> Iterator[np.ndarray]:
+    """Blocks of raw samples: of the data's test split, or what else is not empty, and then ones drawn at random."""
     if _has_samples(model, data):
         split = max(data.raw.test, data.raw.validation, data.raw.train, key=lambda samples: len(samples) > 0)
         for start in range(0, min(len(split), _NUM_CANDIDATES), _NUM_SAMPLES):
             yield _storable(model, np.asarray(split[start : start + _NUM_SAMPLES]))
-
-
-def _make_samples(model: KerasAnswers) -> Iterator[np.ndarray]:
-    """Blocks of raw samples that are drawn at random."""
     rng = np.random.default_rng(0)
     low, high = _model_range(model)
     shape = (_NUM_SAMPLES, *model.sample_shape)
@@ -171,10 +166,11 @@ def _has_samples(model: KerasAnswers, data: Any) -> bool:
 
 def _extremes(model: KerasAnswers, data: Any) -> np.ndarray:
     """Up to three samples: the least values, the greatest, and both in one sample."""
-    low, high = _raw(model, np.stack([np.full(model.sample_shape, bound) for bound in _bounded(model)]))
+    bounds = [bound if math.isfinite(bound) else math.copysign(_UNBOUNDED, bound) for bound in _model_range(model)]
+    low, high = _raw(model, np.stack([np.full(model.sample_shape, bound) for bound in bounds]))
     if _has_samples(model, data):
-        bounds = np.stack([np.asarray(split) for split in data.bounds])
-        low, high = _storable(model, bounds[:, 0].min(axis=0)), _storable(model, bounds[:, 1].max(axis=0))
+        of_splits = np.stack([np.asarray(split) for split in data.bounds])
+        low, high = _storable(model, of_splits[:, 0].min(axis=0)), _storable(model, of_splits[:, 1].max(axis=0))
     dtype = np.dtype(model.preprocessing.sample_dtype)
     if model.loss.domain is None and dtype.kind in "iu" and dtype.itemsize <= 2:
         low, high = np.full_like(low, np.iinfo(dtype).min), np.full_like(high, np.iinfo(dtype).max)
@@ -190,11 +186,6 @@ def _model_range(model: KerasAnswers) -> tuple[float, float]:
     if domain is not None:
         low, high = max(low, domain[0]), min(high, domain[1])
     return low, high
-
-
-def _bounded(model: KerasAnswers) -> tuple[float, float]:
-    low, high = _model_range(model)
-    return (-_UNBOUNDED if math.isinf(low) else low), (_UNBOUNDED if math.isinf(high) else high)
 
 
 def _raw(model: KerasAnswers, x: np.ndarray) -> np.ndarray:
@@ -237,7 +228,3 @@ def _write_example(sample: np.ndarray) -> bytes:
     else:
         feature = tf.train.Feature(int64_list=tf.train.Int64List(value=sample.ravel().astype("int64").tolist()))
     return tf.train.Example(features=tf.train.Features(feature={"inputs": feature})).SerializeToString()
-
-
-def _write_png(sample: np.ndarray) -> bytes:
-    return tf.io.encode_png(sample).numpy()

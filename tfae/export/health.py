@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
+from tfae.export.publication import find_version
 from tfae.servable import Request, Servable, find_operations, read_warmup
 from tfae.tensor_spec import Signature
 
@@ -62,19 +65,20 @@ def validate_operations(path: Path) -> None:
         )
 
 
-def probe(path: Path, *, trust: bool = False) -> Health:
-    """Run every signature of the SavedModel in the folder ``path``.
+def check_health(path: str | os.PathLike[str], *, trust: bool = False) -> Health:
+    """Run every signature of a SavedModel, of tfae or not, in the way of TensorFlow Serving.
 
     Args:
-        path: Folder of the version.
+        path: As for :func:`tfae.export.load`.
         trust: Whether to run even what may read or write files or run Python.
 
     Returns:
         What came of it. Its warm-up requests are asked; a signature without any is asked for one row of zeros.
 
     Raises:
-        ValueError: If its file is damaged.
+        ValueError: If there is no SavedModel at the path, or it is damaged.
     """
+    path = find_version(path)
     try:
         operations = find_operations(path)
     except tf.errors.OpError as error:
@@ -89,7 +93,7 @@ def probe(path: Path, *, trust: bool = False) -> Health:
         servable = Servable(path)
     except (tf.errors.OpError, ValueError) as error:
         return Health(path, {}, (f"can not be loaded: {_reason(error)}",))
-    try:
+    with contextlib.closing(servable):
         try:
             requests, defects = read_warmup(path), []
         except tf.errors.OpError as error:
@@ -103,9 +107,7 @@ def probe(path: Path, *, trust: bool = False) -> Health:
             name: _answer(servable, signature, [request for request in requests if request.signature == name])
             for name, signature in servable.signatures.items()
         }
-        return Health(path, answers, tuple(defects))
-    finally:
-        servable.close()
+    return Health(path, answers, tuple(defects))
 
 
 def _answer(servable: Servable, signature: Signature, requests: Sequence[Request]) -> str:

@@ -37,7 +37,25 @@ def versions(directory: Path) -> dict[int, Path]:
     return dict(sorted((int(folder.name), folder) for folder in folders))
 
 
-def check_writable(directory: Path) -> None:
+def find_version(path: str | os.PathLike[str]) -> Path:
+    """The folder of the SavedModel at ``path``: itself, or the newest version in it."""
+    path = Path(path)
+    if (path / "saved_model.pb").is_file():
+        return path
+    complete = [folder for folder in versions(path).values() if (folder / "saved_model.pb").is_file()]
+    if complete:
+        return complete[-1]
+    if (path / "model.keras").is_file():
+        raise ValueError(
+            f"path: expected an exported model; received the run directory {path}. Export it first: tfae export {path}."
+        )
+    raise ValueError(
+        f"path: expected a SavedModel, or a folder with numbered versions of one; received {path}, "
+        + ("which holds neither." if path.exists() else "which does not exist.")
+    )
+
+
+def validate_writable(directory: Path) -> None:
     """Raise unless versions can be published in ``directory``; nothing is made yet.
 
     Raises:

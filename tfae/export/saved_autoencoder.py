@@ -61,27 +61,19 @@ class SavedAutoencoder(SignatureMethods):
             raise ValueError(
                 f"signature: expected one of {', '.join(self._servable.signatures)}; received {signature!r}."
             )
-        infos = self._servable.signatures[signature].inputs
-        if inputs.keys() != infos.keys():
-            raise ValueError(
-                f"inputs: expected {', '.join(infos)} for signature {signature}; received "
-                f"{', '.join(inputs) or 'none'}."
-            )
-        arrays = {name: _fit(name, given, infos[name]) for name, given in inputs.items()}
-        lengths = {len(array) for array in arrays.values()}
-        if len(lengths) > 1:
-            raise ValueError(f"inputs: expected the same number of rows in every input; received {sorted(lengths)}.")
-        outputs = self._servable.signatures[signature].outputs
-        if lengths == {0}:  # The graph takes no empty batch.
-            return {name: spec.zeros(0) for name, spec in outputs.items()}
+        spec = self._servable.signatures[signature]
+        arrays = spec.fit(inputs, _fit)
+        num_rows = len(next(iter(arrays.values())))
+        if not num_rows:  # The graph takes no empty batch.
+            return {name: output.zeros(0) for name, output in spec.outputs.items()}
         chunks = []
-        for start in range(0, lengths.pop(), BATCH_SIZE):
+        for start in range(0, num_rows, BATCH_SIZE):
             rows = {name: array[start : start + BATCH_SIZE] for name, array in arrays.items()}
             try:
                 chunks.append(self._servable.run(signature, rows))
             except tf.errors.InvalidArgumentError as error:
                 raise ValueError(_assertion_message(error)) from None
-        return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in outputs}
+        return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in spec.outputs}
 
     def _call_with(self, signature: str, array: npt.ArrayLike, options: dict[str, Any]) -> dict[str, np.ndarray]:
         if options:

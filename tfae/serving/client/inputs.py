@@ -59,26 +59,6 @@ def to_object_vector(elements: Sequence[object]) -> np.ndarray:
     return vector
 
 
-def fit_inputs(signature: Signature, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, np.ndarray]:
-    """Return the arrays by name in the dtypes of the signature; strings as object arrays of bytes.
-
-    Raises:
-        ValueError: If names, shapes, dtypes, values or numbers of rows do not fit.
-    """
-    if set(inputs) != set(signature.inputs):
-        raise ValueError(
-            f"inputs: expected {', '.join(sorted(signature.inputs))}, the inputs of signature {signature.name}; "
-            f"received {', '.join(sorted(inputs)) or 'none'}."
-        )
-    arrays = {name: _fit(name, given, signature.inputs[name]) for name, given in inputs.items()}
-    if signature.is_batch_first:
-        rows = {name: len(array) for name, array in arrays.items()}
-        if len(set(rows.values())) > 1:
-            listed = ", ".join(f"{number} in {name}" for name, number in rows.items())
-            raise ValueError(f"inputs: expected the same number of rows in every input; received {listed}.")
-    return arrays
-
-
 def cast_exactly(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     """Cast numbers to a dtype that can hold them; floats may be rounded to narrower floats.
 
@@ -100,7 +80,8 @@ def cast_exactly(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     return cast
 
 
-def _fit(name: str, given: npt.ArrayLike, spec: TensorSpec) -> np.ndarray:
+def fit_input(name: str, given: npt.ArrayLike, spec: TensorSpec) -> np.ndarray:
+    """Return an array in the dtype of the signature, strings as bytes; ValueError if shape, dtype or values differ."""
     if np.ma.is_masked(given):
         raise ValueError(
             f"{name}: expected values without a mask, which no server knows of; received some that are masked. "

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfae.serving.client.description import Metadata
 from tfae.serving.client.error import ServingError
-from tfae.serving.client.inputs import Bind, fit_inputs
+from tfae.serving.client.inputs import Bind, fit_input
 from tfae.serving.client.pieces import Arrays, ask_pieces, cut
 from tfae.serving.client.retries import Deadline, ask_with_retries
 from tfae.serving.status import ModelSpec, VersionStatus
@@ -92,7 +92,7 @@ class Session:
         while True:
             try:
                 signature = metadata.signature(call.signature)
-                arrays = fit_inputs(signature, call.bind(signature))
+                arrays = signature.fit(call.bind(signature), fit_input)
             except ValueError:
                 if is_fresh:
                     raise

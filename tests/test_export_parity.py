@@ -200,10 +200,7 @@ def test_a_feature_that_always_cancels_out_may_be_all_rounding(tmp_path):
     model = models.dense((4,), latent_dim=64, widths=(), output_activation="linear")
     kernel = 1e4 * np.random.default_rng(0).normal(size=(64, 4))
     kernel[32:, 2] = -kernel[:32, 2]
-    encoder, decoder = (
-        next(layer for layer in model.get_layer(name).layers if isinstance(layer, keras.layers.Dense))
-        for name in ("encoder", "decoder")
-    )
+    encoder, decoder = (each for each in model._flatten_layers() if isinstance(each, keras.layers.Dense))
     encoder.kernel.assign(np.tile(encoder.kernel[:, :32], 2))
     decoder.kernel.assign(kernel)
     model.compile("adam", loss=SquaredError())

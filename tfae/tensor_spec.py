@@ -24,11 +24,7 @@ class TensorSpec:
 
     @property
     def dtype(self) -> np.dtype:
-        """Dtype in NumPy; object for strings, which are bytes.
-
-        Raises:
-            ValueError: If NumPy has none for it.
-        """
+        """Dtype in NumPy, object for strings, which are bytes; a ValueError if NumPy has none for it."""
         if self.is_string:
             return np.dtype(object)
         if self.dtype_name == "bfloat16":
@@ -101,11 +97,7 @@ class Signature:
     def fit(
         self, inputs: Mapping[str, Any], fit_one: Callable[[str, Any, TensorSpec], np.ndarray]
     ) -> dict[str, np.ndarray]:
-        """Arrays by name that ``fit_one`` makes of an input's name, what was given, and its spec.
-
-        Raises:
-            ValueError: If names or numbers of rows do not fit.
-        """
+        """Arrays that ``fit_one`` makes of name, input and spec; ValueError if names or numbers of rows do not fit."""
         if inputs.keys() != self.inputs.keys():
             expected, received = (", ".join(sorted(names)) or "none" for names in (self.inputs, inputs))
             raise ValueError(f"inputs: expected {expected} for signature {self.name}; received {received}.")

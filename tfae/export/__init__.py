@@ -63,11 +63,9 @@ def save(
         Path of the version, ``directory/<version>``.
 
     Raises:
-        ValueError: If the model is not compiled with a tfae loss, lacks the sub-models, or does not fit the
-            preprocessing; if data, loss and model do not fit together; if a metric is not finite; if the SavedModel
-            holds what TensorFlow Serving can not run, or does not give the answers of the Keras model; if a signature
-            has the name of another, or does not return what it declares; or if the directory can not be written to, or
-            the disk is full. Nothing is published then.
+        ValueError: If model, loss, data, preprocessing, metrics or signatures are not as above or do not fit together;
+            if the SavedModel holds what TensorFlow Serving can not run, or gives other answers than the Keras model; or
+            if the directory can not be written to. Nothing is published then.
     """
     if preprocessing is None:
         preprocessing = getattr(data, "preprocessing", None)
@@ -75,8 +73,7 @@ def save(
         preprocessing = Preprocessing("none", sample_shape=autoencoder.input_shape[1:], sample_dtype="float32")
     _validate_exportable(autoencoder, preprocessing)
     check(None if isinstance(data, Mapping) else data, get_loss(autoencoder), autoencoder, ignore=ignore)
-    described = _describe(autoencoder, preprocessing, data, _plain(metrics))
-    description = json.dumps(described, indent=2, allow_nan=False) + "\n"
+    description = json.dumps(_describe(autoencoder, preprocessing, data, metrics), indent=2, allow_nan=False) + "\n"
     module = tf.Module(name="autoencoder")
     # A module that tracks the bare variables stores each once and is what TensorFlow Serving finds them in. Keras's
     # ExportArchive stores each twice, and a Keras model given to tf.saved_model.save is not served at all.
@@ -87,7 +84,7 @@ def save(
 
     def prepare() -> tuple[list[GoldenRequest], dict[str, Callable]]:
         answers = KerasAnswers(autoencoder, preprocessing)
-        return make_golden_requests(answers, rows, data), trace(traced, rows)
+        return make_golden_requests(answers, rows, data), {row.name: trace(traced, row) for row in rows}
 
     served, in_float32 = prepare(), None
     if is_narrow(autoencoder):
@@ -184,24 +181,19 @@ def _untracked(message: str) -> str:
     return (found[1] or found[2]).strip() if found else message.splitlines()[0]
 
 
-def _plain(metrics: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """``metrics`` with numbers of Python, which JSON can hold."""
-    if metrics is None:
-        return None
-    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in metrics.items()}
-    for name, value in plain.items():
-        try:
-            json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"metrics: expected finite numbers by name; received {name}={value!r}. Leave it out, or give None."
-            ) from None
-    return plain
-
-
 def _describe(
-    autoencoder: keras.Model, preprocessing: Preprocessing, data: Any, metrics: dict[str, Any] | None
+    autoencoder: keras.Model, preprocessing: Preprocessing, data: Any, metrics: Mapping[str, Any] | None
 ) -> dict[str, Any]:
+    """The description, of what JSON can hold."""
+    if metrics is not None:
+        metrics = {name: value.item() if isinstance(value, np.generic) else value for name, value in metrics.items()}
+        for name, value in metrics.items():
+            try:
+                json.dumps(value, allow_nan=False)
+            except (TypeError, ValueError):
+                raise ValueError(
+                    f"metrics: expected finite numbers by name; received {name}={value!r}. Leave it out, or give None."
+                ) from None
     if hasattr(data, "describe"):
         data = data.describe()
     if data is not None:

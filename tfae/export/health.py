@@ -51,11 +51,7 @@ class Health:
 
 
 def validate_operations(path: Path) -> None:
-    """Raise if the SavedModel in the folder ``path`` may do more than compute; nothing of it is run.
-
-    Raises:
-        ValueError: If it may.
-    """
+    """Raise ValueError if the SavedModel in the folder ``path`` may do more than compute; nothing of it is run."""
     operations = find_operations(path)
     if operations:
         raise ValueError(
@@ -84,11 +80,8 @@ def check_health(path: str | os.PathLike[str], *, trust: bool = False) -> Health
     except tf.errors.OpError as error:
         raise ValueError(f"path: expected a SavedModel; received {path} ({error.message}).") from error
     if operations and not trust:
-        return Health(
-            path,
-            {},
-            (f"holds {_name_some(operations)}. Nothing was run. If you trust who made it: trust=True, or --trust",),
-        )
+        defect = f"holds {_name_some(operations)}. Nothing was run. If you trust who made it: trust=True, or --trust"
+        return Health(path, {}, (defect,))
     try:
         servable = Servable(path)
     except (tf.errors.OpError, ValueError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import keras
 import numpy as np
@@ -27,6 +27,8 @@ _NARROW = ("float16", "bfloat16")
 
 Arrays = dict[str, np.ndarray]
 Function = Callable[[], Mapping[str, tf.Tensor]]
+#: Identity of a Keras model, and digest of its input.
+Call = tuple[int, bytes]
 
 
 def is_narrow(model: keras.Model) -> bool:
@@ -36,14 +38,11 @@ def is_narrow(model: keras.Model) -> bool:
 
 @contextlib.contextmanager
 def computing_in(dtype: str, model: keras.Model) -> Iterator[None]:
-    """Have the layers of the model compute in ``dtype`` while the context lasts; nobody else may use the model then.
+    """Have the model's layers, and those in its layers, compute in ``dtype``; nobody else may use the model meanwhile.
 
-    The variables stay as they are and are cast as they are read. Quantized layers stay as they are; so does what a
-    layer casts by hand, and what enters a model within the model, which Keras casts to the dtype of its input.
-
-    Args:
-        dtype: ``"float64"`` is for all layers, ``"float32"`` only for those in narrower dtypes.
-        model: Of which the layers, and those in its layers, are meant.
+    ``"float64"`` is for all layers, ``"float32"`` only for those in narrower dtypes. The variables stay as they are and
+    are cast as they are read. Quantized layers stay as they are; so does what a layer casts by hand, and what enters a
+    model within the model, which Keras casts to the dtype of its input.
     """
     policies = {
         layer: layer.dtype_policy
@@ -59,14 +58,6 @@ def computing_in(dtype: str, model: keras.Model) -> Iterator[None]:
     finally:
         for layer, policy in policies.items():
             layer.dtype_policy = policy
-
-
-class _Call(NamedTuple):
-    """A call of a Keras model: its output, and the same computed more exactly; None if that fails."""
-
-    model: keras.Model
-    output: tf.Tensor
-    exact: tf.Tensor | None
 
 
 @final
@@ -90,10 +81,11 @@ class KerasAnswers(ExportedModel):
     def __init__(self, autoencoder: keras.Model, preprocessing: Any) -> None:
         super().__init__(autoencoder, preprocessing)
         self._in_model_space: dict[bytes, tf.Tensor] = {}
-        self._outputs: dict[tuple[int, bytes], tf.Tensor] = {}
-        #: Calls by model and input, and keys of those of the function that runs; None where no slack is asked for.
-        self._calls: dict[tuple[int, bytes], _Call] = {}
-        self._recorded: list[tuple[int, bytes]] | None = None
+        self._outputs: dict[Call, tf.Tensor] = {}
+        #: The same computed more exactly, where slack is asked for; None if that fails.
+        self._exact: dict[Call, tf.Tensor | None] = {}
+        #: Calls of the function that runs; None where no slack is asked for.
+        self._recorded: list[Call] | None = None
         #: Outputs to give instead of those of the model, in the order of the calls.
         self._replayed: Iterator[tf.Tensor] | None = None
 
@@ -120,11 +112,11 @@ class KerasAnswers(ExportedModel):
             {name: np.zeros(array.shape, "float64" if _is_float(array) else bool) for name, array in answer.items()}
             for answer in answers
         ]
-        for factor, outputs in _change_outputs(self._calls):
-            for function, answer, keys, slack in zip(functions, answers, recorded, slacks, strict=True):
-                if not keys or not outputs.keys() >= set(keys):
+        for factor, outputs in self._change_outputs():
+            for function, answer, calls, slack in zip(functions, answers, recorded, slacks, strict=True):
+                if not calls or not outputs.keys() >= set(calls):
                     continue
-                self._replayed = iter([outputs[key] for key in keys])
+                self._replayed = iter([outputs[call] for call in calls])
                 try:
                     changed = self.answer(function)
                 finally:
@@ -140,14 +132,14 @@ class KerasAnswers(ExportedModel):
     def _run(self, model: keras.Model, x: tf.Tensor) -> tf.Tensor:
         if self._replayed is not None:
             return next(self._replayed)
-        key = id(model), _digest(x)
-        if key not in self._outputs:
-            self._outputs[key] = _float32(model(x, training=False))
+        call = id(model), _digest(x)
+        if call not in self._outputs:
+            self._outputs[call] = _float32(model(x, training=False))
         if self._recorded is not None:
-            self._recorded.append(key)
-            if key not in self._calls:
-                self._calls[key] = _Call(model, self._outputs[key], self._run_more_exactly(model, x))
-        return self._outputs[key]
+            self._recorded.append(call)
+            if call not in self._exact:
+                self._exact[call] = self._run_more_exactly(model, x)
+        return self._outputs[call]
 
     def _run_more_exactly(self, model: keras.Model, x: tf.Tensor) -> tf.Tensor | None:
         """The output next to which rounding errors show; None if a layer of the model takes float32 only."""
@@ -160,34 +152,33 @@ class KerasAnswers(ExportedModel):
         except (AttributeError, NotImplementedError, TypeError, ValueError, tf.errors.OpError):
             return None
 
-
-def _change_outputs(
-    calls: Mapping[tuple[int, bytes], _Call],
-) -> Iterator[tuple[int, dict[tuple[int, bytes], tf.Tensor]]]:
-    """Other outputs of the calls that rounding could lead to; and how many times their effect is possible."""
-    yield _ERRORS, {key: _float32(call.exact) for key, call in calls.items() if call.exact is not None}
-    rounding = {
-        key: _find_rounding([each for each in calls.values() if each.model is call.model])
-        for key, call in calls.items()
-    }
-    for pattern in range(_NUM_PATTERNS):
-        rng = np.random.default_rng(pattern)
-        errors = {
-            key: np.where(rng.integers(0, 2, call.output.shape, bool), rounding[key], -rounding[key])
-            for key, call in calls.items()
+    def _change_outputs(self) -> Iterator[tuple[int, dict[Call, tf.Tensor]]]:
+        """Other outputs of the calls that rounding could lead to; and how many times their effect is possible."""
+        yield _ERRORS, {call: _float32(exact) for call, exact in self._exact.items() if exact is not None}
+        rounding = {
+            model: self._find_rounding([call for call in self._exact if call[0] == model]) for model, _ in self._exact
         }
-        for sign in (1, -1):
-            changed = {key: call.output.numpy() + sign * errors[key] for key, call in calls.items()}
-            yield 1, {key: _with_mask(tf.constant(changed[key], tf.float32), calls[key].output) for key in calls}
+        for pattern in range(_NUM_PATTERNS):
+            rng = np.random.default_rng(pattern)
+            errors = {
+                call: np.where(rng.integers(0, 2, self._outputs[call].shape, bool), 1, -1) * rounding[call[0]]
+                for call in self._exact
+            }
+            for sign in (1, -1):
+                changed = {call: self._outputs[call].numpy() + sign * error for call, error in errors.items()}
+                yield (
+                    1,
+                    {call: _with_mask(tf.constant(x, tf.float32), self._outputs[call]) for call, x in changed.items()},
+                )
 
-
-def _find_rounding(calls: Sequence[_Call]) -> np.ndarray:
-    """float64, of the shape of one row of the outputs of these calls."""
-    values = np.concatenate([call.output.numpy().astype("float64") for call in calls])
-    if any(call.exact is None for call in calls):
-        return np.full(values.shape[1:], _ULPS * np.abs(values).max())
-    errors = np.abs(values - np.concatenate([tf.cast(call.exact, tf.float64).numpy() for call in calls]))
-    return _ULPS * np.abs(values).max(axis=0) + _ERRORS * errors.max(axis=0)
+    def _find_rounding(self, calls: Sequence[Call]) -> np.ndarray:
+        """float64, of the shape of one row of the outputs of these calls."""
+        values = np.concatenate([self._outputs[call].numpy().astype("float64") for call in calls])
+        exact = [self._exact[call] for call in calls]
+        if any(output is None for output in exact):
+            return np.full(values.shape[1:], _ULPS * np.abs(values).max())
+        errors = np.abs(values - np.concatenate([tf.cast(output, tf.float64).numpy() for output in exact]))
+        return _ULPS * np.abs(values).max(axis=0) + _ERRORS * errors.max(axis=0)
 
 
 def _digest(tensor: Any) -> bytes:

@@ -31,10 +31,7 @@ _UNSERVABLE = ("float16", "bfloat16", "uint16", "complex64", "complex128")
 
 
 def validate_graph(path: Path) -> None:
-    """Raise for a SavedModel that TensorFlow Serving loads, and that then fails or spoils its answers.
-
-    Args:
-        path: Its folder. Nothing of it is run.
+    """Validate the SavedModel in the folder ``path``, which TensorFlow Serving may load and then fail; nothing is run.
 
     Raises:
         ValueError: If the graph holds operations that may do more than compute, or needs XLA; or if an input or output

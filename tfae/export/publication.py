@@ -56,11 +56,7 @@ def find_version(path: str | os.PathLike[str]) -> Path:
 
 
 def validate_writable(directory: Path) -> None:
-    """Raise unless versions can be published in ``directory``; nothing is made yet.
-
-    Raises:
-        ValueError: If it, or the first of its parents that is there, is no folder that can be written to.
-    """
+    """Raise ValueError if ``directory``, or the first of its parents that is there, is no folder to write to."""
     existing = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise ValueError(f"directory: expected a folder to write to; received {directory}, and {existing} is none.")
@@ -69,9 +65,8 @@ def validate_writable(directory: Path) -> None:
 def publish(directory: Path, write: Callable[[Path], None]) -> Path:
     """Let ``write`` fill a folder, then give it the next free version number.
 
-    A server that polls ``directory`` loads every numeric folder it sees, complete or not; so the work is done under
-    a name that is no number, on the same file system, and the folder appears with one rename, after all of it has
-    reached the disk. What exporters that were killed have left behind is deleted.
+    A server that polls ``directory`` loads every numeric folder it sees, complete or not; so it appears with one
+    rename, after all of it has reached the disk. What exporters that were killed have left behind is deleted.
 
     Args:
         directory: Folder of the versions; made if it is not there. What is made can be read by every account,

@@ -59,16 +59,8 @@ def to_object_vector(elements: Sequence[object]) -> np.ndarray:
     return vector
 
 
-def cast_exactly(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
-    """Cast numbers to a dtype that can hold them; floats may be rounded to narrower floats.
-
-    Raises:
-        ValueError: If a value would change: a fraction, NaN or 256 for uint8, 1e39 or the integer 16777217 for float32.
-
-    Example:
-        >>> cast_exactly(np.array([0.0, 255.0]), np.dtype("uint8"), "inputs")
-        array([  0, 255], dtype=uint8)
-    """
+def _cast_exactly(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
+    """Cast numbers, else raise ValueError if one would change; floats may be rounded to narrower floats."""
     if values.dtype == dtype:
         return values
     expected = f"{name}: expected values that {dtype} can hold; received {values.dtype}"
@@ -95,7 +87,7 @@ def fit_input(name: str, given: npt.ArrayLike, spec: TensorSpec) -> np.ndarray:
         except ValueError as error:  # Rows of different lengths.
             raise ValueError(f"{name}: expected an array; received nested lists that are none ({error}).") from error
     spec.validate_shape(name, array.shape)
-    return array if spec.is_string else cast_exactly(array, spec.dtype, name)
+    return array if spec.is_string else _cast_exactly(array, spec.dtype, name)
 
 
 def _encode_strings(name: str, given: Any) -> np.ndarray:

@@ -32,15 +32,10 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 @final
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Call:
-    """A call of a signature.
+    """A call of the signature of a name; the settings are those of :class:`tfae.serving.Client`.
 
     Attributes:
-        signature: Name of the signature.
         bind: Assigns the arrays of the call to the inputs of the signature.
-        timeout: Seconds for the whole call; for each piece of an input that is sent in pieces.
-        batch_size: Most rows of a request.
-        retries: Most retries of a request.
-        progress: Whether to show a bar.
         is_one_row_each: Whether outputs with another number of rows than the input are an error; for an input that is
             sent in pieces they always are.
     """
@@ -123,11 +118,7 @@ class Session:
                 metadata, is_fresh = newer, True
 
     def wait(self, call: Call, *, timeout: float) -> None:
-        """Repeat a call until it succeeds, at most ``timeout`` seconds; ``call.timeout`` limits each attempt.
-
-        Raises:
-            ServingError: If no attempt succeeded in time, with the last error.
-        """
+        """Repeat a call until it succeeds, or raise its last error after ``timeout`` seconds, as a ServingError."""
         deadline = Deadline(timeout)
         pause = _FIRST_PAUSE
         while True:
@@ -203,7 +194,7 @@ class Session:
 
 
 def _validate_outputs(outputs: Arrays, metadata: Metadata, signature: Signature, num_rows: int | None) -> None:
-    """Raise unless outputs have the names and shapes of the metadata, and ``num_rows`` rows."""
+    """Raise ServingError unless outputs have the names and shapes of the metadata, and ``num_rows`` rows."""
     specs = signature.outputs
     received = {name: array.shape for name, array in outputs.items()}
     fits = set(received) == set(specs) and all(specs[name].admits(shape) for name, shape in received.items())

@@ -106,7 +106,7 @@ def test_inspect_says_what_is_in_a_saved_model(trained):
         "data           name digits, kind image, seed 0",
         "BinaryCrossentropy, sum over elements",
         "  → inputs          uint8 (batch, 8, 8, 1)",
-        "  ← instance_score  float32 (batch)",
+        "  ← instance_score  float32 (batch,)",
         "serve_image_bytes",
     ):
         assert line in page

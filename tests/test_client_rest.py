@@ -140,7 +140,7 @@ def test_metadata_names_shapes_and_dtypes_and_status_lists_versions_newest_first
     found = client.metadata()
     assert (found.model, found.version) == ("tiny", 1)
     assert "__saved_model_init_op" not in found.signatures
-    assert found.signatures["image"].inputs == {"x": TensorSpec("DT_UINT8", (None, 2, 2))}
+    assert found.signatures["image"].inputs == {"x": TensorSpec("uint8", (None, 2, 2))}
     assert found.signatures["uint64"].inputs["x"].shape is None
     assert "→ x               uint8 (batch, 2, 2)" in str(found)
     assert client.status() == [VersionStatus(2, "AVAILABLE"), VersionStatus(1, "END", "DATA_LOSS", "Can't parse")]
@@ -192,7 +192,7 @@ def test_the_error_can_be_pickled():
         ("mixed", {**{key: [1] for key in MIXED}, "text": ["a"], "f64": [2**63 - 1]}, "f64: .*of 9223372036854775807"),
         ("score", {"x": np.ma.masked_equal(X, 2)}, r"x: expected values without a mask, .* are masked\. .*fill"),
         ("only_bytes", {"s": np.ma.array(["a", "b"], mask=[False, True])}, "s: expected values without a mask"),
-        ("score", {"y": X}, "inputs: expected x, the inputs of signature score; received y"),
+        ("score", {"y": X}, "inputs: expected x for signature score; received y"),
         ("score", {}, "received none"),
         ("image", {"x": np.full((1, 2, 2), 256)}, "uint8 can hold; received int64 with a value of 256"),
         ("image", {"x": np.full((1, 2, 2), np.nan)}, "uint8 can hold; received float64 with a value of nan"),

@@ -16,6 +16,7 @@ from tfae.serving import engines
 from tfae.serving.model_config import ModelConfig, VersionPolicy
 
 EVERY_INTERFACE = "0.0.0.0"
+MODEL_SERVER = "tensorflow_model_server"
 
 posix = pytest.mark.skipif(os.name == "nt", reason="the stand-ins are shell scripts")
 
@@ -104,9 +105,8 @@ def test_the_path_of_a_model_is_absolute(digits, monkeypatch):
     monkeypatch.chdir(digits.base_path.parent)
     relative = ModelConfig("digits", Path("digits"))
     assert flag(native(relative), "model_base_path") == str(digits.base_path)
-    assert f"source={digits.base_path}," in flag(
-        engines.build_docker_command(engines.Launch(models=[relative])), "mount"
-    )
+    command = engines.build_docker_command(engines.Launch(models=[relative]))
+    assert f"source={digits.base_path}," in flag(command, "mount")
 
 
 def test_docker_takes_address_and_image_and_a_folder_with_a_comma_in_its_name(tmp_path):
@@ -212,9 +212,7 @@ def test_what_can_not_be_started_is_refused(digits, arguments, message):
 
 
 @posix
-@pytest.mark.parametrize(
-    ("engine", "program"), [("tensorflow-serving", "tensorflow_model_server"), ("docker", "docker")]
-)
+@pytest.mark.parametrize(("engine", "program"), [("tensorflow-serving", MODEL_SERVER), ("docker", "docker")])
 def test_tfae_serve_runs_the_command_that_it_prints(digits, stub, tmp_path, engine, program):
     record = tmp_path / "arguments"
     environment = stub(program, f"printf '%s\\n' {program} \"$@\" > {record}; exit 3")
@@ -256,11 +254,8 @@ def test_the_server_does_not_inherit_that_python_ignores_broken_pipes(stub):
     assert process.communicate(timeout=60) == ("starting\n", "")
 
 
-@pytest.mark.parametrize(
-    ("program", "remedy"),
-    [("tensorflow_model_server", "Install TensorFlow Serving"), ("docker", "Install Docker")],
-)
+@pytest.mark.parametrize(("program", "remedy"), [(MODEL_SERVER, "TensorFlow Serving"), ("docker", "Docker")])
 def test_a_program_that_is_missing_is_named_with_the_remedy(program, remedy, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ValueError, match=f"engine: expected {program} on the PATH; found none. {remedy}"):
+    with pytest.raises(ValueError, match=f"engine: expected {program} on the PATH; found none. Install {remedy}"):
         engines.run([program, "--port=1"])

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from tests.commands import run
-from tests.test_servable import ROWS, foreign, its_asset, python, save
+from tests.test_servable import ROWS, foreign, its_asset, python, save, write_damaged_warmup
 from tfae import export, models, runs
 from tfae.losses import SquaredError
 from tfae.servable import WARMUP, Request, write_warmup
@@ -34,6 +33,9 @@ def disguised(path, exported):
     page = path / "assets.extra" / "tfae.json"
     page.write_text((exported / "assets.extra" / "tfae.json").read_text())
     return path
+
+
+UNLOADABLE = "would not be loaded by a server, for its warm-up requests"
 
 
 def double(x):
@@ -67,9 +69,7 @@ def test_a_saved_model_of_others_is_inspected_and_run_too(tmp_path):
     assert "  → x               float32 (batch, 2)" in result.stdout
     assert "serving_default   OK, zeros" in result.stdout
     assert export.inspect(tmp_path).description is None
-    with pytest.raises(
-        ValueError, match=r"expected a SavedModel exported by tfae; received .*tfae\.json can not be read"
-    ):
+    with pytest.raises(ValueError, match=r"a SavedModel exported by tfae; received .*tfae\.json can not be read"):
         export.load(tmp_path)
 
 
@@ -79,10 +79,6 @@ def test_text_of_unknown_content_is_not_made_up(tmp_path):
     health = export.check_health(tmp_path)
     assert health.answers == {"serving_default": "not tried: without warm-up requests there is no telling what s holds"}
     assert health.healthy
-
-
-def dense():
-    return keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
 
 
 def compiled(x):
@@ -102,7 +98,8 @@ def refusing(x):
     ],
 )
 def test_what_a_server_would_load_and_then_fail_is_unhealthy(function, error, tmp_path):
-    model = dense()  # As tf.saved_model.save writes it, a server does not find its variables.
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    # As tf.saved_model.save writes it, a server does not find its variables.
     function = function or (lambda x: {"y": model(x)})
     save(tmp_path, model, serving_default=(function, ROWS), good=(double, ROWS))
     result = inspect(tmp_path, code=1)
@@ -115,17 +112,14 @@ def test_a_warmup_request_that_fails_is_unhealthy(tmp_path):
     save(tmp_path, serving_default=(lambda x: {"y": x @ tf.ones((2, 2))}, ROWS))
     requests = [Request("serving_default", {"x": np.ones((1, width), "float32")}) for width in (2, 3)]
     write_warmup(tmp_path, requests, model_name="digits")
-    assert (
-        export.check_health(tmp_path)
-        .answers["serving_default"]
-        .startswith("serving_default(x (1, 3)): InvalidArgumentError: Matrix size-incompatible")
-    )
+    answer = export.check_health(tmp_path).answers["serving_default"]
+    assert answer.startswith("serving_default(x (1, 3)): InvalidArgumentError: Matrix size-incompatible")
     write_warmup(tmp_path, [Request("score", {})], model_name="digits")
     assert "a warm-up request to score, which it does not have" in inspect(tmp_path, code=1).stdout
     (tmp_path / WARMUP).write_bytes(b"text, which is no record, and which goes on for a while")
     health = export.check_health(tmp_path)
     assert not health.healthy
-    assert health.defects[0].startswith("would not be loaded by a server, for its warm-up requests: DataLossError")
+    assert health.defects[0].startswith(f"{UNLOADABLE}: DataLossError")
 
 
 def test_a_damaged_model_is_a_clear_error(tmp_path):
@@ -158,15 +152,9 @@ def test_a_damaged_description_is_a_clear_error(change, message, tmp_path, expor
 
 def test_a_damaged_warmup_tensor_is_unhealthy(tmp_path):
     path = save(tmp_path / "1", serving_default=(double, ROWS))
-    log = PredictionLog()
-    log.predict_log.request.inputs["x"].dtype = 0
-    (path / WARMUP).parent.mkdir()
-    with tf.io.TFRecordWriter(str(path / WARMUP)) as writer:
-        writer.write(log.SerializeToString())
+    write_damaged_warmup(path, dtype=0)
     (defect,) = export.check_health(path).defects
-    assert defect.startswith(
-        "would not be loaded by a server, for its warm-up requests: InvalidArgumentError: Failed to"
-    )
+    assert defect.startswith(f"{UNLOADABLE}: InvalidArgumentError: Failed to")
 
 
 def test_what_no_zeros_are_like_is_not_tried(tmp_path):
@@ -179,11 +167,8 @@ def test_what_no_zeros_are_like_is_not_tried(tmp_path):
     assert answer.startswith("not tried: there are no zeros to ask it for")
     info.dtype = 0
     (tmp_path / "saved_model.pb").write_bytes(content.SerializeToString())
-    assert (
-        export.check_health(tmp_path)
-        .defects[0]
-        .startswith("can not be loaded: ValueError: signature: expected a dtype")
-    )
+    (defect,) = export.check_health(tmp_path).defects
+    assert defect.startswith("can not be loaded: ValueError: signature: expected a dtype")
     result = inspect(tmp_path, code=2)
     assert "Error: path: expected a SavedModel; received" in result.stderr
 

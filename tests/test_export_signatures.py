@@ -54,8 +54,8 @@ def path(model, tmp_path_factory):
 
 def test_own_signatures_are_inspected_and_warmed_up(path):
     assert export.inspect(path).signatures["exceed"] == {
-        "inputs": {"inputs": "uint8 (batch, 8, 8, 1)", "threshold": "float32 (batch)"},
-        "outputs": {"exceeds": "bool (batch)", "nearest": "int64 (batch)"},
+        "inputs": {"inputs": "uint8 (batch, 8, 8, 1)", "threshold": "float32 (batch,)"},
+        "outputs": {"exceeds": "bool (batch,)", "nearest": "int64 (batch,)"},
     }
     health = export.check_health(path)
     assert health.answers == dict.fromkeys(
@@ -88,8 +88,12 @@ def test_own_signatures_are_called_loaded_and_served(model, path):
     [
         ("explode", {}, r"^signature: expected one of decode, detect, .*; received 'explode'"),
         ("exceed", {"inputs": DIGITS}, r"^inputs: expected inputs, threshold for signature exceed; received inputs\."),
-        ("exceed", {"inputs": DIGITS, "threshold": [1.0]}, r"same number of rows in every input; received \[1, 30\]"),
-        ("exceed", {"inputs": DIGITS, "threshold": 1.0}, r"^threshold: expected shape \(batch\); received \(\)"),
+        (
+            "exceed",
+            {"inputs": DIGITS, "threshold": [1.0]},
+            r"same number of rows in every input; received 30 in inputs, 1 in threshold",
+        ),
+        ("exceed", {"inputs": DIGITS, "threshold": 1.0}, r"^threshold: expected shape \(batch,\); received \(\)"),
     ],
 )
 def test_what_does_not_fit_a_signature_is_an_error(path, signature, inputs, message):
@@ -113,9 +117,8 @@ def test_a_flag_may_differ_only_where_rounding_of_its_score_explains_it(model, p
     score = float(autoencoder.loss.per_sample(x, autoencoder(x))[0])
     within, beyond = flagged(score, score * (1 - 1e-7)), flagged(score * 1.005, score * 0.995)
     export.save(autoencoder, tmp_path / "within", preprocessing=fitted, signatures=[within])
-    with pytest.raises(
-        ValueError, match=r"^flagged: expected .* is_outlier\[0\] = (np\.)?True_? where Keras gives (np\.)?False"
-    ):
+    message = r"^flagged: expected .* is_outlier\[0\] = (np\.)?True_? where Keras gives (np\.)?False"
+    with pytest.raises(ValueError, match=message):
         export.save(autoencoder, tmp_path / "beyond", preprocessing=fitted, signatures=[beyond])
     assert list((tmp_path / "beyond").iterdir()) == []
 
@@ -127,17 +130,11 @@ def of(outputs, returned, inputs=SAMPLES, name="own"):
 @pytest.mark.parametrize(
     ("signature", "message"),
     [
-        (
-            of({"y": SCORE}, {}, name="score"),
-            r"^signatures: expected names that no other signature has; received score",
-        ),
+        (of({"y": SCORE}, {}, name="score"), r"^signatures: expected names that no other .* has; received score"),
         (of({"y": SCORE}, {"z": [1.0]}), r"^own: expected the outputs y; received z\."),
         (of({"y": FLAG}, {"y": [1.0]}), r"^own: expected y as bool \(None,\); received float32 \(1,\)\."),
         (of({"y": SCORE}, {"y": [[1.0]]}), r"^own: expected y as float32 \(None,\); received float32 \(1, 1\)\."),
-        (
-            of({"y": SCORE}, {}, TensorKind("int32")),
-            r"golden_inputs of own to give inputs as .* \(10,\), a row for each",
-        ),
+        (of({"y": SCORE}, {}, TensorKind("int32")), r"golden_inputs of own to give inputs as .* \(10,\), a row"),
     ],
 )
 def test_a_signature_that_is_not_what_it_declares_is_not_exported(model, signature, message, tmp_path):

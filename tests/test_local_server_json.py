@@ -4,15 +4,14 @@ import json
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfae.servable.meta_graph import TensorInfo
 from tfae.serving.local import json_requests
 from tfae.serving.local.json_requests import parse, read_inputs, read_signature_name
 from tfae.serving.local.json_responses import write_predictions
 from tfae.serving.status import StatusError
+from tfae.tensor_spec import TensorSpec
 
 NAN, INF = float("nan"), float("inf")
 
@@ -20,7 +19,7 @@ NAN, INF = float("nan"), float("inf")
 def read(body, **dtypes):
     """The inputs in a body, for a signature with inputs of these dtypes."""
     body = body if isinstance(body, bytes) else body.encode()
-    infos = {name: TensorInfo(f"{name}:0", tf.as_dtype(dtype), None) for name, dtype in dtypes.items()}
+    infos = {name: TensorSpec(dtype, None) for name, dtype in dtypes.items()}
     return read_inputs(parse(body), infos, has_booleans=b"true" in body or b"false" in body)
 
 

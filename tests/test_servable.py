@@ -12,7 +12,8 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from tests import tiny_models
 from tfae import servable
-from tfae.servable import Request, Servable, TensorInfo
+from tfae.servable import Request, Servable
+from tfae.tensor_spec import TensorSpec
 
 ROWS = tf.TensorSpec([None, 2], tf.float32, name="x")
 
@@ -60,6 +61,17 @@ def foreign(path, file_of, secret="nowhere"):
     return path
 
 
+def write_damaged_warmup(path, **damage):
+    """Write a single request whose tensor has other fields than it should."""
+    log = PredictionLog()
+    log.predict_log.request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.ones(3, "float32")))
+    for field, value in damage.items():
+        setattr(log.predict_log.request.inputs["x"], field, value)
+    (path / servable.WARMUP).parent.mkdir()
+    with tf.io.TFRecordWriter(str(path / servable.WARMUP)) as writer:
+        writer.write(log.SerializeToString())
+
+
 def its_asset(asset, secret):
     return asset
 
@@ -95,12 +107,12 @@ def test_signatures_are_run_with_the_restored_variables_for_the_outputs_that_are
 
 def test_signatures_are_read_without_loading(path, loaded):
     signature = servable.read_signatures(path)["serving_default"]
-    assert signature.method_name == "tensorflow/serving/predict"
-    assert signature.inputs == {"x": TensorInfo("serving_default_x:0", tf.float32, (None, 2))}
+    assert signature.inputs == {"x": TensorSpec("float32", (None, 2))}
     assert {name: info.shape for name, info in signature.outputs.items()} == {"total": (), "y": (None, 2)}
     assert loaded.signatures["serving_default"] == signature
     assert "__saved_model_init_op" not in loaded.signatures
     assert "__saved_model_init_op" in loaded.signature_def_map
+    assert loaded.signature_def_map["serving_default"].method_name == "tensorflow/serving/predict"
 
 
 def test_strings_are_bytes_in_object_arrays(loaded):
@@ -277,12 +289,6 @@ def test_a_damaged_warmup_file_or_more_requests_than_a_server_takes_are_an_error
 
 @pytest.mark.parametrize("damage", [{"dtype": 0}, {"dtype": 1_000_000}, {"tensor_content": b"12345"}])
 def test_a_warmup_tensor_that_is_none_is_an_error(damage, tmp_path):
-    log = PredictionLog()
-    log.predict_log.request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.ones(3, "float32")))
-    for field, value in damage.items():
-        setattr(log.predict_log.request.inputs["x"], field, value)
-    (tmp_path / servable.WARMUP).parent.mkdir()
-    with tf.io.TFRecordWriter(str(tmp_path / servable.WARMUP)) as writer:
-        writer.write(log.SerializeToString())
+    write_damaged_warmup(tmp_path, **damage)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"^Failed to parse warmup record: input x is no tensor"):
         servable.read_warmup(tmp_path)

@@ -68,9 +68,8 @@ class ExportedModel(abc.ABC):
             of rounding.
         loss: The reconstruction loss that it is compiled with.
         preprocessing: From data space to model space.
-        sample_shape: Shape of one sample.
+        sample_shape, latent_shape: Shapes of one sample and of one latent.
         sample_dtype: Name of the dtype in which samples are served.
-        latent_shape: Shape of one latent.
     """
 
     def __init__(self, autoencoder: keras.Model, preprocessing: Any) -> None:
@@ -140,8 +139,7 @@ class SignatureDefinition:
         name: What requests call it.
         function: Takes an :class:`ExportedModel`, and the inputs by name as tensors; returns the outputs by name. It
             may use any operation of TensorFlow that only computes.
-        inputs: Kinds of the inputs by name.
-        outputs: Kinds of the outputs by name, of any dtype that TensorFlow Serving carries.
+        inputs, outputs: Kinds by name; outputs may be of any dtype that TensorFlow Serving carries.
         golden_inputs: Takes the :class:`ExportedModel` and raw samples ``(batch, *sample_shape)``; returns an array for
             each input that is of none of the kinds above. Row i belongs to sample i.
         answer: What the Keras model has to answer, with the arguments of ``function``; by default ``function`` itself,
@@ -235,14 +233,7 @@ class SignatureMethods(abc.ABC):
         """All outputs of a signature with a single input."""
 
     def reconstruct(self, inputs: npt.ArrayLike, **options: Any) -> np.ndarray:
-        """Reconstructions of raw samples, by signature ``serving_default``.
-
-        Args:
-            inputs: ``(batch, *sample_shape)``, data space.
-            options: As for ``call``.
-
-        Returns:
-            float32, of the shape of ``inputs``, data space.
+        """Reconstructions of raw samples, float32, both ``(batch, *sample_shape)`` in data space.
 
         Raises:
             ValueError: If shape, dtype or values do not fit the model, or it has no such signature.
@@ -259,19 +250,12 @@ class SignatureMethods(abc.ABC):
         return self._output_of("decode", embedding, options)
 
     def score(self, inputs: npt.ArrayLike, **options: Any) -> np.ndarray:
-        """Per-sample losses of raw samples, float32 ``(batch,)``; higher is more anomalous.
-
-        They are what the Keras model's ``loss.per_sample`` gives for the same samples, to float32 precision. Arguments
-        and errors as of :meth:`reconstruct`.
-        """
+        """``loss.per_sample`` of raw samples, float32 ``(batch,)``; higher is more anomalous."""
         return self._output_of("score", inputs, options)
 
     def explain(self, inputs: npt.ArrayLike, **options: Any) -> dict[str, np.ndarray]:
-        """Scores with their reasons; arguments and errors as of :meth:`reconstruct`.
-
-        Returns:
-            ``instance_score`` ``(batch,)``, ``feature_score`` ``(batch, *sample_shape)``, the loss of each
-            element, and ``reconstruction`` in data space. All float32.
+        """Scores with their reasons, float32: ``instance_score`` ``(batch,)``, ``feature_score``
+        ``(batch, *sample_shape)``, the loss of each element, and ``reconstruction`` in data space.
         """
         return self._call_with("explain", inputs, options)
 

@@ -136,7 +136,7 @@ def _train(
     keras.utils.set_random_seed(load["seed"])
     name = data.name.replace("/", "-")
     export_dir = export_dir or _default_export_dir(data)
-    exporting.check_writable(export_dir)
+    exporting.validate_writable(export_dir)
     build = model.builder(data.shape)
     latent_dim, num_elements = build.keywords["latent_dim"], math.prod(data.shape)
     if latent_dim >= num_elements and model.bottleneck == "plain" and not model.input_noise:

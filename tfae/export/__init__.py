@@ -20,13 +20,11 @@ import tensorflow as tf
 from tfae import provenance
 from tfae.checks import check
 from tfae.export.golden_requests import GoldenRequest, make_golden_requests
-from tfae.export.graph_validation import validate_graph
-from tfae.export.health import Health, probe, validate_operations
-from tfae.export.inspection import Inspection, find_misfit, inspect_files
-from tfae.export.keras_answers import KerasAnswers
-from tfae.export.parity import check_parity, write_golden
-from tfae.export.precision import computing_in, is_narrow
-from tfae.export.publication import check_writable, publish, versions
+from tfae.export.health import Health, check_health, validate_operations
+from tfae.export.inspection import DESCRIPTION, FORMAT, Inspection, inspect, read_description
+from tfae.export.keras_answers import KerasAnswers, computing_in, is_narrow
+from tfae.export.parity import validate_graph, validate_parity, write_golden
+from tfae.export.publication import find_version, publish, validate_writable
 from tfae.export.saved_autoencoder import SavedAutoencoder
 from tfae.export.traced_model import TracedModel, trace
 from tfae.losses import get_loss
@@ -36,11 +34,7 @@ from tfae.signatures import SIGNATURES, SignatureDefinition
 if TYPE_CHECKING:
     from tfae.datasets import Data
 
-__all__ = ["Health", "Inspection", "SavedAutoencoder", "check_health", "check_writable", "inspect", "load", "save"]
-
-#: What a SavedModel of tfae says about itself, and the version of that page's layout.
-DESCRIPTION = Path("assets.extra", "tfae.json")
-FORMAT = 1
+__all__ = ["Health", "Inspection", "SavedAutoencoder", "check_health", "inspect", "load", "save", "validate_writable"]
 
 
 def save(
@@ -69,20 +63,17 @@ def save(
         Path of the version, ``directory/<version>``.
 
     Raises:
-        ValueError: If the model is not compiled with a tfae loss, lacks the sub-models, or does not fit the
-            preprocessing; if data, loss and model do not fit together; if a metric is not finite; if the SavedModel
-            holds what TensorFlow Serving can not run, or does not give the answers of the Keras model; if a signature
-            has the name of another, or does not return what it declares; or if the directory can not be written to, or
-            the disk is full. Nothing is published then.
+        ValueError: If model, loss, data, preprocessing, metrics or signatures are not as above or do not fit together;
+            if the SavedModel holds what TensorFlow Serving can not run, or gives other answers than the Keras model; or
+            if the directory can not be written to. Nothing is published then.
     """
     if preprocessing is None:
         preprocessing = getattr(data, "preprocessing", None)
     if preprocessing is None:
         preprocessing = Preprocessing("none", sample_shape=autoencoder.input_shape[1:], sample_dtype="float32")
-    _check_exportable(autoencoder, preprocessing)
+    _validate_exportable(autoencoder, preprocessing)
     check(None if isinstance(data, Mapping) else data, get_loss(autoencoder), autoencoder, ignore=ignore)
-    described = _describe(autoencoder, preprocessing, data, _plain(metrics))
-    description = json.dumps(described, indent=2, allow_nan=False) + "\n"
+    description = json.dumps(_describe(autoencoder, preprocessing, data, metrics), indent=2, allow_nan=False) + "\n"
     module = tf.Module(name="autoencoder")
     # A module that tracks the bare variables stores each once and is what TensorFlow Serving finds them in. Keras's
     # ExportArchive stores each twice, and a Keras model given to tf.saved_model.save is not served at all.
@@ -93,7 +84,7 @@ def save(
 
     def prepare() -> tuple[list[GoldenRequest], dict[str, Callable]]:
         answers = KerasAnswers(autoencoder, preprocessing)
-        return make_golden_requests(answers, rows, data), trace(traced, rows)
+        return make_golden_requests(answers, rows, data), {row.name: trace(traced, row) for row in rows}
 
     served, in_float32 = prepare(), None
     if is_narrow(autoencoder):
@@ -104,7 +95,7 @@ def save(
         _write_saved_model(module, folder, functions)
         validate_graph(folder)
         write_golden(folder, golden, model_name=Path(directory).absolute().name)
-        check_parity(folder, golden)
+        validate_parity(folder, golden)
 
     def write(folder: Path) -> None:
         if in_float32 is not None:
@@ -140,76 +131,7 @@ def load(path: str | os.PathLike[str], *, trust: bool = False) -> SavedAutoencod
         ) from error
 
 
-def inspect(path: str | os.PathLike[str]) -> Inspection:
-    """Say what is in a SavedModel, of tfae or not, without loading or running anything of it.
-
-    Args:
-        path: As for :func:`load`.
-
-    Raises:
-        ValueError: If there is no SavedModel at the path, or it is damaged.
-    """
-    version = find_version(path)
-    description = read_description(version) if (version / DESCRIPTION).exists() else None
-    return inspect_files(version, description)
-
-
-def check_health(path: str | os.PathLike[str], *, trust: bool = False) -> Health:
-    """Run every signature of a SavedModel, of tfae or not, in the way of TensorFlow Serving.
-
-    Args:
-        path: As for :func:`load`.
-        trust: Whether to run even what may read or write files or run Python.
-
-    Raises:
-        ValueError: If there is no SavedModel at the path, or it is damaged.
-    """
-    return probe(find_version(path), trust=trust)
-
-
-def find_version(path: str | os.PathLike[str]) -> Path:
-    """The folder of the SavedModel at ``path``: itself, or the newest version in it."""
-    path = Path(path)
-    if (path / "saved_model.pb").is_file():
-        return path
-    complete = [folder for folder in versions(path).values() if (folder / "saved_model.pb").is_file()]
-    if complete:
-        return complete[-1]
-    if (path / "model.keras").is_file():
-        raise ValueError(
-            f"path: expected an exported model; received the run directory {path}. Export it first: tfae export {path}."
-        )
-    raise ValueError(
-        f"path: expected a SavedModel, or a folder with numbered versions of one; received {path}, "
-        + ("which holds neither." if path.exists() else "which does not exist.")
-    )
-
-
-def read_description(version: Path) -> dict[str, Any]:
-    """What ``save`` wrote about the SavedModel in the folder ``version``."""
-    try:
-        description = json.loads((version / DESCRIPTION).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"path: expected a SavedModel exported by tfae; received {version}, whose {DESCRIPTION} can not be read "
-            f"({error})."
-        ) from error
-    found = description.get("format") if isinstance(description, dict) else None
-    if found != FORMAT:
-        raise ValueError(
-            f"path: expected a description of format {FORMAT}; received {version} with format {found}. "
-            "Use the version of tfae that exported it, or export it once more."
-        )
-    misfit = find_misfit(description)
-    if misfit is not None:
-        raise ValueError(
-            f"path: expected a description as tfae writes it; received {version} with a damaged {DESCRIPTION} "
-            f"({misfit}). Export it once more, or delete that file to use it as a model of unknown origin."
-        )
-    return description
-
-
-def _check_exportable(autoencoder: keras.Model, preprocessing: Preprocessing) -> None:
+def _validate_exportable(autoencoder: keras.Model, preprocessing: Preprocessing) -> None:
     if not isinstance(preprocessing, Preprocessing):
         raise ValueError(
             f"preprocessing: expected a fitted tfae.preprocessing.Preprocessing, such as data.preprocessing; received "
@@ -259,24 +181,19 @@ def _untracked(message: str) -> str:
     return (found[1] or found[2]).strip() if found else message.splitlines()[0]
 
 
-def _plain(metrics: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """``metrics`` with numbers of Python, which JSON can hold."""
-    if metrics is None:
-        return None
-    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in metrics.items()}
-    for name, value in plain.items():
-        try:
-            json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"metrics: expected finite numbers by name; received {name}={value!r}. Leave it out, or give None."
-            ) from None
-    return plain
-
-
 def _describe(
-    autoencoder: keras.Model, preprocessing: Preprocessing, data: Any, metrics: dict[str, Any] | None
+    autoencoder: keras.Model, preprocessing: Preprocessing, data: Any, metrics: Mapping[str, Any] | None
 ) -> dict[str, Any]:
+    """The description, of what JSON can hold."""
+    if metrics is not None:
+        metrics = {name: value.item() if isinstance(value, np.generic) else value for name, value in metrics.items()}
+        for name, value in metrics.items():
+            try:
+                json.dumps(value, allow_nan=False)
+            except (TypeError, ValueError):
+                raise ValueError(
+                    f"metrics: expected finite numbers by name; received {name}={value!r}. Leave it out, or give None."
+                ) from None
     if hasattr(data, "describe"):
         data = data.describe()
     if data is not None:

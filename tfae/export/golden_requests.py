@@ -7,9 +7,8 @@ functions that were traced for the export.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -72,16 +71,19 @@ def make_golden_requests(
     # On a CPU, whose arithmetic is that of float32; GPUs round the operands of products to ten bits. What is not finite
     # is found below.
     with tf.device("CPU:0"), np.errstate(over="ignore", invalid="ignore"):
-        inputs = [_golden_inputs(model, signature, samples) for signature in signatures]
-        batches = [(0,), (1, 2), tuple(range(_NUM_SAMPLES)), (*beside, 3)]
-        requests: list[tuple[Request, tuple[int, ...]]] = []
-        functions: list[Callable[[], dict[str, tf.Tensor]]] = []
-        for rows in batches:
-            for signature, (sent, seen) in zip(signatures, inputs, strict=True):
-                requests.append((Request(signature.name, _take(sent, rows)), rows))
-                functions.append(partial(_ask, model, signature, _take(seen, rows)))
-        answers = model.answer(functions)
-    golden = [GoldenRequest(*asked, *answered) for asked, answered in zip(requests, answers, strict=True)]
+        sent, seen = zip(*(_golden_inputs(model, signature, samples) for signature in signatures), strict=True)
+        # Once for all samples, and not for each batch: it takes ten times as long as the answers.
+        slacks = model.find_slack([partial(_ask, model, *asked) for asked in zip(signatures, seen, strict=True)])
+        golden = [
+            GoldenRequest(
+                Request(signature.name, _take(sent[index], rows)),
+                rows,
+                model.answer(partial(_ask, model, signature, _take(seen[index], rows))),
+                _take(slacks[index], rows),
+            )
+            for rows in ((0,), (1, 2), tuple(range(_NUM_SAMPLES)), (*beside, 3))
+            for index, signature in enumerate(signatures)
+        ]
     for each in golden:
         for output, values in each.expected.items():
             if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -105,7 +107,7 @@ def _golden_inputs(model: KerasAnswers, signature: SignatureDefinition, samples:
             sent[name] = seen[name] = model.encode(model.to_model_space(samples)).numpy()
         elif kind in (SAMPLES, EXAMPLES, IMAGE_BYTES):
             seen[name] = samples.astype(model.sample_dtype)
-            write = {EXAMPLES: _write_example, IMAGE_BYTES: _write_png}.get(kind)
+            write = {EXAMPLES: _write_example, IMAGE_BYTES: lambda image: tf.io.encode_png(image).numpy()}.get(kind)
             sent[name] = seen[name] if write is None else np.array([write(sample) for sample in samples], object)
         if name not in sent or sent[name].shape != (len(samples), *kind.row_shape(model)):
             received = sent[name].shape if name in sent else "none"
@@ -128,7 +130,7 @@ def _ask(model: KerasAnswers, signature: SignatureDefinition, inputs: Arrays) ->
 def _ordinary(model: KerasAnswers, data: Any) -> np.ndarray:
     """Seven samples on which the loss is defined: of the data, and made ones where it has too few."""
     found = np.zeros((0, *model.sample_shape), model.preprocessing.sample_dtype)
-    for candidates in itertools.chain(_of_data(model, data), _make_samples(model)):
+    for candidates in _candidates(model, data):
         found = np.concatenate([found, candidates[_fits(model, candidates)]])
         if len(found) >= _NUM_SAMPLES:
             return found[:_NUM_SAMPLES]
@@ -141,16 +143,12 @@ def _ordinary(model: KerasAnswers, data: Any) -> np.ndarray:
     return found[np.arange(_NUM_SAMPLES) % len(found)]
 
 
-def _of_data(model: KerasAnswers, data: Any) -> Iterator[np.ndarray]:
-    """Blocks of raw samples from the data, if it has any: of the test split, or what else is not empty."""
+def _candidates(model: KerasAnswers, data: Any) -> Iterator[np.ndarray]:
+    """Blocks of raw samples: of the data's test split, or what else is not empty, and then ones drawn at random."""
     if _has_samples(model, data):
         split = max(data.raw.test, data.raw.validation, data.raw.train, key=lambda samples: len(samples) > 0)
         for start in range(0, min(len(split), _NUM_CANDIDATES), _NUM_SAMPLES):
             yield _storable(model, np.asarray(split[start : start + _NUM_SAMPLES]))
-
-
-def _make_samples(model: KerasAnswers) -> Iterator[np.ndarray]:
-    """Blocks of raw samples that are drawn at random."""
     rng = np.random.default_rng(0)
     low, high = _model_range(model)
     shape = (_NUM_SAMPLES, *model.sample_shape)
@@ -168,10 +166,11 @@ def _has_samples(model: KerasAnswers, data: Any) -> bool:
 
 def _extremes(model: KerasAnswers, data: Any) -> np.ndarray:
     """Up to three samples: the least values, the greatest, and both in one sample."""
-    low, high = _raw(model, np.stack([np.full(model.sample_shape, bound) for bound in _bounded(model)]))
+    bounds = [bound if math.isfinite(bound) else math.copysign(_UNBOUNDED, bound) for bound in _model_range(model)]
+    low, high = _raw(model, np.stack([np.full(model.sample_shape, bound) for bound in bounds]))
     if _has_samples(model, data):
-        bounds = np.stack([np.asarray(split) for split in data.bounds])
-        low, high = _storable(model, bounds[:, 0].min(axis=0)), _storable(model, bounds[:, 1].max(axis=0))
+        of_splits = np.stack([np.asarray(split) for split in data.bounds])
+        low, high = _storable(model, of_splits[:, 0].min(axis=0)), _storable(model, of_splits[:, 1].max(axis=0))
     dtype = np.dtype(model.preprocessing.sample_dtype)
     if model.loss.domain is None and dtype.kind in "iu" and dtype.itemsize <= 2:
         low, high = np.full_like(low, np.iinfo(dtype).min), np.full_like(high, np.iinfo(dtype).max)
@@ -187,11 +186,6 @@ def _model_range(model: KerasAnswers) -> tuple[float, float]:
     if domain is not None:
         low, high = max(low, domain[0]), min(high, domain[1])
     return low, high
-
-
-def _bounded(model: KerasAnswers) -> tuple[float, float]:
-    low, high = _model_range(model)
-    return (-_UNBOUNDED if math.isinf(low) else low), (_UNBOUNDED if math.isinf(high) else high)
 
 
 def _raw(model: KerasAnswers, x: np.ndarray) -> np.ndarray:
@@ -234,7 +228,3 @@ def _write_example(sample: np.ndarray) -> bytes:
     else:
         feature = tf.train.Feature(int64_list=tf.train.Int64List(value=sample.ravel().astype("int64").tolist()))
     return tf.train.Example(features=tf.train.Features(feature={"inputs": feature})).SerializeToString()
-
-
-def _write_png(sample: np.ndarray) -> bytes:
-    return tf.io.encode_png(sample).numpy()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from tfae.servable import Request, Servable, Signature, TensorInfo, find_operations, read_warmup
+from tfae.export.publication import find_version
+from tfae.servable import Request, Servable, find_operations, read_warmup
+from tfae.tensor_spec import Signature
 
 _OK = "OK"
 #: Answers that are no verdict: nothing was asked.
@@ -48,11 +51,7 @@ class Health:
 
 
 def validate_operations(path: Path) -> None:
-    """Raise if the SavedModel in the folder ``path`` may do more than compute; nothing of it is run.
-
-    Raises:
-        ValueError: If it may.
-    """
+    """Raise ValueError if the SavedModel in the folder ``path`` may do more than compute; nothing of it is run."""
     operations = find_operations(path)
     if operations:
         raise ValueError(
@@ -62,34 +61,32 @@ def validate_operations(path: Path) -> None:
         )
 
 
-def probe(path: Path, *, trust: bool = False) -> Health:
-    """Run every signature of the SavedModel in the folder ``path``.
+def check_health(path: str | os.PathLike[str], *, trust: bool = False) -> Health:
+    """Run every signature of a SavedModel, of tfae or not, in the way of TensorFlow Serving.
 
     Args:
-        path: Folder of the version.
+        path: As for :func:`tfae.export.load`.
         trust: Whether to run even what may read or write files or run Python.
 
     Returns:
         What came of it. Its warm-up requests are asked; a signature without any is asked for one row of zeros.
 
     Raises:
-        ValueError: If its file is damaged.
+        ValueError: If there is no SavedModel at the path, or it is damaged.
     """
+    path = find_version(path)
     try:
         operations = find_operations(path)
     except tf.errors.OpError as error:
         raise ValueError(f"path: expected a SavedModel; received {path} ({error.message}).") from error
     if operations and not trust:
-        return Health(
-            path,
-            {},
-            (f"holds {_name_some(operations)}. Nothing was run. If you trust who made it: trust=True, or --trust",),
-        )
+        defect = f"holds {_name_some(operations)}. Nothing was run. If you trust who made it: trust=True, or --trust"
+        return Health(path, {}, (defect,))
     try:
         servable = Servable(path)
     except (tf.errors.OpError, ValueError) as error:
         return Health(path, {}, (f"can not be loaded: {_reason(error)}",))
-    try:
+    with contextlib.closing(servable):
         try:
             requests, defects = read_warmup(path), []
         except tf.errors.OpError as error:
@@ -103,20 +100,18 @@ def probe(path: Path, *, trust: bool = False) -> Health:
             name: _answer(servable, signature, [request for request in requests if request.signature == name])
             for name, signature in servable.signatures.items()
         }
-        return Health(path, answers, tuple(defects))
-    finally:
-        servable.close()
+    return Health(path, answers, tuple(defects))
 
 
 def _answer(servable: Servable, signature: Signature, requests: Sequence[Request]) -> str:
     asked = f"{len(requests)} warm-up request" + ("s" if len(requests) != 1 else "")
     if not requests:
-        text = [name for name, info in signature.inputs.items() if info.dtype == tf.string]
+        text = [name for name, info in signature.inputs.items() if info.is_string]
         if text:
             return f"{_NOT_TRIED}: without warm-up requests there is no telling what {', '.join(text)} holds"
         try:
-            inputs = {name: _zeros(info) for name, info in signature.inputs.items()}
-        except (MemoryError, TypeError, ValueError) as error:
+            inputs = {name: info.zeros(1) for name, info in signature.inputs.items()}
+        except (MemoryError, ValueError) as error:
             return f"{_NOT_TRIED}: there are no zeros to ask it for ({_reason(error)})"
         requests, asked = [Request(signature.name, inputs)], "zeros"
     for request in requests:
@@ -127,12 +122,6 @@ def _answer(servable: Servable, signature: Signature, requests: Sequence[Request
         except (tf.errors.OpError, TypeError, ValueError) as error:  # The latter for what is no tensor of the graph.
             return f"{request}: {_reason(error)}"
     return f"{_OK}, {asked}"
-
-
-def _zeros(info: TensorInfo) -> np.ndarray:
-    if info.dtype in (tf.resource, tf.variant):
-        raise TypeError(f"{info.dtype.name} is no data")
-    return np.zeros([side or 1 for side in info.shape or ()], info.dtype.as_numpy_dtype)
 
 
 def _name_some(operations: Sequence[str]) -> str:

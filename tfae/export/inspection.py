@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
+from tfae.export.publication import find_version
 from tfae.servable import find_operations, read_signatures
 
+#: What a SavedModel of tfae says about itself, and the version of that page's layout.
+DESCRIPTION = Path("assets.extra", "tfae.json")
+FORMAT = 1
 #: What of an evaluation fits into a line.
 _SHOWN = ("loss", "excess", "constant_skill", "linear_skill", "mse", "mae", "psnr", "train_loss")
-
-
 #: What a description holds, so far as it is read: kinds of values by name, those of mappings by name again.
 _LAYOUT: dict[str, Any] = {
     "created": str,
@@ -54,7 +58,7 @@ class Inspection:
             lines += ["description    none: not exported by tfae"]
         else:
             lines[0] += f", exported {self.description['created']}"
-            lines += _described(self.description)
+            lines += _list_facts(self.description)
         lines += [f"operations     {operation}" for operation in self.operations]
         for name, signature in self.signatures.items():
             lines += ["", name]
@@ -63,7 +67,7 @@ class Inspection:
         return "\n".join(lines)
 
 
-def _described(description: dict[str, Any]) -> list[str]:
+def _list_facts(description: dict[str, Any]) -> list[str]:
     model, loss, data, metrics = (description[key] for key in ("model", "loss", "data", "metrics"))
     source = (
         ", ".join(f"{key} {data[key]}" for key in ("name", "kind", "seed") if key in data) if data else "not recorded"
@@ -81,7 +85,31 @@ def _described(description: dict[str, Any]) -> list[str]:
     return lines
 
 
-def find_misfit(description: Any, layout: Any = _LAYOUT, name: str = "") -> str | None:
+def read_description(version: Path) -> dict[str, Any]:
+    """What ``save`` wrote about the SavedModel in the folder ``version``."""
+    try:
+        description = json.loads((version / DESCRIPTION).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"path: expected a SavedModel exported by tfae; received {version}, whose {DESCRIPTION} can not be read "
+            f"({error})."
+        ) from error
+    found = description.get("format") if isinstance(description, dict) else None
+    if found != FORMAT:
+        raise ValueError(
+            f"path: expected a description of format {FORMAT}; received {version} with format {found}. "
+            "Use the version of tfae that exported it, or export it once more."
+        )
+    misfit = _find_misfit(description)
+    if misfit is not None:
+        raise ValueError(
+            f"path: expected a description as tfae writes it; received {version} with a damaged {DESCRIPTION} "
+            f"({misfit}). Export it once more, or delete that file to use it as a model of unknown origin."
+        )
+    return description
+
+
+def _find_misfit(description: Any, layout: Any = _LAYOUT, name: str = "") -> str | None:
     """Where a description that was read is not laid out as :func:`tfae.export.save` writes it: what was expected there
     and what is; None if it is sound."""
     kind = dict if isinstance(layout, dict) else layout
@@ -92,27 +120,35 @@ def find_misfit(description: Any, layout: Any = _LAYOUT, name: str = "") -> str 
         return None
     for key, inner in layout.items():
         where = f"{name}.{key}" if name else key
-        misfit = find_misfit(description[key], inner, where) if key in description else f"{where}, which is not there"
+        misfit = _find_misfit(description[key], inner, where) if key in description else f"{where}, which is not there"
         if misfit is not None:
             return misfit
     return None
 
 
-def inspect_files(path: Path, description: dict[str, Any] | None) -> Inspection:
-    """Read the SavedModel in the folder ``path``."""
+def inspect(path: str | os.PathLike[str]) -> Inspection:
+    """Say what is in a SavedModel, of tfae or not, without loading or running anything of it.
+
+    Args:
+        path: As for :func:`tfae.export.load`.
+
+    Raises:
+        ValueError: If there is no SavedModel at the path, or it is damaged.
+    """
+    path = find_version(path)
+    description = read_description(path) if (path / DESCRIPTION).exists() else None
     try:
         signatures, operations = read_signatures(path), find_operations(path)
-    except tf.errors.OpError as error:
-        raise ValueError(f"path: expected a SavedModel; received {path} ({error.message}).") from error
-    except ValueError as error:
-        raise ValueError(f"path: expected a SavedModel; received {path} ({error})") from error
+    except (tf.errors.OpError, ValueError) as error:
+        reason = error.message if isinstance(error, tf.errors.OpError) else error
+        raise ValueError(f"path: expected a SavedModel; received {path} ({reason}).") from error
     return Inspection(
         path=path,
         num_bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
         signatures={
             name: {
-                "inputs": {key: str(info) for key, info in signature.inputs.items()},
-                "outputs": {key: str(info) for key, info in signature.outputs.items()},
+                side: {tensor: str(spec) for tensor, spec in getattr(signature, side).items()}
+                for side in ("inputs", "outputs")
             }
             for name, signature in signatures.items()
         },

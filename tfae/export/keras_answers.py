@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfae.export.precision import computing_in, is_narrow
 from tfae.losses import mask_of
 from tfae.signatures import ExportedModel
 
@@ -22,16 +22,42 @@ _ERRORS = 16
 _ULPS = 16 * 2.0**-23
 #: Patterns of signs in which rounding is added to the model's outputs, each with its negative.
 _NUM_PATTERNS = 4
+#: Dtypes of mixed precision, that round to three digits or fewer.
+_NARROW = ("float16", "bfloat16")
 
 Arrays = dict[str, np.ndarray]
+Function = Callable[[], Mapping[str, tf.Tensor]]
+#: Identity of a Keras model, and digest of its input.
+Call = tuple[int, bytes]
 
 
-class _Call(NamedTuple):
-    """A call of a Keras model: the id of that, its output, and the same computed more exactly; None if that fails."""
+def is_narrow(model: keras.Model) -> bool:
+    """Whether a layer of the model, or in its layers, computes in float16 or bfloat16."""
+    return any(layer.compute_dtype in _NARROW for layer in model._flatten_layers())
 
-    model: int
-    output: tf.Tensor
-    exact: tf.Tensor | None
+
+@contextlib.contextmanager
+def computing_in(dtype: str, model: keras.Model) -> Iterator[None]:
+    """Have the model's layers, and those in its layers, compute in ``dtype``; nobody else may use the model meanwhile.
+
+    ``"float64"`` is for all layers, ``"float32"`` only for those in narrower dtypes. The variables stay as they are and
+    are cast as they are read. Quantized layers stay as they are; so does what a layer casts by hand, and what enters a
+    model within the model, which Keras casts to the dtype of its input.
+    """
+    policies = {
+        layer: layer.dtype_policy
+        for layer in model._flatten_layers()
+        if (dtype == "float64" or layer.compute_dtype in _NARROW)
+        and not isinstance(layer.dtype_policy, keras.dtype_policies.DTypePolicyMap)
+        and layer.dtype_policy.quantization_mode is None
+    }
+    try:
+        for layer in policies:
+            layer.dtype_policy = keras.DTypePolicy(dtype)
+        yield
+    finally:
+        for layer, policy in policies.items():
+            layer.dtype_policy = policy
 
 
 @final
@@ -55,8 +81,11 @@ class KerasAnswers(ExportedModel):
     def __init__(self, autoencoder: keras.Model, preprocessing: Any) -> None:
         super().__init__(autoencoder, preprocessing)
         self._in_model_space: dict[bytes, tf.Tensor] = {}
-        self._known: dict[tuple[int, bytes], _Call] = {}
-        self._recorded: list[_Call] = []
+        self._outputs: dict[Call, tf.Tensor] = {}
+        #: The same computed more exactly, where slack is asked for; None if that fails.
+        self._exact: dict[Call, tf.Tensor | None] = {}
+        #: Calls of the function that runs; None where no slack is asked for.
+        self._recorded: list[Call] | None = None
         #: Outputs to give instead of those of the model, in the order of the calls.
         self._replayed: Iterator[tf.Tensor] | None = None
 
@@ -67,36 +96,50 @@ class KerasAnswers(ExportedModel):
             self._in_model_space[key] = self.preprocessing(inputs)
         return self._in_model_space[key]
 
-    def answer(
-        self, functions: Sequence[Callable[[], Mapping[str, tf.Tensor]]]
-    ) -> list[tuple[Arrays, dict[str, np.ndarray]]]:
-        """Answers of functions that call this object's methods, each with its slack; both by name of the output.
+    def answer(self, function: Function) -> Arrays:
+        """Answer of a function that calls this object's methods, by name of the output; strings as object arrays."""
+        return {name: tensor.numpy() for name, tensor in function().items()}
 
-        Returns:
-            For each function the answers, strings as object arrays, and the slack, of the same shapes: float64 of
-            floats, and bool of all else.
-        """
-        answers, calls = [], []
+    def find_slack(self, functions: Sequence[Function]) -> list[Arrays]:
+        """Slack of each function's answer, by name and of the shapes of that: float64 of floats, bool of all else."""
+        answers, recorded = [], []
         for function in functions:
             self._recorded = []
-            answers.append(_to_arrays(function()))
-            calls.append(self._recorded)
-        known = self._known.values()
-        rounding = {model: _rounding([call for call in known if call.model == model]) for model, _ in self._known}
-        return [
-            (answer, self._slack(function, answer, recorded, rounding))
-            for function, answer, recorded in zip(functions, answers, calls, strict=True)
+            answers.append(self.answer(function))
+            recorded.append(self._recorded)
+            self._recorded = None
+        slacks: list[Arrays] = [
+            {name: np.zeros(array.shape, "float64" if _is_float(array) else bool) for name, array in answer.items()}
+            for answer in answers
         ]
+        for factor, outputs in self._change_outputs():
+            for function, answer, calls, slack in zip(functions, answers, recorded, slacks, strict=True):
+                if not calls or not outputs.keys() >= set(calls):
+                    continue
+                self._replayed = iter([outputs[call] for call in calls])
+                try:
+                    changed = self.answer(function)
+                finally:
+                    self._replayed = None
+                for name, array in answer.items():
+                    if _is_float(array):
+                        change = factor * np.abs(changed[name].astype("float64") - array)
+                    else:
+                        change = np.asarray(changed[name] != array, bool)
+                    slack[name] = np.maximum(slack[name], change)
+        return slacks
 
     def _run(self, model: keras.Model, x: tf.Tensor) -> tf.Tensor:
         if self._replayed is not None:
             return next(self._replayed)
-        key = id(model), _digest(x)
-        if key not in self._known:
-            output, exact = _float32(model(x, training=False)), self._run_more_exactly(model, x)
-            self._known[key] = _Call(id(model), output, exact)
-        self._recorded.append(self._known[key])
-        return self._known[key].output
+        call = id(model), _digest(x)
+        if call not in self._outputs:
+            self._outputs[call] = _float32(model(x, training=False))
+        if self._recorded is not None:
+            self._recorded.append(call)
+            if call not in self._exact:
+                self._exact[call] = self._run_more_exactly(model, x)
+        return self._outputs[call]
 
     def _run_more_exactly(self, model: keras.Model, x: tf.Tensor) -> tf.Tensor | None:
         """The output next to which rounding errors show; None if a layer of the model takes float32 only."""
@@ -109,53 +152,33 @@ class KerasAnswers(ExportedModel):
         except (AttributeError, NotImplementedError, TypeError, ValueError, tf.errors.OpError):
             return None
 
-    def _slack(
-        self,
-        function: Callable[[], Mapping[str, tf.Tensor]],
-        answer: Arrays,
-        calls: Sequence[_Call],
-        rounding: Mapping[int, np.ndarray],
-    ) -> dict[str, np.ndarray]:
-        slack = {name: np.zeros(array.shape, "float64" if _is_float(array) else bool) for name, array in answer.items()}
-        for factor, outputs in _changed_outputs(calls, rounding):
-            self._replayed = iter(outputs)
-            try:
-                changed = _to_arrays(function())
-            finally:
-                self._replayed = None
-            for name, array in answer.items():
-                if _is_float(array):
-                    change = factor * np.abs(changed[name].astype("float64") - array)
-                else:
-                    change = np.asarray(changed[name] != array, bool)
-                slack[name] = np.maximum(slack[name], change)
-        return slack
-
-
-def _changed_outputs(
-    calls: Sequence[_Call], rounding: Mapping[int, np.ndarray]
-) -> Iterator[tuple[int, list[tf.Tensor]]]:
-    """Other outputs of the calls that rounding could lead to; and how many times their effect is possible."""
-    if calls and all(call.exact is not None for call in calls):
-        yield _ERRORS, [_float32(call.exact) for call in calls]
-    for pattern in range(_NUM_PATTERNS if calls else 0):
-        for sign in (1.0, -1.0):
+    def _change_outputs(self) -> Iterator[tuple[int, dict[Call, tf.Tensor]]]:
+        """Other outputs of the calls that rounding could lead to; and how many times their effect is possible."""
+        yield _ERRORS, {call: _float32(exact) for call, exact in self._exact.items() if exact is not None}
+        rounding = {
+            model: self._find_rounding([call for call in self._exact if call[0] == model]) for model, _ in self._exact
+        }
+        for pattern in range(_NUM_PATTERNS):
             rng = np.random.default_rng(pattern)
-            outputs = []
-            for call in calls:
-                output, error = call.output.numpy(), sign * rounding[call.model]
-                changed = output + np.where(rng.integers(0, 2, output.shape, bool), error, -error)
-                outputs.append(_with_mask(tf.constant(changed.astype("float32")), call.output))
-            yield 1, outputs
+            errors = {
+                call: np.where(rng.integers(0, 2, self._outputs[call].shape, bool), 1, -1) * rounding[call[0]]
+                for call in self._exact
+            }
+            for sign in (1, -1):
+                changed = {call: self._outputs[call].numpy() + sign * error for call, error in errors.items()}
+                yield (
+                    1,
+                    {call: _with_mask(tf.constant(x, tf.float32), self._outputs[call]) for call, x in changed.items()},
+                )
 
-
-def _rounding(calls: Sequence[_Call]) -> np.ndarray:
-    """float64, of the shape of one row of the outputs of these calls."""
-    values = np.concatenate([call.output.numpy().astype("float64") for call in calls])
-    if any(call.exact is None for call in calls):
-        return np.full(values.shape[1:], _ULPS * np.abs(values).max())
-    errors = np.abs(values - np.concatenate([tf.cast(call.exact, tf.float64).numpy() for call in calls]))
-    return _ULPS * np.abs(values).max(axis=0) + _ERRORS * errors.max(axis=0)
+    def _find_rounding(self, calls: Sequence[Call]) -> np.ndarray:
+        """float64, of the shape of one row of the outputs of these calls."""
+        values = np.concatenate([self._outputs[call].numpy().astype("float64") for call in calls])
+        exact = [self._exact[call] for call in calls]
+        if any(output is None for output in exact):
+            return np.full(values.shape[1:], _ULPS * np.abs(values).max())
+        errors = np.abs(values - np.concatenate([tf.cast(output, tf.float64).numpy() for output in exact]))
+        return _ULPS * np.abs(values).max(axis=0) + _ERRORS * errors.max(axis=0)
 
 
 def _digest(tensor: Any) -> bytes:
@@ -171,10 +194,6 @@ def _with_mask(tensor: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
     if mask_of(output) is not None:
         tensor._keras_mask = mask_of(output)
     return tensor
-
-
-def _to_arrays(outputs: Mapping[str, tf.Tensor]) -> Arrays:
-    return {name: tensor.numpy() for name, tensor in outputs.items()}
 
 
 def _is_float(array: np.ndarray) -> bool:

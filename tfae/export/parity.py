@@ -10,13 +10,49 @@ import numpy as np
 import tensorflow as tf
 
 from tfae.export.golden_requests import GoldenRequest
-from tfae.servable import Request, Servable, read_warmup, write_warmup
+from tfae.servable import (
+    Request,
+    Servable,
+    dangerous_operations,
+    parse_signatures,
+    read_meta_graph,
+    read_warmup,
+    unservable_signatures,
+    write_warmup,
+)
 
 #: How far an answer may be from that of Keras, relative to it.
 RTOL = 1e-5
 #: Requests in a warm-up file, and bytes of their inputs; the requests of one row come first, one per signature.
 MAX_REQUESTS = 100
 MAX_BYTES = 32_000_000
+#: Dtypes that spoil an answer of TensorFlow Serving, or can not be sent to it.
+_UNSERVABLE = ("float16", "bfloat16", "uint16", "complex64", "complex128")
+
+
+def validate_graph(path: Path) -> None:
+    """Validate the SavedModel in the folder ``path``, which TensorFlow Serving may load and then fail; nothing is run.
+
+    Raises:
+        ValueError: If the graph holds operations that may do more than compute, or needs XLA; or if an input or output
+            has no batch axis or a dtype that the server does not carry.
+    """
+    # Here, because the functions of Python code still exist in this process, so that the code would run.
+    meta_graph = read_meta_graph(path)
+    found = dangerous_operations(meta_graph)
+    for name, error in unservable_signatures(meta_graph).items():
+        found.append(f"{error.message.splitlines()[0]}: signature {name}")
+    for signature in parse_signatures(meta_graph.signature_def).values():
+        for name, spec in {**signature.inputs, **signature.outputs}.items():
+            if spec.dtype_name in _UNSERVABLE:
+                found.append(f"{signature.name}: {name} of dtype {spec.dtype_name}")
+            if not spec.is_batch_first:
+                found.append(f"{signature.name}: {name} of {spec}, without a batch axis")
+    if found:
+        raise ValueError(
+            f"autoencoder: expected a graph that TensorFlow Serving can run; received one with {'; '.join(found)}. "
+            "Nothing was published: build its layers of operations that only compute, without jit_compile."
+        )
 
 
 def write_golden(path: Path, golden: Sequence[GoldenRequest], *, model_name: str) -> None:
@@ -24,7 +60,7 @@ def write_golden(path: Path, golden: Sequence[GoldenRequest], *, model_name: str
     write_warmup(path, [each.request for each in golden[: _num_fitting(golden)]], model_name=model_name)
 
 
-def check_parity(path: Path, golden: Sequence[GoldenRequest]) -> None:
+def validate_parity(path: Path, golden: Sequence[GoldenRequest]) -> None:
     """Ask the SavedModel in the folder ``path`` its golden requests, those of its warm-up file as they are there.
 
     A float b̂ has to be within 1e-5·|b| of the answer b of Keras, plus its slack: what rounding in the model's output

@@ -37,12 +37,26 @@ def versions(directory: Path) -> dict[int, Path]:
     return dict(sorted((int(folder.name), folder) for folder in folders))
 
 
-def check_writable(directory: Path) -> None:
-    """Raise unless versions can be published in ``directory``; nothing is made yet.
+def find_version(path: str | os.PathLike[str]) -> Path:
+    """The folder of the SavedModel at ``path``: itself, or the newest version in it."""
+    path = Path(path)
+    if (path / "saved_model.pb").is_file():
+        return path
+    complete = [folder for folder in versions(path).values() if (folder / "saved_model.pb").is_file()]
+    if complete:
+        return complete[-1]
+    if (path / "model.keras").is_file():
+        raise ValueError(
+            f"path: expected an exported model; received the run directory {path}. Export it first: tfae export {path}."
+        )
+    raise ValueError(
+        f"path: expected a SavedModel, or a folder with numbered versions of one; received {path}, "
+        + ("which holds neither." if path.exists() else "which does not exist.")
+    )
 
-    Raises:
-        ValueError: If it, or the first of its parents that is there, is no folder that can be written to.
-    """
+
+def validate_writable(directory: Path) -> None:
+    """Raise ValueError if ``directory``, or the first of its parents that is there, is no folder to write to."""
     existing = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise ValueError(f"directory: expected a folder to write to; received {directory}, and {existing} is none.")
@@ -51,9 +65,8 @@ def check_writable(directory: Path) -> None:
 def publish(directory: Path, write: Callable[[Path], None]) -> Path:
     """Let ``write`` fill a folder, then give it the next free version number.
 
-    A server that polls ``directory`` loads every numeric folder it sees, complete or not; so the work is done under
-    a name that is no number, on the same file system, and the folder appears with one rename, after all of it has
-    reached the disk. What exporters that were killed have left behind is deleted.
+    A server that polls ``directory`` loads every numeric folder it sees, complete or not; so it appears with one
+    rename, after all of it has reached the disk. What exporters that were killed have left behind is deleted.
 
     Args:
         directory: Folder of the versions; made if it is not there. What is made can be read by every account,

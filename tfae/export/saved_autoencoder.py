@@ -10,8 +10,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfae.preprocessing import cast_exactly
-from tfae.servable import Servable, TensorInfo
+from tfae.servable import Servable
 from tfae.signatures import SIGNATURES, SignatureMethods
+from tfae.tensor_spec import TensorSpec
 
 #: Samples that go through a signature at once; more only costs memory.
 BATCH_SIZE = 1024
@@ -40,8 +41,8 @@ class SavedAutoencoder(SignatureMethods):
                     f"{path}."
                 )
         inputs = self._servable.signatures["score"].inputs["inputs"]
-        self.sample_shape: tuple[int, ...] = _row_shape(inputs)
-        self.sample_dtype: np.dtype = np.dtype(inputs.dtype.as_numpy_dtype)
+        self.sample_shape: tuple[int, ...] = inputs.zeros(1).shape[1:]
+        self.sample_dtype: np.dtype = inputs.dtype
 
     def call(self, signature: str, /, **inputs: npt.ArrayLike) -> dict[str, np.ndarray]:
         """All outputs of any signature, by name.
@@ -60,27 +61,19 @@ class SavedAutoencoder(SignatureMethods):
             raise ValueError(
                 f"signature: expected one of {', '.join(self._servable.signatures)}; received {signature!r}."
             )
-        infos = self._servable.signatures[signature].inputs
-        if inputs.keys() != infos.keys():
-            raise ValueError(
-                f"inputs: expected {', '.join(infos)} for signature {signature}; received "
-                f"{', '.join(inputs) or 'none'}."
-            )
-        arrays = {name: _fit(name, given, infos[name]) for name, given in inputs.items()}
-        lengths = {len(array) for array in arrays.values()}
-        if len(lengths) > 1:
-            raise ValueError(f"inputs: expected the same number of rows in every input; received {sorted(lengths)}.")
-        outputs = self._servable.signatures[signature].outputs
-        if lengths == {0}:  # The graph takes no empty batch.
-            return {name: np.zeros((0, *_row_shape(info)), info.dtype.as_numpy_dtype) for name, info in outputs.items()}
+        spec = self._servable.signatures[signature]
+        arrays = spec.fit(inputs, _fit)
+        num_rows = len(next(iter(arrays.values())))
+        if not num_rows:  # The graph takes no empty batch.
+            return {name: output.zeros(0) for name, output in spec.outputs.items()}
         chunks = []
-        for start in range(0, lengths.pop(), BATCH_SIZE):
+        for start in range(0, num_rows, BATCH_SIZE):
             rows = {name: array[start : start + BATCH_SIZE] for name, array in arrays.items()}
             try:
                 chunks.append(self._servable.run(signature, rows))
             except tf.errors.InvalidArgumentError as error:
                 raise ValueError(_assertion_message(error)) from None
-        return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in outputs}
+        return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in spec.outputs}
 
     def _call_with(self, signature: str, array: npt.ArrayLike, options: dict[str, Any]) -> dict[str, np.ndarray]:
         if options:
@@ -88,21 +81,11 @@ class SavedAutoencoder(SignatureMethods):
         return self.call(signature, **dict.fromkeys(self._servable.signatures[signature].inputs, array))
 
 
-def _fit(name: str, given: npt.ArrayLike, info: TensorInfo) -> np.ndarray:
+def _fit(name: str, given: npt.ArrayLike, spec: TensorSpec) -> np.ndarray:
     """An input in the shape and dtype of the signature."""
-    array = np.asarray(given, object if info.dtype == tf.string else None)
-    shape = _row_shape(info)
-    if array.shape[1:] != shape or array.ndim == 0:
-        raise ValueError(
-            f"{name}: expected shape (batch{''.join(f', {side}' for side in shape)}); received {array.shape}."
-            + (" Add the batch axis: x[None]." if array.shape == shape else "")
-        )
-    return array if info.dtype == tf.string else cast_exactly(array, info.dtype.as_numpy_dtype, name=name)
-
-
-def _row_shape(info: TensorInfo) -> tuple[int, ...]:
-    """Shape of one row of an input or output."""
-    return tuple(side for side in (info.shape or ())[1:] if side is not None)
+    array = np.asarray(given, object if spec.is_string else None)
+    spec.validate_shape(name, array.shape)
+    return array if spec.is_string else cast_exactly(array, spec.dtype, name=name)
 
 
 def _assertion_message(error: tf.errors.InvalidArgumentError) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 import keras
@@ -73,12 +73,8 @@ class TracedModel(ExportedModel):
         return _require(in_range, values, f"inputs: expected integers from {low} to {high}.")
 
 
-def trace(model: TracedModel, signatures: Iterable[SignatureDefinition]) -> dict[str, Callable]:
-    """Concrete function by name of the signature, for ``tf.saved_model.save``."""
-    return {signature.name: _trace(model, signature) for signature in signatures}
-
-
-def _trace(model: TracedModel, signature: SignatureDefinition) -> Callable:
+def trace(model: TracedModel, signature: SignatureDefinition) -> Callable:
+    """The concrete function of a signature, for ``tf.saved_model.save``."""
     specs = {
         name: tf.TensorSpec([None, *kind.row_shape(model)], kind.dtype_name(model), name)
         for name, kind in signature.inputs.items()

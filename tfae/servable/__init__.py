@@ -4,7 +4,7 @@
 Python and XLA, and compares requests with the signature. What fails in production fails here, with the same words.
 """
 
-from tfae.servable.meta_graph import INIT_OP, Signature, TensorInfo, parse_signatures, read_meta_graph, read_signatures
+from tfae.servable.meta_graph import INIT_OP, parse_signatures, read_meta_graph, read_signatures
 from tfae.servable.operations import dangerous_operations, find_operations
 from tfae.servable.servable import Servable
 from tfae.servable.validation import unservable_signatures
@@ -16,8 +16,6 @@ __all__ = [
     "WARMUP",
     "Request",
     "Servable",
-    "Signature",
-    "TensorInfo",
     "dangerous_operations",
     "find_operations",
     "parse_signatures",

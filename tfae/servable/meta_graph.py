@@ -2,75 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef, MetaGraphDef, SignatureDef
-from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo as TensorInfoProto
+from tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef, MetaGraphDef, SignatureDef, TensorInfo
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+from tfae.tensor_spec import Signature, TensorSpec
 
 #: Signature that sets up tables and the like when a SavedModel is loaded; not for clients.
 INIT_OP = "__saved_model_init_op"
-
-
-@dataclasses.dataclass(frozen=True)
-class TensorInfo:
-    """An input or output of a signature.
-
-    Attributes:
-        tensor_name: Its name in the graph, ``"node:0"``.
-        dtype: Its dtype.
-        shape: Its sides, None for one of any length; None as a whole if even the rank is unknown.
-    """
-
-    tensor_name: str
-    dtype: tf.DType
-    shape: tuple[int | None, ...] | None
-
-    @classmethod
-    def from_proto(cls, proto: TensorInfoProto) -> TensorInfo:
-        """What a ``TensorInfo`` message of a SavedModel says.
-
-        Raises:
-            ValueError: If its dtype is none.
-        """
-        shape = proto.tensor_shape
-        sides = None if shape.unknown_rank else tuple(None if dim.size < 0 else int(dim.size) for dim in shape.dim)
-        try:
-            dtype = tf.as_dtype(proto.dtype)
-        except TypeError:
-            raise ValueError(
-                f"signature: expected a dtype of TensorFlow; received number {proto.dtype} for the tensor "
-                f"{proto.name!r}. The SavedModel is damaged, or of a newer TensorFlow."
-            ) from None
-        return cls(proto.name, dtype, sides)
-
-    def __str__(self) -> str:
-        if self.shape is None:
-            return f"{self.dtype.name} of any shape"
-        first = ["batch" if side is None else str(side) for side in self.shape[:1]]
-        sides = first + ["any" if side is None else str(side) for side in self.shape[1:]]
-        return f"{self.dtype.name} ({', '.join(sides)})"
-
-
-@dataclasses.dataclass(frozen=True)
-class Signature:
-    """A function that a server offers.
-
-    Attributes:
-        name: What requests call it.
-        method_name: Its kind, ``"tensorflow/serving/predict"`` for all that tfae writes.
-        inputs: By name, sorted.
-        outputs: By name, sorted.
-    """
-
-    name: str
-    method_name: str
-    inputs: dict[str, TensorInfo]
-    outputs: dict[str, TensorInfo]
 
 
 def read_meta_graph(path: Path) -> MetaGraphDef:
@@ -103,15 +46,25 @@ def read_meta_graph(path: Path) -> MetaGraphDef:
 def parse_signatures(signature_def_map: Mapping[str, SignatureDef]) -> dict[str, Signature]:
     """Signatures for clients, by name, sorted; the init op is left out. ValueError if one has no dtype."""
     return {
-        name: Signature(
-            name,
-            signature.method_name,
-            {key: TensorInfo.from_proto(info) for key, info in sorted(signature.inputs.items())},
-            {key: TensorInfo.from_proto(info) for key, info in sorted(signature.outputs.items())},
-        )
-        for name, signature in sorted(signature_def_map.items())
+        name: Signature(name, _parse_tensors(definition.inputs), _parse_tensors(definition.outputs))
+        for name, definition in sorted(signature_def_map.items())
         if name != INIT_OP
     }
+
+
+def _parse_tensors(infos: Mapping[str, TensorInfo]) -> dict[str, TensorSpec]:
+    specs = {}
+    for name, info in sorted(infos.items()):
+        shape = info.tensor_shape
+        sides = None if shape.unknown_rank else tuple(None if dim.size < 0 else int(dim.size) for dim in shape.dim)
+        try:
+            specs[name] = TensorSpec(tf.as_dtype(info.dtype).base_dtype.name, sides)
+        except TypeError:
+            raise ValueError(
+                f"signature: expected a dtype of TensorFlow; received number {info.dtype} for the tensor "
+                f"{info.name!r}. The SavedModel is damaged, or of a newer TensorFlow."
+            ) from None
+    return specs
 
 
 def list_assets(meta_graph: MetaGraphDef) -> list[AssetFileDef]:

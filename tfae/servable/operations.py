@@ -67,8 +67,8 @@ def find_operations(path: Path) -> list[str]:
     """What in the SavedModel in the folder ``path`` may do more than compute, each in words; nothing of it is run.
 
     That is every operation that is not known to only compute, in the graph or in any function, whether or not anything
-    calls it, and links that lead out of the folder. What the saver needs is not among them. A table that is filled from
-    a file is, even from one of the model's own: there are too many ways to change which file that is.
+    calls it, but for what the saver needs; and links that lead out of the folder. A table that is filled from a file is
+    among them, even from one of the model's own: there are too many ways to change which file that is.
 
     Raises:
         tf.errors.OpError: If there is no SavedModel that can be read.

@@ -73,9 +73,6 @@ class Client(SignatureMethods):
             with Client("http://localhost:8501", model="digits") as client:
                 client.wait_until_ready(timeout=60)
                 scores = client.score(images)  # uint8 (batch, 8, 8, 1) → float32 (batch,)
-                client.reconstruct(images, progress=True)
-                client.score_images(["one.png", "two.jpg"])
-                print(client.metadata())
 
             Client("grpc://localhost:8500", model="digits", label="stable").explain(images)["feature_score"]
     """
@@ -113,11 +110,9 @@ class Client(SignatureMethods):
         )
 
     def score_examples(self, examples: Sequence[Any], **options: Unpack[CallOptions]) -> np.ndarray:
-        """Per-sample losses, float32 ``(batch,)``, of ``tf.train.Example`` protocol buffers.
+        """Per-sample losses, float32 ``(batch,)``, of ``tf.train.Example`` messages or what they are serialized to.
 
-        Args:
-            examples: Messages, or the bytes that they are serialized to, each with a feature ``inputs``.
-            options: As for :meth:`call`.
+        Each has a feature ``inputs``. Options are those of :meth:`call`.
         """
         serialized = [
             example.SerializeToString() if hasattr(example, "SerializeToString") else example for example in examples
@@ -127,11 +122,9 @@ class Client(SignatureMethods):
     def score_images(
         self, images: Sequence[bytes | str | os.PathLike[str]], **options: Unpack[CallOptions]
     ) -> np.ndarray:
-        """Per-sample losses, float32 ``(batch,)``, of PNG or JPEG files; the server decodes them.
+        """Per-sample losses, float32 ``(batch,)``, of PNG or JPEG files, which the server decodes.
 
-        Args:
-            images: What the files hold, as bytes, or their paths.
-            options: As for :meth:`call`.
+        Given are their bytes or their paths. Options are those of :meth:`call`.
         """
         if isinstance(images, (bytes, str, os.PathLike)):
             raise ValueError("images: expected a list; received a single image. Put it into one: [image].")
@@ -154,8 +147,7 @@ class Client(SignatureMethods):
         Args:
             signature: Name of the signature.
             inputs: Arrays by name, for inputs that are called as an argument here; else name them as keywords.
-            timeout: Instead of the client's own.
-            batch_size: Instead of the client's own.
+            timeout, batch_size: Instead of the client's own.
             progress: Whether to show a bar on stderr, if the input is sent in pieces.
             named_inputs: Arrays by name, as in ``client.call("score", inputs=x)``. Strings are text or bytes.
 
@@ -213,9 +205,9 @@ class Client(SignatureMethods):
         self.close()
 
     def __repr__(self) -> str:
-        chosen = {"version": self._target.version, "label": self._target.label}
+        chosen = {"model": self._target.name, "version": self._target.version, "label": self._target.label}
         which = "".join(f", {name}={value!r}" for name, value in chosen.items() if value is not None)
-        return f"Client({self._address!r}, model={self._target.name!r}{which})"
+        return f"Client({self._address!r}{which})"
 
     def _open(self) -> Session:
         if self._session is None:

@@ -6,92 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, final
 
-import numpy as np
-
 from tfae.serving.status import VersionStatus
+from tfae.tensor_spec import Signature, TensorSpec
 
 #: Signature that restores variables; not for clients.
 _INTERNAL = "__saved_model_init_op"
-_NUMBERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "complex64", "complex128", "bool")
-_DTYPES = {
-    **{f"DT_{name.upper()}": name for name in _NUMBERS},
-    **{"DT_HALF": "float16", "DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_STRING": "object"},
-}
-
-
-@final
-@dataclasses.dataclass(frozen=True)
-class TensorSpec:
-    """Dtype and shape of one input or output.
-
-    Attributes:
-        type_name: TensorFlow's name of the dtype, such as ``"DT_FLOAT"``.
-        shape: None is a side of any length; a shape of None is any shape at all.
-    """
-
-    type_name: str
-    shape: tuple[int | None, ...] | None
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Dtype in NumPy; object for strings, which are bytes.
-
-        Raises:
-            ValueError: If NumPy has none for it.
-        """
-        if self.type_name == "DT_BFLOAT16":
-            import ml_dtypes  # A requirement of TensorFlow and of Keras, and seldom needed.
-
-            return np.dtype(ml_dtypes.bfloat16)
-        if self.type_name not in _DTYPES:
-            raise ValueError(f"signature: expected tensors that NumPy can hold; received one of type {self.type_name}.")
-        return np.dtype(_DTYPES[self.type_name])
-
-    @property
-    def is_string(self) -> bool:
-        """Whether it holds strings."""
-        return self.type_name == "DT_STRING"
-
-    @property
-    def is_batch_first(self) -> bool:
-        """Whether the first side is free: one row for each sample."""
-        return self.shape is not None and self.shape[:1] == (None,)
-
-    def admits(self, shape: tuple[int, ...]) -> bool:
-        """Whether a tensor of this shape fits."""
-        if self.shape is None:
-            return True
-        return len(shape) == len(self.shape) and all(
-            side is None or side == given for side, given in zip(self.shape, shape, strict=True)
-        )
-
-    def shape_text(self) -> str:
-        """The shape as errors write it: ``(batch, 8, 8, 1)``."""
-        if self.shape is None:
-            return "of any rank"
-        names = ["batch"] + ["any"] * len(self.shape)
-        sides = [name if side is None else str(side) for name, side in zip(names, self.shape, strict=False)]
-        return f"({', '.join(sides)}{',' if len(sides) == 1 else ''})"
-
-    def __str__(self) -> str:
-        name = "string" if self.is_string else _DTYPES.get(self.type_name, self.type_name)
-        return f"{name} {self.shape_text()}"
-
-
-@final
-@dataclasses.dataclass(frozen=True)
-class Signature:
-    """One function of a model: its named inputs and outputs."""
-
-    name: str
-    inputs: dict[str, TensorSpec]
-    outputs: dict[str, TensorSpec]
-
-    @property
-    def is_batch_first(self) -> bool:
-        """Whether every input and output has one row for each sample, so that a large input can be sent in pieces."""
-        specs = (*self.inputs.values(), *self.outputs.values())
-        return bool(self.inputs) and all(spec.is_batch_first for spec in specs)
+#: Where NumPy's name of a dtype is not that in the message.
+_NAMES = {"DT_HALF": "float16", "DT_FLOAT": "float32", "DT_DOUBLE": "float64"}
 
 
 @final
@@ -125,9 +46,7 @@ class Metadata:
     def __str__(self) -> str:
         lines = [f"{self.model}, version {self.version}"]
         for name, signature in sorted(self.signatures.items()):
-            lines += ["", name]
-            for arrow, side in (("→", signature.inputs), ("←", signature.outputs)):
-                lines += [f"  {arrow} {tensor:16}{spec}" for tensor, spec in sorted(side.items())]
+            lines += ["", name, *signature.as_text()]
         return "\n".join(lines)
 
 
@@ -159,14 +78,10 @@ def read_status(document: Mapping[str, Any]) -> list[VersionStatus]:
 
 
 def _tensors(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
-    return {
-        name: TensorSpec(info.get("dtype", "DT_INVALID"), _shape(info.get("tensor_shape", {})))
-        for name, info in infos.items()
-    }
-
-
-def _shape(shape: Mapping[str, Any]) -> tuple[int | None, ...] | None:
-    if shape.get("unknown_rank"):
-        return None
-    sides = [int(dim.get("size", 0)) for dim in shape.get("dim", ())]
-    return tuple(None if side < 0 else side for side in sides)
+    specs = {}
+    for name, info in infos.items():
+        dtype, shape = info.get("dtype", "DT_INVALID"), info.get("tensor_shape", {})
+        sides = [int(dim.get("size", 0)) for dim in shape.get("dim", ())]
+        known = None if shape.get("unknown_rank") else tuple(None if side < 0 else side for side in sides)
+        specs[name] = TensorSpec(_NAMES.get(dtype, dtype.removeprefix("DT_").lower()), known)
+    return specs

@@ -43,7 +43,7 @@ class ServingError(RuntimeError):
 
 
 def to_code(status: int) -> str:
-    """Return the code that an HTTP status stands for."""
+    """The code that an HTTP status stands for."""
     return _CODES.get(status, "UNKNOWN")
 
 

@@ -10,7 +10,6 @@ import grpc
 import numpy as np
 import tensorflow as tf
 from google.protobuf.json_format import MessageToDict
-from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -19,10 +18,11 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tfae.serving.client.description import Metadata, Signature, read_metadata, read_status
+from tfae.serving.client.description import Metadata, read_metadata, read_status
 from tfae.serving.client.error import ServingError
 from tfae.serving.client.retries import Deadline
 from tfae.serving.status import ModelSpec, VersionStatus
+from tfae.tensor_spec import Signature
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ class GrpcTransport:
         """Ask for outputs by name, and the version that gave them."""
         request = predict_pb2.PredictRequest(model_spec={"signature_name": signature.name})
         for name, array in inputs.items():
-            dtype = types_pb2.DataType.Value(signature.inputs[name].type_name)
+            dtype = tf.as_dtype(signature.inputs[name].dtype_name)
             request.inputs[name].CopyFrom(tf.make_tensor_proto(array, dtype, array.shape))
         return self._ask("predict", self._predictions.Predict, request, spec, deadline, _read_outputs)
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfae.casting import cast_and_compare
-from tfae.serving.client.description import Signature, TensorSpec
+from tfae.tensor_spec import Signature, TensorSpec
 
 Inputs = Mapping[str, npt.ArrayLike]
 #: Assigns the arrays of a call to the inputs of a signature, which may be fetched after the call began.
@@ -49,10 +49,7 @@ def bind_zeros(signature: Signature) -> Inputs:
     """Assign one row of zeros to each input; ValueError for strings, which have no such default."""
     if any(spec.is_string for spec in signature.inputs.values()):
         raise ValueError(f"inputs: expected what to ask signature {signature.name} with; received none. Give inputs.")
-    return {
-        name: np.zeros((1,) if spec.shape is None else [side or 1 for side in spec.shape], spec.dtype)
-        for name, spec in signature.inputs.items()
-    }
+    return {name: spec.zeros(1) for name, spec in signature.inputs.items()}
 
 
 def to_object_vector(elements: Sequence[object]) -> np.ndarray:
@@ -62,36 +59,8 @@ def to_object_vector(elements: Sequence[object]) -> np.ndarray:
     return vector
 
 
-def fit_inputs(signature: Signature, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, np.ndarray]:
-    """Return the arrays by name in the dtypes of the signature; strings as object arrays of bytes.
-
-    Raises:
-        ValueError: If names, shapes, dtypes, values or numbers of rows do not fit.
-    """
-    if set(inputs) != set(signature.inputs):
-        raise ValueError(
-            f"inputs: expected {', '.join(sorted(signature.inputs))}, the inputs of signature {signature.name}; "
-            f"received {', '.join(sorted(inputs)) or 'none'}."
-        )
-    arrays = {name: _fit(name, given, signature.inputs[name]) for name, given in inputs.items()}
-    if signature.is_batch_first:
-        rows = {name: len(array) for name, array in arrays.items()}
-        if len(set(rows.values())) > 1:
-            listed = ", ".join(f"{number} in {name}" for name, number in rows.items())
-            raise ValueError(f"inputs: expected the same number of rows in every input; received {listed}.")
-    return arrays
-
-
-def cast_exactly(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
-    """Cast numbers to a dtype that can hold them; floats may be rounded to narrower floats.
-
-    Raises:
-        ValueError: If a value would change: a fraction, NaN or 256 for uint8, 1e39 or the integer 16777217 for float32.
-
-    Example:
-        >>> cast_exactly(np.array([0.0, 255.0]), np.dtype("uint8"), "inputs")
-        array([  0, 255], dtype=uint8)
-    """
+def _cast_exactly(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
+    """Cast numbers, else raise ValueError if one would change; floats may be rounded to narrower floats."""
     if values.dtype == dtype:
         return values
     expected = f"{name}: expected values that {dtype} can hold; received {values.dtype}"
@@ -103,7 +72,8 @@ def cast_exactly(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     return cast
 
 
-def _fit(name: str, given: npt.ArrayLike, spec: TensorSpec) -> np.ndarray:
+def fit_input(name: str, given: npt.ArrayLike, spec: TensorSpec) -> np.ndarray:
+    """Return an array in the dtype of the signature, strings as bytes; ValueError if shape, dtype or values differ."""
     if np.ma.is_masked(given):
         raise ValueError(
             f"{name}: expected values without a mask, which no server knows of; received some that are masked. "
@@ -116,12 +86,8 @@ def _fit(name: str, given: npt.ArrayLike, spec: TensorSpec) -> np.ndarray:
             array = np.asarray(given)
         except ValueError as error:  # Rows of different lengths.
             raise ValueError(f"{name}: expected an array; received nested lists that are none ({error}).") from error
-    if not spec.admits(array.shape):
-        hint = ""
-        if spec.shape and spec.admits((1, *array.shape)):
-            hint = " Add the batch axis: x[None]."
-        raise ValueError(f"{name}: expected shape {spec.shape_text()}; received {array.shape}.{hint}")
-    return array if spec.is_string else cast_exactly(array, spec.dtype, name)
+    spec.validate_shape(name, array.shape)
+    return array if spec.is_string else _cast_exactly(array, spec.dtype, name)
 
 
 def _encode_strings(name: str, given: Any) -> np.ndarray:

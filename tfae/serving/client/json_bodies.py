@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from tfae.serving.client.description import Signature, TensorSpec
 from tfae.serving.client.inputs import to_object_vector
+from tfae.tensor_spec import Signature, TensorSpec
 
 #: Dtypes that JSON does not carry to the server.
 _NOT_IN_JSON = ("float16", "bfloat16", "uint16", "complex64", "complex128")

@@ -37,16 +37,10 @@ def cut(row_bytes: np.ndarray, max_rows: int, max_bytes: int) -> list[slice]:
 def ask_pieces(
     ask: Callable[[slice], Arrays], pieces: list[slice], *, concurrency: int, bar_title: str | None
 ) -> Arrays:
-    """Return the outputs of all rows, in order.
+    """Return what ``ask`` gives for all pieces, in order; at most ``concurrency`` of them are asked at once.
 
-    Args:
-        ask: Returns the outputs of a slice of rows.
-        pieces: Slices of the rows, in order.
-        concurrency: Most calls of ``ask`` at once.
-        bar_title: Title of a progress bar on stderr; None for no bar.
-
-    Raises:
-        ServingError: The first that ``ask`` raised, with its rows; no further piece is asked then.
+    ``bar_title`` is that of a progress bar on stderr; None for no bar. The first ServingError that ``ask`` raises is
+    raised with its rows, and no further piece is asked then.
     """
 
     def ask_piece(rows: slice) -> Arrays:

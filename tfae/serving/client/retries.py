@@ -35,16 +35,16 @@ def ask_with_retries(ask: Callable[[], T], deadline: Deadline, retries: int) -> 
     No call begins after the deadline. The error of the last call is raised.
     """
     earlier: ServingError | None = None
-    for attempt in range(retries + 1):
+    mean_pause = FIRST_PAUSE
+    while True:
         try:
             return ask()
         except ServingError as error:
             if earlier is not None and error.code == "DEADLINE_EXCEEDED":
                 error.message += f"; before that: {earlier.message}"
             # The random factor keeps clients that failed together from coming back together.
-            pause = min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE) * random.uniform(0.5, 1.5)
-            if not error.may_be_retried or attempt == retries or pause >= deadline.remaining():
+            pause = mean_pause * random.uniform(0.5, 1.5)
+            if not error.may_be_retried or not retries or pause >= deadline.remaining():
                 raise
-            earlier = error
             time.sleep(pause)
-    raise AssertionError("unreachable")
+            earlier, retries, mean_pause = error, retries - 1, min(2 * mean_pause, LONGEST_PAUSE)

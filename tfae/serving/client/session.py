@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from tfae.serving.client.description import Metadata, Signature
+from tfae.serving.client.description import Metadata
 from tfae.serving.client.error import ServingError
-from tfae.serving.client.inputs import Bind, fit_inputs
+from tfae.serving.client.inputs import Bind, fit_input
 from tfae.serving.client.pieces import Arrays, ask_pieces, cut
 from tfae.serving.client.retries import Deadline, ask_with_retries
 from tfae.serving.status import ModelSpec, VersionStatus
+from tfae.tensor_spec import Signature
 
 if TYPE_CHECKING:
     from tfae.serving.client.arguments import Transport
@@ -31,15 +32,10 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 @final
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Call:
-    """A call of a signature.
+    """A call of the signature of a name; the settings are those of :class:`tfae.serving.Client`.
 
     Attributes:
-        signature: Name of the signature.
         bind: Assigns the arrays of the call to the inputs of the signature.
-        timeout: Seconds for the whole call; for each piece of an input that is sent in pieces.
-        batch_size: Most rows of a request.
-        retries: Most retries of a request.
-        progress: Whether to show a bar.
         is_one_row_each: Whether outputs with another number of rows than the input are an error; for an input that is
             sent in pieces they always are.
     """
@@ -91,7 +87,7 @@ class Session:
         while True:
             try:
                 signature = metadata.signature(call.signature)
-                arrays = fit_inputs(signature, call.bind(signature))
+                arrays = signature.fit(call.bind(signature), fit_input)
             except ValueError:
                 if is_fresh:
                     raise
@@ -99,7 +95,7 @@ class Session:
                 continue
             pieces = self._cut(signature, arrays, call.batch_size)
             if not pieces:
-                return _make_empty_outputs(signature)
+                return {name: spec.zeros(0) for name, spec in signature.outputs.items()}
             if len(pieces) > 1 and not is_fresh:
                 metadata, is_fresh = self.metadata(deadline), True
                 continue
@@ -122,11 +118,7 @@ class Session:
                 metadata, is_fresh = newer, True
 
     def wait(self, call: Call, *, timeout: float) -> None:
-        """Repeat a call until it succeeds, at most ``timeout`` seconds; ``call.timeout`` limits each attempt.
-
-        Raises:
-            ServingError: If no attempt succeeded in time, with the last error.
-        """
+        """Repeat a call until it succeeds, or raise its last error after ``timeout`` seconds, as a ServingError."""
         deadline = Deadline(timeout)
         pause = _FIRST_PAUSE
         while True:
@@ -202,7 +194,7 @@ class Session:
 
 
 def _validate_outputs(outputs: Arrays, metadata: Metadata, signature: Signature, num_rows: int | None) -> None:
-    """Raise unless outputs have the names and shapes of the metadata, and ``num_rows`` rows."""
+    """Raise ServingError unless outputs have the names and shapes of the metadata, and ``num_rows`` rows."""
     specs = signature.outputs
     received = {name: array.shape for name, array in outputs.items()}
     fits = set(received) == set(specs) and all(specs[name].admits(shape) for name, shape in received.items())
@@ -215,11 +207,3 @@ def _validate_outputs(outputs: Arrays, metadata: Metadata, signature: Signature,
             f"expected outputs {expected}{rows}; received {shapes}",
             f"signature {signature.name} of version {metadata.version} of model {metadata.model}",
         )
-
-
-def _make_empty_outputs(signature: Signature) -> Arrays:
-    """Return the outputs of an input without rows."""
-    return {
-        name: np.zeros([side or 0 for side in spec.shape or (None,)], spec.dtype)
-        for name, spec in signature.outputs.items()
-    }

@@ -24,9 +24,7 @@ def write(deployment: Deployment, path: Path, *, replace: bool = False) -> None:
     """Write the files of a deployment to the folder ``path``, which is missing or empty.
 
     Args:
-        deployment: The settings.
-        path: The folder.
-        replace: Whether a folder of an earlier deployment may be replaced.
+        replace: Whether it may also be that of an earlier deployment.
 
     Raises:
         ValueError: If the model has no warm-up requests, or ``path`` can not be written or holds other files.

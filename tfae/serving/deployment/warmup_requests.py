@@ -8,8 +8,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfae.servable import WARMUP, Request, read_warmup
-from tfae.serving.client.description import Signature, TensorSpec
 from tfae.serving.client.json_bodies import write_request
+from tfae.tensor_spec import Signature, TensorSpec
 
 #: Bytes of all bodies together. They go into one ConfigMap, of which Kubernetes stores 1 MiB.
 MAX_BYTES = 900_000
@@ -49,16 +49,10 @@ def list_batch_sizes(requests: Iterable[Request]) -> list[int]:
 
 
 def write_rest_bodies(requests: Iterable[Request]) -> tuple[dict[str, str], list[str]]:
-    """A request for each signature, as REST takes it.
+    """The shortest request of each signature as JSON for REST, by signature.
 
-    Args:
-        requests: Of which the shortest of each signature is taken.
-
-    Returns:
-        JSON by signature, and the signatures that have none, since it would be too long or REST can not carry it.
-
-    Raises:
-        ValueError: If no signature has one.
+    And the signatures that have none, since it would be too long or REST can not carry it; a ValueError if all have
+    none.
     """
     shortest: dict[str, str] = {}
     signatures = []

@@ -33,7 +33,7 @@ from tfae.serving.status import CODES, ModelSpec, StatusError
 if TYPE_CHECKING:
     from tensorflow.core.framework.tensor_pb2 import TensorProto
 
-    from tfae.servable import Signature
+    from tfae.tensor_spec import Signature
 
 _LOG = logging.getLogger("tfae.serving")
 
@@ -123,7 +123,7 @@ class GrpcService:
             signature = find_signature(servable, request.model_spec.signature_name)
             validate_inputs(signature, request.inputs)
             inputs = {
-                name: _from_proto(name, request.inputs[name], info.dtype, self._max_tensor_bytes)
+                name: _from_proto(name, request.inputs[name], tf.as_dtype(info.dtype_name), self._max_tensor_bytes)
                 for name, info in signature.inputs.items()
             }
             outputs = run(servable, signature, inputs, _read_filter(signature, request.output_filter))

@@ -16,7 +16,7 @@ import orjson
 from tfae.serving.status import StatusError
 
 if TYPE_CHECKING:
-    from tfae.servable import TensorInfo
+    from tfae.tensor_spec import TensorSpec
 
 #: The integers that a dtype accepts. Those of less than 32 bits wrap around, as in TensorFlow Serving.
 _INT32 = (-(2**31), 2**31 - 1)
@@ -68,7 +68,7 @@ def read_signature_name(document: Mapping[str, Any]) -> str:
 
 
 def read_inputs(
-    document: Mapping[str, Any], infos: Mapping[str, TensorInfo], *, has_booleans: bool
+    document: Mapping[str, Any], infos: Mapping[str, TensorSpec], *, has_booleans: bool
 ) -> tuple[dict[str, np.ndarray], bool]:
     """Return the inputs, strings as object arrays of bytes, and whether the response is in rows.
 
@@ -84,7 +84,7 @@ def read_inputs(
     columns = _split_rows(document["instances"], infos) if in_rows else _name_columns(document["inputs"], infos)
     try:
         return {
-            name: _to_array(name, columns[name], info.dtype.name, has_booleans) for name, info in infos.items()
+            name: _to_array(name, columns[name], info.dtype_name, has_booleans) for name, info in infos.items()
         }, in_rows
     except StatusError as error:
         raise _make_error(error.message) if in_rows else error from None
@@ -146,7 +146,7 @@ def _is_named(value: object) -> bool:
     return isinstance(value, dict) and not (len(value) == 1 and isinstance(value.get("b64"), str))
 
 
-def _name_columns(value: Any, infos: Mapping[str, TensorInfo]) -> Mapping[str, Any]:
+def _name_columns(value: Any, infos: Mapping[str, TensorSpec]) -> Mapping[str, Any]:
     """Return the value of each input; further names are ignored."""
     if _is_named(value):
         missing = [name for name in infos if name not in value]
@@ -160,7 +160,7 @@ def _name_columns(value: Any, infos: Mapping[str, TensorInfo]) -> Mapping[str, A
     return dict.fromkeys(infos, value)
 
 
-def _split_rows(rows: Any, infos: Mapping[str, TensorInfo]) -> Mapping[str, list]:
+def _split_rows(rows: Any, infos: Mapping[str, TensorSpec]) -> Mapping[str, list]:
     """Return a list of values for each input, one for each row."""
     if not isinstance(rows, list) or not rows:
         received = "an empty one" if rows == [] else _name_type(rows)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from tfae.servable import Signature
 from tfae.serving.status import CODES, StatusError
+from tfae.tensor_spec import Signature
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,0 +1,113 @@
+"""What the signatures of a served model take and give. Imports no TensorFlow, which the REST client does without."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+import numpy as np
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class TensorSpec:
+    """Dtype and shape of an input or output.
+
+    Attributes:
+        dtype_name: TensorFlow's name of the dtype, such as ``"float32"`` or ``"string"``.
+        shape: None is a side of any length; a shape of None is any shape at all.
+    """
+
+    dtype_name: str
+    shape: tuple[int | None, ...] | None
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Dtype in NumPy, object for strings, which are bytes; a ValueError if NumPy has none for it."""
+        if self.is_string:
+            return np.dtype(object)
+        if self.dtype_name == "bfloat16":
+            import ml_dtypes  # A requirement of TensorFlow and of Keras, and seldom needed.
+
+            return np.dtype(ml_dtypes.bfloat16)
+        try:
+            return np.dtype(self.dtype_name)
+        except TypeError:
+            raise ValueError(
+                f"signature: expected tensors that NumPy can hold; received one of type {self.dtype_name}."
+            ) from None
+
+    @property
+    def is_string(self) -> bool:
+        """Whether it holds strings."""
+        return self.dtype_name == "string"
+
+    @property
+    def is_batch_first(self) -> bool:
+        """Whether the first side is free: one row for each sample."""
+        return self.shape is not None and self.shape[:1] == (None,)
+
+    def admits(self, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor of this shape fits."""
+        if self.shape is None:
+            return True
+        return len(shape) == len(self.shape) and all(
+            side is None or side == given for side, given in zip(self.shape, shape, strict=True)
+        )
+
+    def validate_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        """Raise ValueError unless a tensor called ``name`` of this shape fits."""
+        if not self.admits(shape):
+            hint = " Add the batch axis: x[None]." if self.admits((1, *shape)) else ""
+            raise ValueError(f"{name}: expected shape {self.shape_text()}; received {shape}.{hint}")
+
+    def zeros(self, num_rows: int) -> np.ndarray:
+        """Zeros with ``num_rows`` on every free side."""
+        shape = (None,) if self.shape is None else self.shape
+        return np.zeros([num_rows if side is None else side for side in shape], self.dtype)
+
+    def shape_text(self) -> str:
+        """The shape as errors write it: ``(batch, 8, 8, 1)``."""
+        if self.shape is None:
+            return "of any rank"
+        names = ["batch"] + ["any"] * len(self.shape)
+        sides = [name if side is None else str(side) for name, side in zip(names, self.shape, strict=False)]
+        return f"({', '.join(sides)}{',' if len(sides) == 1 else ''})"
+
+    def __str__(self) -> str:
+        return f"{self.dtype_name} {self.shape_text()}"
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """A function that a server offers: its inputs and outputs by name."""
+
+    name: str
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
+
+    @property
+    def is_batch_first(self) -> bool:
+        """Whether every input and output has one row for each sample, so that a large input can be sent in pieces."""
+        specs = (*self.inputs.values(), *self.outputs.values())
+        return bool(self.inputs) and all(spec.is_batch_first for spec in specs)
+
+    def fit(
+        self, inputs: Mapping[str, Any], fit_one: Callable[[str, Any, TensorSpec], np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Arrays that ``fit_one`` makes of name, input and spec; ValueError if names or numbers of rows do not fit."""
+        if inputs.keys() != self.inputs.keys():
+            expected, received = (", ".join(sorted(names)) or "none" for names in (self.inputs, inputs))
+            raise ValueError(f"inputs: expected {expected} for signature {self.name}; received {received}.")
+        arrays = {name: fit_one(name, given, self.inputs[name]) for name, given in inputs.items()}
+        if self.is_batch_first and len({len(array) for array in arrays.values()}) > 1:
+            listed = ", ".join(f"{len(array)} in {name}" for name, array in arrays.items())
+            raise ValueError(f"inputs: expected the same number of rows in every input; received {listed}.")
+        return arrays
+
+    def as_text(self) -> list[str]:
+        """Lines with the inputs, then the outputs."""
+        sides = (("→", self.inputs), ("←", self.outputs))
+        return [f"  {arrow} {name:16}{spec}" for arrow, side in sides for name, spec in sorted(side.items())]

@@ -280,7 +280,7 @@ def test_the_options_of_train_reach_the_training(folder):
 
 def test_scores_are_numbered_through_over_chunks_and_named_after_files(trained, folder, monkeypatch):
     _, _, export_dir = trained
-    monkeypatch.setattr(sys.modules["tfae.cli.score"], "CHUNK", 4)
+    monkeypatch.setattr(sys.modules["tfae.cli.saved_model"], "CHUNK", 4)
     images = tfae.datasets.load("digits").raw.test[:10]
     (folder / "pictures").mkdir()
     for number, image in enumerate(images):

@@ -17,11 +17,8 @@ from tfae import __version__
 from tfae.cli.advise import advise
 from tfae.cli.compare import compare
 from tfae.cli.deploy import deploy
-from tfae.cli.evaluate import evaluate
-from tfae.cli.export import export
-from tfae.cli.inspect import inspect
-from tfae.cli.reconstruct import reconstruct
-from tfae.cli.score import score
+from tfae.cli.run_dir import evaluate, export
+from tfae.cli.saved_model import inspect, reconstruct, score
 from tfae.cli.serve import serve
 from tfae.cli.train import train
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tfae.cli.options import label_option, versions_by_label
+from tfae.cli.options import label_option
 from tfae.cli.tensorflow import import_tensorflow
 
 
@@ -28,7 +28,7 @@ def deploy(
     output: Path,
     replace: bool,
     name: str | None,
-    labels: tuple[str, ...],
+    labels: dict[str, int],
     image: str,
     batching: bool,
     replicas: int,
@@ -48,7 +48,7 @@ def deploy(
         deployment.Deployment(
             saved_models=saved_models,
             name=name or "",
-            labels=versions_by_label(labels),
+            labels=labels,
             image=image,
             batching=batching,
             replicas=replicas,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from tfae.cli.options import is_given, label_option, versions_by_label
+from tfae.cli.options import is_given, label_option
 from tfae.cli.tensorflow import import_tensorflow
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def serve(
     saved_models: Path | None,
     *,
     name: str | None,
-    labels: tuple[str, ...],
+    labels: dict[str, int],
     model_config_file: Path | None,
     engine: str,
     **options: Any,
@@ -100,7 +100,7 @@ def serve(
             raise ValueError(f"{option.opts[0]}: expected no such option with --engine {engine}; it is for {owner}.")
     from tfae.serving.model_config import make_source
 
-    models = make_source(model_config_file or saved_models or "", name=name, labels=versions_by_label(labels))
+    models = make_source(model_config_file or saved_models or "", name=name, labels=labels)
     if is_local:
         _serve_locally(models, **options)
     else:

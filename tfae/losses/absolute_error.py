@@ -28,7 +28,6 @@ class AbsoluteError(ReconstructionLoss):
     """
 
     short_name = "mae"
-    keras_names = ("mae", "mean_absolute_error")
     known_constant = "median"
     advice = "where outliers are to weigh less; it aims at the median, and so loses what is rare"
 

@@ -27,7 +27,6 @@ class SquaredError(ReconstructionLoss):
     """
 
     short_name = "mse"
-    keras_names = ("mse", "mean_squared_error")
     known_constant = "mean"
     pca_is_optimal = True
     advice = "where single large errors matter most; of probabilities it is the Brier score"

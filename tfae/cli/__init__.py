@@ -73,14 +73,10 @@ def main(traceback: bool, modules: tuple[str, ...]) -> None:
     SOURCE is the name of a data set (digits, breast_cancer, wine, diabetes; any of TFDS: mnist, fashion_mnist, …), a
     folder of images, or a .npy, .npz, .csv or .parquet file.
     """
-    warnings.showwarning = _show_warning
+    # As one line, without its place in the code.
+    warnings.showwarning = lambda message, *_, **__: click.echo(f"Warning: {message}", err=True)
     # SIGTERM unwinds the stack as Ctrl-C does, so that no half-written file stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-
-
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    """Show a warning as one line, without its place in the code."""
-    click.echo(f"Warning: {message}", err=True)
 
 
 for command in (advise, train, compare, evaluate, score, reconstruct, export, inspect, serve, deploy):

@@ -109,16 +109,9 @@ def default_export_dir(data_name: str) -> Path:
 def open_for_model(
     source: str, options: dict[str, Any], data: Mapping[str, Any] | None, sample_shape: Sequence[int]
 ) -> Source:
-    """Open SOURCE for a model; of a table, with the columns that the model was trained on, by name.
+    """Open SOURCE for a model that takes samples of that shape.
 
-    Args:
-        source: As on the command line.
-        options: Those of `source_options`.
-        data: What the model says about the data that it was trained on; None if it says nothing.
-        sample_shape: Shape of one sample, as the model takes it.
-
-    Raises:
-        ValueError: If there is no such data, or its samples are of another shape.
+    Of a table, the columns are those that the model was trained on, by name, as far as it says so of its ``data``.
     """
     from tfae.datasets import open_source
 

@@ -18,9 +18,6 @@ class AbsoluteError(ReconstructionLoss):
     scale 1. The best constant is the median, which outliers move less than the mean. The gradient is the sign of the
     error, and 0 where the error is 0.
 
-    Args:
-        As in :class:`ReconstructionLoss`.
-
     Example:
         >>> loss = AbsoluteError()
         >>> float(loss([[0.0, 1.0], [1.0, 1.0]], [[0.5, 0.5], [1.0, 3.0]]))  # (1.0 + 2.0) / 2

@@ -181,7 +181,8 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
             ValueError: If the shapes differ. Nothing is broadcast.
         """
         mask = shapes.mask_of(output) if mask is None else mask
-        x, output = self._convert(x, output)
+        x = ops.convert_to_tensor(x, self._compute_dtype)
+        output = shapes.validate_pair(x, ops.convert_to_tensor(output, self._compute_dtype))
         if mask is None:
             return self._reduce_elements(x, output, tf.identity)
         mask = shapes.expand_leading(ops.convert_to_tensor(mask, "bool"), x, "mask")
@@ -214,7 +215,8 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
             array([5.], dtype=float32)
         """
         mask = shapes.mask_of(output) if mask is None else mask
-        x, output = self._convert(x, output)
+        x = ops.convert_to_tensor(x, self._compute_dtype)
+        output = shapes.validate_pair(x, ops.convert_to_tensor(output, self._compute_dtype))
         if mask is None and weight is None:
             sums = self._reduce_elements(x, output, sum_per_sample)
         else:
@@ -270,11 +272,6 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         config = {name: value for name, value in self.get_config().items() if name in parameters.keys() - common.keys()}
         given = [f"{name}={value!r}" for name, value in config.items() if value != parameters[name].default]
         return f"{type(self).__name__}({', '.join(given)})"
-
-    def _convert(self, x: Any, output: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return ``x`` and ``output`` in the dtype of the computation, their shapes compared."""
-        x = ops.convert_to_tensor(x, self._compute_dtype)
-        return x, shapes.validate_pair(x, ops.convert_to_tensor(output, self._compute_dtype))
 
     def _reduce_elements(
         self, x: tf.Tensor, output: tf.Tensor, reduction: Callable[[tf.Tensor], tf.Tensor]

@@ -350,11 +350,13 @@ def test_the_peak_does_not_grow_with_the_data(kind: str, tmp_path: Path, monkeyp
 
 def test_a_set_with_fewer_samples_than_announced_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tfae.datasets import open_source
+    from tfae.datasets.scan import Scan
 
     for announced, received in ((301, "300"), (299, "more")):
         source = open_source(parquet(tmp_path))
-        source.parts["all"].num_samples = announced
-        for read in (source.parts["all"].read, source.parts["all"].store):
+        part = source.parts["all"]
+        part.num_samples = announced
+        for read in (part.read, lambda part=part: part.store(4096, Scan())):
             with pytest.raises(ValueError, match=f"expected {announced} samples, .*; received {received}. Is the file"):
                 read()
 
@@ -404,9 +406,12 @@ def test_nothing_is_fed_by_a_generator_which_would_slow_the_process_down(in_memo
         assert b"GeneratorDataset" not in graph
 
 
-def test_a_npy_file_is_read_once_for_defects_and_digests_and_once_for_bounds_and_moments(tmp_path, monkeypatch) -> None:
-    path = saved(tmp_path, np.random.RandomState(0).rand(5000, 40))
+def test_a_npy_file_is_read_once_and_again_only_if_samples_repeat(tmp_path, monkeypatch) -> None:
+    values = np.random.RandomState(0).rand(5000, 40)
+    distinct, repeated = saved(tmp_path, values), tmp_path / "repeated.npy"
+    np.save(repeated, np.concatenate([values[:-1], values[:1]]))
     num_bytes = 0
+    expected: dict[Path, Any] = {}
     read = RowFile.read
 
     def counted(file: RowFile, first: int, rows: np.ndarray) -> None:
@@ -415,7 +420,16 @@ def test_a_npy_file_is_read_once_for_defects_and_digests_and_once_for_bounds_and
         read(file, first, rows)
 
     monkeypatch.setattr(RowFile, "read", counted)
-    for in_memory, passes in ((True, 1), (False, 2)):
+    for path, in_memory, passes in (
+        (distinct, True, 1),
+        (distinct, False, 1),
+        (repeated, True, 1),
+        (repeated, False, 2),
+    ):
         num_bytes = 0
-        assert len(load(path, in_memory=in_memory).digest) == 32
+        data = load(path, in_memory=in_memory, preprocessing="standard")
+        assert len(data.digest) == 32
+        assert (data.digest, data.preprocessing.get_config()) == expected.setdefault(
+            path, (data.digest, data.preprocessing.get_config())
+        )
         assert num_bytes / path.stat().st_size == pytest.approx(passes, abs=0.01)

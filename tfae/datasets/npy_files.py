@@ -16,8 +16,8 @@ import numpy as np
 from tfae.datasets import defects
 from tfae.datasets.arrays import SPLIT_NAMES, ArrayPart, match_labels, normalize_shape, source_of
 from tfae.datasets.row_file import RowFile
-from tfae.datasets.source import READ_SIZE, Batch, Part, Source
-from tfae.datasets.splits import sample_digests
+from tfae.datasets.scan import Scan
+from tfae.datasets.source import Batch, Part, Source
 from tfae.datasets.stored import StoredSamples
 
 # The names under which .npz archives hold one array, or each split with its labels.
@@ -38,9 +38,11 @@ class NpyPart(Part):
         for start in range(0, len(self._stored), size):
             yield self._stored[start : start + size], None
 
-    def store(self, size: int = READ_SIZE) -> tuple[StoredSamples, None, np.ndarray]:
-        """Return the samples where they are."""
-        return self._stored, None, sample_digests(samples for samples, _ in self.batches(size))
+    def store(self, size: int, scan: Scan) -> tuple[StoredSamples, None]:
+        """Have the samples scanned, and return them where they are."""
+        for samples, _ in self.batches(size):
+            scan.add(samples)
+        return self._stored, None
 
 
 class ConvertedNpyPart(Part):

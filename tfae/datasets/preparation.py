@@ -14,7 +14,7 @@ from tfae.datasets import defects, memory
 from tfae.datasets.columns import select
 from tfae.datasets.data import Data, digest_of
 from tfae.datasets.feeds import Feed
-from tfae.datasets.scan import scan
+from tfae.datasets.scan import Scan, Spread, scan
 from tfae.datasets.source import Source
 from tfae.datasets.splits import Splits, disjoint, number_distinct, sample_digests, split_indices
 from tfae.datasets.stored import StoredSamples
@@ -35,13 +35,17 @@ def prepare(source: Source, options: LoadOptions, arguments: dict[str, Any] | No
     if in_memory is None:
         # A copy for the splits, another for TensorFlow, and as much for everything else.
         in_memory = source.max_bytes is not None and source.max_bytes <= memory.available() // 4
-    split, labels, digests = _split(source, splits, seed, in_memory)
+    method = options.preprocessing
+    if method == "default":
+        method = scaling.default_method(source.kind, source.dtype)
+    has_moments = method == "standard"
+    split, labels, digests, spread = _split(source, splits, seed, in_memory, has_moments)
     # Without some columns samples can be alike that were not, and the splits others: so the splits are made anew,
     # until they are those that the columns give when they are asked for by name.
     while only_varying and not (varying := _varying(split.train)).all():
         names = source.feature_names or range(len(varying))
         source = select(source, [names[index] for index in np.flatnonzero(varying)])
-        split, labels, digests = _split(source, splits, seed, in_memory)
+        split, labels, digests, spread = _split(source, splits, seed, in_memory, has_moments)
     if only_varying:
         source = source if source.feature_names else select(source, range(*source.shape))
     if arguments is not None:
@@ -54,10 +58,7 @@ def prepare(source: Source, options: LoadOptions, arguments: dict[str, Any] | No
             samples = Splits(*map(tf.constant, split))
         raw = Splits(*map(np.asarray, samples))  # read-only views: the data is in memory once
     del split
-    method = options.preprocessing
-    if method == "default":
-        method = scaling.default_method(source.kind, source.dtype)
-    bounds_of, moments = scan(raw, has_moments=method == "standard")
+    bounds_of, moments = spread or scan(raw, has_moments=has_moments)
     value_range = options.value_range or source.value_range
     if value_range is not None:
         for found in bounds_of:
@@ -95,23 +96,29 @@ def prepare(source: Source, options: LoadOptions, arguments: dict[str, Any] | No
 
 
 def _split(
-    source: Source, fractions: tuple[float, float, float], seed: int, in_memory: bool
-) -> tuple[Splits, Splits | None, Splits]:
-    """Return samples, labels and digests of the splits: the data set's own where it has them."""
+    source: Source, fractions: tuple[float, float, float], seed: int, in_memory: bool, has_moments: bool
+) -> tuple[Splits, Splits | None, Splits, Spread | None]:
+    """Return samples, labels, digests and, if known, spread of the splits: the data set's own where it has them."""
     size = source.read_size
     read: dict[str, tuple[Any, np.ndarray | None, np.ndarray]] = {}
     for name, part in source.parts.items():
         if in_memory:
             samples, labels = part.read(size)
             read[name] = samples, labels, sample_digests(blocks(samples))
-        else:
-            read[name] = part.store(size)
+            continue
+        number = part.num_samples or 0
+        expected: tuple[np.ndarray, ...] = ()
+        if name == "all" and number >= len(fractions):
+            expected = split_indices(np.arange(number), fractions, seed=seed)
+        found = Scan(expected, has_moments=has_moments)
+        read[name] = *part.store(size, found), found.digests
     if "all" in read:
         samples, labels, digests = read["all"]
         defects.validate_varies(samples, digests)
         chosen = split_indices(number_distinct(digests), fractions, seed=seed)
         labels_of = None if labels is None else _take([labels] * 3, chosen)
-        return _take([samples] * 3, chosen), labels_of, _take([digests] * 3, chosen)
+        spread = None if in_memory else found.spread_of(chosen)
+        return _take([samples] * 3, chosen), labels_of, _take([digests] * 3, chosen), spread
     samples, labels, digests = read["train"]
     defects.validate_varies(samples, digests)
     if "validation" not in read:
@@ -131,7 +138,7 @@ def _split(
         raw, of, labelled = _take(raw, kept), _take(of, kept), None if labelled is None else _take(labelled, kept)
         if min(map(len, raw)) == 0:
             raise ValueError("source: expected splits that differ; received one whose samples are all in another.")
-    return raw, labelled, of
+    return raw, labelled, of, None
 
 
 def _varying(samples: Samples) -> np.ndarray:

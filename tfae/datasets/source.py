@@ -12,7 +12,7 @@ import numpy as np
 
 from tfae.datasets import defects
 from tfae.datasets.row_file import write_rows
-from tfae.datasets.splits import sample_digests
+from tfae.datasets.scan import Scan
 from tfae.datasets.stored import StoredSamples
 
 # Samples per block when a whole part is read, and bytes at most. Large enough that Python costs little.
@@ -96,17 +96,16 @@ class Part(abc.ABC):
         assert whole is not None
         return whole, self.whole_labels(_join(label_blocks)) if label_blocks else None
 
-    def store(self, size: int = READ_SIZE) -> tuple[StoredSamples, np.ndarray | None, np.ndarray]:
-        """Write all samples to a temporary file, as ``batches`` of this size give them.
+    def store(self, size: int, scan: Scan) -> tuple[StoredSamples, np.ndarray | None]:
+        """Write all samples to a temporary file, as ``batches`` of this size give them, and have them scanned.
 
         Returns:
-            The samples, their labels, and their digests.
+            The samples and their labels.
 
         Raises:
             ValueError: Like those of ``batches``, or there is no space for the file.
         """
         label_blocks: list[np.ndarray] = []
-        digests: list[np.ndarray] = []
         batches = self.batches(size)
         first, first_labels = next(batches)
         num_samples = 0
@@ -117,13 +116,12 @@ class Part(abc.ABC):
                 if labels is not None:
                     label_blocks.append(labels)
                 num_samples += len(samples)
-                digests.append(sample_digests([samples]))
+                scan.add(samples)
                 yield samples
 
         file = write_rows(blocks(), first[0].nbytes, num_rows=self.num_samples)
         labels = self.whole_labels(_join(label_blocks)) if label_blocks else None
-        stored = StoredSamples(file, first.shape[1:], first.dtype, np.arange(num_samples))
-        return stored, labels, np.concatenate(digests)
+        return StoredSamples(file, first.shape[1:], first.dtype, np.arange(num_samples)), labels
 
     def whole_labels(self, labels: np.ndarray) -> np.ndarray:
         """Return all labels, which ``batches`` gave bit by bit, in the dtype that only all of them tell."""

@@ -32,6 +32,11 @@ LOSSES = {
     "probabilities": BinaryCrossentropy,
     "logits": functools.partial(BinaryCrossentropy, from_logits=True),
 }
+MODES = {
+    "eager": lambda function: function,
+    "graph": tf.function,
+    "xla": functools.partial(tf.function, jit_compile=True),
+}
 each_loss = pytest.mark.parametrize("kind", LOSSES)
 # Where sizes agree, as in the last, weights of samples are not to be taken for weights of columns.
 SHAPES = [(5, 7), (5, 4, 3), (5, 4, 3, 2), (5, 4, 3, 2, 2), (4, 4, 4)]
@@ -125,24 +130,14 @@ def test_every_dtype_policy_gives_the_right_loss(kind, policy):
 
 
 @each_loss
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_a_sum_over_a_large_image_neither_overflows_nor_loses_digits(kind, dtype):
-    x, output = samples((1, 512, 512, 3), kind)
-    loss = LOSSES[kind](dtype=dtype)
-    expected = oracle(kind, x, output).sum()
-    assert expected > np.finfo("float16").max  # or the test would prove nothing
-    np.testing.assert_allclose(loss(x, output), expected, rtol=1e-6)
-
-
-@each_loss
 @pytest.mark.parametrize("shape", [(2, 512, 512, 3), (3, 1023), (3, 7, 4), (3, 1)])
-@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
-def test_sums_keep_their_digits_whatever_the_number_of_elements(kind, shape, jit_compile):
+@pytest.mark.parametrize(("mode", "dtype"), [("eager", "float16"), *((mode, "float32") for mode in MODES)])
+def test_sums_neither_overflow_nor_lose_digits_whatever_the_number_of_elements(kind, shape, mode, dtype):
     # XLA adds in order unless it is kept from it, and is off by 2e-6 at 512×512×3.
     x, output = samples(shape, kind)
     expected = oracle(kind, x, output).reshape(shape[0], -1).sum(axis=1)
-    per_sample = tf.function(LOSSES[kind]().per_sample, jit_compile=jit_compile)
-    np.testing.assert_allclose(per_sample(x, output), expected, rtol=1e-6)
+    assert len(shape) < 4 or expected.min() > np.finfo("float16").max  # or the test would prove nothing
+    np.testing.assert_allclose(MODES[mode](LOSSES[kind](dtype=dtype).per_sample)(x, output), expected, rtol=1e-6)
 
 
 @each_loss
@@ -181,22 +176,21 @@ def test_outputs_are_widened_to_float32_and_get_a_gradient_in_their_own_dtype(ki
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
-def test_probabilities_are_right_up_to_where_they_are_clipped(dtype, jit_compile):
+@pytest.mark.parametrize("mode", MODES)
+def test_probabilities_are_right_up_to_where_they_are_clipped(dtype, mode):
     # From the least normal number to the last one before 1.
     tiny, last = np.finfo(dtype).tiny, 1 - np.finfo(dtype).epsneg
     x, p = np.meshgrid([0.0, 0.3, 1.0], [tiny, 2 * tiny, 2**-20, 0.5, last], indexing="ij")
     x, p = x.reshape(-1, 1).astype(dtype), p.reshape(-1, 1).astype(dtype)
     loss = BinaryCrossentropy(dtype=dtype)
 
-    @tf.function(jit_compile=jit_compile)
     def value_and_gradients(x, p):
         with tf.GradientTape() as tape:
             tape.watch((x, p))
             value = loss.per_sample(x, p)
         return value, *tape.gradient(value, (x, p))
 
-    value, by_x, by_p = value_and_gradients(tf.constant(x), tf.constant(p))
+    value, by_x, by_p = MODES[mode](value_and_gradients)(tf.constant(x), tf.constant(p))
     wide = np.longdouble(p)
     rtol = 1e-5 if dtype == "float32" else 1e-12
     np.testing.assert_allclose(by_p, (1 - x) / (1 - wide) - x / wide, rtol=rtol)
@@ -215,15 +209,6 @@ def test_logits_have_the_gradient_sigmoid_minus_x(x, z):
     np.testing.assert_allclose(loss.per_sample([[x]], [[z]]), oracle("logits", [x], [z]), rtol=1e-6, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("x", "p", "derivative"),
-    [(0.0, 0.25, 4 / 3), (0.3, 0.25, -0.05 / 0.1875), (1.0, 1e-10, -1e10), (0.0, 0.0, 0.0), (1.0, 1.0, 0.0)],
-)
-def test_probabilities_have_the_gradient_of_the_formula(x, p, derivative):
-    # By hand: -x / p + (1 - x) / (1 - p); and 0 where the loss is 0, at the edge of what a probability can be.
-    np.testing.assert_allclose(gradient(BinaryCrossentropy(), [[x]], [[p]]), [[derivative]], rtol=1e-5)
-
-
 @pytest.mark.parametrize("x", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("p", [0.0, 1.0])
 def test_impossible_probabilities_have_a_finite_loss_and_a_gradient_towards_the_sample(x, p):
@@ -231,7 +216,7 @@ def test_impossible_probabilities_have_a_finite_loss_and_a_gradient_towards_the_
     (slope,) = gradient(loss, [[x]], [[p]]).ravel()
     assert np.isfinite(loss([[x]], [[p]]))
     assert np.isfinite(slope)
-    assert np.sign(slope) == np.sign(p - x)
+    assert np.sign(slope) == np.sign(p - x)  # 0 where the loss is 0, at the edge of what a probability can be
 
 
 @pytest.mark.parametrize("z", [-80.0, -40.0, -17.0, -5.0, 0.0, 5.0, 12.0])

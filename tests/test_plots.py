@@ -1,3 +1,4 @@
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Polygon, Rectangle
 
-from tests.figures import drawn
 from tests.function_models import SQUARED_ERROR, with_encoder
 from tests.function_models import function_model as model
 from tests.samples import batches, normal, uniform
@@ -33,6 +33,11 @@ def encoding_model(latent_dim: int) -> keras.Model:
 
 THREE, ROWS, CODED = model(lambda x: x, (3,)), uniform(3, 6), encoding_model(2)
 IDENTITY, OF_IMAGES = model(lambda x: x, (6,)), model(lambda x: x, (5, 4, 1))
+
+
+def draw(figure: Any) -> None:
+    """Draw for print; a missing glyph or a layout that collapses would warn, which is an error."""
+    figure.savefig(io.BytesIO(), format="pdf")
 
 
 def pairs(x: Any, reconstruction: Any, **options: Any) -> Figure:
@@ -89,7 +94,7 @@ def test_images_are_shown_above_their_reconstructions_and_errors_which_share_a_s
     assert [ax.images[0].get_clim() for ax in axes[2]] == [(0, pytest.approx(x[:5].max() / 2))] * 5
     assert [len(ax.child_axes) for ax in axes.flat] == [0] * 14 + [1]
     assert axes[2, 4].child_axes[0].get_ylabel() == "|x − x̂|,\nmodel space"
-    drawn(axes[0, 0].figure)
+    draw(axes[0, 0].figure)
 
 
 def scaled(x: np.ndarray, of: np.ndarray) -> np.ndarray:
@@ -126,10 +131,10 @@ def test_images_are_shown_on_the_scale_of_the_originals(x, reconstruct, loss, sh
 
 
 @pytest.mark.parametrize("value", [0, 5])
-def test_constant_and_exact_images_can_be_drawn(value: float) -> None:
+def test_constant_and_exact_images_can_be_draw(value: float) -> None:
     axes = plots.reconstructions(OF_IMAGES, batches(np.full((2, 5, 4, 1), value)))
     assert image(axes[2, 0]).max() == 0
-    drawn(axes[0, 0].figure)
+    draw(axes[0, 0].figure)
 
 
 def rows_and_columns(axes: np.ndarray) -> list[tuple[int, int]]:
@@ -159,7 +164,7 @@ def test_given_axes_of_images_are_one_row_of_samples_and_those_without_one_are_o
     assert [k for k in range(used) if axes[2, k].child_axes] == [used - 1]
     assert [ax.axison for ax in given[1]] == [True] * used + [False] * (columns - used)
     assert plt.get_fignums() == []
-    drawn(given[0, 0].figure)
+    draw(given[0, 0].figure)
 
 
 @pytest.mark.parametrize(("shape", "xlabel"), [((50, 1), "time step"), ((2, 2, 2, 2), "element")])
@@ -175,7 +180,7 @@ def test_others_are_drawn_as_lines_with_the_error_shaded(shape: tuple[int, ...],
     assert [ax.get_xlabel() for ax in axes] == ["", xlabel, xlabel]
     assert legend_texts(axes[0]) == ["original", "reconstruction"]
     assert len(axes[0].figure.axes) == 3
-    drawn(axes[0].figure)
+    draw(axes[0].figure)
 
 
 def test_channels_of_a_sequence_are_drawn_one_below_the_other() -> None:
@@ -212,7 +217,7 @@ def test_rows_of_a_table_are_unjoined_points_with_the_error_between_them() -> No
     assert [ax.get_ylabel() for ax in axes] == ["model space", "", "model space"]
     assert [ax.get_xlabel() for ax in axes] == ["", "feature", "feature"]
     assert legend_texts(axes[0]) == ["original", "reconstruction"]
-    drawn(axes[0].figure)
+    draw(axes[0].figure)
 
 
 def test_features_are_on_a_scale_each_in_data_space_and_reconstructions_far_off_are_arrows() -> None:
@@ -225,7 +230,7 @@ def test_features_are_on_a_scale_each_in_data_space_and_reconstructions_far_off_
         assert [label.get_text() for label in ax.get_yticklabels()] == ["lowest", "highest"]
     assert [ax.get_ylabel() for ax in axes] == ["each feature\non its own scale", "", "each feature\non its own scale"]
     assert len({ax.get_ylim() for ax in axes}) == 1
-    drawn(axes[0].figure)
+    draw(axes[0].figure)
     x = np.array([[0.0, 10], [1, 20]])
     first, second = pairs(x, x + np.array([[0, 1e6], [-1e6, 0]])).axes
     assert -1 < first.get_ylim()[0] < 0 < 1 < first.get_ylim()[1] < 2
@@ -236,11 +241,11 @@ def test_features_are_on_a_scale_each_in_data_space_and_reconstructions_far_off_
 def test_a_single_row_shows_errors_relative_to_its_values_and_a_single_feature_its_own_units() -> None:
     (ax,) = pairs([[-4.0, 200, 0]], [[-3.0, 210, 0.1]]).axes
     np.testing.assert_allclose(segments(ax), [[0, 0.25], [0, 0.05], [0, 0.1]])
-    drawn(ax.figure)
+    draw(ax.figure)
     (ax,) = pairs([[100], [300]], [[110], [280]], scores=[1, 2], feature_names=["load"]).axes
     np.testing.assert_allclose(segments(ax), [[100, 110], [300, 280]])
     assert ax.get_ylabel() == "load"
-    drawn(ax.figure)
+    draw(ax.figure)
 
 
 def test_feature_names_stand_below_the_lowest_panels_and_many_are_thinned() -> None:
@@ -252,7 +257,7 @@ def test_feature_names_stand_below_the_lowest_panels_and_many_are_thinned() -> N
         assert tick_labels(used[2]) == ["age", "income per year", "a name of more th…"]
         assert {label.get_rotation() for label in used[2].get_xticklabels()} == {45}
         assert tick_labels(used[1]) == (tick_labels(used[2]) if axes is None else ["", "", ""])
-        drawn(used[0].figure)
+        draw(used[0].figure)
     x = uniform(2, 64)
     ax = pairs(x, x, feature_names=[f"f{k}" for k in range(64)]).axes[0]
     assert tick_labels(ax) == [f"f{k}" for k in range(0, 64, 4)]
@@ -307,11 +312,11 @@ def test_raw_images_are_on_the_scale_of_their_dtype_and_fewer_wide_ones_are_side
     assert [ax.get_title() for ax in axes[0]] == ["loss 1.5", "loss 2"]
     assert axes[2, 1].child_axes[0].get_ylabel() == "|x − x̂|,\nunits of the data"
     assert plt.get_fignums() == []
-    drawn(figure)
+    draw(figure)
     x = uniform(5, 4, 16, 1)
     figure = pairs(x, x)
     assert {column for _, column in rows_and_columns(np.array(figure.axes, object))} == {0, 1}
-    drawn(figure)
+    draw(figure)
 
 
 def test_curves_are_drawn_by_epoch_from_1_and_the_best_is_marked() -> None:
@@ -324,18 +329,15 @@ def test_curves_are_drawn_by_epoch_from_1_and_the_best_is_marked() -> None:
     assert ax.get_title() == "best epoch 3, validation loss 5.5"
     assert texts(ax) == ["training", "validation"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "loss")
-    drawn(ax.figure)
+    draw(ax.figure)
 
 
-def test_without_validation_the_best_epoch_is_that_of_the_training_loss() -> None:
+def test_the_best_epoch_is_that_of_the_training_loss_without_validation_resumed_epochs_included() -> None:
     ax = plots.training_curves({"loss": np.array([9.0, 3.0, np.nan])}, ax=(given := Figure().subplots()))
     assert ax is given
     assert ax.get_title() == "best epoch 2, training loss 3"
     assert texts(ax) == ["training"]
     assert plt.get_fignums() == []
-
-
-def test_a_history_of_fit_keeps_the_number_of_a_resumed_epoch_and_one_of_nothing_but_nan_has_no_best() -> None:
     history = keras.callbacks.History()
     history.epoch, history.history = [7, 8, 9], {"loss": [3.0, 1.0, 2.0]}
     ax = plots.training_curves(history)
@@ -343,7 +345,7 @@ def test_a_history_of_fit_keeps_the_number_of_a_resumed_epoch_and_one_of_nothing
     assert ax.get_title() == "best epoch 9, training loss 1"
     ax = plots.training_curves({"loss": [np.nan, np.nan]})
     assert ax.get_title() == ""
-    drawn(ax.figure)
+    draw(ax.figure)
 
 
 def test_latents_of_two_dimensions_are_drawn_as_they_are() -> None:
@@ -351,7 +353,7 @@ def test_latents_of_two_dimensions_are_drawn_as_they_are() -> None:
     ax = plots.latents(CODED, batches(x))
     np.testing.assert_allclose(in_order(points(ax)), in_order(x[:, :2]))
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("latent 1", "latent 2")
-    drawn(ax.figure)
+    draw(ax.figure)
 
 
 def test_latents_of_more_dimensions_are_drawn_as_principal_components_with_their_shares() -> None:
@@ -367,7 +369,7 @@ def test_latents_of_more_dimensions_are_drawn_as_principal_components_with_their
         assert label == f"principal component {k + 1} ({shares[k]:.0%} of the variance)"
     ax = plots.latents(encoding_model(3), batches(np.ones((5, 6))))
     assert ax.get_xlabel() == "principal component 1 (0% of the variance)"
-    drawn(ax.figure)
+    draw(ax.figure)
 
 
 def test_latents_of_one_dimension_are_drawn_in_a_row_per_class() -> None:
@@ -379,7 +381,7 @@ def test_latents_of_one_dimension_are_drawn_in_a_row_per_class() -> None:
         np.testing.assert_allclose(np.sort(along[np.abs(across - row) < 0.5]), np.sort(x[labels == row, 0]))
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["0", "1"]
     assert ax.get_legend() is None
-    drawn(ax.figure)
+    draw(ax.figure)
 
 
 @pytest.mark.parametrize(
@@ -397,7 +399,7 @@ def test_few_classes_get_a_colour_a_marker_and_a_legend(labels: np.ndarray) -> N
     keys = [(key.get_color(), key.get_marker()) for key in legend.get_lines()]
     assert keys == list(zip(plots.COLORS, "o^s", strict=False))
     assert legend_texts(ax) == (["0", "1", "2"] if labels.dtype.kind in "if" else ["a", "b", "c"])
-    drawn(ax.figure)
+    draw(ax.figure)
 
 
 @pytest.mark.parametrize("labels", [np.arange(12), np.linspace(0, 1, 12), np.arange(12) % 2 + 0.5])
@@ -439,7 +441,7 @@ def test_many_points_are_smaller_and_fainter_than_their_colour_bar() -> None:
     assert 1 < many.get_sizes()[0] < 4
     assert many.get_rasterized()
     ax = plots.latents(CODED, batches(uniform(3000, 6), 1000), labels=np.arange(3000))
-    drawn(ax.figure)
+    draw(ax.figure)
     (scale,) = [c for c in ax.figure.axes[1].collections if isinstance(c, QuadMesh)]
     assert float(scatter_of(ax).get_alpha() or 1) < 1
     assert np.asarray(scale.get_facecolor())[:, 3].min() == 1
@@ -470,7 +472,7 @@ def test_histogram_counts_every_sample_and_marks_median_and_99th_percentile() ->
     assert texts(ax) == [f"median {np.median(scores):.4g}", f"99th percentile {np.percentile(scores, 99):.4g}"]
     assert [np.asarray(line.get_xdata())[0] for line in ax.lines] == [np.median(scores), np.percentile(scores, 99)]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("loss per sample, nats", "samples")
-    drawn(ax.figure)
+    draw(ax.figure)
 
 
 def test_classes_of_unequal_size_and_missing_labels_are_outlined_as_shares_over_the_same_bins() -> None:
@@ -493,7 +495,7 @@ def test_classes_of_unequal_size_and_missing_labels_are_outlined_as_shares_over_
 def test_histogram_of_extreme_scores_has_a_readable_number_of_bins(scores: list[float]) -> None:
     ax = plots.score_histogram(scores)
     assert 10 <= len(ax.patches) <= 60
-    drawn(ax.figure)
+    draw(ax.figure)
 
 
 def test_a_plot_without_axes_opens_one_figure_for_the_notebook() -> None:
@@ -553,10 +555,10 @@ REFUSALS: list[tuple[Callable, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("draw", "message"), REFUSALS)
-def test_what_can_not_be_drawn_is_refused_and_leaves_no_figure(draw: Callable, message: str) -> None:
+@pytest.mark.parametrize(("drawing", "message"), REFUSALS)
+def test_what_can_not_be_drawn_is_refused_and_leaves_no_figure(drawing: Callable, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        draw()
+        drawing()
     assert plt.get_fignums() == []
 
 
@@ -604,15 +606,15 @@ def test_a_blur_lies_below_the_originals_at_high_frequencies_only():
     assert ratio[-2] < 0.05
     assert np.isnan(ratio[-1])
     assert ax.get_yscale() == "log"
-    drawn(ax.figure)
+    draw(ax.figure)
 
 
-def test_flat_reconstructions_are_left_out_and_flat_originals_drawn():
+def test_flat_reconstructions_are_left_out_and_flat_originals_draw():
     x = normal(4, 8, 8, 1)
     ax = plots.spectra(x, {"flat": np.zeros_like(x)}, ax=Figure().subplots())
     assert np.isnan(line(ax, "flat")).all()
-    drawn(ax.figure)
-    drawn(plots.spectra(np.ones_like(x), {"flat": np.zeros_like(x)}, ax=Figure().subplots()).figure)
+    draw(ax.figure)
+    draw(plots.spectra(np.ones_like(x), {"flat": np.zeros_like(x)}, ax=Figure().subplots()).figure)
     assert plt.get_fignums() == []
 
 
@@ -625,7 +627,7 @@ def test_images_have_a_row_of_reconstructions_and_one_of_errors_for_each_model()
         expected = [x[k, ..., 0] * factor for factor in (1, 0.5, 0.5, 0.25, 0.75)]
         np.testing.assert_allclose([image(ax) for ax in axes[:, k]], expected, rtol=1e-6)
     assert [ax.images[0].get_clim() for ax in axes[(2, 4),].flat] == [(0, pytest.approx(0.75 * x.max()))] * 6
-    drawn(figure)
+    draw(figure)
 
 
 def test_rows_of_a_table_share_a_panel_on_the_scale_of_each_feature():
@@ -637,13 +639,13 @@ def test_rows_of_a_table_share_a_panel_on_the_scale_of_each_feature():
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["original", "a", "b"]
     assert tick_labels(figure.axes[0]) == ["height", "weight"]
-    drawn(figure)
+    draw(figure)
 
 
 @pytest.mark.parametrize("shape", [(3, 30, 1), (2, 20, 3), (3, 1), (1, 4), (2, 2, 3, 4, 5)])
-def test_sequences_and_samples_of_any_rank_are_drawn(shape):
+def test_sequences_and_samples_of_any_rank_are_draw(shape):
     x = normal(*shape)
     figure = plots.side_by_side(x, {f"model_{k}": x + k for k in range(4)})
-    drawn(figure)
+    draw(figure)
     assert len(figure.axes) == (1 if shape[1:] == (1,) else shape[0])
     assert plt.get_fignums() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, final
 
 import keras
@@ -11,6 +12,7 @@ from keras import layers, ops
 
 @final
 @keras.saving.register_keras_serializable(package="tfae")
+@dataclasses.dataclass(frozen=True)
 class Clip:
     """Keeps values in ``[low, high]``; gradients pass through it as if it did not.
 
@@ -40,20 +42,28 @@ class Clip:
         (the straight-through estimator); ``tfp.math.clip_by_value_preserve_gradient``. docs/which_loss.md measures it.
     """
 
-    def __init__(self, low: float, high: float) -> None:
-        if not -float("inf") < low < high < float("inf"):
-            raise ValueError(f"low, high: expected finite numbers, the lower one first; received {low!r}, {high!r}.")
-        self.low, self.high = float(low), float(high)
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not -float("inf") < self.low < self.high < float("inf"):
+            ends = f"{self.low!r}, {self.high!r}"
+            raise ValueError(f"low, high: expected finite numbers, the lower one first; received {ends}.")
 
     def __call__(self, values: Any) -> tf.Tensor:
         """Return the nearest values in the range, a float tensor of the same shape and dtype."""
         if isinstance(values, keras.KerasTensor):  # A functional model is being built.
             return layers.Activation(self)(values)
-        return _clip(ops.convert_to_tensor(values), self.low, self.high)
+
+        @tf.custom_gradient
+        def straight_through(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
+            return ops.clip(values, self.low, self.high), lambda upstream: upstream
+
+        return straight_through(ops.convert_to_tensor(values))
 
     def get_config(self) -> dict[str, float]:
         """Configuration from which ``from_config`` builds an equal activation."""
-        return {"low": self.low, "high": self.high}
+        return {"low": float(self.low), "high": float(self.high)}
 
     @classmethod
     def from_config(cls, config: dict[str, float]) -> Clip:
@@ -62,17 +72,3 @@ class Clip:
 
     def __repr__(self) -> str:
         return f"Clip({self.low:g}, {self.high:g})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Clip) and self.get_config() == other.get_config()
-
-    def __hash__(self) -> int:
-        return hash((self.low, self.high))
-
-
-def _clip(values: tf.Tensor, low: float, high: float) -> tf.Tensor:
-    @tf.custom_gradient
-    def straight_through(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        return ops.clip(values, low, high), lambda upstream: upstream
-
-    return straight_through(values)

@@ -130,25 +130,25 @@ def advise(data: Data) -> Advice:
 def _table(s: Statistics) -> list[str]:
     """The statistics, a line each."""
     known = "" if s.value_range is None else f", of {s.value_range[0]:.6g} to {s.value_range[1]:.6g} possible"
-    entropy = None if s.entropy is None else f'{s.entropy:.4g} nats per sample, with preprocessing "{s.unit_scale}"'
-    deviations = None if s.deviations is None else f"{s.deviations[0]:.4g} to {s.deviations[1]:.4g}"
+
+    def show(template: str, *values: object) -> str:
+        return "n/a" if None in values else template.format(*values)
+
     rows = {
         "range": f"{s.low:.6g} to {s.high:.6g}{known}",
         "exactly 0, 1": f"{s.share_zero:.2%}, {s.share_one:.2%} of values",
         "inside (0, 1)": f"{s.share_inside:.2%} of values",
-        "entropy": entropy,
-        "robust kurtosis": None if s.kurtosis is None else f"{s.kurtosis:.3g} (normal: 2.91)",
-        "beyond 5 MAD": None if s.share_outlying is None else f"{s.share_outlying:.2%} of values (normal: 0.07%)",
-        "their energy": None
-        if s.outlying_energy is None
-        else f"{s.outlying_energy:.2%} of Σ(x − median)² (normal: 1%)",
+        "entropy": show('{:.4g} nats per sample, with preprocessing "{}"', s.entropy, s.unit_scale),
+        "robust kurtosis": show("{:.3g} (normal: 2.91)", s.kurtosis),
+        "beyond 5 MAD": show("{:.2%} of values (normal: 0.07%)", s.share_outlying),
+        "their energy": show("{:.2%} of Σ(x − median)² (normal: 1%)", s.outlying_energy),
         "two values": f"{s.share_binary:.2%} of features",
         "whole numbers ≥ 0": f"{s.share_counts:.2%} of features",
         "mostly one value": f"{s.share_sparse:.2%} of features",
         "constant": f"{s.share_constant:.2%} of features, which are {s.num_features:,}",
-        "deviations": deviations,
+        "deviations": show("{:.4g} to {:.4g}", *(s.deviations or [None])),
     }
-    return [f"{name:20}{'n/a' if row is None else row}" for name, row in rows.items()]
+    return [f"{name:20}{row}" for name, row in rows.items()]
 
 
 def _floor(loss: str, floor: float) -> str:

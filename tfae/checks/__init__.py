@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 import keras
 import numpy as np
 
 from tfae.activations import Clip
 from tfae.checks.output import Output, output_of
-from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, explain_refusal, registered
+from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, explain_invalid, registered
 from tfae.preprocessing import RANGES
+
+_Samples = Union["Data", tuple[float, float], None]
 
 if TYPE_CHECKING:
     from tfae.datasets import Data
 
 
-def check(data: Data | None, loss: Any, model: keras.Model, *, ignore: Collection[str] = ()) -> None:
+def check(data: _Samples, loss: Any, model: keras.Model, *, ignore: Collection[str] = ()) -> None:
     """Raise ValueError if data, loss and model do not fit together.
 
     The checks, by name:
@@ -40,7 +42,8 @@ def check(data: Data | None, loss: Any, model: keras.Model, *, ignore: Collectio
     Where a model's output activation can not be known, as behind a layer of one's own, it is taken to be right.
 
     Args:
-        data: What the model is to be trained on, or None to check loss and model alone.
+        data: What the model is to be trained on, or the least and the greatest value of the training split in model
+            space for the check "range" alone, or None to check loss and model alone.
         loss: What it is to minimise.
         model: Any Keras model.
         ignore: Names of checks to leave out.
@@ -62,44 +65,19 @@ def check(data: Data | None, loss: Any, model: keras.Model, *, ignore: Collectio
         )
     checks = _CHECKS if isinstance(loss, ReconstructionLoss) else {"loss": _loss}
     failed = {name: of(data, loss, model) for name, of in checks.items() if name not in names}
-    messages = [_silenceable(message, name) for name, message in failed.items() if message]
+    silence = 'To go on all the same, silence this with ignore=["{0}"], or --ignore {0}.'
+    messages = [f"{message} {silence.format(name)}" for name, message in failed.items() if message]
     if messages:
         raise ValueError("\n".join(messages))
 
 
-def check_range(
-    low: float, high: float, loss: ReconstructionLoss, model: keras.Model, *, ignore: Collection[str] = ()
-) -> None:
-    """The check "range" alone, of a training split of which only the extremes are known.
-
-    Args:
-        low: Its least value, in model space.
-        high: Its greatest value.
-        loss: As in :func:`check`, and of :mod:`tfae.losses`.
-        model: As there.
-        ignore: As there.
-
-    Raises:
-        ValueError: If the output activation keeps reconstructions away from there.
-    """
-    message = (
-        None if "range" in ({ignore} if isinstance(ignore, str) else ignore) else _unreached(low, high, loss, model)
-    )
-    if message:
-        raise ValueError(_silenceable(message, "range"))
-
-
-def _silenceable(message: str, name: str) -> str:
-    return f'{message} To go on all the same, silence this with ignore=["{name}"], or --ignore {name}.'
-
-
-def _loss(data: Data | None, loss: Any, model: keras.Model) -> str | None:
-    reason = explain_refusal(loss)
+def _loss(data: _Samples, loss: Any, model: keras.Model) -> str | None:
+    reason = explain_invalid(loss)
     return reason and f"loss: {reason}"
 
 
-def _domain(data: Data | None, loss: ReconstructionLoss, model: keras.Model) -> str | None:
-    if data is None or loss.domain is None:
+def _domain(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
+    if data is None or isinstance(data, tuple) or loss.domain is None:
         return None
     for split in data.bounds._fields:
         low, high = _span(data, split)
@@ -118,31 +96,24 @@ def _domain(data: Data | None, loss: ReconstructionLoss, model: keras.Model) -> 
     return None
 
 
-def _range(data: Data | None, loss: ReconstructionLoss, model: keras.Model) -> str | None:
-    if data is None:
+def _range(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
+    output = output_of(model)
+    if data is None or output is None or _logits(None, loss, model):
         return None
     # The test split of a table may lie a little outside of what the training split is scaled to; that is no mistake.
-    return _unreached(*_span(data, "train"), loss, model, data)
-
-
-def _unreached(
-    low: float, high: float, loss: ReconstructionLoss, model: keras.Model, data: Data | None = None
-) -> str | None:
-    output = output_of(model)
-    if output is None or _logits(None, loss, model):
-        return None
+    low, high = data if isinstance(data, tuple) else _span(data, "train")
     reachable = _reachable(output, loss)
     # What is outside the domain of the loss is another check's business.
     least, greatest = (low, high) if loss.domain is None else np.clip((low, high), *loss.domain)
     if least >= reachable[0] - DOMAIN_TOLERANCE and greatest <= reachable[1] + DOMAIN_TOLERANCE:
         return None
-    method, output_range = (data.preprocessing.method, data.output_range) if data else (None, None)
-    scaling = f'after preprocessing "{method}"' if data else "in model space"
+    known = None if isinstance(data, tuple) else data
+    method, output_range = (known.preprocessing.method, known.output_range) if known else (None, None)
+    scaling = f'after preprocessing "{method}"' if method else "in model space"
     better = next((name for name, ends in RANGES.items() if ends == (output.low, output.high)), None)
     return (
-        "model: expected one whose reconstructions reach the training split, which spans "
-        f"{_interval(low, high)} {scaling}; received one that ends in "
-        f"{output.name}, which keeps them in {_interval(*reachable)}. End it in "
+        f"model: expected one whose reconstructions reach the training split, which spans {_interval(low, high)} "
+        f"{scaling}; received one that ends in {output.name}, which keeps them in {_interval(*reachable)}. End it in "
         f"{_as_argument(loss.output_activation(output_range))}"
         + (f', or use preprocessing="{better}".' if better and better != method else ".")
     )
@@ -152,7 +123,7 @@ def _as_argument(activation: str | Clip) -> str:
     return f"activation=tfae.activations.{activation}" if isinstance(activation, Clip) else f'activation="{activation}"'
 
 
-def _activation(data: Data | None, loss: ReconstructionLoss, model: keras.Model) -> str | None:
+def _activation(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
     output = output_of(model)
     if output is None or loss.domain is None or loss.on_reconstructions() is not loss or _is_inside(output, loss):
         return None
@@ -165,7 +136,7 @@ def _activation(data: Data | None, loss: ReconstructionLoss, model: keras.Model)
     )
 
 
-def _logits(data: Data | None, loss: ReconstructionLoss, model: keras.Model) -> str | None:
+def _logits(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
     output = output_of(model)
     if output is None or loss.on_reconstructions() is loss or not _is_inside(output, loss):
         return None
@@ -188,7 +159,7 @@ def _reachable(output: Output, loss: ReconstructionLoss) -> list[float]:
     return [float(bound) for bound in loss.reconstruction(np.array([output.low, output.high], "float32"))]
 
 
-def _reduction(data: Data | None, loss: ReconstructionLoss, model: keras.Model) -> str | None:
+def _reduction(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
     if loss.sample_reduction == "sum" or not _adds_losses(model):
         return None
     num_elements = math.prod(model.output_shape[1:])
@@ -207,7 +178,7 @@ def _reduction(data: Data | None, loss: ReconstructionLoss, model: keras.Model) 
 
 
 #: In the order in which they are reported.
-_CHECKS: dict[str, Callable[[Data | None, Any, keras.Model], str | None]] = {
+_CHECKS: dict[str, Callable[[_Samples, Any, keras.Model], str | None]] = {
     "loss": _loss,
     "domain": _domain,
     "range": _range,

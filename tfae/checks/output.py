@@ -36,29 +36,22 @@ class Output:
     high: float
 
 
-def output_of(model: keras.Model) -> Output | None:
+def output_of(model: keras.Model, outside: tuple[keras.KerasTensor, ...] = ()) -> Output | None:
     """What a model can put out; None where its last layers do not tell.
 
     Args:
         model: Functional, sequential, or of such models one inside the other.
+        outside: The inputs of the models that it is inside of, the innermost last.
 
     Example:
         >>> output_of(keras.Sequential([keras.Input((3,)), layers.Dense(6, "tanh"), layers.Reshape((3, 2))]))
         Output(name='tanh', low=-1.0, high=1.0)
     """
-    return _output_of_model(model, ())
-
-
-#: The inputs of the models that a model is inside of, the innermost last.
-_Outside = tuple[keras.KerasTensor, ...]
-
-
-def _output_of_model(model: keras.Model, outside: _Outside) -> Output | None:
     outputs = getattr(model, "outputs", None) or []  # A subclassed model has none.
     return _output(outputs[0], outside) if len(outputs) == 1 and _is_of_keras(model) else None
 
 
-def _output(tensor: keras.KerasTensor, outside: _Outside) -> Output | None:
+def _output(tensor: keras.KerasTensor, outside: tuple[keras.KerasTensor, ...]) -> Output | None:
     operation, node, _ = tensor._keras_history
     inputs = operation._inbound_nodes[node].input_tensors
     if isinstance(operation, layers.InputLayer):
@@ -68,8 +61,9 @@ def _output(tensor: keras.KerasTensor, outside: _Outside) -> Output | None:
     if len(inputs) != 1 or not _is_of_keras(operation):
         return None
     if isinstance(operation, keras.Model):
-        return _output_of_model(operation, (*outside, *inputs))
-    if _PASSING.fullmatch(type(operation).__name__) or _is_linear_activation(operation):
+        return output_of(operation, (*outside, *inputs))
+    is_linear = isinstance(operation, layers.Activation) and operation.activation is keras.activations.linear
+    if is_linear or _PASSING.fullmatch(type(operation).__name__):
         return _output(inputs[0], outside)
     if isinstance(operation, layers.Rescaling):
         return _rescale(_output(inputs[0], outside), operation)
@@ -80,10 +74,6 @@ def _output(tensor: keras.KerasTensor, outside: _Outside) -> Output | None:
 def _is_of_keras(operation: Any) -> bool:
     """Whether it computes what Keras says, and not what a subclass may do with its activation."""
     return type(operation).call.__module__.startswith("keras.")
-
-
-def _is_linear_activation(operation: Any) -> bool:
-    return isinstance(operation, layers.Activation) and operation.activation is keras.activations.linear
 
 
 def _activation_of(operation: Any) -> Callable[[Any], Any] | None:

@@ -17,11 +17,8 @@ from tfae import __version__
 from tfae.cli.advise import advise
 from tfae.cli.compare import compare
 from tfae.cli.deploy import deploy
-from tfae.cli.evaluate import evaluate
-from tfae.cli.export import export
-from tfae.cli.inspect import inspect
-from tfae.cli.reconstruct import reconstruct
-from tfae.cli.score import score
+from tfae.cli.run_dir import evaluate, export
+from tfae.cli.saved_model import inspect, reconstruct, score
 from tfae.cli.serve import serve
 from tfae.cli.train import train
 
@@ -76,14 +73,10 @@ def main(traceback: bool, modules: tuple[str, ...]) -> None:
     SOURCE is the name of a data set (digits, breast_cancer, wine, diabetes; any of TFDS: mnist, fashion_mnist, …), a
     folder of images, or a .npy, .npz, .csv or .parquet file.
     """
-    warnings.showwarning = _show_warning
+    # As one line, without its place in the code.
+    warnings.showwarning = lambda message, *_, **__: click.echo(f"Warning: {message}", err=True)
     # SIGTERM unwinds the stack as Ctrl-C does, so that no half-written file stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-
-
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    """Show a warning as one line, without its place in the code."""
-    click.echo(f"Warning: {message}", err=True)
 
 
 for command in (advise, train, compare, evaluate, score, reconstruct, export, inspect, serve, deploy):

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tfae.cli.options import arguments, load_options
+from tfae.cli.options import load_options
 from tfae.cli.tensorflow import import_tensorflow
 
 
@@ -20,5 +20,5 @@ def advise(source: str, *, as_json: bool, **options: Any) -> None:
     import_tensorflow()
     from tfae import advice, datasets
 
-    advised = advice.advise(datasets.load(source, **arguments(options)))
+    advised = advice.advise(datasets.load(source, **options))
     click.echo(json.dumps(advised.as_dict(), indent=2) if as_json else str(advised))

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from tfae.cli.model_options import ModelOptions, model_options
-from tfae.cli.options import arguments, ignore_option, load_options, loss_option
+from tfae.cli.options import ignore_option, load_options, loss_option
 from tfae.cli.tensorflow import import_tensorflow
 
 
@@ -69,15 +69,14 @@ def compare(
     models.parse_bottleneck(model.bottleneck)
     chosen_losses = [losses.get(name, sample_reduction=model.sample_reduction) for name in loss_names]
     chosen = [comparison.Corruption.parse(text) for text in corruptions]
-    keywords = arguments(load)
-    data = datasets.load(source, **keywords)
+    data = datasets.load(source, **load)
     run_dir = run_dir or Path("runs", f"{data.name.replace('/', '-')}-comparison")
     in_memory = comparison.began_in_memory(run_dir)
     is_in_memory = not isinstance(data.raw.train, datasets.StoredSamples)
     if load["in_memory"] is None and in_memory not in (None, is_in_memory):
         # How much memory is free has changed since; the order of training depends on where the data is.
         del data
-        data = datasets.load(source, **{**keywords, "in_memory": in_memory})
+        data = datasets.load(source, **{**load, "in_memory": in_memory})
         click.echo(f"{data.name}: {'held in memory' if in_memory else 'streamed'}, as the comparison began.", err=True)
     try:
         found = comparison.compare(

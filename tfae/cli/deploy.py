@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tfae.cli.options import label_option, versions_by_label
+from tfae.cli.options import label_option
 from tfae.cli.tensorflow import import_tensorflow
 
 
@@ -28,13 +29,7 @@ def deploy(
     output: Path,
     replace: bool,
     name: str | None,
-    labels: tuple[str, ...],
-    image: str,
-    batching: bool,
-    replicas: int,
-    namespace: str | None,
-    cpus: int,
-    memory: str,
+    **options: Any,
 ) -> None:
     """Write the files that operate TensorFlow Serving with SAVED_MODELS, a folder of versions.
 
@@ -44,19 +39,6 @@ def deploy(
     import_tensorflow()
     from tfae.serving import deployment
 
-    deployment.write(
-        deployment.Deployment(
-            saved_models=saved_models,
-            name=name or "",
-            labels=versions_by_label(labels),
-            image=image,
-            batching=batching,
-            replicas=replicas,
-            namespace=namespace,
-            cpus=cpus,
-            memory=memory,
-        ),
-        output,
-        replace=replace,
-    )
+    settings = deployment.Deployment(saved_models=saved_models, name=name or "", **options)
+    deployment.write(settings, output, replace=replace)
     click.echo(output / "README.md")

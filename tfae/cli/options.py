@@ -22,10 +22,14 @@ def together(*options: Callable) -> Callable[[Callable], Callable]:
     return lambda command: functools.reduce(lambda decorated, option: option(decorated), reversed(options), command)
 
 
+def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[str] | None:
+    return None if value is None else [name.strip() for name in value.split(",")]
+
+
 # What click has to know of options, beside their defaults and help.
 _FOLDER = click.Path(file_okay=False)
 _DETAILS: dict[str, dict[str, Any]] = {
-    "columns": {"metavar": "A,B,…"},
+    "columns": {"metavar": "A,B,…", "callback": _names},
     "label": {"metavar": "COLUMN"},
     "key": {"metavar": "NAME"},
     "feature": {"metavar": "NAME"},
@@ -57,11 +61,6 @@ load_options = _options_of(LoadOptions)
 #: Losses are known by name only once the modules that register them are imported, which commands do themselves.
 loss_option = functools.partial(click.option, "--loss", metavar="NAME")
 
-saved_model_argument = click.argument("saved_model", type=click.Path(exists=True, file_okay=False, path_type=Path))
-run_dir_argument = click.argument("run_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
-trust_option = click.option(
-    "--trust", is_flag=True, help="Run SAVED_MODEL even if it may read or write files or run Python."
-)
 ignore_option = click.option(
     "--ignore",
     multiple=True,
@@ -69,10 +68,24 @@ ignore_option = click.option(
     help="Check of data, loss and model to leave out, by the name that its message tells; may be repeated.",
 )
 
+
+def _versions_by_label(ctx: click.Context, parameter: click.Parameter, entries: Sequence[str]) -> dict[str, int]:
+    versions: dict[str, int] = {}
+    for entry in entries:
+        label, _, version = entry.partition("=")
+        if not label or not version.isascii() or not version.isdecimal():
+            raise ValueError(f"--label: expected LABEL=VERSION, such as stable=1; received {entry!r}.")
+        if label in versions:
+            raise ValueError(f"--label: expected each label once; received {label} twice.")
+        versions[label] = int(version)
+    return versions
+
+
 label_option = click.option(
     "--label",
     "labels",
     multiple=True,
+    callback=_versions_by_label,
     metavar="LABEL=VERSION",
     help="Version that clients ask for by a label, such as stable=1; may be repeated. Only these versions are served.  "
     "[default: none, the highest version is served]",
@@ -88,72 +101,36 @@ def is_given(ctx: click.Context, parameter: click.Parameter) -> bool:
     return ctx.get_parameter_source(parameter.name or "") == ParameterSource.COMMANDLINE
 
 
-def versions_by_label(labels: Sequence[str]) -> dict[str, int]:
-    """Parse ``("stable=1", "canary=2")`` into versions by label.
-
-    Raises:
-        ValueError: If one is something else, or a label is there twice.
-    """
-    versions: dict[str, int] = {}
-    for entry in labels:
-        label, _, version = entry.partition("=")
-        if not label or not version.isascii() or not version.isdecimal():
-            raise ValueError(f"--label: expected LABEL=VERSION, such as stable=1; received {entry!r}.")
-        if label in versions:
-            raise ValueError(f"--label: expected each label once; received {label} twice.")
-        versions[label] = int(version)
-    return versions
-
-
-def output_option(what: str) -> Callable:
-    """Return the option of the file that a command writes; ``what`` describes it."""
-    return click.option(
-        "-o",
-        "--output",
-        type=click.Path(dir_okay=False, path_type=Path),
-        required=True,
-        help=f"{what}; replaced if it exists.",
-    )
-
-
-def arguments(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the keyword arguments that the options stand for."""
-    columns = options["columns"]
-    return {**options, "columns": None if columns is None else [name.strip() for name in columns.split(",")]}
+def default_export_dir(data_name: str) -> Path:
+    """Return where models of a data set are exported to by default."""
+    return Path("saved_models", data_name.replace("/", "-"))
 
 
 def open_for_model(
     source: str, options: dict[str, Any], data: Mapping[str, Any] | None, sample_shape: Sequence[int]
 ) -> Source:
-    """Open SOURCE for a model; of a table, with the columns that the model was trained on, by name.
+    """Open SOURCE for a model that takes samples of that shape.
 
-    Args:
-        source: As on the command line.
-        options: Those of `source_options`.
-        data: What the model says about the data that it was trained on; None if it says nothing.
-        sample_shape: Shape of one sample, as the model takes it.
-
-    Raises:
-        ValueError: If there is no such data, or its samples are of another shape.
+    Of a table, the columns are those that the model was trained on, by name, as far as it says so of its ``data``.
     """
     from tfae.datasets import open_source
 
-    keywords = arguments(options)
     names = (data or {}).get("feature_names") or []
     # The columns of an array that were chosen by index are called column_<index>.
     named = Path(source).suffix.lower() in (".csv", ".parquet") or all(name.startswith("column_") for name in names)
-    chosen = keywords["columns"]
+    chosen = options["columns"]
     if names and chosen not in (None, ["varying"]) and sorted(chosen) != sorted(names):
         raise ValueError(
             f"columns: expected those that the model was trained on, {', '.join(names)}; received {', '.join(chosen)}. "
             "Leave --columns out."
         )
     if names and (named or chosen):
-        keywords["columns"] = names  # In the order of the training, whatever that of the file or the option.
+        # In the order of the training, whatever that of the file or the option.
+        options = {**options, "columns": names}
     try:
-        opened = open_source(source, **keywords)
+        opened = open_source(source, **options)
     except ValueError as error:
-        if keywords["columns"] is not names:
+        if options["columns"] is not names:
             raise
         raise ValueError(f"{error} The model was trained on columns {', '.join(names)}.") from error
     if tuple(opened.shape) != tuple(sample_shape):

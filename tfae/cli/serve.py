@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from tfae.cli.options import is_given, label_option, versions_by_label
+from tfae.cli.options import is_given, label_option
 from tfae.cli.tensorflow import import_tensorflow
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def serve(
     saved_models: Path | None,
     *,
     name: str | None,
-    labels: tuple[str, ...],
+    labels: dict[str, int],
     model_config_file: Path | None,
     engine: str,
     **options: Any,
@@ -100,7 +100,7 @@ def serve(
             raise ValueError(f"{option.opts[0]}: expected no such option with --engine {engine}; it is for {owner}.")
     from tfae.serving.model_config import make_source
 
-    models = make_source(model_config_file or saved_models or "", name=name, labels=versions_by_label(labels))
+    models = make_source(model_config_file or saved_models or "", name=name, labels=labels)
     if is_local:
         _serve_locally(models, **options)
     else:
@@ -137,8 +137,19 @@ def _serve_locally(models: Any, **options: Any) -> None:
     import_tensorflow()
     from tfae.serving.local.server import MAX_REQUEST_BYTES, LocalServer
 
-    host = options["host"] or "127.0.0.1"
-    with _access_log(options["access_log"]) as access_log:
+    host, file = options["host"] or "127.0.0.1", options["access_log"]
+    with contextlib.ExitStack() as stack:
+        access_log = None
+        if file is not None:
+            handler = (
+                logging.StreamHandler()
+                if file == "-"
+                else logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
+            )
+            handler.setFormatter(logging.Formatter("%(message)s"))
+            access_log = stack.enter_context(_log_to("tfae.serving.access", handler))
+            access_log.propagate = False
+        stack.enter_context(_log_to("tfae.serving", _Echo()))
         server = LocalServer(
             models,
             host=host,
@@ -150,19 +161,9 @@ def _serve_locally(models: Any, **options: Any) -> None:
 
 
 @contextlib.contextmanager
-def _access_log(file: str | None) -> Iterator[logging.Logger | None]:
-    """Yield the logger of REST requests, which writes to a file, or to stderr for ``-``."""
-    if file is None:
-        yield None
-        return
-    handler = (
-        logging.StreamHandler()
-        if file == "-"
-        else logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
-    )
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    log = logging.getLogger("tfae.serving.access")
-    log.propagate = False
+def _log_to(name: str, handler: logging.Handler) -> Iterator[logging.Logger]:
+    """Yield a logger, whose messages go to a handler meanwhile."""
+    log = logging.getLogger(name)
     log.setLevel(logging.INFO)
     log.addHandler(handler)
     try:
@@ -174,38 +175,32 @@ def _access_log(file: str | None) -> Iterator[logging.Logger | None]:
 
 def _run(server: LocalServer, grace: float, *, host: str) -> None:
     """Serve until told to stop."""
-    log, handler = logging.getLogger("tfae.serving"), _Echo()
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
     # Graphs of unloaded versions are collected at once, which stops every request, for a tenth of a second and more
     # unless imported modules are left out.
     gc.collect()
     gc.freeze()
     try:
-        try:
-            server.start()
-        except (KeyboardInterrupt, SystemExit) as order:
-            # Python would wait for the models to load.
-            _leave(128 + signal.SIGINT if isinstance(order, KeyboardInterrupt) else order.code)
-        stopping = threading.Event()
+        server.start()
+    except (KeyboardInterrupt, SystemExit) as order:
+        # Python would wait for the models to load.
+        _leave(128 + signal.SIGINT if isinstance(order, KeyboardInterrupt) else order.code)
+    stopping = threading.Event()
 
-        def stop(*_: object) -> None:
-            stopping.set()
-            for number in previous:  # Whoever asks twice does not want to wait.
-                signal.signal(number, signal.SIG_DFL)
+    def stop(*_: object) -> None:
+        stopping.set()
+        for number in previous:  # Whoever asks twice does not want to wait.
+            signal.signal(number, signal.SIG_DFL)
 
-        previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        for number in previous:
-            signal.signal(number, stop)
-        try:
-            click.echo(_page(server, is_local=_is_loopback(host)))
-            while not stopping.wait(1.0):  # In steps, since Windows hears of no signal during a wait.
-                pass
-        finally:
-            _say(f"Stopping; requests under way have {grace:g} s.")
-            finished = server.stop(grace)
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in previous:
+        signal.signal(number, stop)
+    try:
+        click.echo(_page(server, is_local=_is_loopback(host)))
+        while not stopping.wait(1.0):  # In steps, since Windows hears of no signal during a wait.
+            pass
     finally:
-        log.removeHandler(handler)
+        _say(f"Stopping; requests under way have {grace:g} s.")
+        finished = server.stop(grace)
     for number, action in previous.items():
         signal.signal(number, action)
     if not finished:

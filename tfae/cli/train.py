@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfae.cli.model_options import ModelOptions, model_options
-from tfae.cli.options import arguments, export_dir_option, ignore_option, is_given, load_options, loss_option
+from tfae.cli.options import default_export_dir, export_dir_option, ignore_option, is_given, load_options, loss_option
 from tfae.cli.tensorflow import import_tensorflow, onednn_of
 
 if TYPE_CHECKING:
@@ -69,7 +69,10 @@ def train(
         if finish:
             raise click.UsageError("expected --finish together with --resume RUN_DIR.")
     else:
-        _allow_only(ctx, "resume", "finish", "export_dir")
+        for parameter in ctx.command.params:
+            if is_given(ctx, parameter) and parameter.name not in ("resume", "finish", "export_dir"):
+                name = parameter.get_error_hint(ctx)
+                raise click.UsageError(f"expected --resume without {name}: the training goes on as it began.")
     import_tensorflow(onednn="1" if resume is None else onednn_of(resume))
     from tfae import runs
 
@@ -80,20 +83,12 @@ def train(
             run = runs.resume(resume, finish=finish, verbose=verbose)
             data = run.load_data()
             noted = run.config["notes"].get("export_dir")  # A run that began in Python has none.
-            _export(run, data, export_dir or Path(noted or _default_export_dir(data)))
+            _export(run, data, export_dir or Path(noted or default_export_dir(data.name)))
         else:
             _train(source, export_dir=export_dir, verbose=verbose, **options)
     except runs.Interrupted as interruption:
         click.echo(f"\n{interruption}", err=True)
         ctx.exit(128 + interruption.signal_number)
-
-
-def _allow_only(ctx: click.Context, *names: str) -> None:
-    """Raise an error if other arguments are given: a training that goes on keeps those that it began with."""
-    for parameter in ctx.command.params:
-        if is_given(ctx, parameter) and parameter.name not in names:
-            name = parameter.get_error_hint(ctx)
-            raise click.UsageError(f"expected --resume without {name}: the training goes on as it began.")
 
 
 def _train(
@@ -119,23 +114,26 @@ def _train(
     models.parse_bottleneck(model.bottleneck)
     if loss_name is not None:
         losses.get(loss_name)
-    data = datasets.load(source, **arguments(load))
+    data = datasets.load(source, **load)
     advised = None
     if loss_name is None:
         advised = advise(data)
         if advised.loss != advised.loaded_loss and load["preprocessing"] == "default":
             del data  # Lest there is memory for both.
             load["preprocessing"] = advised.preprocessing
-            data = datasets.load(source, **arguments(load))
+            data = datasets.load(source, **load)
             advised = advise(data)
         loss_name = advised.loaded_loss
-    click.echo(_summary(data))
+    parts = ", ".join(f"{len(samples):,} {split}" for split, samples in zip(data.raw._fields, data.raw, strict=True))
+    click.echo(
+        f"{data.name}: {data.kind} data of shape {data.shape}, {data.raw.train.dtype}; {parts}; "
+        f"preprocessing {data.preprocessing.method}"
+    )
     if advised is not None:
         click.echo(_advice(advised))
     loss = losses.get(loss_name, sample_reduction=model.sample_reduction)
     keras.utils.set_random_seed(load["seed"])
-    name = data.name.replace("/", "-")
-    export_dir = export_dir or _default_export_dir(data)
+    export_dir = export_dir or default_export_dir(data.name)
     exporting.validate_writable(export_dir)
     build = model.builder(data.shape)
     latent_dim, num_elements = build.keywords["latent_dim"], math.prod(data.shape)
@@ -156,7 +154,7 @@ def _train(
         data,
         loss=loss,
         learning_rate=model.learning_rate,
-        run_dir=run_dir or _unused(Path("runs", f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}")),
+        run_dir=run_dir or _unused_run_dir(data),
         epochs=model.epochs,
         patience=patience,
         tensorboard=tensorboard,
@@ -184,14 +182,11 @@ def _export(run: Run, data: Data, export_dir: Path) -> None:
     click.echo(f"scored    {len(scores):,} test samples with it: mean {np.mean(scores, dtype='float64'):.7g}")
 
 
-def _default_export_dir(data: Data) -> Path:
-    return Path("saved_models", data.name.replace("/", "-"))
-
-
-def _unused(directory: Path) -> Path:
-    """Return ``directory``, with a number behind it if it exists."""
-    numbered = (directory.with_name(f"{directory.name}-{number}") for number in itertools.count(2))
-    return next(candidate for candidate in itertools.chain([directory], numbered) if not candidate.exists())
+def _unused_run_dir(data: Data) -> Path:
+    """Return a directory named after data and time, with a number behind it if it exists."""
+    name = f"{data.name.replace('/', '-')}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    candidates = (Path("runs", f"{name}-{number}" if number > 1 else name) for number in itertools.count(1))
+    return next(candidate for candidate in candidates if not candidate.exists())
 
 
 def _advice(advised: Advice) -> str:
@@ -214,11 +209,3 @@ def _advice(advised: Advice) -> str:
     if advised.preprocessing != loaded:
         line += f"\npreprocessing: {loaded}, and {advised.preprocessing} is advised because {advised.reasons[1]}"
     return line
-
-
-def _summary(data: Data) -> str:
-    parts = ", ".join(f"{len(samples):,} {split}" for split, samples in zip(data.raw._fields, data.raw, strict=True))
-    return (
-        f"{data.name}: {data.kind} data of shape {data.shape}, {data.raw.train.dtype}; {parts}; "
-        f"preprocessing {data.preprocessing.method}"
-    )

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfae.checks import check, check_range
+from tfae.checks import check
 from tfae.evaluation import baselines, element_metrics, loss_metrics  # noqa: F401
 from tfae.evaluation.batches import measure_batches, sample_shape
 from tfae.evaluation.evaluation import Evaluation, Finding
@@ -100,7 +100,7 @@ def evaluate(
     if train is not None:
         quantities = {name: METRICS[name].quantities(split)[name] for name in ("loss", "floor")}
         split.train = gather_totals(autoencoder, train, quantities, name="train", ignore=ignore)
-        check_range(*split.train.samples, loss, autoencoder, ignore=ignore)
+        check(split.train.samples, loss, autoencoder, ignore=ignore)
         split.baselines = _no_baselines(autoencoder, loss, shape, split.train) or baselines.fit(
             train, loss, shape, latent_dim=None if isinstance(latent_dim, str) else latent_dim, interval=interval
         )

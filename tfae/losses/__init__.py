@@ -15,7 +15,7 @@ known by name.
 from tfae.losses.absolute_error import AbsoluteError
 from tfae.losses.binary_crossentropy import BinaryCrossentropy
 from tfae.losses.reconstruction_loss import DOMAIN_TOLERANCE, ReconstructionLoss
-from tfae.losses.registry import explain_refusal, find, get, get_loss, register, registered
+from tfae.losses.registry import explain_invalid, find, get, get_loss, register, registered
 from tfae.losses.shapes import mask_of
 from tfae.losses.squared_error import SquaredError
 
@@ -25,7 +25,7 @@ __all__ = [
     "BinaryCrossentropy",
     "ReconstructionLoss",
     "SquaredError",
-    "explain_refusal",
+    "explain_invalid",
     "find",
     "get",
     "get_loss",

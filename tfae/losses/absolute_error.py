@@ -18,9 +18,6 @@ class AbsoluteError(ReconstructionLoss):
     scale 1. The best constant is the median, which outliers move less than the mean. The gradient is the sign of the
     error, and 0 where the error is 0.
 
-    Args:
-        As in :class:`ReconstructionLoss`.
-
     Example:
         >>> loss = AbsoluteError()
         >>> float(loss([[0.0, 1.0], [1.0, 1.0]], [[0.5, 0.5], [1.0, 3.0]]))  # (1.0 + 2.0) / 2
@@ -28,7 +25,6 @@ class AbsoluteError(ReconstructionLoss):
     """
 
     short_name = "mae"
-    keras_names = ("mae", "mean_absolute_error")
     known_constant = "median"
     advice = "where outliers are to weigh less; it aims at the median, and so loses what is rare"
 

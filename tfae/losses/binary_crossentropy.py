@@ -39,7 +39,6 @@ class BinaryCrossentropy(ReconstructionLoss):
 
     short_name = "bce"
     title = "binary cross-entropy"
-    keras_names = ("bce", "binary_crossentropy")
     domain = (0.0, 1.0)
     unit = "nats"
     is_crossentropy = True

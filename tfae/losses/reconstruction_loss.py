@@ -16,7 +16,7 @@ from keras import ops
 from tfae import activations  # Not from it: where it is imported first, it imports this, by way of Keras.
 from tfae.losses import shapes
 from tfae.losses.constants import find_best_constant
-from tfae.losses.reduction import BatchReduction, Reduction, sum_per_sample
+from tfae.losses.reduction import BatchReduction, sum_per_sample
 from tfae.moments import Moments
 
 #: How far rounding may take a sample beyond the edge of a loss's domain, in model space.
@@ -51,8 +51,6 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
     long_name: ClassVar[str]
     short_name: ClassVar[str]
     title: ClassVar[str]
-    #: Names of Keras's own losses, in snake case, which it takes the place of.
-    keras_names: ClassVar[tuple[str, ...]] = ()
     #: Arguments that it has where it is built by name.
     config_by_name: ClassVar[dict[str, Any]] = {}
     #: When to prefer it, as the advice on a data set says; None to be left out there.
@@ -111,8 +109,7 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         it in memory. Override this where a formula by hand is more exact, as at kinks, or faster.
 
         Args:
-            x: As in :meth:`elementwise`.
-            output: As there.
+            x, output: As in :meth:`elementwise`.
             upstream: Derivatives by the elementwise loss, of a shape that broadcasts to that of ``x``.
 
         Returns:
@@ -133,9 +130,7 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
                 where nothing bounds them.
 
         Returns:
-            :class:`tfae.activations.Clip` to the range, or ``"linear"``. Pixels are at the ends of their range more
-            often than not. A linear layer has to hit these numbers, and a sigmoid that is on the wrong side no longer
-            learns: on mnist absolute error then stays at the median (see docs/which_loss.md).
+            :class:`tfae.activations.Clip` to the range, which says why, or ``"linear"``.
         """
         return "linear" if output_range is None else activations.Clip(*output_range)
 
@@ -186,7 +181,8 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
             ValueError: If the shapes differ. Nothing is broadcast.
         """
         mask = shapes.mask_of(output) if mask is None else mask
-        x, output = self._convert(x, output)
+        x = ops.convert_to_tensor(x, self._compute_dtype)
+        output = shapes.validate_pair(x, ops.convert_to_tensor(output, self._compute_dtype))
         if mask is None:
             return self._reduce_elements(x, output, tf.identity)
         mask = shapes.expand_leading(ops.convert_to_tensor(mask, "bool"), x, "mask")
@@ -219,7 +215,8 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
             array([5.], dtype=float32)
         """
         mask = shapes.mask_of(output) if mask is None else mask
-        x, output = self._convert(x, output)
+        x = ops.convert_to_tensor(x, self._compute_dtype)
+        output = shapes.validate_pair(x, ops.convert_to_tensor(output, self._compute_dtype))
         if mask is None and weight is None:
             sums = self._reduce_elements(x, output, sum_per_sample)
         else:
@@ -276,13 +273,10 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         given = [f"{name}={value!r}" for name, value in config.items() if value != parameters[name].default]
         return f"{type(self).__name__}({', '.join(given)})"
 
-    def _convert(self, x: Any, output: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return ``x`` and ``output`` in the dtype of the computation, their shapes compared."""
-        x = ops.convert_to_tensor(x, self._compute_dtype)
-        return x, shapes.validate_pair(x, ops.convert_to_tensor(output, self._compute_dtype))
-
-    def _reduce_elements(self, x: tf.Tensor, output: tf.Tensor, reduction: Reduction) -> tf.Tensor:
-        """Return the reduction of the elementwise loss, with :meth:`gradients` as its derivative."""
+    def _reduce_elements(
+        self, x: tf.Tensor, output: tf.Tensor, reduction: Callable[[tf.Tensor], tf.Tensor]
+    ) -> tf.Tensor:
+        """Return the elementwise losses, or their sums ``(batch,)``, with :meth:`gradients` as their derivative."""
 
         @ops.custom_gradient
         def differentiable(x: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, Callable]:

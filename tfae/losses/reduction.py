@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 from keras import ops
-
-#: From elementwise losses ``(batch, ...)`` to what is asked for: their identity, or their sums ``(batch,)``.
-Reduction = Callable[[tf.Tensor], tf.Tensor]
 
 
 class BatchReduction(keras.losses.Loss):

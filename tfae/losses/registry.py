@@ -82,18 +82,18 @@ def get_loss(autoencoder: keras.Model) -> ReconstructionLoss:
     """
     loss = getattr(autoencoder, "loss", None)
     if not isinstance(loss, ReconstructionLoss):
-        raise ValueError(f"autoencoder: {explain_refusal(loss)}")
+        raise ValueError(f"autoencoder: {explain_invalid(loss)}")
     return loss
 
 
-def explain_refusal(loss: Any) -> str | None:
-    """Explain why a loss is refused, and which one to use; return None for a reconstruction loss.
+def explain_invalid(loss: Any) -> str | None:
+    """Explain why a loss is invalid, and which one to use; return None for a reconstruction loss.
 
     Args:
         loss: What a model is compiled with: an object, a function, a name, or None.
 
     Example:
-        >>> print(explain_refusal("mse"))
+        >>> print(explain_invalid("mse"))
         expected a model compiled with a loss of tfae.losses; received loss='mse'. Keras's own losses average over the \
 elements of a sample: call autoencoder.compile(optimizer, loss=tfae.losses.SquaredError()).
     """
@@ -103,7 +103,8 @@ elements of a sample: call autoencoder.compile(optimizer, loss=tfae.losses.Squar
     first, *others = registered()
     counterpart = f"tfae.losses.{first()!r}, or {' or '.join(each.__name__ for each in others)}"
     for each in registered():
-        if name.replace("_", "").lower() in (known.replace("_", "") for known in each.keras_names):
+        names = (each.short_name, each.long_name, f"mean_{each.long_name}")  # As Keras calls its own.
+        if name.replace("_", "").lower() in (known.replace("_", "") for known in names):
             module = "tfae.losses." if each.__module__.startswith("tfae.losses.") else ""
             config = {key: getattr(loss, key) for key in each.config_by_name if hasattr(loss, key)}
             counterpart = f"{module}{each(**config)!r}"

@@ -14,11 +14,7 @@ def mask_of(output: Any) -> tf.Tensor | None:
 
 
 def validate_pair(x: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
-    """Return ``output``, checked to have the shape of ``x``, which is of rank 2 or more.
-
-    Raises:
-        ValueError: If shapes differ or the rank is below 2.
-    """
+    """Return ``output``, checked to have the shape of ``x``, which is checked to be of rank 2 or more."""
     validate_same_shape(x.shape, output.shape, "y_true", "y_pred")
     if len(x.shape) < 2:
         raise ValueError(
@@ -43,11 +39,7 @@ def validate_same_shape(first: Any, second: Any, first_name: str, second_name: s
 
 
 def validate_leading_shape(coefficients: tf.Tensor, x: tf.Tensor, name: str) -> tf.Tensor:
-    """Return ``coefficients``, checked to have the shape of the leading dimensions of ``x``; errors call them ``name``.
-
-    Raises:
-        ValueError: If they have another shape.
-    """
+    """Return ``coefficients``, called ``name``, checked to have the shape of the leading dimensions of ``x``."""
     rank = len(coefficients.shape)
     expected = f"the leading dimensions, y_true.shape[:{rank}]"
     if rank == 2 and coefficients.shape[1] == 1 != x.shape[1]:

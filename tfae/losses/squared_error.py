@@ -17,9 +17,6 @@ class SquaredError(ReconstructionLoss):
     variance ½. The best constant is the mean. Large errors count most, so that the model averages over what it can not
     tell apart: edges are blurred and high frequencies are lost.
 
-    Args:
-        As in :class:`ReconstructionLoss`.
-
     Example:
         >>> loss = SquaredError()
         >>> float(loss([[0.0, 1.0], [1.0, 1.0]], [[0.5, 0.5], [1.0, 3.0]]))  # (0.5 + 4.0) / 2
@@ -27,7 +24,6 @@ class SquaredError(ReconstructionLoss):
     """
 
     short_name = "mse"
-    keras_names = ("mse", "mean_squared_error")
     known_constant = "mean"
     pca_is_optimal = True
     advice = "where single large errors matter most; of probabilities it is the Brier score"

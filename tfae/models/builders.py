@@ -70,8 +70,7 @@ def dense(
         x = layers.Dense(width, activation, name=f"hidden_{i}")(x)
     x = layers.Dense(math.prod(shape), name="elements")(x)
     x = layers.Reshape(shape, name="reshape")(x)
-    decoder = keras.Model(inputs, _output(x, output_activation), name="decoder")
-    return _join(encoder, decoder, "dense_autoencoder", input_noise)
+    return _join(encoder, inputs, x, output_activation, input_noise, "dense_autoencoder")
 
 
 def convolutional(
@@ -152,8 +151,7 @@ def convolutional(
         if any(end for _, end in excess):
             x = cropping(excess[0] if one_dimensional else excess, name=f"crop_{i}")(x)
     x = convolution(channels, kernel_size, 1, "same", name="elements")(x)
-    decoder = keras.Model(inputs, _output(x, output_activation), name="decoder")
-    return _join(encoder, decoder, "convolutional_autoencoder", input_noise)
+    return _join(encoder, inputs, x, output_activation, input_noise, "convolutional_autoencoder")
 
 
 def default_latent_dim(shape: Sequence[int]) -> int:
@@ -161,15 +159,20 @@ def default_latent_dim(shape: Sequence[int]) -> int:
     return max(1, min(16, math.prod(shape) // 2))
 
 
-def _output(x: tf.Tensor, activation: str | Callable[[Any], Any]) -> tf.Tensor:
-    # float32 under mixed policies too: half-precision outputs lose digits in the loss and can not be served.
-    return layers.Activation(activation, dtype="float32", name="output")(x)
-
-
-def _join(encoder: keras.Model, decoder: keras.Model, name: str, input_noise: float) -> keras.Model:
-    """Return the autoencoder of the two, with noise on its input in training."""
+def _join(
+    encoder: keras.Model,
+    latent: tf.Tensor,
+    elements: tf.Tensor,
+    output_activation: str | Callable[[Any], Any],
+    input_noise: float,
+    name: str,
+) -> keras.Model:
+    """Return the autoencoder of an encoder and of a decoder from the latent to the elements."""
     if not 0 <= input_noise <= 1:
         raise ValueError(f"input_noise: expected a standard deviation in [0, 1]; received {input_noise!r}.")
+    # float32 under mixed policies too: half-precision outputs lose digits in the loss and can not be served.
+    output = layers.Activation(output_activation, dtype="float32", name="output")(elements)
+    decoder = keras.Model(latent, output, name="decoder")
     inputs = keras.Input(encoder.input_shape[1:], name="inputs")
     x = inputs
     if input_noise:

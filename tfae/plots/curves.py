@@ -53,14 +53,8 @@ def training_curves(
         ax.plot(epochs, curve, color=color, marker="." if len(curve) == 1 else None)
         # The upper of the two ends has its name above, the lower below: they never hide each other.
         side = "bottom" if curve[-1] >= max(other[-1] for other in curves.values()) else "top"
-        ax.annotate(
-            name.removesuffix(" loss"),
-            (epochs[-1], curve[-1]),
-            (4, 0),
-            textcoords="offset points",
-            color=color,
-            va=side,
-        )
+        end = (epochs[-1], curve[-1])
+        ax.annotate(name.removesuffix(" loss"), end, (4, 0), textcoords="offset points", color=color, va=side)
     if np.isfinite(curve).any():
         best = int(np.nanargmin(curve))
         ax.plot(epochs[best], curve[best], "o", color=color)

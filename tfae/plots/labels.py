@@ -11,7 +11,7 @@ MARKERS = ("o", "^", "s", "v", "D", "P", "X", "<", ">", "p")
 _OTHERS = "#dddddd"
 
 
-def checked_labels(labels: npt.ArrayLike | None, num_samples: int) -> np.ndarray | None:
+def validate_labels(labels: npt.ArrayLike | None, num_samples: int) -> np.ndarray | None:
     """Return labels as an array ``(num_samples,)``."""
     if labels is None:
         return None

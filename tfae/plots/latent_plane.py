@@ -15,7 +15,7 @@ from matplotlib.markers import MarkerStyle
 from sklearn.decomposition import PCA
 
 from tfae.plots.figures import new_axes
-from tfae.plots.labels import COLORS, are_classes, are_names_of_samples, checked_labels, classes_of
+from tfae.plots.labels import COLORS, are_classes, are_names_of_samples, classes_of, validate_labels
 
 
 def latents(
@@ -61,7 +61,7 @@ def latents(
     latent = latent.reshape(len(latent), -1)
     if not np.isfinite(latent).all():
         raise ValueError("autoencoder: expected finite latents; received NaN or infinite ones. Has training diverged?")
-    labels = checked_labels(labels, len(latent))
+    labels = validate_labels(labels, len(latent))
     x, y, xlabel, ylabel = _plane(latent)
     strip = latent.shape[1] == 1
     classes: list[tuple[str, np.ndarray, str, str]] = []

@@ -49,15 +49,7 @@ def draw_panels(
 
     Sequences, ``(n, time, channels)``, are lines. Rows of a table, ``(n, features)``, are points; in data space each
     feature is on its own scale. A table of one feature is a single panel over its samples. Samples of another rank are
-    lines over their elements.
-
-    Args:
-        x: Originals.
-        variants: Reconstructions of the same shape, by name; one is orange, several have a colour each.
-        axes: Axes ``(n,)``, or ``(1,)`` for a table of one feature.
-        titles: Of the Axes.
-        space: "model" or "data", of the values.
-        feature_names: Of the columns of a table.
+    lines over their elements. Axes are as :func:`panel_axes` returns them.
     """
     is_table, is_single = x.ndim == 2, x.shape[1:] == (1,)
     is_scaled = is_table and not is_single and space == "data"
@@ -95,12 +87,8 @@ def draw_panels(
         if spec is None or spec.is_first_col():
             ax.set_ylabel(ylabel, fontsize=SMALL)
     _label(axes, titles, xlabel, None if is_single else feature_names)
-    key: dict[str, Any] = {
-        "handles": handles,
-        "labels": [name.replace("_", " ") for name in curves],
-        "frameon": False,
-        "fontsize": SMALL,
-    }
+    labels = [name.replace("_", " ") for name in curves]
+    key: dict[str, Any] = {"handles": handles, "labels": labels, "frameon": False, "fontsize": SMALL}
     if several:
         axes[0].figure.legend(loc="outside upper right", ncols=3, **key)
     else:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from tfae.losses import get_loss
-from tfae.plots.image_grid import draw_images, image_axes
+from tfae.plots.figures import SMALL
 from tfae.plots.panels import draw_panels, panel_axes
+
+_ERRORS = "magma_r"  # perceptually uniform; no error is light, which spares ink
+_COLUMNS = 10  # square images side by side at most, and fewer that are wider
 
 
 def reconstructions(
@@ -186,12 +193,74 @@ def _draw(
         new_figure = plt.figure
     columns = len(x)
     if axes is None and x.ndim == 4:
-        axes, columns = image_axes(len(x), len(variants), x.shape[1:], new_figure)
+        axes, columns = _image_axes(len(x), len(variants), x.shape[1:], new_figure)
     elif axes is None:
         axes = panel_axes(len(x), x.shape[1:], new_figure, names)
     x, variants = x.astype("float64"), {name: values.astype("float64") for name, values in variants.items()}
     if x.ndim == 4:
-        draw_images(x, variants, axes, titles, space=space, value_range=value_range, columns=columns)
+        _draw_images(x, variants, axes, titles, space=space, value_range=value_range, columns=columns)
     else:
         draw_panels(x, variants, axes, titles, space=space, feature_names=names)
     return axes
+
+
+def _image_axes(
+    num_samples: int, num_variants: int, shape: tuple[int, ...], new_figure: Callable[..., Figure]
+) -> tuple[np.ndarray, int]:
+    """Return Axes ``(1 + 2 * num_variants, num_samples)`` on a new figure, and the columns of a block of rows."""
+    aspect, num_rows = max(1, shape[1] / shape[0]), 1 + 2 * num_variants
+    num_blocks = math.ceil(num_samples / max(1, int(_COLUMNS / aspect)))
+    columns = math.ceil(num_samples / num_blocks)  # blocks of like size, not a last one with a single image
+    size = (1.1 * aspect * columns + 1.4, (1.15 * num_rows + 0.35) * num_blocks)
+    figure = new_figure(figsize=size, layout="constrained")
+    heights = [*[1] * num_rows, 0.05] * num_blocks  # a gap below each block
+    cells = figure.add_gridspec(len(heights), columns, height_ratios=heights)
+    axes = np.empty((num_rows, num_samples), object)
+    for row, k in np.ndindex(*axes.shape):
+        axes[row, k] = figure.add_subplot(cells[(num_rows + 1) * (k // columns) + row, k % columns])
+    return axes, columns
+
+
+def _draw_images(
+    x: np.ndarray,
+    variants: Mapping[str, np.ndarray],
+    axes: np.ndarray,
+    titles: Sequence[str],
+    *,
+    space: str,
+    value_range: tuple[float, float] | None,
+    columns: int,
+) -> None:
+    """Draw originals, and of each variant the reconstructions and their errors; ``columns`` Axes make a block."""
+    shown = np.stack([x, *variants.values()])
+    errors = np.abs(shown[1:] - x).mean(-1)
+    scale = Normalize(0, errors.max() or 1)
+    if x.shape[-1] not in (1, 3, 4):
+        shown = shown.mean(-1, keepdims=True)
+    low, high = value_range or (shown[0].min((0, 1, 2)), shown[0].max((0, 1, 2)))
+    if np.min(low) >= -1 and np.max(high) <= 1:
+        low, high = (0 if np.min(low) >= 0 else -1), 1
+    shown = np.clip((shown - low) / np.where(np.equal(low, high), 1, np.subtract(high, low)), 0, 1)
+    for (row, k), ax in np.ndenumerate(axes):
+        if row % 2 or row == 0:
+            ax.imshow(shown[(row + 1) // 2, k], cmap="gray", vmin=0, vmax=1)
+        else:
+            ax.imshow(errors[row // 2 - 1, k], cmap=_ERRORS, norm=scale)
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set(color="#999999", linewidth=0.5)
+    for ax, title in zip(axes[0], titles, strict=True):
+        ax.set_title(title, fontsize=SMALL)
+    names = ["original"]
+    for name in variants:
+        names += [textwrap.fill(name.replace("_", " "), 14), "error"]
+    for first in range(0, len(x), columns):
+        for ax, name in zip(axes[:, first], names, strict=True):
+            ax.set_ylabel(name, fontsize=SMALL)
+    for ax in axes[2::2, min(columns, len(x)) - 1]:
+        # Inset: a colour bar that took its room from a row of Axes would shrink the images.
+        aspect = min(1, x.shape[1] / x.shape[2])
+        bar = ax.inset_axes((1 + 0.08 * aspect, 0, 0.08 * aspect, 1))
+        ax.figure.colorbar(ScalarMappable(scale, _ERRORS), cax=bar).outline.set_linewidth(0.5)
+        bar.tick_params(labelsize=SMALL)
+        unit = "model space" if space == "model" else "units of the data"
+        bar.set_ylabel(f"{'' if x.shape[-1] == 1 else 'mean '}|x − x̂|,\n{unit}", fontsize=SMALL)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from tfae.plots.figures import DARK, new_axes
-from tfae.plots.labels import COLORS, are_names_of_samples, checked_labels, classes_of
+from tfae.plots.labels import COLORS, are_names_of_samples, classes_of, validate_labels
 
 
 def score_histogram(
@@ -45,7 +45,7 @@ def score_histogram(
             f"scores: expected finite numbers of shape (num_samples,); received shape {scores.shape} with "
             f"{np.count_nonzero(~np.isfinite(scores))} that are not finite."
         )
-    labels = checked_labels(labels, len(scores))
+    labels = validate_labels(labels, len(scores))
     if labels is not None and are_names_of_samples(labels):
         labels = None
     ax = new_axes((6, 3.6)) if ax is None else ax

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -94,10 +95,12 @@ def spectra(x: npt.ArrayLike, reconstructions: Mapping[str, npt.ArrayLike], *, a
     colors = (DARK, *(color for color in COLORS if color != COLORS[3]))  # without the grey one
     for index, (name, power) in enumerate(powers.items()):
         visible = np.where(power > _LEAST_SHARE * powers["original"].max(), power, np.nan)
-        style = {"linewidth": 1.4} if index == 0 else {"linewidth": 1.4, "linestyle": ("-", "--", "-.", ":")[index % 4]}
-        marker = "." if len(frequency) <= 8 else None
+        style: dict[str, Any] = {
+            "linestyle": ("-", "--", "-.", ":")[index % 4],
+            "marker": "." if len(frequency) <= 8 else None,
+        }
         ax.plot(
-            frequency, visible, color=colors[index % len(colors)], label=name.replace("_", " "), marker=marker, **style
+            frequency, visible, color=colors[index % len(colors)], label=name.replace("_", " "), linewidth=1.4, **style
         )
     if powers["original"].max() > 0:  # Flat images have no power to take the logarithm of.
         ax.set_yscale("log")

@@ -1,4 +1,4 @@
-"""``tfae evaluate``."""
+"""``tfae evaluate`` and ``tfae export``: what is made of the directory of a run."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 
 import click
 
-from tfae.cli.options import ignore_option, open_for_model, run_dir_argument, source_options
+from tfae.cli.options import default_export_dir, export_dir_option, ignore_option, open_for_model, source_options
 from tfae.cli.tensorflow import import_tensorflow, onednn_of
+
+_run_dir_argument = click.argument("run_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
 
 @click.command()
-@run_dir_argument
+@_run_dir_argument
 @click.argument("source", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @ignore_option
@@ -50,3 +52,25 @@ def evaluate(run_dir: Path, source: str | None, *, as_json: bool, ignore: tuple[
         ignore={*run.config["ignore"], *ignore},
     )
     click.echo(json.dumps(measures.as_dict(), indent=2) if as_json else str(measures))
+
+
+@click.command()
+@_run_dir_argument
+@export_dir_option
+@ignore_option
+def export(run_dir: Path, *, export_dir: Path | None, ignore: tuple[str, ...]) -> None:
+    """Export the model of RUN_DIR as a SavedModel, under the next free version number.
+
+    It has to answer as before on samples of the data that it was trained on, or on made ones where that can no longer
+    be loaded.
+    """
+    import_tensorflow(onednn=onednn_of(run_dir))
+    from tfae import runs
+
+    run = runs.load_run(run_dir)
+    data = None
+    try:
+        data = run.load_data()
+    except ValueError as error:
+        click.echo(f"Compared on made samples: {error}", err=True)
+    click.echo(run.export(export_dir or default_export_dir(run.config["data"]["name"]), data=data, ignore=ignore))

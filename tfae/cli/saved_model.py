@@ -1,0 +1,125 @@
+"""``tfae inspect``, ``tfae score`` and ``tfae reconstruct``: what is asked of a SavedModel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tfae.cli.options import open_for_model, source_options, together
+from tfae.cli.tensorflow import import_tensorflow
+
+if TYPE_CHECKING:
+    from tfae.datasets import Source
+    from tfae.export import SavedAutoencoder
+
+#: Samples read, scored and written at a time.
+CHUNK = 8192
+_PICTURES = (".png", ".pdf", ".svg")
+
+_saved_model_argument = click.argument("saved_model", type=click.Path(exists=True, file_okay=False, path_type=Path))
+_trust_option = click.option(
+    "--trust", is_flag=True, help="Run SAVED_MODEL even if it may read or write files or run Python."
+)
+
+
+def _output_of_source(what: str) -> Callable:
+    """Return the arguments and options of a command that writes a file on the samples of SOURCE."""
+    output = click.option(
+        "-o",
+        "--output",
+        type=click.Path(dir_okay=False, path_type=Path),
+        required=True,
+        help=f"{what}; replaced if it exists.",
+    )
+    return together(_saved_model_argument, click.argument("source"), output, source_options, _trust_option)
+
+
+def _open(saved_model: Path, source: str, trust: bool, options: dict[str, Any]) -> tuple[SavedAutoencoder, Source]:
+    import_tensorflow()
+    from tfae import export
+
+    model = export.load(saved_model, trust=trust)
+    return model, open_for_model(source, options, model.description["data"], model.sample_shape)
+
+
+@click.command()
+@_saved_model_argument
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_trust_option
+@click.pass_context
+def inspect(ctx: click.Context, saved_model: Path, *, as_json: bool, trust: bool) -> None:
+    """Say what is in SAVED_MODEL, a version or a folder of versions, and run each of its signatures once.
+
+    It need not come from tfae. Nothing of it is run if it can do more than compute, unless it is trusted. The exit code
+    is 1 if a signature does not answer.
+    """
+    import_tensorflow()
+    from tfae import export
+
+    inspection = export.inspect(saved_model)
+    health = export.check_health(inspection.path, trust=trust)
+    if as_json:
+        click.echo(json.dumps({**inspection.as_dict(), "health": health.as_dict()}, indent=2))
+    else:
+        click.echo(f"{inspection}\n\n{health}")
+    if not health.healthy:
+        ctx.exit(1)
+
+
+@click.command()
+@_output_of_source("File to write, .csv or .parquet")
+def score(saved_model: Path, source: str, *, output: Path, trust: bool, **options: Any) -> None:
+    """Score every sample of SOURCE with SAVED_MODEL; the higher, the more anomalous.
+
+    One row per sample, in stored order: its part (the data set's own split, or all), its index in there, its file if
+    SOURCE is a folder, its label if it has one, and its instance_score.
+    """
+    model, opened = _open(saved_model, source, trust, options)
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from tfae.score_file import ScoreFile
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
+    total = 0
+    with ScoreFile(output) as file, Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        for name, part in opened.parts.items():
+            task = progress.add_task(f"scoring {opened.name}, {name}", total=part.num_samples)
+            start = 0
+            for samples, labels in part.batches(CHUNK):
+                names = None if part.sample_names is None else part.sample_names[start : start + len(samples)]
+                file.write(name, start, model.score(samples), labels=labels, names=names)
+                start += len(samples)
+                progress.advance(task, len(samples))
+            total += start
+    click.echo(f"{output}: {total:,} samples", err=True)
+
+
+@click.command()
+@_output_of_source("Picture to write, .png, .pdf or .svg")
+@click.option("--num-samples", type=click.IntRange(1, 64), default=8, help="Samples to show.")
+def reconstruct(saved_model: Path, source: str, *, output: Path, num_samples: int, trust: bool, **options: Any) -> None:
+    """Draw the first samples of SOURCE beside what SAVED_MODEL makes of them, and where the two differ."""
+    if output.suffix.lower() not in _PICTURES:
+        raise ValueError(f"output: expected a file that ends with {', '.join(_PICTURES)}; received {output}.")
+    model, opened = _open(saved_model, source, trust, options)
+    from tfae import plots
+    from tfae.atomic_write import replace_atomically
+
+    samples, _ = next(opened.parts.get("test", next(iter(opened.parts.values()))).batches(num_samples))
+    explanation = model.explain(samples)
+    figure = plots.side_by_side(
+        samples,
+        {"reconstruction": explanation["reconstruction"]},
+        scores=explanation["instance_score"],
+        score_name="loss",
+        value_range=opened.value_range,
+        feature_names=opened.feature_names,
+    )
+    with replace_atomically(output) as partial:
+        figure.savefig(partial, dpi=150)
+    click.echo(f"{output}: {len(samples)} samples", err=True)

@@ -62,6 +62,10 @@ def native(*models, **options):
     return engines.build_native_command(engines.Launch(models=models, host=EVERY_INTERFACE, **options))
 
 
+def docker(*models, **options):
+    return engines.build_docker_command(engines.Launch(models=models, **options))
+
+
 def configured(file):
     """The models of a configuration."""
     return text_format.Parse(Path(file).read_text(), ModelServerConfig()).model_config_list.config
@@ -85,7 +89,7 @@ def test_one_model_is_served_by_flags(digits):
 
 
 def test_docker_binds_this_machine_alone_and_mounts_the_model_read_only(digits):
-    assert engines.build_docker_command(engines.Launch(models=[digits], grpc_port=9500, rest_port=9501)) == [
+    assert docker(digits, grpc_port=9500, rest_port=9501) == [
         *["docker", "run", "--rm", "--init"],
         "--publish=127.0.0.1:9500:8500",
         "--publish=127.0.0.1:9501:8501",
@@ -104,9 +108,7 @@ def test_the_path_of_a_model_is_absolute(digits, monkeypatch):
     monkeypatch.chdir(digits.base_path.parent)
     relative = ModelConfig("digits", Path("digits"))
     assert flag(native(relative), "model_base_path") == str(digits.base_path)
-    assert f"source={digits.base_path}," in flag(
-        engines.build_docker_command(engines.Launch(models=[relative])), "mount"
-    )
+    assert f"source={digits.base_path}," in flag(docker(relative), "mount")
 
 
 def test_docker_takes_address_and_image_and_a_folder_with_a_comma_in_its_name(tmp_path):
@@ -133,7 +135,7 @@ def test_what_has_no_flag_becomes_a_model_config(digits):
 def test_docker_finds_every_model_of_the_config_where_it_is_mounted(digits, tmp_path):
     (tmp_path / "elsewhere" / "7").mkdir(parents=True)
     other = ModelConfig("other", tmp_path / "elsewhere", VersionPolicy(latest=None))
-    command = engines.build_docker_command(engines.Launch(models=[digits, other]))
+    command = docker(digits, other)
     mounts = dict(
         argument.removeprefix("--mount=type=bind,source=").removesuffix(",readonly").split(",target=")[::-1]
         for argument in command
@@ -151,18 +153,9 @@ def test_docker_finds_every_model_of_the_config_where_it_is_mounted(digits, tmp_
 def test_what_the_local_server_can_be_told_is_told_in_the_flags_of_the_real_one(digits, tmp_path):
     file = tmp_path / "batching.config"
     file.touch()
-    launch = engines.Launch(
-        models=[digits],
-        host=EVERY_INTERFACE,
-        batching_parameters_file=file,
-        metrics=True,
-        rest_api_timeout_in_ms=500,
-        poll_seconds=0,
-        cors=True,
-        allow_xla=True,
-        flags=["--max_num_load_retries=0"],
-    )
-    command, inside = engines.build_native_command(launch), engines.build_docker_command(launch)
+    options = {"batching_parameters_file": file, "metrics": True, "rest_api_timeout_in_ms": 500, "poll_seconds": 0}
+    options |= {"cors": True, "allow_xla": True, "flags": ["--max_num_load_retries=0"]}
+    command, inside = native(digits, **options), docker(digits, **options)
     for each in (command, inside):
         assert flag(each, "enable_batching") == "true"
         assert flag(each, "rest_api_timeout_in_ms") == "500"
@@ -219,10 +212,14 @@ def test_tfae_serve_runs_the_command_that_it_prints(digits, stub, tmp_path, engi
     record = tmp_path / "arguments"
     environment = stub(program, f"printf '%s\\n' {program} \"$@\" > {record}; exit 3")
     options = [str(digits.base_path), "--engine", engine, "--host", EVERY_INTERFACE, "--label", "stable=1", "--metrics"]
+    options += ["--port", "9001", "--cors", "--xla", "--poll-seconds", "5", "--flag=--rest_api_num_threads=4"]
     command = [sys.executable, "-c", "from tfae.cli.serve import serve; serve()", *options]
     environment["TMPDIR"] = str(tmp_path / "temporary")
     printed = subprocess.run([*command, "--print"], env=environment, capture_output=True, text=True, timeout=120)
     assert (printed.returncode, printed.stderr) == (0, "")
+    expected = ["9001", "--rest_api_enable_cors_support=true", "--xla_cpu_compilation_enabled=true"]
+    expected += ["--file_system_poll_wait_seconds=5", "--monitoring_config_file=", "--rest_api_num_threads=4"]
+    assert [part for part in expected if part not in printed.stdout] == []
     assert not record.exists()
     assert subprocess.run(command, env=environment, timeout=120).returncode == 3
     shown = ["sh", "-c", f"printf '%s\\n' {printed.stdout}"]

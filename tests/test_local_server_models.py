@@ -311,7 +311,7 @@ def test_a_source_names_what_is_wrong_with_a_folder(publish, tmp_path):
     with pytest.raises(ValueError, match="name: expected a name without / and :"):
         make_source(tmp_path / "tiny", name="a:b")
     with pytest.raises(ValueError, match="models: expected at least one model; received none"):
-        make_source([])
+        Models(make_source([]))
     (only,) = make_source(tmp_path / "tiny", name="digits", labels={"stable": 1})()
     assert (only.name, only.policy.specific, only.labels) == ("digits", {1}, {"stable": 1})
 

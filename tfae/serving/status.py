@@ -27,7 +27,6 @@ HTTP_STATUS = {
     "DATA_LOSS": 500,
     "UNAUTHENTICATED": 401,
 }
-
 #: The names of the codes.
 CODES = tuple(HTTP_STATUS)
 
@@ -66,17 +65,11 @@ class StatusError(Exception):
         message: Text for the client.
 
     Example:
-        >>> error = StatusError("NOT_FOUND", "Servable not found for request: Latest(digits)")
-        >>> error.http_status, str(error)
-        (404, 'NOT_FOUND: Servable not found for request: Latest(digits)')
+        >>> print(StatusError("NOT_FOUND", "Servable not found for request: Latest(digits)"))
+        NOT_FOUND: Servable not found for request: Latest(digits)
     """
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
-
-    @property
-    def http_status(self) -> int:
-        """Status of the REST response."""
-        return HTTP_STATUS[self.code]

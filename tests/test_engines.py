@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
+from tests.tiny_models import until
 from tfae.serving import engines
 from tfae.serving.model_config import ModelConfig, VersionPolicy
 
@@ -66,7 +66,7 @@ def docker(*models, **options):
     return engines.build_docker_command(engines.Launch(models=models, **options))
 
 
-def configured(file):
+def read_models(file):
     """The models of a configuration."""
     return text_format.Parse(Path(file).read_text(), ModelServerConfig()).model_config_list.config
 
@@ -126,7 +126,7 @@ def test_what_has_no_flag_becomes_a_model_config(digits):
     command = native(ModelConfig("digits", digits.base_path, policy, {"stable": 1, "canary": 12}))
     assert flag(command, "allow_version_labels_for_unavailable_models") == "true"
     assert not [argument for argument in command if argument.startswith(("--model_name", "--model_base_path"))]
-    (entry,) = configured(flag(command, "model_config_file"))
+    (entry,) = read_models(flag(command, "model_config_file"))
     assert (entry.name, entry.base_path, entry.model_platform) == ("digits", str(digits.base_path), "tensorflow")
     assert dict(entry.version_labels) == {"stable": 1, "canary": 12}
     assert list(entry.model_version_policy.specific.versions) == [1, 12]
@@ -141,7 +141,7 @@ def test_docker_finds_every_model_of_the_config_where_it_is_mounted(digits, tmp_
         for argument in command
         if argument.startswith("--mount=")
     )
-    found = configured(mounts[flag(command, "model_config_file")])
+    found = read_models(mounts[flag(command, "model_config_file")])
     assert [(entry.name, mounts[entry.base_path]) for entry in found] == [
         ("digits", str(digits.base_path)),
         ("other", str(tmp_path / "elsewhere")),
@@ -232,11 +232,7 @@ def test_signals_reach_the_server(stub, tmp_path, order):
     script = f"trap 'exit 7' {order.name[3:]}; echo $$ > {tmp_path}/pid; while :; do sleep 0.05; done"
     process = start(["docker", "run"], env=stub("docker", script), stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 60
-        while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip()):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip())
         assert int((tmp_path / "pid").read_text()) == process.pid  # The server in our place, not a child of ours.
         process.send_signal(order)
         assert process.wait(timeout=60) == 7

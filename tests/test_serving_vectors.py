@@ -7,7 +7,6 @@ import base64
 import contextlib
 import http.client
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
+from tests.tiny_models import until
 from tests.vectors.models import write_models
 from tfae.serving.local.server import LocalServer
 from tfae.serving.status import StatusError
@@ -87,13 +87,13 @@ def write_config(file: Path, lines: list[str], models: Path) -> None:
 
 def wait_until_settled(server: LocalServer, model: str, versions: range) -> None:
     """Wait until each version is there, or has failed."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
+
+    def is_settled() -> bool:
         with contextlib.suppress(StatusError):
-            if all(server.models.status(model, version)[0].state in ("AVAILABLE", "END") for version in versions):
-                return
-        time.sleep(0.05)
-    pytest.fail("the versions of the second config did not settle within 30 s")
+            return all(server.models.status(model, version)[0].state in ("AVAILABLE", "END") for version in versions)
+        return False
+
+    until(is_settled, seconds=30)
 
 
 @pytest.mark.parametrize("record", parameters("rest"))

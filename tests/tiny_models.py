@@ -50,10 +50,7 @@ def write_with_python_at_load(path):
 
 
 def publish(template, base, version, *, warmup=()):
-    """Copy the model ``template`` into the folder of versions ``base``, so that it is there as a whole.
-
-    ``version`` is a number or the name of a folder; ``warmup`` are requests that a server sends before it offers it.
-    """
+    """Copy a model, with warm-up requests, to a version (number or name) in the folder ``base``, there as a whole."""
     base.mkdir(exist_ok=True)
     staged = base / f".staging-{version}"
     shutil.copytree(template, staged)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import pyarrow as pa
@@ -83,5 +83,5 @@ class ScoreFile:
             self._writer = self._exits.enter_context(_WRITERS[self._path.suffix.lower()](self._partial, self._schema))
         self._writer.write_table(table.cast(self._schema))
 
-    def __exit__(self, *error: object) -> None:
-        self._exits.__exit__(*error)  # type: ignore[arg-type]
+    def __exit__(self, *error: Any) -> None:
+        self._exits.__exit__(*error)

@@ -63,10 +63,6 @@ class StatusError(Exception):
     Args:
         code: One of `CODES`, such as ``"INVALID_ARGUMENT"``.
         message: Text for the client.
-
-    Example:
-        >>> print(StatusError("NOT_FOUND", "Servable not found for request: Latest(digits)"))
-        NOT_FOUND: Servable not found for request: Latest(digits)
     """
 
     def __init__(self, code: str, message: str) -> None:

@@ -77,8 +77,7 @@ class GrpcService:
                 request = request_type.FromString(raw)
             except DecodeError as error:
                 raise StatusError("INTERNAL", f"message: expected a {request_type.__name__}; {error}.") from error
-            response: bytes = respond(request).SerializeToString()
-            return response
+            return bytes(respond(request).SerializeToString())
 
         async def handle(messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> bytes:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -72,10 +73,8 @@ def write_metadata(version: ModelVersion, signature_def_map: Mapping[str, Signat
 def write(document: dict[str, Any], *, is_finite: bool = True) -> bytes:
     """Write a document of plain values and arrays; with ``is_finite`` none of them is NaN or infinite."""
     if is_finite:  # orjson writes null for NaN and infinity.
-        try:
+        with contextlib.suppress(orjson.JSONEncodeError):  # Text that is not UTF-8 is sent as its bytes.
             return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-        except orjson.JSONEncodeError:  # Text that is not UTF-8 is sent as its bytes.
-            pass
     text = json.dumps(document, ensure_ascii=False, default=lambda array: array.tolist())
     return text.encode(errors="surrogateescape")
 

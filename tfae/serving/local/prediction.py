@@ -42,10 +42,8 @@ def find_signature(servable: Servable, name: str) -> Signature:
     """Return the signature of a name, ``serving_default`` if it is empty; FAILED_PRECONDITION if there is none."""
     name = name or "serving_default"
     if name not in servable.signatures:
-        raise StatusError(
-            "FAILED_PRECONDITION",
-            f"signature_name: expected one of {', '.join(servable.signatures)}; received {name!r}.",
-        )
+        expected = ", ".join(servable.signatures)
+        raise StatusError("FAILED_PRECONDITION", f"signature_name: expected one of {expected}; received {name!r}.")
     return servable.signatures[name]
 
 

@@ -44,8 +44,8 @@ _HTTP_LOG.setLevel(logging.CRITICAL)
 class LocalServer:
     """Serves SavedModels over TensorFlow Serving's REST and gRPC interfaces, from this process.
 
-    For notebooks, tests and machines without Docker; use TensorFlow Serving in production. New versions are found
-    while it runs. A server can be started once.
+    For notebooks and tests; use TensorFlow Serving in production. It finds new versions while it runs, and can be
+    started once.
 
     Args:
         models: Folder of a model's versions, such as ``saved_models/digits``; or a model config file of TensorFlow
@@ -196,23 +196,23 @@ class LocalServer:
                 )
 
     async def _listen(self) -> None:
-        limits = {"max_request_bytes": self._max_request_bytes}
+        limit, timeout = self._max_request_bytes, _MESSAGE_TIMEOUT
         self._grpc = grpc.aio.server(
             options=[
-                ("grpc.max_receive_message_length", self._max_request_bytes),
+                ("grpc.max_receive_message_length", limit),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),  # Else two servers could share a port.
             ]
         )
-        service = GrpcService(self.models, self._pool, message_timeout=_MESSAGE_TIMEOUT, **limits)
+        service = GrpcService(self.models, self._pool, max_request_bytes=limit, message_timeout=timeout)
         self._grpc.add_generic_rpc_handlers(service.build_handlers())
         self.grpc_port = self._grpc.add_insecure_port(_bracket(self._host) + f":{self.grpc_port}")
-        rest = RestService(self.models, self._pool, body_timeout=_MESSAGE_TIMEOUT, **limits)
+        rest = RestService(self.models, self._pool, max_request_bytes=limit, body_timeout=timeout)
         self._rest = web.AppRunner(
             rest.build_application(),
             access_log=self._access_log,
             auto_decompress=False,
-            keepalive_timeout=_MESSAGE_TIMEOUT,
+            keepalive_timeout=timeout,
             lingering_time=_LINGERING_TIME,
             logger=_HTTP_LOG,
             read_bufsize=1 << 18,

@@ -47,11 +47,7 @@ def tensor(dtype, *sides):
 
 
 def signature_def(**signatures):
-    """What a server tells of signatures, init op included.
-
-    Args:
-        signatures: Pairs of inputs and outputs, each with the dtype and the sides of its tensors.
-    """
+    """What a server tells of pairs of inputs and outputs, by dtype and sides of the tensors; init op included."""
     signatures["__saved_model_init_op"] = {}, {"__saved_model_init_op": ("INVALID",)}
     return {
         name: {

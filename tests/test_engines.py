@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
+from tests.tiny_models import until
 from tfae.serving import engines
 from tfae.serving.model_config import ModelConfig, VersionPolicy
 
@@ -63,7 +63,11 @@ def native(*models, **options):
     return engines.build_native_command(engines.Launch(models=models, host=EVERY_INTERFACE, **options))
 
 
-def configured(file):
+def docker(*models, **options):
+    return engines.build_docker_command(engines.Launch(models=models, **options))
+
+
+def read_models(file):
     """The models of a configuration."""
     return text_format.Parse(Path(file).read_text(), ModelServerConfig()).model_config_list.config
 
@@ -86,7 +90,7 @@ def test_one_model_is_served_by_flags(digits):
 
 
 def test_docker_binds_this_machine_alone_and_mounts_the_model_read_only(digits):
-    assert engines.build_docker_command(engines.Launch(models=[digits], grpc_port=9500, rest_port=9501)) == [
+    assert docker(digits, grpc_port=9500, rest_port=9501) == [
         *["docker", "run", "--rm", "--init"],
         "--publish=127.0.0.1:9500:8500",
         "--publish=127.0.0.1:9501:8501",
@@ -105,8 +109,7 @@ def test_the_path_of_a_model_is_absolute(digits, monkeypatch):
     monkeypatch.chdir(digits.base_path.parent)
     relative = ModelConfig("digits", Path("digits"))
     assert flag(native(relative), "model_base_path") == str(digits.base_path)
-    command = engines.build_docker_command(engines.Launch(models=[relative]))
-    assert f"source={digits.base_path}," in flag(command, "mount")
+    assert f"source={digits.base_path}," in flag(docker(relative), "mount")
 
 
 def test_docker_takes_address_and_image_and_a_folder_with_a_comma_in_its_name(tmp_path):
@@ -124,7 +127,7 @@ def test_what_has_no_flag_becomes_a_model_config(digits):
     command = native(ModelConfig("digits", digits.base_path, policy, {"stable": 1, "canary": 12}))
     assert flag(command, "allow_version_labels_for_unavailable_models") == "true"
     assert not [argument for argument in command if argument.startswith(("--model_name", "--model_base_path"))]
-    (entry,) = configured(flag(command, "model_config_file"))
+    (entry,) = read_models(flag(command, "model_config_file"))
     assert (entry.name, entry.base_path, entry.model_platform) == ("digits", str(digits.base_path), "tensorflow")
     assert dict(entry.version_labels) == {"stable": 1, "canary": 12}
     assert list(entry.model_version_policy.specific.versions) == [1, 12]
@@ -133,13 +136,13 @@ def test_what_has_no_flag_becomes_a_model_config(digits):
 def test_docker_finds_every_model_of_the_config_where_it_is_mounted(digits, tmp_path):
     (tmp_path / "elsewhere" / "7").mkdir(parents=True)
     other = ModelConfig("other", tmp_path / "elsewhere", VersionPolicy(latest=None))
-    command = engines.build_docker_command(engines.Launch(models=[digits, other]))
+    command = docker(digits, other)
     mounts = dict(
         argument.removeprefix("--mount=type=bind,source=").removesuffix(",readonly").split(",target=")[::-1]
         for argument in command
         if argument.startswith("--mount=")
     )
-    found = configured(mounts[flag(command, "model_config_file")])
+    found = read_models(mounts[flag(command, "model_config_file")])
     assert [(entry.name, mounts[entry.base_path]) for entry in found] == [
         ("digits", str(digits.base_path)),
         ("other", str(tmp_path / "elsewhere")),
@@ -151,18 +154,9 @@ def test_docker_finds_every_model_of_the_config_where_it_is_mounted(digits, tmp_
 def test_what_the_local_server_can_be_told_is_told_in_the_flags_of_the_real_one(digits, tmp_path):
     file = tmp_path / "batching.config"
     file.touch()
-    launch = engines.Launch(
-        models=[digits],
-        host=EVERY_INTERFACE,
-        batching_parameters_file=file,
-        metrics=True,
-        rest_api_timeout_in_ms=500,
-        poll_seconds=0,
-        cors=True,
-        allow_xla=True,
-        flags=["--max_num_load_retries=0"],
-    )
-    command, inside = engines.build_native_command(launch), engines.build_docker_command(launch)
+    options = {"batching_parameters_file": file, "metrics": True, "rest_api_timeout_in_ms": 500, "poll_seconds": 0}
+    options |= {"cors": True, "allow_xla": True, "flags": ["--max_num_load_retries=0"]}
+    command, inside = native(digits, **options), docker(digits, **options)
     for each in (command, inside):
         assert flag(each, "enable_batching") == "true"
         assert flag(each, "rest_api_timeout_in_ms") == "500"
@@ -217,10 +211,14 @@ def test_tfae_serve_runs_the_command_that_it_prints(digits, stub, tmp_path, engi
     record = tmp_path / "arguments"
     environment = stub(program, f"printf '%s\\n' {program} \"$@\" > {record}; exit 3")
     options = [str(digits.base_path), "--engine", engine, "--host", EVERY_INTERFACE, "--label", "stable=1", "--metrics"]
+    options += ["--port", "9001", "--cors", "--xla", "--poll-seconds", "5", "--flag=--rest_api_num_threads=4"]
     command = [sys.executable, "-c", "from tfae.cli.serve import serve; serve()", *options]
     environment["TMPDIR"] = str(tmp_path / "temporary")
     printed = subprocess.run([*command, "--print"], env=environment, capture_output=True, text=True, timeout=120)
     assert (printed.returncode, printed.stderr) == (0, "")
+    expected = ["9001", "--rest_api_enable_cors_support=true", "--xla_cpu_compilation_enabled=true"]
+    expected += ["--file_system_poll_wait_seconds=5", "--monitoring_config_file=", "--rest_api_num_threads=4"]
+    assert [part for part in expected if part not in printed.stdout] == []
     assert not record.exists()
     assert subprocess.run(command, env=environment, timeout=120).returncode == 3
     shown = ["sh", "-c", f"printf '%s\\n' {printed.stdout}"]
@@ -233,11 +231,7 @@ def test_signals_reach_the_server(stub, tmp_path, order):
     script = f"trap 'exit 7' {order.name[3:]}; echo $$ > {tmp_path}/pid; while :; do sleep 0.05; done"
     process = start(["docker", "run"], env=stub("docker", script), stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 60
-        while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip()):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip())
         assert int((tmp_path / "pid").read_text()) == process.pid  # The server in our place, not a child of ours.
         process.send_signal(order)
         assert process.wait(timeout=60) == 7

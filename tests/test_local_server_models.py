@@ -1,5 +1,6 @@
 """Which versions the local server holds, and when they come and go; without a network."""
 
+import concurrent.futures
 import threading
 import time
 
@@ -18,6 +19,7 @@ from tfae.serving.status import ModelSpec, VersionStatus
 
 X = np.array([[1, 2], [3, 4]], "float32")
 POLL = 0.02
+LIST, A = "model_config_list { %s }", "name: 'a' base_path: '/a'"
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,7 @@ def configs(folder, policy, **labels):
     return lambda: [config]
 
 
-def refused(code, text, call, *arguments, **keywords):
+def expect_error(code, text, call, *arguments, **keywords):
     with pytest.raises(StatusError) as raised:
         call(*arguments, **keywords)
     assert (raised.value.code, raised.value.message) == (code, text)
@@ -90,10 +92,10 @@ def test_the_newest_version_is_served_and_no_other_one(publish, start):
     np.testing.assert_array_equal(ask(models)["y"], X * 2)
     assert models.status("tiny") == [VersionStatus(2, "AVAILABLE")]
     assert models.available() == {"tiny": [2]}
-    refused("NOT_FOUND", "Servable not found for request: Specific(tiny, 1)", ask, models, ModelSpec("tiny", 1))
-    refused("NOT_FOUND", "Servable not found for request: Latest(other)", ask, models, ModelSpec("other"))
-    refused("NOT_FOUND", "Could not find any versions of model other", models.status, "other")
-    refused("NOT_FOUND", "Could not find version 9 of model tiny", models.status, "tiny", 9)
+    expect_error("NOT_FOUND", "Servable not found for request: Specific(tiny, 1)", ask, models, ModelSpec("tiny", 1))
+    expect_error("NOT_FOUND", "Servable not found for request: Latest(other)", ask, models, ModelSpec("other"))
+    expect_error("NOT_FOUND", "Could not find any versions of model other", models.status, "other")
+    expect_error("NOT_FOUND", "Could not find version 9 of model tiny", models.status, "tiny", 9)
     with pytest.raises(StatusError, match=r"FAILED_PRECONDITION: signature_name: expected one of .*; received 'no'"):
         ask(models, signature="no")
 
@@ -101,31 +103,24 @@ def test_the_newest_version_is_served_and_no_other_one(publish, start):
 def test_new_versions_are_swapped_in_without_a_failed_or_a_wrong_answer(publish, start):
     publish(1)
     models = start()
-    done, seen, problems = threading.Event(), set(), []
+    done, seen = threading.Event(), set()
 
     def keep_asking():
         while not done.is_set():
-            try:
-                with models.lease(ModelSpec("tiny")) as (version, servable):
-                    answer = ask_held(servable)["y"]
-                if not np.array_equal(answer, X * version.number):
-                    problems.append((version.number, answer))
-                seen.add(version.number)
-            except Exception as error:
-                problems.append(error)
+            with models.lease(NEWEST) as (version, servable):
+                np.testing.assert_array_equal(ask_held(servable)["y"], X * version.number)
+            seen.add(version.number)
 
-    threads = [threading.Thread(target=keep_asking) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    try:
-        for version in (2, 3):
-            publish(version)
-            until(lambda version=version: version in seen)
-    finally:
-        done.set()
-        for thread in threads:
-            thread.join(timeout=30)
-    assert problems == []
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        askers = [pool.submit(keep_asking) for _ in range(3)]
+        try:
+            for version in (2, 3):
+                publish(version)
+                until(lambda version=version: version in seen)
+        finally:
+            done.set()
+    for asker in askers:
+        asker.result()
     assert seen == {1, 2, 3}
     until(lambda: states(models) == {3: "AVAILABLE", 2: "END", 1: "END"})
 
@@ -137,7 +132,9 @@ def test_a_version_is_unloaded_only_when_nobody_holds_it(publish, start):
         publish(2)
         until(lambda: states(models) == {2: "AVAILABLE", 1: "UNLOADING"})
         np.testing.assert_array_equal(ask(models)["y"], X * 2)
-        refused("NOT_FOUND", "Servable not found for request: Specific(tiny, 1)", ask, models, ModelSpec("tiny", 1))
+        expect_error(
+            "NOT_FOUND", "Servable not found for request: Specific(tiny, 1)", ask, models, ModelSpec("tiny", 1)
+        )
         np.testing.assert_array_equal(ask_held(held)["y"], X)
         assert states(models) == {2: "AVAILABLE", 1: "UNLOADING"}
     until(lambda: states(models) == {2: "AVAILABLE", 1: "END"})
@@ -220,10 +217,14 @@ def test_a_label_stands_for_its_version(publish, start, tmp_path):
     models = start(configs(tmp_path, VersionPolicy(latest=None), stable=1, missing=9))
     np.testing.assert_array_equal(ask(models)["y"], X * 2)
     np.testing.assert_array_equal(ask(models, ModelSpec("tiny", label="stable"))["y"], X)
-    refused("INVALID_ARGUMENT", "Unrecognized servable version label: x", ask, models, ModelSpec("tiny", label="x"))
-    refused("INVALID_ARGUMENT", "Unrecognized servable version label: x", ask, models, ModelSpec("other", label="x"))
+    expect_error(
+        "INVALID_ARGUMENT", "Unrecognized servable version label: x", ask, models, ModelSpec("tiny", label="x")
+    )
+    expect_error(
+        "INVALID_ARGUMENT", "Unrecognized servable version label: x", ask, models, ModelSpec("other", label="x")
+    )
     missing = ModelSpec("tiny", label="missing")
-    refused("NOT_FOUND", "Servable not found for request: Specific(tiny, 9)", ask, models, missing)
+    expect_error("NOT_FOUND", "Servable not found for request: Specific(tiny, 9)", ask, models, missing)
 
 
 def test_when_the_last_folder_goes_the_version_goes_and_when_the_base_path_goes_it_stays(publish, start, tmp_path):
@@ -246,17 +247,17 @@ def test_a_config_file_is_read_again_when_it_changes_and_kept_when_it_breaks(pub
         for name in ("tiny", "second")
     )
     file = tmp_path / "models.config"
-    file.write_text(f"model_config_list {{ {first} }}")
+    file.write_text(LIST % first)
     models = start(make_source(file))
     assert models.available() == {"tiny": [1]}
     file.write_text("model_config_list { config {")
     until(lambda: "What was served before still is." in caplog.text)
     assert models.available() == {"tiny": [1]}
-    file.write_text(f"model_config_list {{ {first} {second} }}")
+    file.write_text(LIST % f"{first} {second}")
     until(lambda: models.available() == {"tiny": [1], "second": [2]})
-    file.write_text(f"model_config_list {{ {second} }}")
+    file.write_text(LIST % second)
     until(lambda: models.available() == {"second": [2]} and states(models) == {1: "END"})
-    refused("NOT_FOUND", "Servable not found for request: Latest(tiny)", ask, models)
+    expect_error("NOT_FOUND", "Servable not found for request: Latest(tiny)", ask, models)
 
 
 def test_what_can_not_be_run_says_so_and_python_never_runs(publish, start):
@@ -311,7 +312,7 @@ def test_a_source_names_what_is_wrong_with_a_folder(publish, tmp_path):
     with pytest.raises(ValueError, match="name: expected a name without / and :"):
         make_source(tmp_path / "tiny", name="a:b")
     with pytest.raises(ValueError, match="models: expected at least one model; received none"):
-        make_source([])
+        Models(make_source([]))
     (only,) = make_source(tmp_path / "tiny", name="digits", labels={"stable": 1})()
     assert (only.name, only.policy.specific, only.labels) == ("digits", {1}, {"stable": 1})
 
@@ -321,16 +322,10 @@ def test_a_source_names_what_is_wrong_with_a_folder(publish, tmp_path):
     [
         ("model_config_list {", "expected a ModelServerConfig in protobuf's text format"),
         ("", "with a model_config_list"),
-        ("model_config_list { config { base_path: '/a' } }", "expected a name for every model"),
-        ("model_config_list { config { name: 'a' } }", "expected a base_path for every model"),
-        (
-            "model_config_list { config { name: 'a' base_path: '/a' model_platform: 'other' } }",
-            "expected model_platform: 'tensorflow'; received 'other' for a",
-        ),
-        (
-            "model_config_list { config { name: 'a' base_path: '/a' } config { name: 'a' base_path: '/b' } }",
-            "received a twice",
-        ),
+        (LIST % "config { base_path: '/a' }", "expected a name for every model"),
+        (LIST % "config { name: 'a' }", "expected a base_path for every model"),
+        (LIST % f"config {{ {A} model_platform: 'other' }}", "model_platform: 'tensorflow'; received 'other' for a"),
+        (LIST % f"config {{ {A} }} config {{ {A} }}", "received a twice"),
     ],
 )
 def test_a_model_config_file_that_cannot_be_is_refused(tmp_path, text, problem):
@@ -346,13 +341,11 @@ def test_a_model_config_file_says_all_that_tensorflow_serving_reads_from_it(tmp_
         "config { name: 'c' base_path: '/c' model_version_policy { all {} } version_labels { key: 'x' value: 5 } }",
         "config { name: 'd' base_path: '/d' model_version_policy { specific { versions: 4 versions: 2 } } }",
     ]
-    (tmp_path / "models.config").write_text(f"model_config_list {{ {' '.join(entries)} }}")
+    (tmp_path / "models.config").write_text(LIST % " ".join(entries))
     read = read_model_config_file(tmp_path / "models.config")
-    assert [config.name for config in read] == ["a", "b", "c", "d"]
-    assert [config.policy for config in read] == [
-        VersionPolicy(latest=1),
-        VersionPolicy(latest=3),
-        VersionPolicy(latest=None),
-        VersionPolicy(latest=None, specific=frozenset({2, 4})),
+    assert [(config.name, config.policy, config.labels) for config in read] == [
+        ("a", VersionPolicy(latest=1), {}),
+        ("b", VersionPolicy(latest=3), {}),
+        ("c", VersionPolicy(latest=None), {"x": 5}),
+        ("d", VersionPolicy(latest=None, specific=frozenset({2, 4})), {}),
     ]
-    assert [dict(config.labels) for config in read] == [{}, {}, {"x": 5}, {}]

@@ -5,6 +5,7 @@ import time
 
 import tensorflow as tf
 
+from tests.vectors.models import FunctionModel
 from tfae.servable import write_warmup
 
 #: What the signature ``python`` would have done, had a server run it.
@@ -14,80 +15,34 @@ _KEPT: list = []
 
 def write(path, factor):
     """Write a model whose ``serving_default`` answers ``y = factor * x``; other signatures go wrong in their ways."""
-    module = tf.Module()
-    module.factor = tf.Variable(factor, dtype=tf.float32)
-
-    def function(*specs, **options):
-        return tf.function(
-            input_signature=[tf.TensorSpec(shape, dtype, name) for name, shape, dtype in specs], **options
-        )
-
-    rows = ("x", (None, 2), tf.float32)
-
-    @function(rows)
-    def times(x):
-        return {"y": x * module.factor}
-
-    @function(("x", (None,), tf.float32))
-    def finite(x):
-        return {"y": tf.debugging.check_numerics(x, "x is not finite")}
-
-    @function(("steps", (None,), tf.int32))
-    def slow(steps):
-        counted = tf.while_loop(lambda i: i < tf.reduce_max(steps), lambda i: i + 1, [0], parallel_iterations=1)
-        return {"y": steps + counted[0] - counted[0]}
-
-    @function(("text", (None,), tf.string))
-    def strings(text):
-        return {"text": tf.strings.join([text, "!"]), "length": tf.strings.length(text)}
-
-    @function(rows)
-    def total(x):
-        return {"y": tf.reduce_sum(x)}
-
-    @function(("a", (None,), tf.float32), ("b", (None,), tf.float32))
-    def add(a, b):
-        return {"sum": a + b}
-
-    @function(("x", None, tf.float16))
-    def half(x):
-        return {"y": tf.identity(x)}
-
-    def executed(x):
-        EXECUTED.append(x)
-        return x
-
-    @function(rows)
-    def python(x):
-        return {"y": tf.ensure_shape(tf.py_function(executed, [x], tf.float32), (None, 2))}
-
-    @function(rows)
-    def numpy(x):
-        return {"y": tf.numpy_function(executed, [x], tf.float32)}
-
+    model = FunctionModel()
+    model.factor = tf.Variable(factor, dtype=tf.float32)
     compiled = tf.function(lambda x: x * 0.5, jit_compile=True)
-
-    @function(rows)
-    def xla(x):
-        return {"y": compiled(x)}
-
-    signatures = {"serving_default": times, "finite": finite, "slow": slow, "strings": strings, "total": total}
-    signatures |= {"add": add, "half": half, "python": python, "numpy": numpy, "xla": xla}
-    _KEPT.append(module)  # As long as it lives, this process could run its Python.
-    tf.saved_model.save(module, str(path), signatures=signatures)
+    rows, vector = ((None, 2), tf.float32), ((None,), tf.float32)
+    model.add("serving_default", lambda x: {"y": x * model.factor}, x=rows)
+    model.add("finite", lambda x: {"y": tf.debugging.check_numerics(x, "x is not finite")}, x=vector)
+    model.add("slow", _count, steps=((None,), tf.int32))
+    model.add(
+        "strings",
+        lambda text: {"text": tf.strings.join([text, "!"]), "length": tf.strings.length(text)},
+        text=((None,), tf.string),
+    )
+    model.add("total", lambda x: {"y": tf.reduce_sum(x)}, x=rows)
+    model.add("add", lambda a, b: {"sum": a + b}, a=vector, b=vector)
+    model.add("half", lambda x: {"y": tf.identity(x)}, x=(None, tf.float16))
+    model.add("python", lambda x: {"y": tf.ensure_shape(tf.py_function(_execute, [x], tf.float32), (None, 2))}, x=rows)
+    model.add("numpy", lambda x: {"y": tf.numpy_function(_execute, [x], tf.float32)}, x=rows)
+    model.add("xla", lambda x: {"y": compiled(x)}, x=rows)
+    _KEPT.append(model)  # As long as it lives, this process could run its Python.
+    model.save(path)
 
 
 def write_with_python_at_load(path):
     """Write a model that runs Python as soon as it is loaded, if it is let."""
-
-    def executed(x):
-        EXECUTED.append(x)
-        return x
-
     with tf.Graph().as_default() as graph, tf.compat.v1.Session() as session:
         x = tf.compat.v1.placeholder(tf.float32, (None, 2))
         definition = tf.compat.v1.saved_model.predict_signature_def({"x": x}, {"y": x * 1.0})
-        at_load = tf.group(tf.numpy_function(executed, [tf.constant(1.0)], tf.float32))
+        at_load = tf.group(tf.numpy_function(_execute, [tf.constant(1.0)], tf.float32))
         builder = tf.compat.v1.saved_model.Builder(str(path))
         builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": definition}, main_op=at_load)
         builder.save()
@@ -95,14 +50,7 @@ def write_with_python_at_load(path):
 
 
 def publish(template, base, version, *, warmup=()):
-    """Copy a model that was written into the folder of versions, so that it is there as a whole.
-
-    Args:
-        template: Folder of the model.
-        base: Folder of the versions.
-        version: Number, or name of its folder.
-        warmup: Requests that a server sends before it offers the version.
-    """
+    """Copy a model, with warm-up requests, to a version (number or name) in the folder ``base``, there as a whole."""
     base.mkdir(exist_ok=True)
     staged = base / f".staging-{version}"
     shutil.copytree(template, staged)
@@ -117,3 +65,13 @@ def until(condition, seconds=60):
     while not condition():
         assert time.monotonic() < deadline, "it did not come about"
         time.sleep(0.01)
+
+
+def _count(steps):
+    counted = tf.while_loop(lambda i: i < tf.reduce_max(steps), lambda i: i + 1, [0], parallel_iterations=1)
+    return {"y": steps + counted[0] - counted[0]}
+
+
+def _execute(x):
+    EXECUTED.append(x)
+    return x

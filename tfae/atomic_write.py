@@ -13,8 +13,7 @@ from pathlib import Path
 def replace_atomically(path: Path) -> Iterator[Path]:
     """Write the file ``path`` in one step: neither a kill nor a loss of power leaves half of it.
 
-    Args:
-        path: The file to create or to replace. Its folder is created if it is missing.
+    Its folder is created if it is missing.
 
     Yields:
         A path on the same file system with the same name, where no file is yet. What is written there becomes ``path``

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import pyarrow as pa
@@ -46,7 +45,6 @@ class ScoreFile:
         if path.suffix.lower() not in _WRITERS:
             raise ValueError(f"output: expected a file that ends with {' or '.join(_WRITERS)}; received {path}.")
         self._path = path
-        self._open_writer = _WRITERS[path.suffix.lower()]
         self._writer: pa.csv.CSVWriter | pa.parquet.ParquetWriter | None = None
         self._schema: pa.Schema | None = None
         self._exits = contextlib.ExitStack()
@@ -69,9 +67,8 @@ class ScoreFile:
         Args:
             part: Name of the part of the data set that the samples are in.
             start: Index of the first of them in that part.
-            scores: ``(batch,)``.
-            labels: ``(batch,)``, or None; in all batches or in none.
-            names: File of each sample, or None; likewise.
+            scores, labels: ``(batch,)``.
+            names: File of each sample; labels and names are given for all batches or for none.
         """
         columns = {"part": pa.array([part] * len(scores)), "index": pa.array(np.arange(start, start + len(scores)))}
         if names is not None:
@@ -83,10 +80,8 @@ class ScoreFile:
             # A column of missing labels only has no type yet; text holds whatever comes.
             fields = (field.with_type(pa.string()) if pa.types.is_null(field.type) else field for field in table.schema)
             self._schema = pa.schema(fields)
-            self._writer = self._exits.enter_context(self._open_writer(self._partial, self._schema))
+            self._writer = self._exits.enter_context(_WRITERS[self._path.suffix.lower()](self._partial, self._schema))
         self._writer.write_table(table.cast(self._schema))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._exits.__exit__(kind, error, traceback)
+    def __exit__(self, *error: Any) -> None:
+        self._exits.__exit__(*error)

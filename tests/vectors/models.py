@@ -37,7 +37,7 @@ WEIGHTS: dict[int, tuple[list, list, list, list, float]] = {
 CALIBRATION = [0.125, 0.25, 0.5, 1.0, 2.0, 4.0]
 
 
-class _Model(tf.Module):
+class FunctionModel(tf.Module):
     """Functions by the name of their signature, and the variables that they use."""
 
     def __init__(self) -> None:
@@ -63,8 +63,8 @@ def write_models(folder: Path) -> None:
     _write_pitfalls(folder / "pitfalls", folder / "autoencoder" / "1")
 
 
-def _autoencoder(version: int) -> _Model:
-    model = _Model()
+def _autoencoder(version: int) -> FunctionModel:
+    model = FunctionModel()
     *weights, threshold = WEIGHTS[version]
     model.variables_ = [tf.Variable(np.array(weight, "float32")) for weight in weights]
     encoder, encoder_bias, decoder, decoder_bias = model.variables_
@@ -94,8 +94,8 @@ def _autoencoder(version: int) -> _Model:
     return model
 
 
-def _image() -> _Model:
-    model = _Model()
+def _image() -> FunctionModel:
+    model = FunctionModel()
     model.weight = tf.Variable(np.full((1, 1, 1, 1), 1 / 256, "float32"))
 
     def scaled(pixels: tf.Tensor) -> tf.Tensor:
@@ -121,8 +121,8 @@ def _image() -> _Model:
     return model
 
 
-def _dtypes() -> _Model:
-    model = _Model()
+def _dtypes() -> FunctionModel:
+    model = FunctionModel()
     f32 = tf.float32
     vector, matrix = ((None,), f32), ((None, None), f32)
     dtypes = {"i64": tf.int64, "flag": tf.bool, "text": tf.string, "u8": tf.uint8, "f64": tf.float64}
@@ -175,11 +175,11 @@ def _write_pitfalls(folder: Path, good: Path) -> None:
     # 4: a Keras 3 model that tf.saved_model.save alone has written, so that its variables are missing.
     network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="code")])
     network.set_weights([np.array(weight, "float32") for weight in WEIGHTS[1][:2]])
-    forgetful, x = _Model(), ((None, 4), tf.float32)
+    forgetful, x = FunctionModel(), ((None, 4), tf.float32)
     forgetful.network = network
     forgetful.add("serving_default", lambda x: {"embedding": network(x)}, x=x)
     forgetful.save(folder / "4")
-    compiled, python = _Model(), _Model()
+    compiled, python = FunctionModel(), FunctionModel()
     half = tf.function(lambda x: x * 0.5, jit_compile=True)
     compiled.add("serving_default", lambda x: {"y": half(x)}, x=x)
     compiled.save(folder / "5")

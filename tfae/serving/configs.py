@@ -11,6 +11,13 @@ from tfae.serving.model_config import ModelConfig
 
 #: Path of the metrics for Prometheus, at the REST port.
 METRICS_PATH = "/monitoring/prometheus/metrics"
+#: A MonitoringConfig with metrics for Prometheus at the REST port.
+MONITORING_CONFIG = f"""\
+prometheus_config {{
+  enable: true
+  path: "{METRICS_PATH}"
+}}
+"""
 #: Milliseconds that a REST call may take, TensorFlow Serving's own default.
 REST_API_TIMEOUT_IN_MS = 30_000
 
@@ -69,14 +76,4 @@ num_batch_threads {{ value: {num_batch_threads} }}
 
 # Batches that may wait before requests are refused with UNAVAILABLE, which clients try again later.
 max_enqueued_batches {{ value: 100 }}
-"""
-
-
-def render_monitoring_config() -> str:
-    """Return a MonitoringConfig with metrics for Prometheus at the REST port."""
-    return f"""\
-prometheus_config {{
-  enable: true
-  path: "{METRICS_PATH}"
-}}
 """

@@ -18,18 +18,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from tfae.atomic_write import write_atomically
-from tfae.serving.configs import (
-    REST_API_TIMEOUT_IN_MS,
-    render_model_config,
-    render_monitoring_config,
-    validate_versions,
-)
+from tfae.serving.configs import MONITORING_CONFIG, REST_API_TIMEOUT_IN_MS, render_model_config, validate_versions
 from tfae.serving.model_config import ModelConfig, validate_ports
 
+_REMEDIES = {
+    "tensorflow_model_server": (
+        "Install TensorFlow Serving (the Debian package tensorflow-model-server), take --engine docker"
+    ),
+    "docker": "Install Docker, take --engine tensorflow-serving if TensorFlow Serving is installed",
+}
 #: The official image; a tag or digest behind it pins the version of TensorFlow Serving.
 IMAGE = "tensorflow/serving"
-
-_EVERY_INTERFACE = ("0.0.0.0", "::")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,7 +92,7 @@ def build_native_command(launch: Launch) -> list[str]:
             "take --engine docker, which binds 127.0.0.1.",
             stacklevel=2,
         )
-    elif launch.host not in _EVERY_INTERFACE:
+    elif launch.host not in ("0.0.0.0", "::"):
         raise ValueError(
             f"host: expected 0.0.0.0, since tensorflow_model_server can but listen on every interface; received "
             f"{launch.host}. Take --engine docker to bind one address."
@@ -119,8 +118,7 @@ def build_docker_command(launch: Launch, *, image: str = IMAGE) -> list[str]:
     flags = _build_flags(launch, models=inside, place=place)
     host = launch.host or "127.0.0.1"
     address = f"[{host}]" if ":" in host else host
-    ports = ((launch.grpc_port, 8500), (launch.rest_port, 8501))
-    published = [f"--publish={address}:{port}:{inner}" for port, inner in ports]
+    published = [f"--publish={address}:{launch.grpc_port}:8500", f"--publish={address}:{launch.rest_port}:8501"]
     program = ["--entrypoint=tensorflow_model_server", image, "--port=8500", "--rest_api_port=8501"]
     return ["docker", "run", "--rm", "--init", *published, *mounts, *program, *flags]
 
@@ -142,14 +140,6 @@ def run(command: Sequence[str]) -> NoReturn:
     os.execv(program, [*command])
 
 
-_REMEDIES = {
-    "tensorflow_model_server": (
-        "Install TensorFlow Serving (the Debian package tensorflow-model-server), take --engine docker"
-    ),
-    "docker": "Install Docker, take --engine tensorflow-serving if TensorFlow Serving is installed",
-}
-
-
 def _build_flags(launch: Launch, *, models: Sequence[ModelConfig], place: Callable[[Path], str]) -> list[str]:
     """Return flags for models in folders of the server; ``place`` returns the path of a file on the server."""
     if len(models) == 1 and models[0] == ModelConfig(models[0].name, models[0].base_path):
@@ -163,9 +153,7 @@ def _build_flags(launch: Launch, *, models: Sequence[ModelConfig], place: Callab
         file = place(launch.batching_parameters_file.absolute())
         flags += ["--enable_batching=true", f"--batching_parameters_file={file}"]
     if launch.metrics:
-        flags.append(
-            f"--monitoring_config_file={place(_write_temporary('monitoring.config', render_monitoring_config()))}"
-        )
+        flags.append(f"--monitoring_config_file={place(_write_temporary('monitoring.config', MONITORING_CONFIG))}")
     if launch.cors:
         flags.append("--rest_api_enable_cors_support=true")
     if launch.allow_xla:

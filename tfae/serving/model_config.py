@@ -19,12 +19,7 @@ _LARGEST = 2**63 - 1
 
 @dataclass(frozen=True)
 class VersionPolicy:
-    """The versions of a base path to serve: the newest ones, specific ones, or all (both None).
-
-    Attributes:
-        latest: Number of newest versions.
-        specific: Numbers of the versions.
-    """
+    """The versions of a base path to serve: a number of newest ones, those of specific numbers, or all (both None)."""
 
     latest: int | None = 1
     specific: frozenset[int] | None = None
@@ -54,11 +49,7 @@ class ModelConfig:
     labels: Mapping[str, int] = field(default_factory=dict)
 
     def versions(self) -> dict[int, Path]:
-        """Return the folders of versions by number: ``0005`` is version 5, names that are no number are ignored.
-
-        Raises:
-            OSError: If the base path cannot be listed.
-        """
+        """Return the folders of versions by number: ``0005`` is version 5, names that are no number are ignored."""
         found: dict[int, Path] = {}
         for path in sorted(self.base_path.iterdir()):
             number = int(path.name) if _NUMBER.fullmatch(path.name) else -1
@@ -72,16 +63,9 @@ Source = Callable[[], Sequence[ModelConfig]]
 
 
 def read_model_config_file(path: Path) -> list[ModelConfig]:
-    """Read a file as TensorFlow Serving's ``--model_config_file`` takes it.
+    """Read the models of a file as TensorFlow Serving's ``--model_config_file`` takes it; ValueError if it is none.
 
-    Args:
-        path: A ``ModelServerConfig`` in protobuf's text format.
-
-    Returns:
-        The models in the order of the file; a relative ``base_path`` is relative to the working directory.
-
-    Raises:
-        ValueError: If it is not such a file.
+    A relative ``base_path`` is relative to the working directory.
     """
     what = "model config file: expected a ModelServerConfig in protobuf's text format"
     try:
@@ -93,9 +77,8 @@ def read_model_config_file(path: Path) -> list[ModelConfig]:
         raise ValueError(f"{what} with a model_config_list; received {path} without one.")
     configs = [_read_model_config(config, path) for config in message.model_config_list.config]
     names = [config.name for config in configs]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"{what}, each model with a name of its own; received {name} twice in {path}.")
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"{what}, each model with a name of its own; received {min(twice)} twice in {path}.")
     return configs
 
 
@@ -105,12 +88,7 @@ def make_source(
     name: str | None = None,
     labels: Mapping[str, int] | None = None,
 ) -> Source:
-    """Make a function that returns the models to serve each time it is called.
-
-    Args:
-        models: Folder of a model's versions, model config file, configs, or such a function.
-        name: Name of the model in a folder; by default that of the folder.
-        labels: Numbers of versions by label, of the model in a folder.
+    """Make a function that returns the models to serve each time it is called; arguments as for `LocalServer`.
 
     Raises:
         ValueError: If the folder or file does not exist or is no such one.
@@ -119,8 +97,6 @@ def make_source(
         return models
     if not isinstance(models, (str, os.PathLike)):
         configs = list(models)
-        if not configs:
-            raise ValueError("models: expected at least one model; received none.")
     else:
         path = Path(models)
         if path.is_file():
@@ -151,12 +127,10 @@ def _read_model_config(config: Any, path: Path) -> ModelConfig:
 def _read_policy(policy: Any) -> VersionPolicy:
     """Convert a protobuf ``ServableVersionPolicy``; the newest version if it is empty."""
     choice = policy.WhichOneof("policy_choice")
-    if choice == "all":
-        return VersionPolicy(latest=None)
     if choice == "specific":
         return VersionPolicy(latest=None, specific=frozenset(policy.specific.versions))
     # num_versions 0 means the default, one, as in TensorFlow Serving.
-    return VersionPolicy(latest=policy.latest.num_versions or 1 if choice == "latest" else 1)
+    return VersionPolicy(latest=None if choice == "all" else policy.latest.num_versions or 1)
 
 
 def validate_ports(*, rest_port: int, grpc_port: int, least: int = 0) -> None:

@@ -27,7 +27,6 @@ HTTP_STATUS = {
     "DATA_LOSS": 500,
     "UNAUTHENTICATED": 401,
 }
-
 #: The names of the codes.
 CODES = tuple(HTTP_STATUS)
 
@@ -64,19 +63,9 @@ class StatusError(Exception):
     Args:
         code: One of `CODES`, such as ``"INVALID_ARGUMENT"``.
         message: Text for the client.
-
-    Example:
-        >>> error = StatusError("NOT_FOUND", "Servable not found for request: Latest(digits)")
-        >>> error.http_status, str(error)
-        (404, 'NOT_FOUND: Servable not found for request: Latest(digits)')
     """
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
-
-    @property
-    def http_status(self) -> int:
-        """Status of the REST response."""
-        return HTTP_STATUS[self.code]

@@ -52,7 +52,7 @@ def render(deployment: Deployment, path: Path) -> dict[str, str]:
     config = {
         "models.config": configs.render_model_config([served]),
         "batching.config": configs.render_batching_config(batch_sizes, num_batch_threads=deployment.cpus),
-        "monitoring.config": configs.render_monitoring_config(),
+        "monitoring.config": configs.MONITORING_CONFIG,
     }
     label, models = deployment.probed_label, _find_relative_path(deployment.saved_models, path)
     values = {

@@ -15,19 +15,11 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.framework import types_pb2
-from tensorflow_serving.apis import (
-    classification_pb2,
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    inference_pb2,
-    model_management_pb2,
-    predict_pb2,
-    regression_pb2,
-)
+from tensorflow_serving.apis import classification_pb2, get_model_status_pb2, predict_pb2, regression_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2 as metadata_pb2
 
-from tfae.serving.local.models import Models
+from tfae.serving.local.models import Models, ModelVersion
 from tfae.serving.local.prediction import find_signature, run, validate_inputs
-from tfae.serving.local.versions import ModelVersion
 from tfae.serving.status import CODES, ModelSpec, StatusError
 
 if TYPE_CHECKING:
@@ -66,15 +58,11 @@ class GrpcService:
         """Build the handlers for a server of ``grpc.aio``, which answers all other methods with UNIMPLEMENTED."""
         prediction = {
             "Predict": self._make_handler(predict_pb2.PredictRequest, self._predict),
-            "GetModelMetadata": self._make_handler(get_model_metadata_pb2.GetModelMetadataRequest, self._metadata),
-            "Classify": self._make_handler(classification_pb2.ClassificationRequest, self._reject_examples),
-            "Regress": self._make_handler(regression_pb2.RegressionRequest, self._reject_examples),
-            "MultiInference": self._make_handler(inference_pb2.MultiInferenceRequest, self._reject),
+            "GetModelMetadata": self._make_handler(metadata_pb2.GetModelMetadataRequest, self._metadata),
+            "Classify": self._make_handler(classification_pb2.ClassificationRequest, _reject_examples),
+            "Regress": self._make_handler(regression_pb2.RegressionRequest, _reject_examples),
         }
-        model = {
-            "GetModelStatus": self._make_handler(get_model_status_pb2.GetModelStatusRequest, self._status),
-            "HandleReloadConfigRequest": self._make_handler(model_management_pb2.ReloadConfigRequest, self._reject),
-        }
+        model = {"GetModelStatus": self._make_handler(get_model_status_pb2.GetModelStatusRequest, self._status)}
         return [
             grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", prediction),
             grpc.method_handlers_generic_handler("tensorflow.serving.ModelService", model),
@@ -89,8 +77,7 @@ class GrpcService:
                 request = request_type.FromString(raw)
             except DecodeError as error:
                 raise StatusError("INTERNAL", f"message: expected a {request_type.__name__}; {error}.") from error
-            response: bytes = respond(request).SerializeToString()
-            return response
+            return bytes(respond(request).SerializeToString())
 
         async def handle(messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> bytes:
             try:
@@ -105,14 +92,9 @@ class GrpcService:
             except Exception as error:
                 _LOG.exception("gRPC %s failed", request_type.__name__)
                 failure = StatusError("INTERNAL", f"{type(error).__name__}: {error}")
-            message = failure.message.encode("utf-8", "replace")[:_MAX_ERROR_BYTES].decode("utf-8", "ignore")
-            try:
-                await context.abort(getattr(grpc.StatusCode, failure.code), message)
-            except grpc.aio.AbortError:
-                raise
-            except Exception as error:
-                raise asyncio.CancelledError from error  # The client has left.
-            raise AssertionError("abort raises")
+            context.set_code(getattr(grpc.StatusCode, failure.code))
+            context.set_details(failure.message.encode("utf-8", "replace")[:_MAX_ERROR_BYTES].decode("utf-8", "ignore"))
+            return b""
 
         # On the wire, this is a call with one message. As a stream, it holds no thread until the message is there.
         return grpc.stream_unary_rpc_method_handler(handle)
@@ -136,12 +118,12 @@ class GrpcService:
         return response
 
     def _metadata(self, request: Any) -> Any:
-        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        response = metadata_pb2.GetModelMetadataResponse()
         with self._models.lease(_read_spec(request)) as (version, servable):
             if not request.metadata_field or set(request.metadata_field) != {"signature_def"}:
                 received = ", ".join(request.metadata_field) or "none"
                 raise StatusError("INVALID_ARGUMENT", f"metadata_field: expected signature_def; received {received}.")
-            signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=servable.signature_def_map)
+            signatures = metadata_pb2.SignatureDefMap(signature_def=servable.signature_def_map)
             response.metadata["signature_def"].Pack(signatures)
             _write_spec(response.model_spec, version)
         return response
@@ -156,18 +138,10 @@ class GrpcService:
             entry.status.error_message = status.error_message
         return response
 
-    def _reject_examples(self, request: Any) -> Any:
-        """Answer Classify and Regress, for which tfae exports no signature."""
-        with self._models.lease(_read_spec(request)) as (_, servable):
-            name = find_signature(servable, request.model_spec.signature_name).name
-            raise StatusError(
-                "INVALID_ARGUMENT", f"signature_name: {name} takes no tf.Examples in this way; use Predict."
-            )
 
-    def _reject(self, request: Any) -> Any:
-        raise StatusError(
-            "UNIMPLEMENTED", f"The local server has no method for {type(request).__name__}. TensorFlow Serving has it."
-        )
+def _reject_examples(_: Any) -> Any:
+    """Answer Classify and Regress, for which tfae exports no signature."""
+    raise StatusError("INVALID_ARGUMENT", "The local server answers Predict alone. TensorFlow Serving has the others.")
 
 
 def _read_spec(request: Any) -> ModelSpec:

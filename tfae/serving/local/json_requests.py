@@ -18,10 +18,9 @@ from tfae.serving.status import StatusError
 if TYPE_CHECKING:
     from tfae.tensor_spec import TensorSpec
 
-#: The integers that a dtype accepts. Those of less than 32 bits wrap around, as in TensorFlow Serving.
-_INT32 = (-(2**31), 2**31 - 1)
-_RANGES = {"int8": _INT32, "int16": _INT32, "int32": _INT32, "uint8": _INT32}
-_RANGES |= {"int64": (-(2**63), 2**63 - 1), "uint32": (0, 2**32 - 1), "uint64": (0, 2**64 - 1)}
+#: The kinds of NumPy's arrays that become an input, by its dtype.
+_ACCEPTED = {"bool": "b", "float32": "iuf", "float64": "iuf", "string": "O"}
+_ACCEPTED |= dict.fromkeys(("int8", "int16", "int32", "int64", "uint8", "uint32", "uint64"), "iu")
 
 #: JSON values by the kind of the dtype that NumPy gives them.
 _KINDS = {"b": "booleans", "i": "integers", "u": "integers", "f": "numbers with a decimal point", "U": "text"}
@@ -31,8 +30,8 @@ _KINDS["O"] = "null or objects"
 _KEYS = ("signature_name", "instances", "inputs")
 #: Numbers that TensorFlow Serving reads and the standard library does not, in its spelling.
 _SPELLINGS = {"-NaN": "NaN", "Inf": "Infinity", "-Inf": "-Infinity"}
-_TOKENS = re.compile(r'"|\\.|-NaN|-?Inf(?:inity)?', re.DOTALL)
-_WHITE_SPACE = dict.fromkeys(map(ord, " \t\n\v\f\r"))
+#: They, and whole strings, which keep their text.
+_TOKENS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|-NaN|-?Inf(?:inity)?', re.DOTALL)
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -81,13 +80,16 @@ def read_inputs(
     if ("instances" in document) == ("inputs" in document):
         raise _make_error("body: expected either 'instances' (rows) or 'inputs' (columns); received both or neither.")
     in_rows = "instances" in document
+    for name, info in infos.items():
+        if info.dtype_name not in _ACCEPTED:
+            raise StatusError(
+                "INVALID_ARGUMENT" if in_rows else "UNIMPLEMENTED",
+                f"{name}: expected a dtype that JSON can carry; the model wants {info.dtype_name}.",
+            )
     columns = _split_rows(document["instances"], infos) if in_rows else _name_columns(document["inputs"], infos)
-    try:
-        return {
-            name: _to_array(name, columns[name], info.dtype_name, has_booleans) for name, info in infos.items()
-        }, in_rows
-    except StatusError as error:
-        raise _make_error(error.message) if in_rows else error from None
+    return {
+        name: _to_array(name, columns[name], info.dtype_name, has_booleans) for name, info in infos.items()
+    }, in_rows
 
 
 def _count(key: str, document: Any) -> int:
@@ -103,25 +105,12 @@ def _parse_leniently(body: bytes) -> object:
     """Parse what orjson rejects and TensorFlow Serving reads, more slowly."""
     text = body.decode(errors="surrogateescape")
     if "-NaN" in text or "Inf" in text:
-        text = _respell(text)
+        text = _TOKENS.sub(lambda match: _SPELLINGS.get(match[0], match[0]), text)
     decoder = json.JSONDecoder(object_pairs_hook=_keep_first, parse_float=_to_float, parse_int=_to_integer)
     try:
         return decoder.raw_decode(text.lstrip(" \t\n\r"))[0]
     except (ValueError, RecursionError) as error:
         raise _make_error(f"JSON Parse error: {error}") from None
-
-
-def _respell(text: str) -> str:
-    inside = False
-
-    def replace(match: re.Match[str]) -> str:
-        nonlocal inside
-        token = match[0]
-        if token == '"':
-            inside = not inside
-        return token if inside else _SPELLINGS.get(token, token)
-
-    return _TOKENS.sub(replace, text)
 
 
 def _keep_first(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -137,8 +126,8 @@ def _to_float(text: str) -> float:
 
 def _to_integer(text: str) -> int | float:
     """As in orjson, an integer beyond 64 bits becomes a float."""
-    value = int(text) if len(text) <= 20 else None
-    return _to_float(text) if value is None or not -(2**63) <= value < 2**64 else value
+    value = int(text) if len(text) <= 20 else 2**64
+    return value if -(2**63) <= value < 2**64 else _to_float(text)
 
 
 def _is_named(value: object) -> bool:
@@ -180,14 +169,12 @@ def _split_rows(rows: Any, infos: Mapping[str, TensorSpec]) -> Mapping[str, list
 
 def _to_array(name: str, value: Any, dtype: str, has_booleans: bool) -> np.ndarray:
     """Convert nested lists to an array of a dtype."""
-    if dtype == "string":
-        return _to_strings(name, value)
-    if dtype not in (*_RANGES, "float32", "float64", "bool"):
-        raise StatusError("UNIMPLEMENTED", f"{name}: expected a dtype that JSON can carry; the model wants {dtype}.")
     try:
-        array = np.array(value)
+        array = np.array(value, object if dtype == "string" else None)
     except (ValueError, RecursionError):
-        raise _make_shape_error(name) from None
+        raise _make_error(f"{name}: expected lists of equal lengths, not too deep; received others.") from None
+    if dtype == "string":
+        return _encode_strings(name, array)
     if dtype == "uint64" and array.dtype.kind == "f":
         # NumPy makes integers beyond int64 floats if there are smaller ones beside them.
         exact = np.array(value, object)
@@ -195,25 +182,24 @@ def _to_array(name: str, value: Any, dtype: str, has_booleans: bool) -> np.ndarr
             array = exact.astype(np.uint64)
     if not array.size:
         return array.astype(dtype)
-    wanted = {"bool": "b", "float32": "iuf", "float64": "iuf"}.get(dtype, "iu")
+    accepted = _ACCEPTED[dtype]
     is_mixed = has_booleans and dtype != "bool" and any(isinstance(item, bool) for item in np.array(value, object).flat)
-    if array.dtype.kind not in wanted or is_mixed:
-        received = "booleans among them" if array.dtype.kind in wanted else _KINDS[array.dtype.kind]
+    if array.dtype.kind not in accepted or is_mixed:
+        received = "booleans among them" if array.dtype.kind in accepted else _KINDS[array.dtype.kind]
         raise _make_error(f"{name}: expected values of dtype {dtype}; received {received}.")
-    if dtype in _RANGES:
-        (low, high), least, most = _RANGES[dtype], int(array.min()), int(array.max())
-        if not low <= least <= most <= high:
-            raise _make_error(f"{name}: expected integers from {low} to {high}; received {least} to {most}.")
+    if accepted == "iu":  # Less than 32 bits wrap around, as in TensorFlow Serving.
+        limits = np.iinfo("int32" if np.dtype(dtype).itemsize < 4 else dtype)
+        least, most = int(array.min()), int(array.max())
+        if not limits.min <= least <= most <= limits.max:
+            raise _make_error(
+                f"{name}: expected integers from {limits.min} to {limits.max}; received {least} to {most}."
+            )
     with np.errstate(over="ignore"):  # 1e39 is Infinity in float32.
         return array.astype(dtype, copy=False)
 
 
-def _to_strings(name: str, value: Any) -> np.ndarray:
-    """Convert nested lists of strings and ``{"b64": "..."}`` to an object array of bytes."""
-    try:
-        array = np.array(value, object)
-    except (ValueError, RecursionError):
-        raise _make_shape_error(name) from None
+def _encode_strings(name: str, array: np.ndarray) -> np.ndarray:
+    """Replace strings and ``{"b64": "..."}`` in an object array by bytes."""
     flat = array.reshape(-1)
     for index, item in enumerate(flat):
         if isinstance(item, dict) and not _is_named(item):
@@ -230,8 +216,8 @@ def _to_strings(name: str, value: Any) -> np.ndarray:
 
 def _decode(name: str, text: str) -> bytes:
     """Decode standard base64; padding is optional, white space is skipped."""
-    text = text.translate(_WHITE_SPACE)
-    bare = text.rstrip("=.")  # TensorFlow's decoder takes either as padding.
+    text = "".join(text.split())
+    bare = text.rstrip("=")
     try:
         if len(text) - len(bare) not in (0, -len(bare) % 4):
             raise ValueError("wrong padding")
@@ -243,10 +229,6 @@ def _decode(name: str, text: str) -> bytes:
 def _name_type(value: object) -> str:
     names = {type(None): "null", bool: "a boolean", str: "a string", list: "a list", dict: "an object"}
     return names.get(type(value), "a number")
-
-
-def _make_shape_error(name: str) -> StatusError:
-    return _make_error(f"{name}: expected lists of equal lengths, not too deep; received others.")
 
 
 def _make_error(message: str) -> StatusError:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
+from google.protobuf import json_format
+from tensorflow_serving.apis.get_model_metadata_pb2 import SignatureDefMap
 
 from tfae.serving.status import StatusError, VersionStatus
 
 if TYPE_CHECKING:
     from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
-    from tfae.serving.local.versions import ModelVersion
+    from tfae.serving.local.models import ModelVersion
 
-_DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64", "bool", "object")
+_NO_JSON = ("float16", "bfloat16", "uint16", "complex64", "complex128")
 
 
 def write_predictions(outputs: Mapping[str, np.ndarray], *, in_rows: bool) -> bytes:
@@ -32,10 +35,7 @@ def write_predictions(outputs: Mapping[str, np.ndarray], *, in_rows: bool) -> by
     """
     values = {name: _to_values(name, array) for name, array in outputs.items()}
     is_finite = all(array.dtype.kind != "f" or np.isfinite(array).all() for array in outputs.values())
-    if len(values) == 1:
-        (content,) = values.values()
-    else:
-        content = values
+    content = values if len(values) > 1 else next(iter(values.values()))
     if in_rows:
         sizes = {len(array) if array.ndim else None for array in outputs.values()}
         if None in sizes or len(sizes) > 1:
@@ -47,12 +47,7 @@ def write_predictions(outputs: Mapping[str, np.ndarray], *, in_rows: bool) -> by
             )
         if len(values) > 1:
             content = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
-    return _write({"predictions" if in_rows else "outputs": content}, is_finite=is_finite)
-
-
-def write_error(message: str) -> bytes:
-    """Write an error."""
-    return _write({"error": message})
+    return write({"predictions" if in_rows else "outputs": content}, is_finite=is_finite)
 
 
 def write_status(versions: Sequence[VersionStatus]) -> bytes:
@@ -61,48 +56,42 @@ def write_status(versions: Sequence[VersionStatus]) -> bytes:
     for version in versions:
         status = {"error_code": version.error_code, "error_message": version.error_message}
         entries.append({"version": str(version.version), "state": version.state, "status": status})
-    return _write({"model_version_status": entries})
+    return write({"model_version_status": entries})
 
 
 def write_metadata(version: ModelVersion, signature_def_map: Mapping[str, SignatureDef]) -> bytes:
     """Write the signatures of a version, with that of its init op."""
-    # Imported here: both take a while to import, and predictions do without.
-    from google.protobuf import json_format
-    from tensorflow_serving.apis.get_model_metadata_pb2 import SignatureDefMap
-
     signatures = json_format.MessageToDict(
         SignatureDefMap(signature_def=signature_def_map),
         preserving_proto_field_name=True,
         always_print_fields_with_no_presence=True,
     )
     spec = {"name": version.name, "version": str(version.number), "signature_name": ""}
-    return _write({"model_spec": spec, "metadata": {"signature_def": signatures}})
+    return write({"model_spec": spec, "metadata": {"signature_def": signatures}})
+
+
+def write(document: dict[str, Any], *, is_finite: bool = True) -> bytes:
+    """Write a document of plain values and arrays; with ``is_finite`` none of them is NaN or infinite."""
+    if is_finite:  # orjson writes null for NaN and infinity.
+        with contextlib.suppress(orjson.JSONEncodeError):  # Text that is not UTF-8 is sent as its bytes.
+            return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    text = json.dumps(document, ensure_ascii=False, default=lambda array: array.tolist())
+    return text.encode(errors="surrogateescape")
 
 
 def _to_values(name: str, array: np.ndarray) -> Any:
     """Return an output as values that can be written."""
-    if array.dtype.name not in _DTYPES:
-        if array.size:
-            raise StatusError(
-                "INVALID_ARGUMENT", f"{name}: expected an output that JSON can carry; it is {array.dtype}."
-            )
-        return array.tolist()
+    if array.dtype.name in _NO_JSON:
+        raise StatusError("INVALID_ARGUMENT", f"{name}: expected an output that JSON can carry; it is {array.dtype}.")
     if array.dtype == object:
-        is_binary = name.endswith("_bytes")
-        found = np.empty(array.shape, object)
-        for index, item in np.ndenumerate(array):
-            found[index] = (
-                {"b64": base64.b64encode(item).decode()} if is_binary else item.decode(errors="surrogateescape")
-            )
-        return found.tolist()
+        encode = _encode_base64 if name.endswith("_bytes") else _decode_text
+        return np.vectorize(encode, otypes=[object])(array).tolist()
     return np.ascontiguousarray(array) if array.ndim else array.item()
 
 
-def _write(document: dict[str, Any], *, is_finite: bool = True) -> bytes:
-    if is_finite:  # orjson writes null for NaN and infinity.
-        try:
-            return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-        except orjson.JSONEncodeError:  # Text that is not UTF-8 is sent as its bytes.
-            pass
-    text = json.dumps(document, ensure_ascii=False, default=lambda array: array.tolist())
-    return text.encode(errors="surrogateescape")
+def _encode_base64(value: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(value).decode()}
+
+
+def _decode_text(value: bytes) -> str:
+    return value.decode(errors="surrogateescape")

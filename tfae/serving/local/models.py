@@ -8,27 +8,56 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
-import tensorflow as tf
-
-from tfae.servable import Servable, read_warmup
-from tfae.serving.local.prediction import find_signature, run, to_status_error, validate_inputs
-from tfae.serving.local.versions import ModelVersion, retire, want
-from tfae.serving.model_config import ModelConfig
+from tfae.serving.local.prediction import load
+from tfae.serving.model_config import Source
 from tfae.serving.status import ModelSpec, StatusError, VersionStatus
 
+if TYPE_CHECKING:
+    from tfae.servable import Servable
+
 _LOG = logging.getLogger("tfae.serving")
+
+
+@dataclass(eq=False)
+class ModelVersion:
+    """A version of a model.
+
+    Attributes:
+        wanted: Whether the version policy selects it.
+        servable: The loaded model; None before AVAILABLE and after UNLOADING.
+    """
+
+    name: str
+    number: int
+    path: Path
+    state: str = "START"
+    wanted: bool = True
+    error: StatusError | None = None
+    servable: Servable | None = None
+    num_leases: int = 0
+
+    @property
+    def status(self) -> VersionStatus:
+        """The status for clients."""
+        error = self.error or StatusError("OK", "")
+        return VersionStatus(self.number, self.state, error.code, error.message)
+
+    @property
+    def is_closable(self) -> bool:
+        """Whether it is unloading and no request uses it."""
+        return self.state == "UNLOADING" and not self.num_leases
 
 
 @final
 class Models:
     """Versions of models, loaded and replaced in the order of TensorFlow Serving; every method is thread-safe.
 
-    A new version is loaded and warmed up before the one that it replaces is unloaded. A version is unloaded when no
-    request uses it.
+    A new version is loaded and warmed up before the one that it replaces is unloaded, once no request uses that.
 
     Args:
         source: Returns the models to serve each time it is called.
@@ -38,9 +67,7 @@ class Models:
         ValueError: From ``source``, or if it returns no model.
     """
 
-    def __init__(
-        self, source: Callable[[], Sequence[ModelConfig]], *, poll_seconds: float = 1.0, allow_xla: bool = False
-    ) -> None:
+    def __init__(self, source: Source, *, poll_seconds: float = 1.0, allow_xla: bool = False) -> None:
         if not 0 <= poll_seconds < float("inf"):
             raise ValueError(f"poll_seconds: expected a number of at least 0; received {poll_seconds}.")
         self._source = source
@@ -57,11 +84,7 @@ class Models:
         self._has_looked = self._is_stopping = False
 
     def start(self, timeout: float | None = None) -> None:
-        """Start loading, and wait until every version in the folders is loaded or has failed.
-
-        Raises:
-            TimeoutError: After ``timeout`` seconds; loading goes on.
-        """
+        """Start loading, and wait until every version is loaded or has failed; TimeoutError after ``timeout`` s."""
         atexit.register(self._stop_thread)  # TensorFlow aborts a process that ends during a load.
         self._thread.start()
         with self._changed:
@@ -74,10 +97,9 @@ class Models:
         self._stop_thread(grace)
         with self._changed:
             for versions in self._versions.values():
-                want(versions, "", {})
-            is_free = self._changed.wait_for(
-                lambda: not any(version.num_leases for version in self._all()), max(0.0, deadline - time.monotonic())
-            )
+                _want(versions, "", {})
+            left = max(0.0, deadline - time.monotonic())
+            is_free = self._changed.wait_for(lambda: not any(version.num_leases for version in self._all()), left)
         self._close_versions()
         if self._thread.is_alive():  # It loads a version; Python waits for it at exit.
             return False
@@ -105,21 +127,19 @@ class Models:
         """Return the states of a model's versions, newest first, or of one version; NOT_FOUND if there is none."""
         with self._changed:
             versions = self._versions.get(name, {})
-            if version is not None:
-                if version not in versions:
-                    raise StatusError("NOT_FOUND", f"Could not find version {version} of model {name}")
-                return [versions[version].status]
-            if not versions:
-                raise StatusError("NOT_FOUND", f"Could not find any versions of model {name}")
-            return [versions[number].status for number in sorted(versions, reverse=True)]
+            numbers = sorted(versions, reverse=True) if version is None else [version]
+            if not numbers or numbers[0] not in versions:
+                what = "any versions" if version is None else f"version {version}"
+                raise StatusError("NOT_FOUND", f"Could not find {what} of model {name}")
+            return [versions[number].status for number in numbers]
 
     def available(self) -> dict[str, list[int]]:
         """Return the available versions of every model of the source, ascending."""
         with self._changed:
-            return {
-                name: sorted(n for n, v in self._versions.get(name, {}).items() if v.state == "AVAILABLE")
-                for name in self._configs
-            }
+            return {name: sorted(self._find_available(name)) for name in self._configs}
+
+    def _find_available(self, name: str) -> dict[int, ModelVersion]:
+        return {n: version for n, version in self._versions.get(name, {}).items() if version.state == "AVAILABLE"}
 
     def _find(self, spec: ModelSpec) -> ModelVersion:
         number = spec.version
@@ -128,44 +148,40 @@ class Models:
             if config is None or spec.label not in config.labels:
                 raise StatusError("INVALID_ARGUMENT", f"Unrecognized servable version label: {spec.label}")
             number = config.labels[spec.label]
-        answering = {n: v for n, v in self._versions.get(spec.name, {}).items() if v.state == "AVAILABLE"}
+        available = self._find_available(spec.name)
         wanted = f"Latest({spec.name})" if number is None else f"Specific({spec.name}, {number})"
-        number = max(answering, default=None) if number is None else number
-        if number is None or number not in answering:
+        number = max(available, default=-1) if number is None else number
+        if number not in available:
             raise StatusError("NOT_FOUND", f"Servable not found for request: {wanted}")
-        return answering[number]
+        return available[number]
 
     def _all(self) -> list[ModelVersion]:
         return [version for versions in self._versions.values() for version in versions.values()]
 
     def _run(self) -> None:
         """Poll for versions, load and unload them until told to stop."""
-        while True:
+        while not self._is_stopping:
             self._read_configs()
             self._find_versions()
+            self._close_versions()
             while (version := self._take_next()) is not None:
                 self._load(version)
                 self._close_versions()
-            self._close_versions()
             with self._changed:
                 self._has_looked = True
                 self._changed.notify_all()
-            if not self._wait():
-                return
+            self._wait()
 
-    def _wait(self) -> bool:
-        """Wait for the next poll, and unload what becomes free meanwhile; return False if told to stop."""
+    def _wait(self) -> None:
+        """Wait for the next poll, or to be told to stop, and unload what becomes free meanwhile."""
         deadline = time.monotonic() + self._poll_seconds if self._poll_seconds else float("inf")
-        while (left := deadline - time.monotonic()) > 0:
+        while not self._is_stopping and (left := deadline - time.monotonic()) > 0:
             with self._changed:
                 self._changed.wait_for(
                     lambda: self._is_stopping or any(version.is_closable for version in self._all()),
                     min(left, threading.TIMEOUT_MAX),
                 )
-                if self._is_stopping:
-                    return False
             self._close_versions()
-        return True
 
     def _stop_thread(self, timeout: float | None = None) -> None:
         """Tell the thread to stop, and wait until it has, after the version that it loads."""
@@ -176,44 +192,40 @@ class Models:
             self._thread.join(timeout)
 
     def _read_configs(self) -> None:
-        """Read the source."""
         try:
             configs = {config.name: config for config in self._source()}
         except Exception as error:  # The thread survives any source.
             self._warn_once("", f"{error} What was served before still is.")
             return
-        self._warnings.pop("", None)
+        self._warn_once("", "")
         with self._changed:
             if configs == self._configs:
                 return
             self._configs = configs
             for name, versions in self._versions.items():
                 if name not in configs:
-                    want(versions, name, {})
+                    _want(versions, name, {})
                 # A version that failed under the old config may be loaded again if it is not wanted now.
                 for number in [n for n, v in versions.items() if v.state == "END" and not v.wanted]:
                     del versions[number]
 
     def _find_versions(self) -> None:
-        """Find the versions to serve."""
         for config in self._configs.values():
             try:
                 found = config.policy.select(config.versions())
             except OSError as error:
                 self._warn_once(config.name, f"{config.name}: the base path cannot be read ({error}); waiting.")
                 continue
-            if found:
-                self._warnings.pop(config.name, None)
-            else:
-                self._warn_once(config.name, f"{config.name}: no version to serve in {config.base_path} yet; waiting.")
+            problem = "" if found else f"{config.name}: no version to serve in {config.base_path} yet; waiting."
+            self._warn_once(config.name, problem)
             with self._changed:
-                want(self._versions.setdefault(config.name, {}), config.name, found)
+                _want(self._versions.setdefault(config.name, {}), config.name, found)
 
     def _warn_once(self, about: str, message: str) -> None:
-        """Log a warning, unless it was the last one about the same model."""
-        if self._warnings.get(about) != message:
-            self._warnings[about] = message
+        """Log a warning, unless it is empty or was the last one about the same model."""
+        if message and self._warnings.get(about) != message:
             _LOG.warning("%s", message)
+        self._warnings[about] = message
 
     def _take_next(self) -> ModelVersion | None:
         """Return the newest version that waits to be loaded, now in state LOADING."""
@@ -234,8 +246,7 @@ class Models:
             servable = load(version.path, allow_xla=self._allow_xla)
             _LOG.info("%s loaded in %.2f s", label, time.perf_counter() - began)
         except StatusError as rejection:
-            # The message may quote bytes that are not UTF-8.
-            error = StatusError(rejection.code, rejection.message.encode("utf-8", "replace").decode())
+            error = rejection
             _LOG.error("%s could not be loaded: %s", label, error)
         except Exception as failure:  # The thread goes on with other versions.
             error = StatusError("INTERNAL", f"{type(failure).__name__}: {failure}")
@@ -243,48 +254,44 @@ class Models:
         with self._changed:
             version.servable, version.error = servable, error
             version.state = "END" if error else "AVAILABLE"
-            retire(self._versions[version.name].values())
+            _retire(self._versions[version.name].values())
             self._changed.notify_all()
 
     def _close_versions(self) -> None:
         """Close versions that are unloading and that no request uses."""
-        has_closed = False
-        while True:
-            with self._changed:
-                version = next((version for version in self._all() if version.is_closable), None)
-                if version is None:
-                    break
-                servable, version.servable, version.state = version.servable, None, "END"
-                self._changed.notify_all()
-            if servable is not None:
-                servable.close()
-            del servable
-            has_closed = True
-            _LOG.info("%s version %d unloaded", version.name, version.number)
-        if has_closed:
+        with self._changed:
+            closable = [(version, version.servable) for version in self._all() if version.is_closable]
+            for version, _ in closable:
+                version.servable, version.state = None, "END"
+            self._changed.notify_all()
+        if closable:
+            for version, servable in closable:
+                if servable is not None:
+                    servable.close()
+                _LOG.info("%s version %d unloaded", version.name, version.number)
+            del closable, servable
             gc.collect()  # Graphs are large, and in reference cycles.
 
 
-def load(path: Path, *, allow_xla: bool = False) -> Servable:
-    """Load the version in the folder ``path`` and run its warm-up requests.
+def _want(versions: dict[int, ModelVersion], name: str, found: Mapping[int, Path]) -> None:
+    """Update the versions of a model to the wanted folders; one that failed is tried again once its folder was gone."""
+    for number, version in versions.items():
+        version.wanted = version.wanted and number in found
+    for number, path in found.items():
+        known = versions.get(number)
+        if known is None or (known.state == "END" and not known.wanted):
+            versions[number] = ModelVersion(name, number, path)
+        elif known.state != "UNLOADING":  # It ends first, and is found again by the next poll.
+            known.wanted = True
+    _retire(versions.values())
 
-    Raises:
-        StatusError: If it can not be loaded, or a warm-up request fails, as in TensorFlow Serving.
-    """
-    try:
-        servable = Servable(path, xla_compilation_enabled=allow_xla)
-    except tf.errors.OpError as error:
-        raise to_status_error(error) from error
-    except (ValueError, TypeError, KeyError, IndexError) as error:  # From TensorFlow's importer.
-        raise StatusError("INVALID_ARGUMENT", f"{path}: {error}") from error
-    try:
-        for request in read_warmup(path):
-            signature = find_signature(servable, request.signature)
-            validate_inputs(signature, request.inputs)
-            run(servable, signature, request.inputs)
-    except BaseException as error:
-        servable.close()
-        if isinstance(error, tf.errors.OpError):
-            raise to_status_error(error) from error
-        raise
-    return servable
+
+def _retire(versions: Iterable[ModelVersion]) -> None:
+    """Mark versions that are not wanted for unloading, once a wanted one is available or if none is wanted."""
+    wanted_states = [version.state for version in versions if version.wanted]
+    replaced = {"START": "END"}
+    if not wanted_states or "AVAILABLE" in wanted_states:
+        replaced["AVAILABLE"] = "UNLOADING"
+    for version in versions:
+        if not version.wanted:
+            version.state = replaced.get(version.state, version.state)

@@ -1,29 +1,50 @@
-"""Predict requests, for REST and gRPC alike: validation and execution."""
+"""Predict requests, for REST, gRPC and warm-up alike: loading, validation and execution."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+from tfae.servable import Servable, read_warmup
 from tfae.serving.status import CODES, StatusError
 from tfae.tensor_spec import Signature
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tfae.servable import Servable
+
+def load(path: Path, *, allow_xla: bool = False) -> Servable:
+    """Load the version in the folder ``path`` and run its warm-up requests.
+
+    Raises:
+        StatusError: If it can not be loaded, or a warm-up request fails, as in TensorFlow Serving.
+    """
+    try:
+        servable = Servable(path, xla_compilation_enabled=allow_xla)
+        try:
+            for request in read_warmup(path):
+                signature = find_signature(servable, request.signature)
+                validate_inputs(signature, request.inputs)
+                run(servable, signature, request.inputs)
+        except BaseException:
+            servable.close()
+            raise
+    except tf.errors.OpError as error:
+        raise _to_status_error(error) from error
+    except (ValueError, TypeError, KeyError, IndexError) as error:  # From TensorFlow's importer.
+        raise StatusError("INVALID_ARGUMENT", f"{path}: {error}") from error
+    return servable
 
 
 def find_signature(servable: Servable, name: str) -> Signature:
     """Return the signature of a name, ``serving_default`` if it is empty; FAILED_PRECONDITION if there is none."""
     name = name or "serving_default"
     if name not in servable.signatures:
-        raise StatusError(
-            "FAILED_PRECONDITION",
-            f"signature_name: expected one of {', '.join(servable.signatures)}; received {name!r}.",
-        )
+        expected = ", ".join(servable.signatures)
+        raise StatusError("FAILED_PRECONDITION", f"signature_name: expected one of {expected}; received {name!r}.")
     return servable.signatures[name]
 
 
@@ -42,12 +63,12 @@ def run(
     try:
         return servable.run(signature.name, inputs, outputs)
     except tf.errors.OpError as error:
-        raise to_status_error(error) from error
+        raise _to_status_error(error) from error
     except UnicodeDecodeError as error:
         # TensorFlow fails to decode bytes that an error quotes, and loses the code.
         raise StatusError("INVALID_ARGUMENT", error.object.decode("utf-8", "replace")) from error
 
 
-def to_status_error(error: tf.errors.OpError) -> StatusError:
-    """Convert the error of a kernel."""
-    return StatusError(CODES[error.error_code], error.message)
+def _to_status_error(error: tf.errors.OpError) -> StatusError:
+    # The message may quote bytes that are not UTF-8.
+    return StatusError(CODES[error.error_code], error.message.encode("utf-8", "replace").decode())

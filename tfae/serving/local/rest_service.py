@@ -13,10 +13,10 @@ from typing import final
 from aiohttp import web
 
 from tfae.serving.local.json_requests import parse, read_inputs, read_signature_name
-from tfae.serving.local.json_responses import write_error, write_metadata, write_predictions, write_status
+from tfae.serving.local.json_responses import write, write_metadata, write_predictions, write_status
 from tfae.serving.local.models import Models
 from tfae.serving.local.prediction import find_signature, run
-from tfae.serving.status import ModelSpec, StatusError
+from tfae.serving.status import HTTP_STATUS, ModelSpec, StatusError
 
 _LOG = logging.getLogger("tfae.serving")
 
@@ -26,7 +26,6 @@ _ROUTES = {
     "POST": re.compile(_MODEL + r":(?P<question>predict|classify|regress)", re.ASCII),
     "GET": re.compile(_MODEL + r"(?:/(?P<question>(?i:metadata)))?", re.ASCII),
 }
-_API = re.compile(r"/v1/", re.IGNORECASE)
 _MAX_VERSION = 2**63 - 1
 
 
@@ -52,31 +51,30 @@ class RestService:
         return application
 
     async def _respond(self, request: web.Request) -> web.Response:
-        """Answer a request, also if it fails."""
+        pool = self._pool if request.method == "POST" else None  # A status does not wait for predictions.
         try:
             body = await asyncio.wait_for(request.read(), self._body_timeout)
+            return await asyncio.get_running_loop().run_in_executor(pool, self._answer, request, body)
         except asyncio.TimeoutError:
-            return _reject(408, f"body: not received within {self._body_timeout:g} seconds.")
+            response = _make_error(408, f"body: not received within {self._body_timeout:g} seconds.")
         except web.HTTPRequestEntityTooLarge:
-            return self._reject_size()
-        pool = self._pool if request.method == "POST" else None  # A status does not wait for predictions.
-        return await asyncio.get_running_loop().run_in_executor(pool, self._answer, request, body)
+            response = _make_error(413, f"body: expected at most {self._max_request_bytes} bytes; received more.")
+        response.force_close()  # What the client still sends is not read.
+        return response
 
     def _answer(self, request: web.Request, body: bytes) -> web.Response:
         method, path = request.method, request.rel_url.raw_path_qs
-        if not _API.match(path):
+        if not path.lower().startswith("/v1/"):
             return _make_error(404, f"path: expected one below /v1/models; received {path}")
         if method == "OPTIONS":
             is_site = request.headers.get("Origin", "").startswith(("http://", "https://"))
             return web.Response(status=200 if is_site else 400)
+        if "gzip" in request.headers.get("Content-Encoding", ""):
+            body = self._unpack(body)
         try:
-            if "gzip" in request.headers.get("Content-Encoding", ""):
-                body = self._unpack(body)
             return web.Response(body=self._ask(method, path, body), content_type="application/json")
-        except web.HTTPRequestEntityTooLarge:
-            return self._reject_size()
         except StatusError as error:
-            return _make_error(error.http_status, error.message)
+            return _make_error(HTTP_STATUS[error.code], error.message)
         except Exception as error:
             _LOG.exception("%s %s failed", method, path)
             return _make_error(500, f"{type(error).__name__}: {error}")
@@ -91,11 +89,13 @@ class RestService:
                 "GET /v1/models/NAME[/versions/N|/labels/L][/metadata].",
             )
         spec, question = _read_spec(match), match["question"]
+        if method == "GET" and question is None:
+            return write_status(self._models.status(spec.name, spec.version))
         if method == "GET":
-            if question is None:
-                return write_status(self._models.status(spec.name, spec.version))
             with self._models.lease(spec) as (version, servable):
                 return write_metadata(version, servable.signature_def_map)
+        if question != "predict":
+            raise StatusError("INVALID_ARGUMENT", f"The local server has no :{question}. TensorFlow Serving has it.")
         document = parse(body)
         name = read_signature_name(document)
         with self._models.lease(spec) as (_, servable):
@@ -103,10 +103,6 @@ class RestService:
                 signature = find_signature(servable, name)
             except StatusError as error:
                 raise StatusError("INVALID_ARGUMENT", error.message) from None  # FAILED_PRECONDITION over gRPC alone.
-            if question != "predict":
-                raise StatusError(
-                    "INVALID_ARGUMENT", f"The local server has no :{question}. TensorFlow Serving has it."
-                )
             has_booleans = b"true" in body or b"false" in body
             inputs, in_rows = read_inputs(document, signature.inputs, has_booleans=has_booleans)
             del document  # It is larger than the arrays, and not needed while the kernels run.
@@ -124,9 +120,6 @@ class RestService:
             raise web.HTTPRequestEntityTooLarge(max_size=self._max_request_bytes, actual_size=len(unpacked))
         return unpacked if stream.eof and not stream.unused_data else b""
 
-    def _reject_size(self) -> web.Response:
-        return _reject(413, f"body: expected at most {self._max_request_bytes} bytes; received more.")
-
 
 async def _name_server(_: web.Request, response: web.StreamResponse) -> None:
     """Set the header that tells this server from TensorFlow Serving."""
@@ -143,11 +136,4 @@ def _read_spec(match: re.Match[str]) -> ModelSpec:
 
 
 def _make_error(status: int, message: str) -> web.Response:
-    return web.Response(status=status, body=write_error(message), content_type="application/json")
-
-
-def _reject(status: int, message: str) -> web.Response:
-    """Make an error that closes the connection: what the client still sends is not read."""
-    response = _make_error(status, message)
-    response.force_close()
-    return response
+    return web.Response(status=status, body=write({"error": message}), content_type="application/json")

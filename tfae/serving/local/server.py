@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
 import grpc
@@ -35,8 +35,6 @@ _MESSAGE_TIMEOUT = 30.0
 _LINGERING_TIME = 2.0
 #: Seconds beyond the grace for requests that have just ended, or are cut off.
 _LEAVING_TIME = 0.25
-#: Bytes of a read from a connection.
-_READ_BYTES = 1 << 18
 #: aiohttp logs a traceback for whatever is not HTTP, which gets status 400.
 _HTTP_LOG = logging.getLogger("tfae.serving.http")
 _HTTP_LOG.setLevel(logging.CRITICAL)
@@ -46,8 +44,8 @@ _HTTP_LOG.setLevel(logging.CRITICAL)
 class LocalServer:
     """Serves SavedModels over TensorFlow Serving's REST and gRPC interfaces, from this process.
 
-    For notebooks, tests and machines without Docker; use TensorFlow Serving in production. New versions are found
-    while it runs. A server can be started once.
+    For notebooks and tests; use TensorFlow Serving in production. It finds new versions while it runs, and can be
+    started once.
 
     Args:
         models: Folder of a model's versions, such as ``saved_models/digits``; or a model config file of TensorFlow
@@ -66,8 +64,7 @@ class LocalServer:
 
     Attributes:
         models: The loaded versions.
-        rest_port: The port of REST.
-        grpc_port: The port of gRPC.
+        rest_port, grpc_port: The ports, once it has started.
 
     Raises:
         ValueError: For an invalid argument, such as a folder that does not exist.
@@ -113,17 +110,19 @@ class LocalServer:
     def start(self, timeout: float | None = None) -> None:
         """Load the versions, then answer requests. A model without versions gives NOT_FOUND until one appears.
 
-        Args:
-            timeout: Most seconds for loading; None for no limit.
-
         Raises:
             ValueError: If a port is in use, or no version of a model can be loaded.
-            TimeoutError: If loading took longer.
+            TimeoutError: If loading took more than ``timeout`` seconds.
         """
         # The ports first, which takes no time; models may take minutes.
         for argument, port in (("grpc_port", self.grpc_port), ("rest_port", self.rest_port)):
-            with _explain_port(argument, self._host, port):
+            try:
                 _try_listening(self._host, port)
+            except OSError as error:
+                raise ValueError(
+                    f"host, {argument}: expected an address of this machine and a free port; received "
+                    f"{self._host}:{port} ({error.strerror or error}). Take another, or port 0 for any that is free."
+                ) from error
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="tfae-serve", daemon=True)
         self._thread.start()
@@ -136,10 +135,7 @@ class LocalServer:
             raise
 
     def stop(self, grace: float = 10.0) -> bool:
-        """Stop taking requests, finish those under way, then unload the models.
-
-        Args:
-            grace: Seconds for requests under way, which are cut off then.
+        """Stop taking requests, finish those under way within ``grace`` seconds, then unload the models.
 
         Returns:
             Whether all were finished. If not, a kernel still runs in a thread, and can not be interrupted.
@@ -166,12 +162,7 @@ class LocalServer:
         return f"grpc://{_format_authority(self._host, self.grpc_port)}"
 
     def client(self, model: str | None = None, *, grpc: bool = False, **options: Any) -> Client:
-        """Make a client of this server.
-
-        Args:
-            model: Name of the model; None for the only one.
-            grpc: Whether the client uses gRPC.
-            **options: Further arguments of `Client`.
+        """Make a client of one model, None for the only one, over REST or gRPC; ``options`` as for `Client`.
 
         Raises:
             ValueError: If there are several models and none is named.
@@ -205,35 +196,30 @@ class LocalServer:
                 )
 
     async def _listen(self) -> None:
-        limits = {"max_request_bytes": self._max_request_bytes}
+        limit, timeout = self._max_request_bytes, _MESSAGE_TIMEOUT
         self._grpc = grpc.aio.server(
             options=[
-                ("grpc.max_receive_message_length", self._max_request_bytes),
+                ("grpc.max_receive_message_length", limit),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),  # Else two servers could share a port.
             ]
         )
-        service = GrpcService(self.models, self._pool, message_timeout=_MESSAGE_TIMEOUT, **limits)
+        service = GrpcService(self.models, self._pool, max_request_bytes=limit, message_timeout=timeout)
         self._grpc.add_generic_rpc_handlers(service.build_handlers())
-        with _explain_port("grpc_port", self._host, self.grpc_port):
-            try:
-                self.grpc_port = self._grpc.add_insecure_port(_bracket(self._host) + f":{self.grpc_port}")
-            except RuntimeError as error:
-                raise OSError(str(error)) from error
-        rest = RestService(self.models, self._pool, body_timeout=_MESSAGE_TIMEOUT, **limits)
+        self.grpc_port = self._grpc.add_insecure_port(_bracket(self._host) + f":{self.grpc_port}")
+        rest = RestService(self.models, self._pool, max_request_bytes=limit, body_timeout=timeout)
         self._rest = web.AppRunner(
             rest.build_application(),
             access_log=self._access_log,
             auto_decompress=False,
-            keepalive_timeout=_MESSAGE_TIMEOUT,
+            keepalive_timeout=timeout,
             lingering_time=_LINGERING_TIME,
             logger=_HTTP_LOG,
-            read_bufsize=_READ_BYTES,
+            read_bufsize=1 << 18,
             shutdown_timeout=_LEAVING_TIME,
         )
         await self._rest.setup()
-        with _explain_port("rest_port", self._host, self.rest_port):
-            await web.TCPSite(self._rest, self._host, self.rest_port).start()
+        await web.TCPSite(self._rest, self._host, self.rest_port).start()
         self.rest_port = self._rest.addresses[0][1]
         await self._grpc.start()
 
@@ -256,18 +242,6 @@ class LocalServer:
     def _await(self, coroutine: Any) -> None:
         if self._loop is not None:
             asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
-
-
-@contextlib.contextmanager
-def _explain_port(argument: str, host: str, port: int) -> Iterator[None]:
-    """Name the argument in the error for a port that can not be used."""
-    try:
-        yield
-    except OSError as error:
-        raise ValueError(
-            f"host, {argument}: expected an address of this machine and a free port; received {host}:{port} "
-            f"({error.strerror or error}). Take another, or port 0 for any that is free."
-        ) from error
 
 
 def _try_listening(host: str, port: int) -> None:

@@ -119,7 +119,7 @@ def main() -> None:
     originals = Path(os.environ.get("TFAE_DATA_DIR", ROOT.parent / "shared" / "data")) / "fashion_mnist"
     if not smoke:
         try:
-            arguments = {"originals": originals} if originals.is_dir() else {}
+            arguments = {"manual_dir": originals} if originals.is_dir() else {}
             results["fashion_mnist"] = measure_losses("fashion_mnist", epochs, **arguments)
         except ValueError as error:
             console.print(f"fashion_mnist is left out: {error}")

@@ -31,7 +31,7 @@ def load(name: str, seed: int) -> Any:
     from tfae import datasets
 
     originals = Path(os.environ.get("TFAE_DATA_DIR", machine.ROOT.parent / "shared" / "data")) / name
-    arguments: dict[str, Any] = {"originals": originals} if originals.is_dir() else {}
+    arguments: dict[str, Any] = {"manual_dir": originals} if originals.is_dir() else {}
     return datasets.load(name, seed=seed, **arguments)
 
 

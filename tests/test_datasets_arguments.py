@@ -56,7 +56,7 @@ def test_the_description_holds_the_arguments_that_load_the_same_again() -> None:
     digits = load("digits")
     description = json.loads(json.dumps(digits.describe()))
     assert description["num_samples"] == {"train": 1438, "validation": 179, "test": 180}
-    again = load(**description["arguments"])
+    again = load(**description["arguments"])  # type: ignore[call-arg]
     np.testing.assert_array_equal(again.raw.test, digits.raw.test)
     assert load(numbered(20)).describe()["arguments"] is None
 
@@ -84,7 +84,7 @@ def test_the_paths_in_the_arguments_are_found_from_every_folder(tmp_path: Any, m
     assert (named.arguments["source"], named.arguments["data_dir"]) == ("wine", str(tmp_path / "prepared"))
     for first in (data, named):
         assert first.arguments is not None
-        assert load(**json.loads(json.dumps(first.arguments))).digest == first.digest
+        assert load(**json.loads(json.dumps(first.arguments))).digest == first.digest  # type: ignore[call-arg]
 
 
 def test_the_digest_changes_with_every_value_the_dtype_and_the_splits() -> None:

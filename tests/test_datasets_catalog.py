@@ -83,7 +83,7 @@ def expect(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def prepared(originals: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data_dir = tmp_path_factory.mktemp("prepared")
-    open_source("shapes", originals=originals, data_dir=data_dir)
+    open_source("shapes", manual_dir=originals, data_dir=data_dir)
     return data_dir
 
 
@@ -146,9 +146,9 @@ def test_a_version_that_is_not_there_is_refused(prepared: Path) -> None:
 
 def test_a_missing_original_file_is_named_with_its_size(originals: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"^originals: .* files of 'shapes'; received '.*' without shapes.npy.gz \(.* KiB, https://"
+        ValueError, match=r"^manual_dir: .* files of 'shapes'; received '.*' without shapes.npy.gz \(.* KiB, https://"
     ):
-        open_source("shapes", originals=tmp_path, data_dir=tmp_path / "data")
+        open_source("shapes", manual_dir=tmp_path, data_dir=tmp_path / "data")
 
 
 def test_a_wrong_original_file_is_named_with_what_was_expected(originals: Path, tmp_path: Path) -> None:
@@ -158,17 +158,17 @@ def test_a_wrong_original_file_is_named_with_what_was_expected(originals: Path, 
     wrong.write_bytes(right[:-1] + b"x")
     message = f"'shapes.npy.gz' .* {len(right)} bytes and sha256 {expected}; received sha256"
     with pytest.raises(ValueError, match=message):
-        open_source("shapes", originals=tmp_path, data_dir=tmp_path / "data")
+        open_source("shapes", manual_dir=tmp_path, data_dir=tmp_path / "data")
     wrong.write_bytes(right[:-1])
     with pytest.raises(ValueError, match=f"sha256 {expected}; received {len(right) - 1} bytes in"):
-        open_source("shapes", originals=tmp_path, data_dir=tmp_path / "data")
-    with pytest.raises(ValueError, match=r"^originals: expected an existing folder"):
-        open_source("shapes", originals=tmp_path / "nothing", data_dir=tmp_path / "data")
+        open_source("shapes", manual_dir=tmp_path, data_dir=tmp_path / "data")
+    with pytest.raises(ValueError, match=r"^manual_dir: expected an existing folder"):
+        open_source("shapes", manual_dir=tmp_path / "nothing", data_dir=tmp_path / "data")
 
 
 def test_a_data_set_that_can_not_be_had_is_refused_within_seconds(originals: Path, tmp_path: Path) -> None:
     start = time.monotonic()
-    with pytest.raises(ValueError, match=r"no answer from nowhere.invalid\. .* originals=, .*: shapes.npy.gz \("):
+    with pytest.raises(ValueError, match=r"no answer from nowhere.invalid\. .* manual_dir=, .*: shapes.npy.gz \("):
         open_source("shapes", data_dir=tmp_path / "data")
     assert time.monotonic() - start < 10
     assert not (tmp_path / "data").exists()
@@ -178,7 +178,7 @@ def test_data_sets_behind_a_registration_say_what_to_get(
     originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Shapes, "MANUAL_DOWNLOAD_INSTRUCTIONS", "Register at nowhere.invalid\nfor shapes.tar.")
-    message = r"^originals: expected a folder for 'shapes'.*Register at nowhere.invalid for shapes.tar"
+    message = r"^manual_dir: expected a folder for 'shapes'.*Register at nowhere.invalid for shapes.tar"
     with pytest.raises(ValueError, match=message):
         open_source("shapes", data_dir=tmp_path)
 
@@ -219,14 +219,14 @@ def test_a_name_means_the_same_in_every_folder(tmp_path: Path, monkeypatch: pyte
 
 
 def test_original_files_are_refused_for_a_set_of_scikit_learn(originals: Path) -> None:
-    with pytest.raises(ValueError, match=r"^originals: expected None for scikit-learn's 'wine'"):
-        open_source("wine", originals=originals)
+    with pytest.raises(ValueError, match=r"^manual_dir: expected None for scikit-learn's 'wine'"):
+        open_source("wine", manual_dir=originals)
 
 
 def test_a_folder_that_can_not_be_written_is_named(originals: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"expected a folder that 'shapes' can be prepared in; received '.*file'"):
-        open_source("shapes", originals=originals, data_dir=tmp_path / "file")
+        open_source("shapes", manual_dir=originals, data_dir=tmp_path / "file")
 
 
 def test_a_process_that_is_overtaken_takes_what_the_faster_one_prepared(
@@ -236,11 +236,11 @@ def test_a_process_that_is_overtaken_takes_what_the_faster_one_prepared(
 
     def overtaken(self: Shapes, *arguments: Any) -> Iterator[Any]:
         monkeypatch.setattr(Shapes, "_generate_examples", generate)
-        open_source("shapes", originals=originals, data_dir=tmp_path)
+        open_source("shapes", manual_dir=originals, data_dir=tmp_path)
         yield from generate(self, *arguments)
 
     monkeypatch.setattr(Shapes, "_generate_examples", overtaken)
-    opened = open_source("shapes", originals=originals, data_dir=tmp_path)
+    opened = open_source("shapes", manual_dir=originals, data_dir=tmp_path)
     assert len(opened.parts["train"].read()[0]) == 30
     assert [path.name for path in tmp_path.iterdir()] == ["shapes"]
     assert capfd.readouterr() == ("", "")  # No bars in a log.
@@ -255,7 +255,7 @@ def test_loading_leaves_global_random_state_as_it_was(
     first = _drawn()
     for _ in range(2):  # Prepared by the first one.
         keras.utils.set_random_seed(0)
-        load(name, feature=feature, originals=staged, data_dir=tmp_path)
+        load(name, feature=feature, manual_dir=staged, data_dir=tmp_path)
         assert _drawn() == first
 
 
@@ -270,7 +270,7 @@ import pathlib, sys
 from tests.test_datasets_catalog import expect, open_source
 
 expect(pathlib.Path(sys.argv[1]))
-print(len(open_source("shapes", originals=sys.argv[1], data_dir=sys.argv[2]).parts["train"].read()[0]))
+print(len(open_source("shapes", manual_dir=sys.argv[1], data_dir=sys.argv[2]).parts["train"].read()[0]))
 """
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", code, str(originals), str(tmp_path)]
@@ -284,7 +284,7 @@ def test_mnist_and_fashion_mnist_are_staged_side_by_side_and_equal_their_origina
     real_data: Path, tmp_path: Path
 ) -> None:
     for name in ("fashion_mnist", "mnist"):  # in one data_dir: files of the same names
-        source = open_source(name, originals=real_data / name, data_dir=tmp_path)
+        source = open_source(name, manual_dir=real_data / name, data_dir=tmp_path)
         for part, prefix in (("train", "train"), ("test", "t10k")):
             originals = {
                 what: np.frombuffer(

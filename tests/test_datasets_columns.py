@@ -96,8 +96,8 @@ def test_columns_of_an_archive_are_taken_from_every_part(tmp_path: Path) -> None
     data = load(tmp_path / "archive.npz", columns=["varying"])
     assert data.arguments is not None
     assert data.arguments["columns"] == ["column_0", "column_1", "column_2"]
-    assert load(**data.arguments).digest == data.digest
-    assert load(**data.arguments).feature_names == data.feature_names
+    assert load(**data.arguments).digest == data.digest  # type: ignore[call-arg]
+    assert load(**data.arguments).feature_names == data.feature_names  # type: ignore[call-arg]
 
 
 def test_a_real_set_with_constant_pixels_is_loaded_without_them(real_data: Path) -> None:
@@ -119,4 +119,4 @@ def test_labels_stay_beside_columns_that_vary(tmp_path: Path) -> None:
     for samples, labels in zip(data.raw, data.labels, strict=True):
         assert labels.dtype == np.int64
         assert samples[:, 0].tolist() == labels.tolist()
-    assert load(**data.arguments).digest == data.digest
+    assert load(**data.arguments).digest == data.digest  # type: ignore[call-arg]

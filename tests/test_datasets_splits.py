@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from tfae.datasets.splits import Splits, disjoint, identity, split_indices
+from tfae.datasets.splits import Splits, disjoint, identity, sample_digests, split_indices
 
 FRACTIONS = (0.8, 0.1, 0.1)
 
@@ -66,5 +66,5 @@ def test_samples_are_the_same_when_their_bytes_are(dtype: str) -> None:
 
 def test_splits_that_come_with_the_data_lose_what_a_later_one_holds() -> None:
     train, validation, test = (np.array(values)[:, np.newaxis] for values in ([1, 2, 3, 4, 1], [2, 5, 2], [3, 3, 5]))
-    kept = disjoint(Splits(train, validation, test))
+    kept = disjoint(Splits(*(sample_digests([split]) for split in (train, validation, test))))
     assert [indices.tolist() for indices in kept] == [[0, 3, 4], [0, 2], [0, 1, 2]]

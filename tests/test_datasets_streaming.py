@@ -20,8 +20,9 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.samples import numbered, values
-from tfae import losses, models, spread
+from tfae import losses, models, moments
 from tfae.datasets import Data, StoredSamples, load, memory, orders
+from tfae.datasets.row_file import RowFile
 
 RANDOM = np.random.RandomState(0)
 # Every third repeats another, so that there are groups to keep together.
@@ -37,7 +38,7 @@ def saved(folder: Path, samples: np.ndarray) -> Path:
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 64 bytes and windows of 256, so that a few samples make many of them."""
-    monkeypatch.setattr(spread, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(moments, "BLOCK_BYTES", 64)
     monkeypatch.setattr(orders, "WINDOW_BYTES", 256)
 
 
@@ -142,20 +143,18 @@ def test_the_order_of_training_is_frozen(small_chunks: None, tmp_path: Path) -> 
     data = load(saved(tmp_path, numbered(30).repeat(4, axis=1)), in_memory=False, preprocessing="none", seed=5)
     rows = data.raw.train.rows
     assert len(rows) == 24
-    random = np.random.RandomState([5, 0])
     chunks = [rows[rows // 4 == number] for number in range(8)]
     chunks = [chunk for chunk in chunks if len(chunk)]
-    drawn = [chunks[index] for index in random.permutation(len(chunks))]
-    ends = np.cumsum([len(chunk) for chunk in drawn])
-    expected: list[int] = []
-    for window in range(2):
-        mixed = np.concatenate([chunk for chunk, end in zip(drawn, ends, strict=True) if (end - 1) // 12 == window])
-        expected += mixed[np.random.RandomState([5, 0, window]).permutation(len(mixed))].tolist()
+    order = np.concatenate(
+        [chunks[index] for index in orders.shuffle(range(len(chunks)), len(chunks), seed=5, epoch=0)]
+    )
+    mixed = [orders.shuffle(range(12), 12, seed=5, epoch=0, window=1 + window).numpy() for window in range(2)]
+    expected = np.concatenate([order[:12][mixed[0]], order[12:][mixed[1]]]).tolist()
     assert np.array(values(data.train)).reshape(-1, 4)[:, 0].tolist() == expected
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
-def test_training_can_begin_with_any_epoch(in_memory: bool, small_chunks: None, tmp_path: Path) -> None:
+def test_training_can_begin_with_any_batch_of_any_epoch(in_memory: bool, small_chunks: None, tmp_path: Path) -> None:
     path = saved(tmp_path, numbered(1000, "int32"))
     data = load(path, in_memory=in_memory, preprocessing="none", batch_size=30, seed=5)
     epochs = [values(data.train) for _ in range(5)]
@@ -163,6 +162,12 @@ def test_training_can_begin_with_any_epoch(in_memory: bool, small_chunks: None, 
     assert [values(later), values(later)] == epochs[3:]
     assert later.cardinality() == data.train.cardinality() == 27
     assert data.batch_size == 30
+    for step in (1, 25, 26):
+        within = data.train_from(3, step)
+        assert [values(within), values(within)] == [epochs[3][30 * step :], epochs[4]]
+    shards = [list(data.train_from(3).shard(2, index).as_numpy_iterator()) for index in range(2)]
+    assert [len(shard) for shard in shards] == [14, 13]
+    assert np.concatenate([shards[step % 2][step // 2][0] for step in range(27)]).ravel().tolist() == epochs[3]
     for epoch in (0, 3):
         found = [data.raw.train[data.training_batch(epoch, batch)].ravel().tolist() for batch in range(27)]
         assert list(map(len, found)) == [30] * 26 + [20]
@@ -198,7 +203,7 @@ def test_what_was_decided_is_in_the_arguments(tmp_path: Path, monkeypatch: pytes
         assert isinstance(data.raw.train, StoredSamples) != expected
         monkeypatch.undo()
         arguments = json.loads(json.dumps(data.arguments))
-        again = load(**arguments)
+        again = load(**arguments)  # type: ignore[call-arg]
         assert (again.digest, values(again.train)) == (data.digest, values(data.train))
 
 
@@ -237,7 +242,7 @@ def test_columns_that_vary_are_taken_as_in_memory(source: str, tmp_path: Path) -
     assert len(held.feature_names or ()) == 2
     assert held.digest == streamed.digest
     assert streamed.arguments is not None
-    assert load(**streamed.arguments).digest == held.digest
+    assert load(**streamed.arguments).digest == held.digest  # type: ignore[call-arg]
 
 
 def test_defects_are_refused_as_in_memory(tmp_path: Path) -> None:
@@ -295,7 +300,7 @@ def test_the_temporary_file_has_no_name_needs_no_source_and_goes_with_the_data(t
     data = load(parquet(tmp_path), in_memory=False)
     assert not list((tmp_path / "temporary").iterdir())
     (tmp_path / "table.parquet").unlink()
-    file = data.raw.train._file._file
+    file = data.raw.train.file._file
     assert len(values(data.train)) == 3 * len(data.raw.train)
     del data
     gc.collect()
@@ -345,11 +350,13 @@ def test_the_peak_does_not_grow_with_the_data(kind: str, tmp_path: Path, monkeyp
 
 def test_a_set_with_fewer_samples_than_announced_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tfae.datasets import open_source
+    from tfae.datasets.scan import Scan
 
     for announced, received in ((301, "300"), (299, "more")):
         source = open_source(parquet(tmp_path))
-        source.parts["all"].num_samples = announced
-        for read in (source.parts["all"].read, source.parts["all"].store):
+        part = source.parts["all"]
+        part.num_samples = announced
+        for read in (part.read, lambda part=part: part.store(4096, Scan())):
             with pytest.raises(ValueError, match=f"expected {announced} samples, .*; received {received}. Is the file"):
                 read()
 
@@ -397,3 +404,32 @@ def test_nothing_is_fed_by_a_generator_which_would_slow_the_process_down(in_memo
         graph = dataset._as_serialized_graph().numpy()
         assert b"PrefetchDataset" in graph
         assert b"GeneratorDataset" not in graph
+
+
+def test_a_npy_file_is_read_once_and_again_only_if_samples_repeat(tmp_path, monkeypatch) -> None:
+    values = np.random.RandomState(0).rand(5000, 40)
+    distinct, repeated = saved(tmp_path, values), tmp_path / "repeated.npy"
+    np.save(repeated, np.concatenate([values[:-1], values[:1]]))
+    num_bytes = 0
+    expected: dict[Path, Any] = {}
+    read = RowFile.read
+
+    def counted(file: RowFile, first: int, rows: np.ndarray) -> None:
+        nonlocal num_bytes
+        num_bytes += rows.nbytes
+        read(file, first, rows)
+
+    monkeypatch.setattr(RowFile, "read", counted)
+    for path, in_memory, passes in (
+        (distinct, True, 1),
+        (distinct, False, 1),
+        (repeated, True, 1),
+        (repeated, False, 2),
+    ):
+        num_bytes = 0
+        data = load(path, in_memory=in_memory, preprocessing="standard")
+        assert len(data.digest) == 32
+        assert (data.digest, data.preprocessing.get_config()) == expected.setdefault(
+            path, (data.digest, data.preprocessing.get_config())
+        )
+        assert num_bytes / path.stat().st_size == pytest.approx(passes, abs=0.01)

@@ -18,7 +18,7 @@ from tfae.evaluation import evaluate
 from tfae.evaluation.principal_components import principal_components
 from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
 from tfae.losses.constants import find_median
-from tfae.spread import Moments
+from tfae.moments import Moments
 
 
 def autoencoder(reconstruct, shape, loss, latent_dim=2):

@@ -15,8 +15,9 @@ import pytest
 
 from tests.crashes import CrashError, assert_same, at_call, crash
 from tfae import datasets, losses, models, report, runs, training
+from tfae.datasets import fingerprint
 from tfae.runs import directory, fitting
-from tfae.training import checkpoint, checkpoint_callback, execution, identity
+from tfae.training import checkpoint, checkpoint_callback, execution
 
 pytestmark = pytest.mark.usefixtures("without_pictures", "evaluation_of_the_same_once")
 EPOCHS = 4
@@ -279,10 +280,10 @@ def test_other_labels_are_refused_given_or_in_the_file(stopped, tmp_path):
 def test_a_window_of_another_size_is_another_order(stopped, monkeypatch):
     path, _ = stopped
     streamed = labelled(path, in_memory=False)
-    described = identity.description_of(streamed)
-    assert identity.differences(described, labelled(path, in_memory=False)) == []
-    monkeypatch.setattr(identity, "WINDOW_BYTES", 2**20)
-    (found,) = identity.differences(described, streamed)
+    described = fingerprint.fingerprint(streamed)
+    assert fingerprint.differences(described, labelled(path, in_memory=False)) == []
+    monkeypatch.setattr(fingerprint, "WINDOW_BYTES", 2**20)
+    (found,) = fingerprint.differences(described, streamed)
     assert found.name == "order of training"
     assert found.expected != found.received
     assert {found.expected[:10], found.received[:10]} == {"streamed, "}

@@ -17,7 +17,9 @@ import tensorflow as tf
 from keras import ops
 
 from tfae.casting import cast_and_compare
-from tfae.spread import Samples, bounds, moments
+from tfae.moments import Samples
+from tfae.moments import bounds as find_bounds
+from tfae.moments import moments as find_moments
 
 #: What the methods do, for error messages and the command line.
 METHODS = {
@@ -129,6 +131,8 @@ def fit(
     kind: str,
     value_range: tuple[float, float] | None = None,
     feature_names: Sequence[str] | None = None,
+    bounds: np.ndarray | None = None,
+    moments: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Preprocessing:
     """Fit a scaling to samples; to those of the training split, lest the test set leaks into the model.
 
@@ -142,6 +146,8 @@ def fit(
         value_range: Smallest and largest value that the data can take, in data space, where that is known;
             the default for uint8 images is (0, 255), for booleans (0, 1), else what the samples span.
         feature_names: Names of the columns of a table, for errors.
+        bounds: What ``tfae.moments.bounds`` finds of the samples, where that is known.
+        moments: What ``tfae.moments.moments`` finds, likewise.
 
     Returns:
         The fitted layer.
@@ -166,7 +172,7 @@ def fit(
         return make(value_range=value_range)
     if method == "standard" or value_range is None:
         axis = tuple(range(len(samples.shape) - 2)) if method == "standard" else () if kind == "table" else None
-        low, high = bounds(samples)
+        low, high = find_bounds(samples) if bounds is None else bounds
         low, high = low.min(axis), high.max(axis)
     else:
         low, high = np.asarray(value_range)
@@ -174,13 +180,13 @@ def fit(
     low, high = np.asarray(low, "float64"), np.asarray(high, "float64")
     match method:
         case "standard":
-            offset, scale = moments(samples)
+            offset, scale = find_moments(samples) if moments is None else moments
         case "unit":
             offset, scale = low, high - low
         case _:
             offset, scale = (low + high) / 2, (high - low) / 2
     # The deviation of a constant column may be a rounding error instead of 0.
-    _refuse_constant(constant | (scale < np.finfo("float32").tiny), len(samples), kind, feature_names)
+    _validate_varies(constant | (scale < np.finfo("float32").tiny), len(samples), kind, feature_names)
     return make(offset=offset, scale=scale, value_range=RANGES.get(method))
 
 
@@ -235,8 +241,8 @@ def constant_columns(table: Samples) -> np.ndarray:
         array([False,  True])
     """
     # The deviation, which is at most half the range, of a constant column may be a rounding error instead of 0.
-    low, high = bounds(table)
-    return (low == high) | (moments(table)[1] < np.finfo("float32").tiny)
+    low, high = find_bounds(table)
+    return (low == high) | (find_moments(table)[1] < np.finfo("float32").tiny)
 
 
 def default_method(kind: str, dtype: npt.DTypeLike) -> str:
@@ -269,7 +275,7 @@ def declared_range(kind: str, dtype: npt.DTypeLike) -> tuple[float, float] | Non
     return None
 
 
-def _refuse_constant(constant: np.ndarray, num_samples: int, kind: str, feature_names: Sequence[str] | None) -> None:
+def _validate_varies(constant: np.ndarray, num_samples: int, kind: str, feature_names: Sequence[str] | None) -> None:
     """Raise where an element of ``constant``, one per column or channel or one for all, is True."""
     if not constant.any():
         return

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfae.datasets import Data
-from tfae.spread import Samples, blocks
+from tfae.moments import Samples, blocks
 
 #: Values that quantiles are taken from; the 2.5 % quantile of so many is off by a thousandth of its distance.
 _NUM_VALUES = 2**20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
+
+from tfae.load_options import LoadOptions, ReadOptions
 
 if TYPE_CHECKING:
     from tfae.datasets import Source
@@ -19,64 +22,38 @@ def together(*options: Callable) -> Callable[[Callable], Callable]:
     return lambda command: functools.reduce(lambda decorated, option: option(decorated), reversed(options), command)
 
 
+# What click has to know of options, beside their defaults and help.
+_FOLDER = click.Path(file_okay=False)
+_DETAILS: dict[str, dict[str, Any]] = {
+    "columns": {"metavar": "A,B,…"},
+    "label": {"metavar": "COLUMN"},
+    "key": {"metavar": "NAME"},
+    "feature": {"metavar": "NAME"},
+    "data_dir": {"type": _FOLDER},
+    "manual_dir": {"type": click.Path(exists=True, file_okay=False)},
+    "seed": {"type": click.IntRange(0, 2**32 - 1)},
+    "batch_size": {"type": click.IntRange(1)},
+    "splits": {"type": float, "nargs": 3, "metavar": "TRAIN VALIDATION TEST"},
+    "preprocessing": {"type": click.Choice(["default", "unit", "symmetric", "standard", "none"])},
+    "value_range": {"type": float, "nargs": 2, "metavar": "LOW HIGH"},
+    "in_memory": {"flags": "--in-memory/--streamed"},
+}
+
+
+def _options_of(options: type[ReadOptions]) -> Callable[[Callable], Callable]:
+    """The options of the command line for the fields of a dataclass."""
+    decorators = []
+    for field in dataclasses.fields(options):
+        details = {"flags": f"--{field.name.replace('_', '-')}", **_DETAILS[field.name]}
+        shown = {"default": field.default, "help": field.metadata["help"]}
+        decorators.append(click.option(details.pop("flags"), field.name, **details, **shown))
+    return together(*decorators)
+
+
 #: How SOURCE is read: the arguments of `datasets.open_source`.
-source_options = together(
-    click.option(
-        "--columns",
-        metavar="A,B,…",
-        help="Columns of a table to take, by name or index; varying: all that are not constant.  [default: all]",
-    ),
-    click.option("--label", metavar="COLUMN", help="Column of a table that holds labels, not features."),
-    click.option("--key", metavar="NAME", help="Array of an .npz archive to take."),
-    click.option("--feature", metavar="NAME", help="Feature of a TFDS data set to reconstruct."),
-    click.option(
-        "--data-dir",
-        type=click.Path(file_okay=False),
-        help="Where TFDS keeps prepared data sets.  [default: ~/tensorflow_datasets]",
-    ),
-    click.option(
-        "--originals",
-        type=click.Path(exists=True, file_okay=False),
-        help="Folder with the files that TFDS would download, to prepare a data set without a network.",
-    ),
-)
+source_options = _options_of(ReadOptions)
 #: How SOURCE is read, split and scaled: the arguments of `datasets.load`.
-load_options = together(
-    click.option(
-        "--seed",
-        type=click.IntRange(0, 2**32 - 1),
-        default=0,
-        help="Of the splits, the order of training and the initial weights.",
-    ),
-    click.option("--batch-size", type=click.IntRange(1), default=128, help="Samples per step."),
-    click.option(
-        "--splits",
-        type=float,
-        nargs=3,
-        default=(0.8, 0.1, 0.1),
-        metavar="TRAIN VALIDATION TEST",
-        help="Fractions of the samples, where the data set has no test split of its own.",
-    ),
-    click.option(
-        "--preprocessing",
-        type=click.Choice(["default", "unit", "symmetric", "standard", "none"]),
-        default="default",
-        help="Scaling: to [0, 1], to [-1, 1], to mean 0 and standard deviation 1, or none.",
-    ),
-    click.option(
-        "--value-range",
-        type=float,
-        nargs=2,
-        metavar="LOW HIGH",
-        help="Least and greatest value the raw data can take, where that is known.",
-    ),
-    click.option(
-        "--in-memory/--streamed",
-        default=None,
-        help="Whether the data is held in memory or read from disk while training.  [default: as it fits]",
-    ),
-    source_options,
-)
+load_options = _options_of(LoadOptions)
 #: Losses are known by name only once the modules that register them are imported, which commands do themselves.
 loss_option = functools.partial(click.option, "--loss", metavar="NAME")
 

@@ -172,7 +172,7 @@ def _export(run: Run, data: Data, export_dir: Path) -> None:
     import numpy as np
 
     from tfae import export as exporting
-    from tfae.spread import blocks
+    from tfae.moments import blocks
 
     path = run.export(export_dir, data=data)
     exported = exporting.load(path)

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfae.datasets import Data, StoredSamples
-from tfae.spread import bounds, moments, rows_per_block
+from tfae.moments import bounds, moments, rows_per_block
 
 #: How many standard deviations of its column or channel an element of an outlier is away from the mean.
 OUTLIER_DEVIATIONS = 10.0

@@ -18,9 +18,8 @@ from tfae.atomic_write import write_atomically
 from tfae.checks import NAMES, check
 from tfae.comparison.corruption import Corruption, corrupt
 from tfae.datasets import Data
+from tfae.datasets.fingerprint import IN_MEMORY, differences, fingerprint, remedy
 from tfae.losses import ReconstructionLoss, get, registered
-from tfae.training.identity import IN_MEMORY, differences, remedy
-from tfae.training.identity import description_of as description_of_data
 
 #: Builds a model that ends with ``output_activation``.
 Build = Callable[..., keras.Model]
@@ -167,7 +166,7 @@ def make_plan(
     """Return all of it, JSON-able."""
     return {
         "created": provenance.now(),
-        "data": description_of_data(data),
+        "data": fingerprint(data),
         "losses": {name: {"class_name": type(loss).__name__, **loss.get_config()} for name, loss in losses.items()},
         "seeds": list(seeds),
         "corruptions": list(map(str, corruptions)),

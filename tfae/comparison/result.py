@@ -11,7 +11,7 @@ from typing import Any
 
 from tfae.comparison.seed_values import SeedValues, compared_metrics, find_winner
 from tfae.datasets import Data
-from tfae.training.identity import differences, remedy, said
+from tfae.datasets.fingerprint import differences, format_differences, remedy
 
 #: What the training data that was not corrupted is called.
 CLEAN = "clean"
@@ -70,7 +70,7 @@ class Comparison:
         if found := differences(self.plan["data"], data):
             raise ValueError(
                 f"data: expected what the comparison was made on, {self.plan['data']['name']}; received {data.name} "
-                f"with other {said(found)}. {remedy(found)}"
+                f"with other {format_differences(found)}. {remedy(found)}"
             )
 
     def as_dict(self) -> dict[str, Any]:

@@ -8,40 +8,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tfae.datasets import arrays, catalog, csv_files, images, npy_files, tables
-from tfae.datasets.arguments import SOURCES, VARYING, absolute, column_list, refuse_unfit, refuse_unnamed
+from tfae.datasets import arrays, catalog, csv_files, image_folder, npy_files, tables
 from tfae.datasets.columns import select
 from tfae.datasets.data import Data, stream
 from tfae.datasets.preparation import prepare
 from tfae.datasets.source import Part, Source
 from tfae.datasets.splits import Splits
 from tfae.datasets.stored import StoredSamples
+from tfae.load_options import VARYING, LoadOptions, ReadOptions, takes
 
-__all__ = ["Data", "Part", "Source", "Splits", "StoredSamples", "load", "open_source", "stream"]
+__all__ = [
+    "Data",
+    "LoadOptions",
+    "Part",
+    "ReadOptions",
+    "Source",
+    "Splits",
+    "StoredSamples",
+    "load",
+    "open_source",
+    "stream",
+]
 
 _FILE_SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
 
 
-def load(
-    source: Any,
-    *,
-    seed: int = 0,
-    batch_size: int = 128,
-    preprocessing: str = "default",
-    splits: tuple[float, float, float] = (0.8, 0.1, 0.1),
-    value_range: tuple[float, float] | None = None,
-    columns: Sequence[int | str] | None = None,
-    label: str | None = None,
-    key: str | None = None,
-    feature: str | None = None,
-    data_dir: str | os.PathLike[str] | None = None,
-    originals: str | os.PathLike[str] | None = None,
-    in_memory: bool | None = None,
-) -> Data:
+@takes(LoadOptions)
+def load(source: Any, options: LoadOptions) -> Data:
     """Load a data set, split it by the seed, and scale it for training.
 
     A data set that has a test split of its own keeps it, and its validation split too; where it has none, that is
@@ -52,7 +49,7 @@ def load(
 
     Data that does not fit into memory is streamed: the samples of a .npy file from where they are, and those of all
     else from a temporary file without a name, in the folder $TMPDIR or /var/tmp. Splits, scaling and digest are the
-    same as in memory; the order of training is another one. In memory, it is any permutation of all samples. Streamed,
+    same as in memory; the order of training is another one. In memory, it is a permutation of all samples. Streamed,
     chunks of 1 MB come in any order, and the samples of 128 MB of them are mixed at a time, while the next 128 MB are
     read; each sample is in each epoch once. Both depend on the seed and the epoch only.
 
@@ -67,26 +64,13 @@ def load(
 
             Arrays of rank 4 are images ``(n, h, w, c)``; uint8 arrays of rank 3 are gray images and get a channel axis;
             other arrays of rank 3 are sequences ``(n, time, channels)``; those of rank 2 are tables.
-        seed: Of the splits and of the order of training, in [0, 2³²).
-        batch_size: Samples per batch; the last one of an epoch is smaller where they do not come out even.
-        preprocessing: "default", "unit", "symmetric", "standard" or "none"; see ``tfae.preprocessing``.
-        splits: Fractions of the samples for training, validation and test. They sum to 1.
-        value_range: ``(low, high)`` that the raw values can take, where it is not known from the data set or dtype.
-        columns: Of a table, those to take; by default all but the label. By name; by index in an array, where they
-            are then called ``column_<index>``; or "varying" for those that are not constant in the training split.
-        label: Of a table, the column that is taken out as labels.
-        key: Of a .npz archive, the array to take.
-        feature: Of a TFDS data set, the feature to reconstruct; by default its supervised input, else "image".
-        data_dir: Where TFDS keeps prepared data sets; by default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
-        originals: Folder with the files that TFDS would download, to prepare a data set without a network.
-        in_memory: Whether to hold the raw samples in memory, or to stream them. By default they are held if they take
-            at most a quarter of the memory that is available, and data from memory stays there.
+        options: As keyword arguments, those of ``LoadOptions``.
 
     Returns:
         The ``Data``: pipelines of ``(x, x)``, the raw samples, the labels apart, and the fitted preprocessing.
 
     Raises:
-        ValueError: No autoencoder can be trained on the source, or an argument does not fit; the message says what was
+        ValueError: No autoencoder can be trained on the source, or an option does not fit; the message says what was
             expected, names the column, file or sample, and says what to do.
 
     Example:
@@ -97,64 +81,25 @@ def load(
         >>> [x.shape for x, _ in data.train.as_numpy_iterator()]
         [(32, 3), (32, 3), (16, 3)]
     """
-    refuse_unfit(
-        seed=seed,
-        batch_size=batch_size,
-        splits=splits,
-        value_range=value_range,
-        preprocessing=preprocessing,
-        in_memory=in_memory,
-    )
-    source = _located(source)
-    is_named = isinstance(source, str | Path)
-    if not is_named and in_memory is False:
-        raise ValueError("in_memory: expected None or True for data that is in memory already; received False.")
-    asked = column_list(columns)
-    is_varying = asked == [VARYING]
-    opening: dict[str, Any] = {
-        "columns": None if is_varying else asked,
-        "label": label,
-        "key": key,
-        "feature": feature,
-        "data_dir": absolute("data_dir", data_dir),
-        "originals": absolute("originals", originals),
-    }
-    preparing: dict[str, Any] = {
-        "seed": int(seed),
-        "batch_size": int(batch_size),
-        "preprocessing": preprocessing,
-        "splits": tuple(map(float, splits)),
-        "value_range": None if value_range is None else tuple(map(float, value_range)),
-        "in_memory": in_memory if is_named else True,
-    }
+    source = _locate(source)
     arguments = None
-    if is_named:
-        arguments = {"source": str(source), **opening, **preparing, "columns": asked}
-        arguments |= {name: list(value) for name, value in arguments.items() if isinstance(value, tuple)}
-    opened = open_source(source, **opening)
-    return prepare(opened, **preparing, only_varying=is_varying, arguments=arguments)
+    if isinstance(source, str | Path):
+        arguments = {"source": str(source), **options.as_dict()}
+    elif options.in_memory is False:
+        raise ValueError("in_memory: expected None or True for data that is in memory already; received False.")
+    else:
+        options = replace(options, in_memory=True)
+    reading = replace(options, columns=None) if options.columns == [VARYING] else options
+    return prepare(_open(source, reading), options, arguments)
 
 
-def open_source(
-    source: Any,
-    *,
-    columns: Sequence[int | str] | None = None,
-    label: str | None = None,
-    key: str | None = None,
-    feature: str | None = None,
-    data_dir: str | os.PathLike[str] | None = None,
-    originals: str | os.PathLike[str] | None = None,
-) -> Source:
+@takes(ReadOptions)
+def open_source(source: Any, options: ReadOptions) -> Source:
     """Open data without splitting or scaling it, to be read in stored order and constant memory.
 
     Args:
         source: As for ``load``.
-        columns: As for ``load``, but for "varying".
-        label: As for ``load``.
-        key: As for ``load``.
-        feature: As for ``load``.
-        data_dir: As for ``load``.
-        originals: As for ``load``.
+        options: As keyword arguments, those of ``ReadOptions``; ``columns="varying"`` is for ``load`` only.
 
     Returns:
         The ``Source``. Files are read when its parts are.
@@ -170,21 +115,22 @@ def open_source(
         >>> [len(samples) for samples, _ in source.parts["all"].batches(2)]
         [2, 2, 1]
     """
-    refuse_unnamed(label=label, key=key, feature=feature)
-    source = _located(source)
-    columns = column_list(columns)
-    data_dir, originals = absolute("data_dir", data_dir), absolute("originals", originals)
+    return _open(_locate(source), options)
+
+
+def _open(source: Any, options: ReadOptions) -> Source:
+    columns, label, key, feature = options.columns, options.label, options.key, options.feature
     table, archive = {"label": label}, {"key": key}
-    catalogue = {"feature": feature, "data_dir": data_dir, "originals": originals}
+    catalogue: dict[str, Any] = {"feature": feature, "data_dir": options.data_dir, "manual_dir": options.manual_dir}
     if isinstance(source, str):
-        _refuse("a data set by name", table | archive)
-        opened = catalog.from_name(source, feature=feature, data_dir=data_dir, originals=originals)
+        _validate_absent("a data set by name", table | archive)
+        opened = catalog.from_name(source, **catalogue)
         return opened if columns is None else select(opened, columns)
     if not isinstance(source, Path):
         if hasattr(source, "__arrow_c_stream__"):
-            _refuse("a data frame", archive | catalogue)
+            _validate_absent("a data frame", archive | catalogue)
             return tables.from_frame(source, columns=columns, label=label)
-        _refuse("an array", table | archive | catalogue)
+        _validate_absent("an array", table | archive | catalogue)
         opened = arrays.from_memory(source)
         return opened if columns is None else select(opened, columns)
     suffix = "/" if source.is_dir() else source.suffix.lower()
@@ -193,7 +139,7 @@ def open_source(
             f"source: expected a folder of images or a file that ends with {', '.join(_FILE_SUFFIXES)}; "
             f"received {str(source)!r}."
         )
-    _refuse(
+    _validate_absent(
         f"a {suffix} file" if suffix != "/" else "a folder",
         catalogue | ({} if suffix == ".npz" else archive) | ({} if suffix in (".csv", ".parquet") else table),
     )
@@ -207,14 +153,14 @@ def open_source(
         case ".npz":
             opened = npy_files.from_npz(source, key=key)
         case _:
-            opened = images.from_folder(source)
+            opened = image_folder.from_folder(source)
     return opened if columns is None else select(opened, columns)
 
 
-def _located(source: Any) -> Any:
+def _locate(source: Any) -> Any:
     """Return the absolute path of a file or folder, as a Path; the name of a data set and all else as they are."""
     if source is None or (isinstance(source, str) and not source.strip()):
-        raise ValueError(f"source: expected {SOURCES}; received {source!r}.")
+        raise ValueError(f"source: expected {arrays.SOURCES}; received {source!r}.")
     if not isinstance(source, str | os.PathLike):
         return source
     # What a name means does not depend on the folder one is in: a folder named mnist is ./mnist.
@@ -237,7 +183,7 @@ def _is_path(source: str) -> bool:
     )
 
 
-def _refuse(what: str, arguments: dict[str, Any]) -> None:
+def _validate_absent(what: str, arguments: dict[str, Any]) -> None:
     for name, value in arguments.items():
         if value is not None:
             raise ValueError(f"{name}: expected None for {what}; received {value!r}.")

@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 
 from tfae.datasets import defects
-from tfae.datasets.arguments import SOURCES
 from tfae.datasets.source import READ_SIZE, Batch, Part, Source, kind_of
 from tfae.preprocessing import declared_range
 
+#: What data can be given as, for error messages.
+SOURCES = (
+    'a name such as "digits" or "mnist", the path of a file or folder, an array (n, ...), a tuple or dict of arrays, '
+    "or a data frame"
+)
 #: What the splits are called, and how else.
 SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
 
@@ -65,13 +69,13 @@ def from_memory(source: Any) -> Source:
         where = "the array"
     parts: dict[str, tuple[tuple[int, ...], np.dtype, Part]] = {}
     for name, array in arrays.items():
-        shape = normalized_shape(array.shape, array.dtype, where if name == "all" else f"{where} {name!r}")
+        shape = normalize_shape(array.shape, array.dtype, where if name == "all" else f"{where} {name!r}")
         dtype = array.dtype.newbyteorder("=")
         parts[name] = (shape, dtype, ArrayPart(array.astype(dtype, copy=False).reshape(shape)))
-    return opened("array", parts, where)
+    return source_of("array", parts, where)
 
 
-def opened(name: str, parts: Mapping[str, tuple[tuple[int, ...], np.dtype, Part]], where: str) -> Source:
+def source_of(name: str, parts: Mapping[str, tuple[tuple[int, ...], np.dtype, Part]], where: str) -> Source:
     """Return the source of parts of like shape and dtype; ``where`` is what holds them, for errors."""
     (_, *first_shape), dtype, _ = next(iter(parts.values()))
     for part, ((_, *shape), other, _) in parts.items():
@@ -91,18 +95,18 @@ def opened(name: str, parts: Mapping[str, tuple[tuple[int, ...], np.dtype, Part]
     )
 
 
-def normalized_shape(shape: tuple[int, ...], dtype: np.dtype, called: str) -> tuple[int, ...]:
+def normalize_shape(shape: tuple[int, ...], dtype: np.dtype, called: str) -> tuple[int, ...]:
     """Return the shape of an array of samples: that of gray images with their channel axis.
 
     Raises:
         ValueError: An array like this holds no samples.
     """
-    defects.refuse_dtype(dtype, name=called)
-    defects.refuse_shape(shape, name=called)
+    defects.validate_dtype(dtype, name=called)
+    defects.validate_shape(shape, name=called)
     return (*shape, 1) if len(shape) == 3 and dtype == np.uint8 else tuple(shape)
 
 
-def matched(labels: np.ndarray, num_samples: int, called: str) -> np.ndarray:
+def match_labels(labels: np.ndarray, num_samples: int, called: str) -> np.ndarray:
     """Return the labels ``(n,)``.
 
     Raises:

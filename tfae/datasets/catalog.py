@@ -16,8 +16,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import tqdm_utils
 
-from tfae.datasets import defects, records, scikit_learn
-from tfae.datasets import originals as original_files
+from tfae.datasets import defects, downloads, records, scikit_learn
 from tfae.datasets.source import Source
 
 _NAME = re.compile(r"(?P<name>\w+(/[\w+.-]+)?)(:(?P<version>[\d*]+(\.[\d*]+){0,2}))?")
@@ -28,7 +27,7 @@ def from_name(
     *,
     feature: str | None = None,
     data_dir: str | os.PathLike[str] | None = None,
-    originals: str | os.PathLike[str] | None = None,
+    manual_dir: str | os.PathLike[str] | None = None,
 ) -> Source:
     """Open a data set by name; prepare it first where it is not yet.
 
@@ -36,11 +35,11 @@ def from_name(
         name: One of scikit-learn's, or TFDS's ``name[/config][:version]``.
         feature: The TFDS feature that is x.
         data_dir: Where TFDS keeps prepared data sets; by default TFDS_DATA_DIR, else ~/tensorflow_datasets.
-        originals: Folder with the files that TFDS would download.
+        manual_dir: Folder with the files that TFDS would download.
     """
     bare = _bare(name)
     if bare in scikit_learn.NAMES:
-        for argument, value, expected in (("source", name, bare), ("originals", originals, None)):
+        for argument, value, expected in (("source", name, bare), ("manual_dir", manual_dir, None)):
             if value != expected:
                 raise ValueError(
                     f"{argument}: expected {expected!r} for scikit-learn's {bare!r}, which has neither versions nor "
@@ -50,7 +49,7 @@ def from_name(
     builder = _builder(name, data_dir)
     records.chosen(name, builder.info, feature)  # before a long preparation
     if not Path(builder.data_dir).exists():  # TFDS writes elsewhere and renames: what is there is complete
-        _prepare(name, builder, originals)
+        _prepare(name, builder, manual_dir)
         builder = _builder(name, data_dir)
     return records.from_builder(name, builder, feature=feature)
 
@@ -101,9 +100,9 @@ def _known(name: str) -> str:
     return f"scikit-learn's are {', '.join(map(repr, scikit_learn.NAMES))}, and tfds.list_builders() has the others."
 
 
-def _prepare(name: str, builder: tfds.core.DatasetBuilder, originals: str | os.PathLike[str] | None) -> None:
-    if originals is None:
-        original_files.refuse_unobtainable(name, builder)
+def _prepare(name: str, builder: tfds.core.DatasetBuilder, manual_dir: str | os.PathLike[str] | None) -> None:
+    if manual_dir is None:
+        downloads.validate_obtainable(name, builder)
     root = Path(builder.data_dir_root)
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -118,13 +117,13 @@ def _prepare(name: str, builder: tfds.core.DatasetBuilder, originals: str | os.P
     drawn = random.getstate()  # From which TFDS draws, and Keras the weights of a model.
     is_watched = sys.stderr.isatty() or "ipykernel" in sys.modules
     with staging, contextlib.redirect_stdout(sys.stderr) if is_watched else _quiet():
-        if originals is not None:
-            original_files.stage(name, builder, Path(originals), Path(staging.name))
+        if manual_dir is not None:
+            downloads.stage(name, builder, Path(manual_dir), Path(staging.name))
         try:
             builder.download_and_prepare(
                 # TFDS's own folder where it downloads, so that an interrupted download can go on.
-                download_dir=None if originals is None else staging.name,
-                download_config=tfds.download.DownloadConfig(manual_dir=originals, try_download_gcs=False),
+                download_dir=None if manual_dir is None else staging.name,
+                download_config=tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False),
             )
         except Exception as error:
             if Path(builder.data_dir).exists():

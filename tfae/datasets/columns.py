@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tfae.datasets import defects
-from tfae.datasets.arguments import VARYING
 from tfae.datasets.source import Batch, Part, Source
+from tfae.load_options import VARYING
 
 
 class ColumnsPart(Part):
@@ -49,7 +49,7 @@ def select(source: Source, columns: Sequence[int | str]) -> Source:
             f"columns: expected None for samples of shape {source.shape}, which have no columns; "
             f"received {list(columns)}."
         )
-    refuse_varying(columns)
+    validate_named(columns)
     num_columns = source.shape[0]
     if source.feature_names is None:
         names = tuple(f"column_{index}" for index in range(num_columns))
@@ -57,7 +57,7 @@ def select(source: Source, columns: Sequence[int | str]) -> Source:
     else:
         names = source.feature_names
         for column in columns:
-            refuse_unknown("columns", column, names, source.name)
+            validate_known("columns", column, names, source.name)
         indices = [names.index(str(column)) for column in columns]
     repeated = [index for index, count in collections.Counter(indices).items() if count > 1]
     if repeated:
@@ -75,10 +75,10 @@ def chosen(names: Sequence[str], columns: Sequence[int | str] | None, label: str
             f"source: expected columns with names of their own; received {repeated} more than once in {where}."
         )
     if columns is not None:
-        refuse_varying(columns)
+        validate_named(columns)
     for argument, asked in (("columns", columns or ()), ("label", () if label is None else (label,))):
         for name in asked:
-            refuse_unknown(argument, name, names, where)
+            validate_known(argument, name, names, where)
     if columns is None and "" in names:
         raise ValueError(
             f"source: expected a name for every column; received none for column {list(names).index('')} of {where}, "
@@ -92,7 +92,7 @@ def chosen(names: Sequence[str], columns: Sequence[int | str] | None, label: str
     return features
 
 
-def refuse_unknown(argument: str, name: int | str, names: Sequence[str], where: str) -> None:
+def validate_known(argument: str, name: int | str, names: Sequence[str], where: str) -> None:
     """Raise ValueError unless ``name`` is one of a table's names."""
     if name not in names:
         raise ValueError(
@@ -100,7 +100,7 @@ def refuse_unknown(argument: str, name: int | str, names: Sequence[str], where: 
         )
 
 
-def refuse_varying(columns: Sequence[int | str]) -> None:
+def validate_named(columns: Sequence[int | str]) -> None:
     """Raise ValueError where the columns that vary are asked for before there is a training split."""
     if list(columns) == [VARYING]:
         raise ValueError(

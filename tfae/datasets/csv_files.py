@@ -16,7 +16,7 @@ import pyarrow.csv
 from tfae.datasets import defects
 from tfae.datasets.columns import chosen
 from tfae.datasets.source import Source
-from tfae.datasets.tables import opened
+from tfae.datasets.tables import source_of
 
 # What programs write into a cell for a number that is missing.
 _MISSING = ("", "na", "n/a", "#n/a", "nan", "null", "none")
@@ -64,13 +64,13 @@ def from_csv(path: Path, *, columns: Sequence[int | str] | None = None, label: s
         except pa.ArrowInvalid as error:
             if "UTF8" in str(error) or "UTF-8" in str(error):
                 raise _not_utf8(path) from None
-            _refuse_text(lambda: record_batches(dict.fromkeys(features, pa.string())), path)
+            _raise_for_text(lambda: record_batches(dict.fromkeys(features, pa.string())), path)
             raise ValueError(
                 f"source: expected a comma-separated table; received {str(path)!r}: {defects.reason(error)}."
             ) from None
 
     max_rows = path.stat().st_size // (2 * len(features)) + 1  # A number is at least a digit and what ends it.
-    return opened(path.stem, numbers, repr(str(path)), features, label, np.dtype(np.float64), None, max_rows)
+    return source_of(path.stem, numbers, repr(str(path)), features, label, np.dtype(np.float64), None, max_rows)
 
 
 def _not_commas(path: Path, separator: str, text: str) -> ValueError:
@@ -113,7 +113,7 @@ def _is_header(row: list[str], path: Path) -> bool:
     return False
 
 
-def _refuse_text(opened_as_text: Callable[[], Iterator[pa.RecordBatch]], path: Path) -> None:
+def _raise_for_text(opened_as_text: Callable[[], Iterator[pa.RecordBatch]], path: Path) -> None:
     """Raise ValueError that names every column with text in the first block that has any, and where it is first."""
     first = 0
     try:
@@ -125,7 +125,7 @@ def _refuse_text(opened_as_text: Callable[[], Iterator[pa.RecordBatch]], path: P
             if found and all(cell.strip().lower() in _MISSING for _, _, cell in found):
                 name, row, cell = found[0]
                 where = f"{cell!r} in column {name!r}, row {row} (rows count from 0)"
-                _refuse_missing(where, batch.schema.names, opened_as_text())
+                _raise_for_missing(where, batch.schema.names, opened_as_text())
             if found and batch.num_columns == 1 and ";" in found[0][2]:
                 raise _not_commas(path, ";", found[0][2])
             if found:
@@ -139,7 +139,7 @@ def _refuse_text(opened_as_text: Callable[[], Iterator[pa.RecordBatch]], path: P
         return  # not the cells but the lines are at fault, and the first reading said how
 
 
-def _refuse_missing(where: str, names: list[str], batches: Iterator[pa.RecordBatch]) -> None:
+def _raise_for_missing(where: str, names: list[str], batches: Iterator[pa.RecordBatch]) -> None:
     """Raise ValueError that says how many cells are empty or hold what stands for a missing number."""
     missing = defects.MissingValues(feature_names=names)
     for batch in batches:

@@ -14,8 +14,8 @@ import tensorflow as tf
 from tfae import preprocessing as scaling
 from tfae.datasets.feeds import Feed
 from tfae.datasets.source import Source
-from tfae.datasets.splits import Splits
-from tfae.spread import blocks
+from tfae.datasets.splits import Splits, sample_digests
+from tfae.moments import blocks
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,16 @@ class Data:
     arguments: dict[str, Any] | None = field(repr=False)
     feed: Feed = field(repr=False)
 
-    def train_from(self, epoch: int) -> tf.data.Dataset:
+    def train_from(self, epoch: int, step: int = 0) -> tf.data.Dataset:
         """Return a pipeline like ``train`` that begins with the order of another epoch.
 
+        Each call returns a pipeline that counts its own iterations. Those of several processes agree, so that
+        ``train_from(epoch).shard(num_shards, index)`` gives each a part of the batches, which together are the epoch.
+
         Args:
-            epoch: Counted from 0. The second iteration is in the order of ``epoch + 1``, and so on.
+            epoch: Of the first iteration, counted from 0. The second one is in the order of ``epoch + 1``, and so on.
+            step: The batch that the first iteration begins with, counted from 0; later ones are whole. Unless it is 0,
+                the cardinality of the pipeline is unknown.
 
         Example:
             >>> from tfae.datasets import load
@@ -73,7 +78,7 @@ class Data:
             >>> bool((next(iter(data.train_from(2)))[0] == passed[2][0]).numpy().all())
             True
         """
-        return self.feed.shuffled(self.seed, epoch)
+        return self.feed.shuffled(self.seed, epoch, step)
 
     def training_batch(self, epoch: int, batch: int) -> np.ndarray:
         """Return which samples are in a batch of training.
@@ -86,7 +91,7 @@ class Data:
             int64 ``(batch_size,)``, indices into ``raw.train``; fewer for the last batch.
         """
         start = batch * self.batch_size
-        return self.feed.order(self.seed).indices(epoch)[start : start + self.batch_size]
+        return self.feed.indices(self.seed, epoch, start, min(start + self.batch_size, len(self.raw.train)))
 
     @property
     def output_range(self) -> tuple[float, float] | None:
@@ -108,12 +113,7 @@ class Data:
     @functools.cached_property
     def digest(self) -> str:
         """Of dtype, shape and every byte of the raw splits, in hexadecimal: another one tells that the data changed."""
-        digest = hashlib.blake2b(digest_size=16)
-        for samples in self.raw:
-            digest.update(f"{samples.dtype.name}{samples.shape}".encode())
-            for block in blocks(samples):
-                digest.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
-        return digest.hexdigest()
+        return digest_of(self.raw, Splits(*(sample_digests(blocks(samples)) for samples in self.raw)))
 
     def describe(self) -> dict[str, Any]:
         """Return what run directories and exported models write down about the data, JSON-able."""
@@ -131,6 +131,14 @@ class Data:
             "digest": self.digest,
             "arguments": self.arguments,
         }
+
+
+def digest_of(raw: Splits, digests: Splits) -> str:
+    """Return the digest of splits, of the digests of their samples as from ``sample_digests``."""
+    digest = hashlib.blake2b(digest_size=16)
+    for samples, of_samples in zip(raw, digests, strict=True):
+        digest.update(f"{samples.dtype.name}{samples.shape}".encode() + np.ascontiguousarray(of_samples).tobytes())
+    return digest.hexdigest()
 
 
 def stream(source: Source, preprocessing: scaling.Preprocessing, *, batch_size: int = 1024) -> tf.data.Dataset:

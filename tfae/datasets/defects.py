@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from tfae.spread import Samples, blocks
+from tfae.moments import Samples
 
 
-def refuse_dtype(dtype: np.dtype, *, name: str) -> None:
+def validate_dtype(dtype: np.dtype, *, name: str) -> None:
     """Raise ValueError unless ``dtype`` is bool, an integer, or a float of 16 to 64 bits."""
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         expected = f"source: expected {name} to hold numbers (bool, integer or float of at most 64 bits)"
@@ -19,7 +19,7 @@ def refuse_dtype(dtype: np.dtype, *, name: str) -> None:
         raise ValueError(f"{expected}; received dtype {dtype}. Convert it, for example with .astype('float32').")
 
 
-def refuse_shape(shape: Sequence[int], *, name: str) -> None:
+def validate_shape(shape: Sequence[int], *, name: str) -> None:
     """Raise ValueError unless ``shape``, that of a whole array, holds samples that each have at least one value."""
     if len(shape) < 2:
         raise ValueError(
@@ -108,7 +108,7 @@ def percent(share: float | None) -> str:
     return f"{100 * (share or 0):.3g} %"
 
 
-def refuse_unservable(samples: np.ndarray) -> None:
+def validate_servable(samples: np.ndarray) -> None:
     """Raise ValueError for what a served model could not be asked about: integers beyond 63 bits."""
     if samples.dtype == np.uint64 and samples.size and samples.max() > np.iinfo(np.int64).max:
         raise ValueError(
@@ -116,16 +116,17 @@ def refuse_unservable(samples: np.ndarray) -> None:
         )
 
 
-def refuse_constant(samples: Samples) -> None:
+def validate_varies(samples: Samples, digests: np.ndarray) -> None:
     """Raise ValueError where every value of several samples is the same: there is nothing to learn."""
-    value = samples[:1].flat[0]
-    if len(samples) > 1 and all((block == value).all() for block in blocks(samples)):
+    first = samples[:1]
+    value = first.flat[0]
+    if len(samples) > 1 and (digests == digests[0]).all() and (first == value).all():
         raise ValueError(
             f"source: expected data that varies; received {value} as every value of all {len(samples)} samples."
         )
 
 
-def refuse_outside(bounds: np.ndarray, value_range: tuple[float, float]) -> None:
+def validate_range(bounds: np.ndarray, value_range: tuple[float, float]) -> None:
     """Raise ValueError where the least and greatest values lie outside the range that was declared for the data."""
     low, high = bounds.min(), bounds.max()
     if low < value_range[0] or high > value_range[1]:

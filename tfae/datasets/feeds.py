@@ -1,18 +1,18 @@
-"""What feeds a model: the samples of a split, batch by batch, in model space."""
+"""Pipelines that feed a model: the samples of a split, batch by batch, in model space."""
 
 from __future__ import annotations
 
-import itertools
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 import tensorflow as tf
 
-from tfae.datasets.orders import Permutation, StoredOrder, WindowedShuffle
+from tfae.datasets.orders import WindowedShuffle, shuffle
 from tfae.datasets.stored import StoredSamples
+from tfae.moments import rows_per_block
 from tfae.preprocessing import Preprocessing
 
 # Batches that are ready before they are asked for. A training takes dozens at once.
@@ -36,74 +36,99 @@ class Feed:
 
     def in_stored_order(self) -> tf.data.Dataset:
         """Batches ``(x, x)``, float32 ``(batch, *shape)``, of all samples."""
+        samples, count = self.samples, len(self.samples)
+        if isinstance(samples, StoredSamples):
+            size = rows_per_block(samples)
+            read = self._reader(samples, lambda held, start, stop: held[start:stop])
+            blocks = tf.data.Dataset.range(0, count, size).map(
+                lambda start: read(start, tf.minimum(start + size, count))
+            )
+            return self._finish(self._rebatch(blocks, samples))
+        starts = tf.data.Dataset.range(0, count, self.batch_size)
+        return self._finish(starts.map(lambda start: self._pair(samples[start : start + self.batch_size])))
+
+    def shuffled(self, seed: int, epoch: int, step: int = 0) -> tf.data.Dataset:
+        """Likewise, in the order of another epoch every time it is iterated over.
+
+        Args:
+            seed: Of the order.
+            epoch: That of the first iteration, counted from 0.
+            step: The batch that the first iteration begins with.
+        """
+        samples, count, begin = self.samples, len(self.samples), np.int64(step * self.batch_size)
+        if isinstance(samples, StoredSamples):
+            order = WindowedShuffle(samples, seed)
+            size, block = order.block_size, self._reader(order, WindowedShuffle.block)
+
+            def read(epoch: tf.Tensor, start: tf.Tensor, stop: tf.Tensor) -> Any:
+                return block(epoch, start, order.order(epoch, start, stop))
+
+        else:
+            size = self.batch_size
+
+            def read(epoch: tf.Tensor, start: tf.Tensor, stop: tf.Tensor) -> Any:
+                indices = shuffle(tf.range(start, stop), count, seed=seed, epoch=epoch)
+                return self._pair(tf.gather(samples, indices))
+
+        with tf.device("CPU"):
+            next_epoch = tf.Variable(epoch, dtype=tf.int64, trainable=False)
+
+        def part(epoch_now: tf.Tensor, start: tf.Tensor) -> Any:
+            stop = tf.minimum(start + size, count)
+            return read(
+                epoch_now, tf.where(epoch_now == epoch, tf.maximum(start, begin), start) if step else start, stop
+            )
+
+        # All of it in one function, as an iteration takes milliseconds to instantiate each. Nor is there a tf.cond,
+        # which has two more.
+        def advance(state: tf.Tensor, start: tf.Tensor) -> tuple[tf.Tensor, Any]:
+            is_first = state < 0
+            state = tf.where(is_first, next_epoch.assign_add(tf.cast(is_first, tf.int64)) - 1, state)
+            return state, (state, start) if step else part(state, start)
+
+        parts = tf.data.Dataset.range(0, count, size).scan(tf.constant(-1, tf.int64), advance)
+        if step:
+            parts = parts.filter(lambda of, start: (of > epoch) | (start + size > begin)).map(part)
+        if isinstance(samples, StoredSamples):
+            parts = self._rebatch(parts, order)
+        return self._finish(parts, is_whole=not step)
+
+    def indices(self, seed: int, epoch: int, start: int, stop: int) -> np.ndarray:
+        """Return which samples ``shuffled`` has at the positions from ``start`` to ``stop`` of an epoch."""
         if isinstance(self.samples, StoredSamples):
-            return self._read(StoredOrder(self.samples), itertools.repeat(0))
-        starts = tf.data.Dataset.range(0, len(self.samples), self.batch_size)
-        return self._scaled(starts.map(lambda start: self.samples[start : start + self.batch_size]))
+            return WindowedShuffle(self.samples, seed).indices(epoch, start, stop)
+        return shuffle(np.arange(start, stop), len(self.samples), seed=seed, epoch=epoch).numpy()
 
-    def shuffled(self, seed: int, epoch: int) -> tf.data.Dataset:
-        """Likewise, in the order of another epoch every time it is iterated over: first of ``epoch``, then the next."""
-        # tf.data's own shuffle mixes Keras's and TensorFlow's global seed into the given one.
-        epochs = itertools.count(epoch)
-        order = self.order(seed)
-        if isinstance(order, WindowedShuffle):
-            return self._read(order, epochs)
-        drawn = _once(lambda: order.indices(next(epochs)), tf.TensorSpec((len(self.samples),), tf.int64))
-        return self._scaled(drawn.rebatch(self.batch_size).map(lambda indices: tf.gather(self.samples, indices)))
-
-    def order(self, seed: int) -> Permutation | WindowedShuffle:
-        """The order that ``shuffled`` brings the samples into."""
-        if isinstance(self.samples, StoredSamples):
-            return WindowedShuffle(self.samples, seed)
-        return Permutation(len(self.samples), seed)
-
-    def _read(self, order: StoredOrder | WindowedShuffle, epochs: Iterator[int]) -> tf.data.Dataset:
+    def _reader(self, owner: Any, read: Callable[..., np.ndarray]) -> Callable[..., tf.Tensor]:
+        """Return a function of tensors that calls ``read`` with ``owner`` and their values, as long as it exists."""
         # TensorFlow never lets go of a Python function, nor of what it refers to: it would keep the file open for good.
-        # So the pipeline keeps the order, and the functions know it as long as there is one.
-        alive = weakref.ref(order)
+        alive = weakref.ref(owner)
 
-        def begin() -> np.ndarray:
-            epoch = next(epochs)
-            return np.array([epoch, alive().num_blocks(epoch)])  # type: ignore[union-attr]
+        def call(*arguments: np.ndarray) -> np.ndarray:
+            return read(alive(), *arguments)
 
-        def read(epoch: int, index: int) -> np.ndarray:
-            return alive().block(int(epoch), int(index))  # type: ignore[union-attr]
+        # TensorFlow itself can not read rows at an offset of a file. Not by from_generator: that has the C library give
+        # every array of 128 kB or more back to the system, in this process and from then on, and with the temporary
+        # ones of a training that costs a quarter of its time.
+        return lambda *arguments: tf.ensure_shape(
+            tf.numpy_function(call, arguments, self.samples.dtype), (None, *self.samples.shape[1:])
+        )
 
-        def blocks(begun: tf.Tensor) -> tf.data.Dataset:
-            spec = tf.TensorSpec((None, *self.samples.shape[1:]), self.samples.dtype)
-            return tf.data.Dataset.range(begun[1]).map(lambda index: _called(read, [begun[0], index], spec))
+    def _rebatch(self, blocks: tf.data.Dataset, owner: Any) -> tf.data.Dataset:
+        """Make batches of blocks, which are larger: going through Python takes as long as a batch does."""
+        blocks.owner = owner
+        return blocks.rebatch(self.batch_size).map(self._pair)
 
-        samples = _once(begin, tf.TensorSpec((2,), tf.int64)).flat_map(blocks)
-        samples.order = order
-        # Blocks are larger than batches: going through Python takes as long as a batch does.
-        return self._scaled(samples.rebatch(self.batch_size))
+    def _pair(self, samples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        x = self.preprocessing(samples)
+        return x, x
 
-    def _scaled(self, batches: tf.data.Dataset) -> tf.data.Dataset:
-        preprocessing = self.preprocessing
-
-        def pair(samples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            x = preprocessing(samples)
-            return x, x
-
+    def _finish(self, batches: tf.data.Dataset, *, is_whole: bool = True) -> tf.data.Dataset:
         options = tf.data.Options()
         options.deterministic = True
         # Autotuning wakes up on a timer of seconds, and a short fit would end by waiting for it.
         options.autotune.enabled = False
-        num_batches = -(-len(self.samples) // self.batch_size)
-        return (
-            batches.map(pair)
-            .apply(tf.data.experimental.assert_cardinality(num_batches))
-            .prefetch(_PREFETCHED)
-            .with_options(options)
-        )
-
-
-# Not from_generator: that has the C library give every array of 128 kB or more back to the system, in this process and
-# from then on, and with the temporary ones of a training that costs a quarter of its time.
-def _once(function: Callable[[], Any], spec: tf.TensorSpec) -> tf.data.Dataset:
-    """One element: what ``function`` returns, asked anew in every iteration."""
-    return tf.data.Dataset.range(1).map(lambda _: _called(function, [], spec))
-
-
-def _called(function: Callable[..., Any], arguments: list[tf.Tensor], spec: tf.TensorSpec) -> tf.Tensor:
-    return tf.ensure_shape(tf.numpy_function(function, arguments, spec.dtype), spec.shape)
+        if is_whole:
+            num_batches = -(-len(self.samples) // self.batch_size)
+            batches = batches.apply(tf.data.experimental.assert_cardinality(num_batches))
+        return batches.prefetch(_PREFETCHED).with_options(options)

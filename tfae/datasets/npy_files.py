@@ -14,9 +14,10 @@ from typing import IO
 import numpy as np
 
 from tfae.datasets import defects
-from tfae.datasets.arrays import SPLIT_NAMES, ArrayPart, matched, normalized_shape, opened
+from tfae.datasets.arrays import SPLIT_NAMES, ArrayPart, match_labels, normalize_shape, source_of
 from tfae.datasets.row_file import RowFile
-from tfae.datasets.source import READ_SIZE, Batch, Part, Source
+from tfae.datasets.scan import Scan
+from tfae.datasets.source import Batch, Part, Source
 from tfae.datasets.stored import StoredSamples
 
 # The names under which .npz archives hold one array, or each split with its labels.
@@ -37,11 +38,10 @@ class NpyPart(Part):
         for start in range(0, len(self._stored), size):
             yield self._stored[start : start + size], None
 
-    def store(self, size: int = READ_SIZE) -> tuple[StoredSamples, None]:
-        """Return the samples where they are."""
-        if self._stored.dtype.kind == "f" or self._stored.dtype == np.uint64:  # Others have no defects.
-            for _ in self.batches(size):
-                pass
+    def store(self, size: int, scan: Scan) -> tuple[StoredSamples, None]:
+        """Have the samples scanned, and return them where they are."""
+        for samples, _ in self.batches(size):
+            scan.add(samples)
         return self._stored, None
 
 
@@ -109,14 +109,14 @@ def from_npy(path: Path) -> Source:
         if file.seek(0, os.SEEK_END) < offset + math.prod(shape) * dtype.itemsize:
             raise ValueError("it is not complete")
     where = repr(str(path))
-    shape = normalized_shape(shape, dtype, where)
+    shape = normalize_shape(shape, dtype, where)
     if is_fortran or not dtype.isnative:
         part: Part = ConvertedNpyPart(path, shape, dtype.newbyteorder("="))
     else:
         row_bytes = math.prod(shape[1:]) * dtype.itemsize
         rows = RowFile(path.open("rb"), offset=offset, row_bytes=row_bytes, path=path)
         part = NpyPart(StoredSamples(rows, shape[1:], dtype, np.arange(shape[0])))
-    return opened(path.stem, {"all": (shape, dtype.newbyteorder("="), part)}, where)
+    return source_of(path.stem, {"all": (shape, dtype.newbyteorder("="), part)}, where)
 
 
 def from_npz(path: Path, *, key: str | None = None) -> Source:
@@ -144,8 +144,8 @@ def from_npz(path: Path, *, key: str | None = None) -> Source:
             # The samples of an array in column-major order are all over it: there is no reading them one by one.
             whole = _whole(archive, x) if is_fortran else None
         called = where if name == "all" else f"{where} {name!r}"
-        shape = normalized_shape(shape, dtype, called)
-        labels = None if labels is None else matched(labels, shape[0], called)
+        shape = normalize_shape(shape, dtype, called)
+        labels = None if labels is None else match_labels(labels, shape[0], called)
         native = dtype.newbyteorder("=")
         part: Part
         if whole is not None:
@@ -153,7 +153,7 @@ def from_npz(path: Path, *, key: str | None = None) -> Source:
         else:
             part = MemberPart(path, x, shape, dtype, labels)
         parts[name] = (shape, native, part)
-    return opened(path.stem, parts, where)
+    return source_of(path.stem, parts, where)
 
 
 @contextlib.contextmanager

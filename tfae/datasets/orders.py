@@ -1,7 +1,6 @@
-"""Orders in which samples feed a model.
+"""The order of samples in training: a function of seed, epoch and position, the same on every machine.
 
-That of training is another one in every epoch, and depends on the seed, the epoch and the data only. What is on disk is
-read in blocks that can be asked for in any order, as TensorFlow has no way to tell that it will ask for no more.
+Any part of it is computed when it is needed; no permutation is kept in memory.
 """
 
 from __future__ import annotations
@@ -9,151 +8,155 @@ from __future__ import annotations
 import itertools
 import threading
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
+import tensorflow as tf
 
 from tfae.datasets.stored import StoredSamples
-from tfae.spread import rows_per_block
+from tfae.moments import rows_per_block
 
 # Samples that are in memory to be mixed. Those that are mixed next, which are read meanwhile, take as much again.
 WINDOW_BYTES = 2**27
 
 
-@final
-class Permutation:
-    """The order of samples in memory: any of all."""
+def shuffle(positions: Any, count: Any, *, seed: int, epoch: Any, window: int = 0) -> tf.Tensor:
+    """Compute elements of a random permutation of ``0, ..., count - 1``.
 
-    def __init__(self, num_samples: int, seed: int) -> None:
-        self._num_samples = num_samples
-        self._seed = seed
+    Args:
+        positions: int64 ``(m,)``, each in [0, count).
+        count: Length of the permutation.
+        seed: In [0, 2³²).
+        epoch: Selects the permutation, together with seed and window. In [0, 2³²).
+        window: Likewise.
 
-    def indices(self, epoch: int) -> np.ndarray:
-        """Return the order of an epoch, int64 ``(n,)``: each index once."""
-        # RandomState's stream is frozen for good by NumPy's policy (NEP 19).
-        return np.random.RandomState([self._seed, epoch]).permutation(self._num_samples)
+    Returns:
+        int64 ``(m,)``, the elements at these positions.
 
-
-@final
-class StoredOrder:
-    """The order of samples on disk as they are stored, in every epoch."""
-
-    def __init__(self, samples: StoredSamples) -> None:
-        self._samples = samples
-        self._size = rows_per_block(samples)
-
-    def num_blocks(self, epoch: int) -> int:
-        """Return how many blocks the samples come in."""
-        return -(-len(self._samples) // self._size)
-
-    def block(self, epoch: int, index: int) -> np.ndarray:
-        """Read the samples ``(m, *shape)`` of a block of about 1 MB."""
-        return self._samples[index * self._size : (index + 1) * self._size]
+    Example:
+        >>> shuffle(range(5), 5, seed=0, epoch=0).numpy()
+        array([3, 4, 0, 2, 1])
+    """
+    words = [tf.cast(word, tf.int64) for word in (seed, epoch, window)]
+    # tf.random.experimental.index_shuffle has 4 rounds, and fills one of the three words of the key with a constant.
+    return tf.raw_ops.RandomIndexShuffle(
+        index=tf.cast(positions, tf.int64), seed=tf.stack(words), max_index=tf.cast(count, tf.int64) - 1, rounds=8
+    )
 
 
 @final
 class WindowedShuffle:
     """The order of samples on disk, for which 1 MB is read at a time.
 
-    The chunks of 1 MB are put in any order; as many of them as fill a window in memory are mixed, sample by sample. The
-    window that was asked for last, and what has been read of the next one, stay in memory.
+    The chunks of 1 MB are put in a random order and divided into windows, and the samples of each window are shuffled.
+    The window that was asked for last, and what has been read of the next one, stay in memory.
 
     Args:
         samples: On disk.
         seed: In [0, 2³²).
+
+    Attributes:
+        block_size: Samples to ask for at once: about 1 MB of them.
     """
 
     def __init__(self, samples: StoredSamples, seed: int) -> None:
+        self.block_size = rows_per_block(samples)
         self._samples = samples
         self._seed = seed
-        self._size = rows_per_block(samples)
         self._chunks = samples.chunks()
         num_windows = -(-samples.nbytes // WINDOW_BYTES)
-        self._window_size = -(-len(samples) // num_windows)  # The last one is no smaller than it has to be.
+        # Whole blocks, of which none is in two windows. The last window is no smaller than it has to be.
+        self._window_size = -(-len(samples) // (num_windows * self.block_size)) * self.block_size
         self._plan: _Plan | None = None
         self._windows: dict[tuple[int, int], _Window] = {}
         self._asking = threading.Lock()
 
-    def indices(self, epoch: int) -> np.ndarray:
-        """Return the order of an epoch, int64 ``(n,)``: each index once."""
-        plan = self._plan_of(epoch)
-        of_windows = []
-        for window in range(len(plan.chunks)):
-            indices = np.concatenate([np.arange(*chunk) for chunk in plan.chunks[window]])
-            of_windows.append(indices[self._order_in(epoch, window, len(indices))])
-        return np.concatenate(of_windows)
+    def indices(self, epoch: int, start: int, stop: int) -> np.ndarray:
+        """Return which samples are at the positions from ``start`` to ``stop`` of an epoch, int64 ``(m,)``."""
+        plan, parts = self._plan_of(epoch), [np.empty(0, np.int64)]
+        while start < stop:
+            end = min(stop, start - start % self._window_size + self._window_size)
+            parts.append(plan.samples_at(start - start % self._window_size + self.order(epoch, start, end).numpy()))
+            start = end
+        return np.concatenate(parts)
 
-    def num_blocks(self, epoch: int) -> int:
-        """Return how many blocks the samples of an epoch come in."""
-        return int(self._plan_of(epoch).first_block[-1])
+    def order(self, epoch: Any, start: Any, stop: Any) -> tf.Tensor:
+        """Return where in its window the samples at positions of one block are, int64 ``(m,)``; in graphs too."""
+        number = start // self._window_size
+        first = number * self._window_size
+        count = tf.minimum(len(self._samples) - first, self._window_size)
+        return shuffle(tf.range(start - first, stop - first), count, seed=self._seed, epoch=epoch, window=1 + number)
 
-    def block(self, epoch: int, index: int) -> np.ndarray:
-        """Read the samples ``(m, *shape)`` of a block of about 1 MB: fastest one after the other."""
+    def block(self, epoch: int, start: int, order: np.ndarray) -> np.ndarray:
+        """Read the samples ``(m, *shape)`` from a position on, in their ``order``: fastest block after block."""
+        epoch, start = int(epoch), int(start)
         with self._asking:
             plan = self._plan_of(epoch)
-            number = int(np.searchsorted(plan.first_block, index, side="right")) - 1
+            number = start // self._window_size
             window = self._window(plan, number)
             window.fill(1)
-            start = (index - int(plan.first_block[number])) * self._size
-            samples = window.samples[window.order[start : start + self._size]]
+            samples = window.samples[order]
             self._windows = {(epoch, number): window} | {
                 key: following for key, following in self._windows.items() if key == (epoch, number + 1)
             }
-            if number + 1 < len(plan.chunks):  # It is read as fast as this one is used up, lest the training waits.
+            if (number + 1) * self._window_size < len(self._samples):
+                # It is read as fast as this one is used up, lest the training waits.
                 following = self._windows[epoch, number + 1] = self._window(plan, number + 1)
-                following.fill(min(1, (start + self._size) / len(window.order)))
-            elif index + 1 == plan.first_block[-1]:
+                following.fill(min(1, (start + self.block_size) / self._window_size - number))
+            elif start + len(order) == len(self._samples):
                 self._windows = {}
             return samples
 
     def _plan_of(self, epoch: int) -> _Plan:
         if (plan := self._plan) is None or plan.epoch != epoch:
-            starts, stops = self._chunks[:-1], self._chunks[1:]
-            drawn = np.random.RandomState([self._seed, epoch]).permutation(len(starts))
-            starts, stops = starts[drawn], stops[drawn]
-            window_of_chunk = (np.cumsum(stops - starts) - 1) // self._window_size
-            begins = np.append(np.flatnonzero(np.diff(window_of_chunk, prepend=-1)), len(starts))
-            chunks = [
-                list(zip(starts[begin:end].tolist(), stops[begin:end].tolist(), strict=True))
-                for begin, end in itertools.pairwise(begins)
-            ]
-            num_blocks = [-(-sum(stop - start for start, stop in window) // self._size) for window in chunks]
-            self._plan = plan = _Plan(epoch, chunks, np.cumsum([0, *num_blocks]))
+            count = len(self._chunks) - 1
+            with tf.device("CPU"):
+                drawn = shuffle(np.arange(count), count, seed=self._seed, epoch=epoch).numpy()
+            starts, sizes = self._chunks[drawn], np.diff(self._chunks)[drawn]
+            self._plan = plan = _Plan(epoch, starts, np.cumsum(sizes) - sizes)
         return plan
-
-    def _order_in(self, epoch: int, window: int, num_samples: int) -> np.ndarray:
-        return np.random.RandomState([self._seed, epoch, window]).permutation(num_samples)
 
     def _window(self, plan: _Plan, number: int) -> _Window:
         if window := self._windows.get((plan.epoch, number)):
             return window
-        chunks = plan.chunks[number]
-        order = self._order_in(plan.epoch, number, sum(stop - start for start, stop in chunks))
-        return _Window(self._samples, chunks, order)
+        first = number * self._window_size
+        return _Window(self._samples, plan.runs(first, min(first + self._window_size, len(self._samples))))
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which chunks ``(start, stop)`` are in each window of an epoch, and the first block of each, and the end."""
+    """The order of the chunks of an epoch: the first sample of each, and the place of that in the order."""
 
     epoch: int
-    chunks: list[list[tuple[int, int]]]
-    first_block: np.ndarray
+    starts: np.ndarray
+    places: np.ndarray
+
+    def samples_at(self, places: np.ndarray) -> np.ndarray:
+        chunks = np.searchsorted(self.places, places, side="right") - 1
+        return self.starts[chunks] + places - self.places[chunks]
+
+    def runs(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Return the samples at the places from ``first`` to ``last``, as ``(start, stop)`` of each chunk's part."""
+        inner = self.places[(self.places > first) & (self.places < last)].tolist()
+        return [
+            (start, start + end - begin)
+            for begin, end in itertools.pairwise([first, *inner, last])
+            for start in self.samples_at(np.array([begin])).tolist()
+        ]
 
 
 class _Window:
-    """Chunks that are read one after the other."""
+    """Runs of samples that are read one after the other."""
 
-    def __init__(self, samples: StoredSamples, chunks: list[tuple[int, int]], order: np.ndarray) -> None:
-        self.order = order
-        self.samples = np.empty((len(order), *samples.shape[1:]), samples.dtype)
+    def __init__(self, samples: StoredSamples, runs: list[tuple[int, int]]) -> None:
+        self.samples = np.empty((sum(stop - start for start, stop in runs), *samples.shape[1:]), samples.dtype)
         self._stored = samples
-        self._unread = iter(chunks)
+        self._unread = iter(runs)
         self._num_read = 0
 
     def fill(self, share: float) -> None:
         """Read on until this share of the samples is there."""
-        while self._num_read < share * len(self.order):
+        while self._num_read < share * len(self.samples):
             start, stop = next(self._unread)
             self._stored.read_into(self.samples[self._num_read : self._num_read + stop - start], start)
             self._num_read += stop - start

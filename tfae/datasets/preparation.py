@@ -11,39 +11,41 @@ import tensorflow as tf
 
 from tfae import preprocessing as scaling
 from tfae.datasets import defects, memory
-from tfae.datasets.arguments import VARYING
 from tfae.datasets.columns import select
-from tfae.datasets.data import Data
+from tfae.datasets.data import Data, digest_of
 from tfae.datasets.feeds import Feed
+from tfae.datasets.scan import Scan, Spread, scan
 from tfae.datasets.source import Source
-from tfae.datasets.splits import Splits, disjoint, identity, split_indices
+from tfae.datasets.splits import Splits, disjoint, number_distinct, sample_digests, split_indices
 from tfae.datasets.stored import StoredSamples
-from tfae.spread import Samples, bounds
+from tfae.load_options import VARYING, LoadOptions
+from tfae.moments import Samples, blocks
 
 
-def prepare(
-    source: Source,
-    *,
-    seed: int,
-    batch_size: int,
-    preprocessing: str,
-    splits: tuple[float, float, float],
-    value_range: tuple[float, float] | None,
-    in_memory: bool | None,
-    only_varying: bool,
-    arguments: dict[str, Any] | None,
-) -> Data:
-    """Read, split and scale a source; the arguments are those of ``tfae.datasets.load``."""
+def prepare(source: Source, options: LoadOptions, arguments: dict[str, Any] | None) -> Data:
+    """Read, split and scale a source.
+
+    Args:
+        source: Opened by the options.
+        options: Say how to split and scale it.
+        arguments: Those of ``tfae.datasets.load`` that give it again, JSON-able; None for data from memory.
+    """
+    splits, seed, in_memory = options.splits, options.seed, options.in_memory
+    only_varying = options.columns == [VARYING]
     if in_memory is None:
         # A copy for the splits, another for TensorFlow, and as much for everything else.
         in_memory = source.max_bytes is not None and source.max_bytes <= memory.available() // 4
-    split, labels = _split(source, splits, seed, in_memory)
+    method = options.preprocessing
+    if method == "default":
+        method = scaling.default_method(source.kind, source.dtype)
+    has_moments = method == "standard"
+    split, labels, digests, spread = _split(source, splits, seed, in_memory, has_moments)
     # Without some columns samples can be alike that were not, and the splits others: so the splits are made anew,
     # until they are those that the columns give when they are asked for by name.
     while only_varying and not (varying := _varying(split.train)).all():
         names = source.feature_names or range(len(varying))
         source = select(source, [names[index] for index in np.flatnonzero(varying)])
-        split, labels = _split(source, splits, seed, in_memory)
+        split, labels, digests, spread = _split(source, splits, seed, in_memory, has_moments)
     if only_varying:
         source = source if source.feature_names else select(source, range(*source.shape))
     if arguments is not None:
@@ -56,23 +58,22 @@ def prepare(
             samples = Splits(*map(tf.constant, split))
         raw = Splits(*map(np.asarray, samples))  # read-only views: the data is in memory once
     del split
-    bounds_of = Splits(*map(bounds, raw))
-    if value_range is None:
-        value_range = source.value_range
+    bounds_of, moments = spread or scan(raw, has_moments=has_moments)
+    value_range = options.value_range or source.value_range
     if value_range is not None:
         for found in bounds_of:
-            defects.refuse_outside(found, value_range)
-    if preprocessing == "default":
-        preprocessing = scaling.default_method(source.kind, source.dtype)
+            defects.validate_range(found, value_range)
     fitted = scaling.fit(
-        preprocessing,
+        method,
         raw.train,
         kind=source.kind,
         value_range=value_range,
         feature_names=source.feature_names,
+        bounds=bounds_of.train,
+        moments=moments,
     )
-    train, validation, test = (Feed(part, fitted, batch_size) for part in samples)
-    return Data(
+    train, validation, test = (Feed(part, fitted, options.batch_size) for part in samples)
+    data = Data(
         name=source.name,
         kind=source.kind,
         shape=source.shape,
@@ -86,47 +87,58 @@ def prepare(
         feature_names=source.feature_names,
         value_range=value_range,
         seed=seed,
-        batch_size=batch_size,
+        batch_size=options.batch_size,
         arguments=arguments,
         feed=train,
     )
+    vars(data)["digest"] = digest_of(raw, digests)  # Known without another pass.
+    return data
 
 
 def _split(
-    source: Source, fractions: tuple[float, float, float], seed: int, in_memory: bool
-) -> tuple[Splits, Splits | None]:
-    """Return the samples and the labels of the splits: the data set's own where it has them."""
+    source: Source, fractions: tuple[float, float, float], seed: int, in_memory: bool, has_moments: bool
+) -> tuple[Splits, Splits | None, Splits, Spread | None]:
+    """Return samples, labels, digests and, if known, spread of the splits: the data set's own where it has them."""
     size = source.read_size
-    read: dict[str, tuple[Any, np.ndarray | None]] = {
-        name: part.read(size) if in_memory else part.store(size) for name, part in source.parts.items()
-    }
+    read: dict[str, tuple[Any, np.ndarray | None, np.ndarray]] = {}
+    for name, part in source.parts.items():
+        if in_memory:
+            samples, labels = part.read(size)
+            read[name] = samples, labels, sample_digests(blocks(samples))
+            continue
+        number = part.num_samples or 0
+        expected: tuple[np.ndarray, ...] = ()
+        if name == "all" and number >= len(fractions):
+            expected = split_indices(np.arange(number), fractions, seed=seed)
+        found = Scan(expected, has_moments=has_moments)
+        read[name] = *part.store(size, found), found.digests
     if "all" in read:
-        samples, labels = read["all"]
-        defects.refuse_constant(samples)
-        chosen = split_indices(identity(samples), fractions, seed=seed)
-        return _taken([samples] * 3, chosen), None if labels is None else _taken([labels] * 3, chosen)
-    defects.refuse_constant(read["train"][0])
+        samples, labels, digests = read["all"]
+        defects.validate_varies(samples, digests)
+        chosen = split_indices(number_distinct(digests), fractions, seed=seed)
+        labels_of = None if labels is None else _take([labels] * 3, chosen)
+        spread = None if in_memory else found.spread_of(chosen)
+        return _take([samples] * 3, chosen), labels_of, _take([digests] * 3, chosen), spread
+    samples, labels, digests = read["train"]
+    defects.validate_varies(samples, digests)
     if "validation" not in read:
-        samples, labels = read["train"]
-        for name, indices in zip(
-            ("train", "validation"), split_indices(identity(samples), fractions[:2], seed=seed), strict=True
-        ):
-            read[name] = (_at(samples, indices), None if labels is None else labels[indices])
-    raw = Splits(*(read[name][0] for name in Splits._fields))
-    labels_of = [labels for name in Splits._fields if (labels := read[name][1]) is not None]
-    kept = disjoint(raw)
+        chosen = split_indices(number_distinct(digests), fractions[:2], seed=seed)
+        for name, indices in zip(("train", "validation"), chosen, strict=True):
+            read[name] = (_at(samples, indices), None if labels is None else labels[indices], digests[indices])
+    raw, held, of = (Splits(*(read[name][index] for name in Splits._fields)) for index in range(3))
+    labelled = None if any(labels is None for labels in held) else held
+    kept = disjoint(of)
     left_out = sum(map(len, raw)) - sum(map(len, kept))
     if left_out:
         warnings.warn(
             f"left {left_out} samples of {source.name!r} out of its training and validation splits, "
             "because they are in a later split too",
-            stacklevel=4,
+            stacklevel=5,
         )
-        raw = _taken(raw, kept)
-        labels_of = list(_taken(labels_of, kept)) if len(labels_of) == 3 else []
+        raw, of, labelled = _take(raw, kept), _take(of, kept), None if labelled is None else _take(labelled, kept)
         if min(map(len, raw)) == 0:
             raise ValueError("source: expected splits that differ; received one whose samples are all in another.")
-    return raw, Splits(*labels_of) if len(labels_of) == 3 else None
+    return raw, labelled, of, None
 
 
 def _varying(samples: Samples) -> np.ndarray:
@@ -145,9 +157,9 @@ def _varying(samples: Samples) -> np.ndarray:
     return varying
 
 
-def _taken(arrays: Sequence[Any], indices: Sequence[np.ndarray]) -> Splits:
+def _take(arrays: Sequence[Any], indices: Sequence[np.ndarray]) -> Splits:
     return Splits(*(_at(array, chosen) for array, chosen in zip(arrays, indices, strict=True)))
 
 
 def _at(samples: Any, indices: np.ndarray) -> Any:
-    return samples.taken(indices) if isinstance(samples, StoredSamples) else samples[indices]
+    return samples.take(indices) if isinstance(samples, StoredSamples) else samples[indices]

@@ -103,7 +103,7 @@ def chosen(name: str, info: tfds.core.DatasetInfo, feature: str | None) -> tuple
             f"source: expected samples of one shape; received {shape} for feature {x!r} of {name!r}, where None is a "
             "size that varies. Resize the samples and give them as an array, or choose another with feature=."
         )
-    defects.refuse_dtype(np.dtype(features[x].np_dtype), name=f"feature {x!r} of {name!r}")
+    defects.validate_dtype(np.dtype(features[x].np_dtype), name=f"feature {x!r} of {name!r}")
     if not shape:
         raise ValueError(
             f"feature: expected one with at least one axis; received the number {x!r} of {name!r}. Choose another."

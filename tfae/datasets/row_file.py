@@ -87,7 +87,7 @@ class RowFile:
         return ValueError(message)
 
 
-def written(blocks: Iterable[np.ndarray], row_bytes: int, *, num_rows: int | None) -> RowFile:
+def write_rows(blocks: Iterable[np.ndarray], row_bytes: int, *, num_rows: int | None) -> RowFile:
     """Write rows to a temporary file without a name, whose space is free again however the process ends.
 
     Args:

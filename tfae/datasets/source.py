@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfae.datasets import defects
-from tfae.datasets.row_file import written
+from tfae.datasets.row_file import write_rows
+from tfae.datasets.scan import Scan
 from tfae.datasets.stored import StoredSamples
 
 # Samples per block when a whole part is read, and bytes at most. Large enough that Python costs little.
@@ -63,7 +64,7 @@ class Part(abc.ABC):
             first += len(samples)
             if missing:
                 continue  # To the end, to count them.
-            defects.refuse_unservable(samples)
+            defects.validate_servable(samples)
             if self.num_samples is not None and first > self.num_samples:
                 break
             yield samples, labels
@@ -81,7 +82,7 @@ class Part(abc.ABC):
         """Return all samples and all labels (or None), as ``batches`` of this size give them."""
         if self.num_samples is None:
             samples, labels = zip(*self.batches(size), strict=True)
-            return _joined(samples), None if labels[0] is None else self.whole_labels(_joined(labels))
+            return _join(samples), None if labels[0] is None else self.whole_labels(_join(labels))
         whole: np.ndarray | None = None
         label_blocks: list[np.ndarray] = []
         start = 0
@@ -93,10 +94,13 @@ class Part(abc.ABC):
             if block_labels is not None:
                 label_blocks.append(block_labels)
         assert whole is not None
-        return whole, self.whole_labels(_joined(label_blocks)) if label_blocks else None
+        return whole, self.whole_labels(_join(label_blocks)) if label_blocks else None
 
-    def store(self, size: int = READ_SIZE) -> tuple[StoredSamples, np.ndarray | None]:
-        """Write all samples to a temporary file, as ``batches`` of this size give them; return them and the labels.
+    def store(self, size: int, scan: Scan) -> tuple[StoredSamples, np.ndarray | None]:
+        """Write all samples to a temporary file, as ``batches`` of this size give them, and have them scanned.
+
+        Returns:
+            The samples and their labels.
 
         Raises:
             ValueError: Like those of ``batches``, or there is no space for the file.
@@ -112,10 +116,11 @@ class Part(abc.ABC):
                 if labels is not None:
                     label_blocks.append(labels)
                 num_samples += len(samples)
+                scan.add(samples)
                 yield samples
 
-        file = written(blocks(), first[0].nbytes, num_rows=self.num_samples)
-        labels = self.whole_labels(_joined(label_blocks)) if label_blocks else None
+        file = write_rows(blocks(), first[0].nbytes, num_rows=self.num_samples)
+        labels = self.whole_labels(_join(label_blocks)) if label_blocks else None
         return StoredSamples(file, first.shape[1:], first.dtype, np.arange(num_samples)), labels
 
     def whole_labels(self, labels: np.ndarray) -> np.ndarray:
@@ -177,7 +182,7 @@ def kind_of(shape: tuple[int, ...]) -> str:
     return {1: "table", 2: "sequence", 3: "image"}.get(len(shape), "other")
 
 
-def rebatched(blocks: Iterable[Batch], size: int) -> Iterator[Batch]:
+def rebatch(blocks: Iterable[Batch], size: int) -> Iterator[Batch]:
     """Yield the samples of blocks of any size in blocks of ``size``, in the same order; only the last is smaller."""
     samples: list[np.ndarray] = []
     labels: list[np.ndarray] = []
@@ -192,11 +197,11 @@ def rebatched(blocks: Iterable[Batch], size: int) -> Iterator[Batch]:
             start += len(samples[-1])
             pending += len(samples[-1])
             if pending == size:
-                yield _joined(samples), _joined(labels) if labels else None
+                yield _join(samples), _join(labels) if labels else None
                 samples, labels, pending = [], [], 0
     if pending:
-        yield _joined(samples), _joined(labels) if labels else None
+        yield _join(samples), _join(labels) if labels else None
 
 
-def _joined(arrays: list[np.ndarray] | tuple[np.ndarray, ...]) -> np.ndarray:
+def _join(arrays: list[np.ndarray] | tuple[np.ndarray, ...]) -> np.ndarray:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfae.spread import Samples, blocks
+from tfae.moments import Samples, blocks
 
 
 class Splits(NamedTuple):
@@ -38,7 +38,7 @@ def identity(samples: Samples) -> np.ndarray:
         >>> identity(np.array([[1, 2], [3, 4], [1, 2]]))
         array([0, 1, 0])
     """
-    return _numbered(_digests(samples))
+    return number_distinct(sample_digests(blocks(samples)))
 
 
 def split_indices(groups: np.ndarray, fractions: Sequence[float], *, seed: int) -> tuple[np.ndarray, ...]:
@@ -86,23 +86,23 @@ def split_indices(groups: np.ndarray, fractions: Sequence[float], *, seed: int) 
     return tuple(np.flatnonzero(split_of_sample == split) for split in range(len(fractions)))
 
 
-def disjoint(splits: Splits) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def disjoint(digests: Splits) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Find what to leave out so that splits that a data set comes with share no sample.
 
     Args:
-        splits: The samples of each split.
+        digests: The digests of the samples of each split, as from ``sample_digests``.
 
     Returns:
         For each split, the int64 indices to keep in ascending order: all of test, of validation those that are not in
         test, of train those that are in neither.
 
     Example:
-        >>> train, validation, test = np.array([[1], [2], [3], [4]]), np.array([[2], [5]]), np.array([[3], [3], [5]])
-        >>> [indices.tolist() for indices in disjoint(Splits(train, validation, test))]
+        >>> splits = np.array([[1], [2], [3], [4]]), np.array([[2], [5]]), np.array([[3], [3], [5]])
+        >>> [indices.tolist() for indices in disjoint(Splits(*(sample_digests([split]) for split in splits)))]
         [[0, 3], [0], [0, 1, 2]]
     """
-    groups = _numbered(np.concatenate([_digests(samples) for samples in splits]))
-    train, validation, test = np.split(groups, np.cumsum([len(samples) for samples in splits])[:-1])
+    groups = number_distinct(np.concatenate(digests))
+    train, validation, test = np.split(groups, np.cumsum(list(map(len, digests)))[:-1])
     return (
         np.flatnonzero(~np.isin(train, np.concatenate([validation, test]))),
         np.flatnonzero(~np.isin(validation, test)),
@@ -110,20 +110,18 @@ def disjoint(splits: Splits) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     )
 
 
-def _digests(samples: Samples) -> np.ndarray:
-    """Return uint64 ``(n, 2)``, which stand for the samples, so that those of any size need the same memory."""
+def sample_digests(blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """Return uint64 ``(n, 2)``, which stand for the samples of blocks in little memory."""
     # Two of 10⁹ different samples share these 16 bytes with a probability of 10⁻²¹.
-    digests = np.empty((len(samples), 2), np.uint64)
-    start = 0
-    for block in blocks(samples):
+    digests = []
+    for block in blocks:
         rows = np.ascontiguousarray(block).reshape(len(block), -1).view(np.uint8)
         joined = b"".join([hashlib.blake2b(row.data, digest_size=16).digest() for row in rows])
-        digests[start : start + len(block)] = np.frombuffer(joined, np.uint64).reshape(-1, 2)
-        start += len(block)
-    return digests
+        digests.append(np.frombuffer(joined, np.uint64).reshape(-1, 2))
+    return np.concatenate(digests)
 
 
-def _numbered(digests: np.ndarray) -> np.ndarray:
+def number_distinct(digests: np.ndarray) -> np.ndarray:
     """Number the distinct rows of ``(n, 2)`` in the order in which they appear: int64 ``(n,)``."""
     order = np.lexsort(digests.T)  # Stable: the first of equal rows comes first.
     is_new = np.ones(len(digests), bool)

@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 
 from tfae.datasets.row_file import RowFile
-from tfae.spread import rows_per_block
+from tfae.moments import rows_per_block
 
 
 @final
@@ -27,13 +27,14 @@ class StoredSamples:
         dtype: Of the samples.
         nbytes: Of all samples, on disk.
         rows: The row of each sample.
+        file: What holds them.
     """
 
     def __init__(self, file: RowFile, shape: tuple[int, ...], dtype: np.dtype, rows: np.ndarray) -> None:
         self.shape = (len(rows), *shape)
         self.dtype = dtype
         self.rows = rows
-        self._file = file
+        self.file = file
         self._row_bytes = math.prod(shape) * dtype.itemsize
         self.nbytes = len(rows) * self._row_bytes
         self._rows_per_block = rows_per_block(self)
@@ -55,11 +56,11 @@ class StoredSamples:
     @property
     def defect(self) -> ValueError | None:
         """What went wrong when samples were read last; None as long as nothing has."""
-        return self._file.defect
+        return self.file.defect
 
-    def taken(self, indices: np.ndarray) -> StoredSamples:
+    def take(self, indices: np.ndarray) -> StoredSamples:
         """Return those of these indices, without reading them."""
-        return StoredSamples(self._file, self.shape[1:], self.dtype, self.rows[indices])
+        return StoredSamples(self.file, self.shape[1:], self.dtype, self.rows[indices])
 
     def chunks(self) -> np.ndarray:
         """Divide the samples into runs that lie within 1 MB of the file.
@@ -84,6 +85,6 @@ class StoredSamples:
             first, last = int(chosen.min()), int(chosen.max())
             # One read of the rows in between too costs less than a read of each: rows left out are few or near.
             block = np.empty((last - first + 1, self._row_bytes), np.uint8)
-            self._file.read(first, block)
+            self.file.read(first, block)
             # Other modes than "clip" take the long way through a buffer, in case that an index is out of range.
             np.take(block, chosen - first, axis=0, out=out[start:stop], mode="clip")

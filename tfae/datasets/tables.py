@@ -13,7 +13,7 @@ import pyarrow.parquet
 
 from tfae.datasets import defects
 from tfae.datasets.columns import chosen
-from tfae.datasets.source import Batch, Part, Source, rebatched
+from tfae.datasets.source import Batch, Part, Source, rebatch
 from tfae.preprocessing import declared_range
 
 Opener = Callable[[], Iterable[pa.RecordBatch]]
@@ -52,7 +52,7 @@ class TablePart(Part):
 
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield rows in blocks of ``size``, whatever the blocks of the file are."""
-        return rebatched(self._stored_blocks(), size)
+        return rebatch(self._stored_blocks(), size)
 
     def whole_labels(self, labels: np.ndarray) -> np.ndarray:
         """Return labels that are all numbers as numbers: a .csv file has no types."""
@@ -113,7 +113,7 @@ def from_parquet(path: Path, *, columns: Sequence[int | str] | None = None, labe
             yield from file.iter_batches(max(1, min(2**16, 2**20 // len(columns))), columns=columns)
 
     dtype = _common_dtype(schema, features, repr(str(path)))
-    return opened(path.stem, record_batches, repr(str(path)), features, label, dtype, num_rows)
+    return source_of(path.stem, record_batches, repr(str(path)), features, label, dtype, num_rows)
 
 
 def from_frame(frame: Any, *, columns: Sequence[int | str] | None = None, label: str | None = None) -> Source:
@@ -127,10 +127,10 @@ def from_frame(frame: Any, *, columns: Sequence[int | str] | None = None, label:
     where = "the data frame"
     features = chosen(_names(table.schema), columns, label, where)
     dtype = _common_dtype(table.schema, features, where)
-    return opened("table", table.to_batches, where, features, label, dtype, table.num_rows)
+    return source_of("table", table.to_batches, where, features, label, dtype, table.num_rows)
 
 
-def opened(
+def source_of(
     name: str,
     record_batches: Opener,
     where: str,

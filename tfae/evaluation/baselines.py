@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfae.evaluation.principal_components import principal_components
 from tfae.losses import ReconstructionLoss
-from tfae.spread import Moments
+from tfae.moments import Moments
 
 #: How far from 0 and 1 the linear baseline may be kept under cross-entropy, and how many samples of the training split
 #: choose that one number.

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.linalg
 import tensorflow as tf
 
-from tfae.spread import Moments
+from tfae.moments import Moments
 
 #: Elements up to which the covariance is formed and decomposed, 8 MiB in float64: exact, and in one pass.
 MAX_WIDTH = 1024

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfae.evaluation import ranks
 from tfae.evaluation.batches import Extremes, Quantity, measure_batches
 from tfae.losses import DOMAIN_TOLERANCE
-from tfae.spread import Moments
+from tfae.moments import Moments
 
 #: Latent units up to which their covariance is held, 128 MiB in float64.
 MAX_LATENT_DIM = 4096

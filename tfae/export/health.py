@@ -56,7 +56,7 @@ def validate_operations(path: Path) -> None:
     operations = find_operations(path)
     if operations:
         raise ValueError(
-            f"path: expected a SavedModel that only computes; received {path}, which holds {_list_operations(operations)}. "
+            f"path: expected a SavedModel that only computes; received {path}, which holds {_name_some(operations)}. "
             "Nothing of it was run. If you know who made it and trust them, say trust=True, or --trust on the command "
             "line."
         )
@@ -83,7 +83,7 @@ def probe(path: Path, *, trust: bool = False) -> Health:
         return Health(
             path,
             {},
-            (f"holds {_list_operations(operations)}. Nothing was run. If you trust who made it: trust=True, or --trust",),
+            (f"holds {_name_some(operations)}. Nothing was run. If you trust who made it: trust=True, or --trust",),
         )
     try:
         servable = Servable(path)
@@ -135,7 +135,7 @@ def _zeros(info: TensorInfo) -> np.ndarray:
     return np.zeros([side or 1 for side in info.shape or ()], info.dtype.as_numpy_dtype)
 
 
-def _list_operations(operations: Sequence[str]) -> str:
+def _name_some(operations: Sequence[str]) -> str:
     named = "; ".join(operations[:_NUM_NAMED])
     more = f"; and {len(operations) - _NUM_NAMED} more" if len(operations) > _NUM_NAMED else ""
     return f"{named}{more}"

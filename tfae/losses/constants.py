@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from tfae.spread import Moments
+from tfae.moments import Moments
 
 if TYPE_CHECKING:
     from tfae.losses.reconstruction_loss import ReconstructionLoss

@@ -17,7 +17,7 @@ from tfae import activations  # Not from it: where it is imported first, it impo
 from tfae.losses import shapes
 from tfae.losses.constants import find_best_constant
 from tfae.losses.reduction import BatchReduction, Reduction, sum_per_sample
-from tfae.spread import Moments
+from tfae.moments import Moments
 
 #: How far rounding may take a sample beyond the edge of a loss's domain, in model space.
 DOMAIN_TOLERANCE = 1e-5

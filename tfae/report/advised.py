@@ -52,7 +52,7 @@ def advise_page(data: Data, *, noted: Any = None) -> Advised:
     num = max(1, MAX_VALUES // math.prod(data.shape))
     if num < len(train):
         chosen = np.arange(num) * len(train) // num
-        part = train.taken(chosen) if isinstance(train, StoredSamples) else train[chosen]
+        part = train.take(chosen) if isinstance(train, StoredSamples) else train[chosen]
         data = dataclasses.replace(data, raw=data.raw._replace(train=part))
         note = f"It is based on {num:,} of the {len(train):,} training samples; tfae advise looks at all of them."
     try:

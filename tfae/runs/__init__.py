@@ -27,6 +27,7 @@ from tfae import provenance, training
 from tfae.atomic_write import write_atomically
 from tfae.checks import check
 from tfae.datasets import Data
+from tfae.datasets.fingerprint import differences, fingerprint, format_differences, remedy
 from tfae.losses import ReconstructionLoss, get_loss
 from tfae.runs.directory import MODEL, check_room, clear_remains, lock
 from tfae.runs.fitting import finish_run, fit, format_json
@@ -34,7 +35,6 @@ from tfae.runs.run import Run, load_data, load_run
 from tfae.training import Interrupted
 from tfae.training.checkpoint import Checkpoint, assign, build, newest, values_of
 from tfae.training.execution import execution_of, is_distributed
-from tfae.training.identity import description_of, differences, remedy, said
 from tfae.training.schedule import cover, scale_loss
 
 __all__ = ["Interrupted", "Run", "load_run", "resume", "train"]
@@ -109,7 +109,7 @@ def train(
         optimizer = keras.optimizers.serialize(autoencoder.optimizer)
         config = {
             "created": provenance.now(),
-            "data": description_of(data),
+            "data": fingerprint(data),
             "model": provenance.model(autoencoder),
             "loss": provenance.loss(autoencoder),
             "optimizer": {"class_name": optimizer["class_name"], **optimizer["config"]},
@@ -177,7 +177,7 @@ def resume(
         elif found := differences(config["data"], data):
             raise ValueError(
                 f"data: expected what {directory} is trained on, in the same batches and order; received other "
-                f"{said(found)}. {remedy(found)}"
+                f"{format_differences(found)}. {remedy(found)}"
             )
         onednn = [
             f"{_ONEDNN} unset" if value is None else f"{_ONEDNN}={value}"

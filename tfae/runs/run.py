@@ -13,10 +13,10 @@ import keras
 
 from tfae import export
 from tfae.datasets import Data, load
+from tfae.datasets.fingerprint import differences, format_differences
 from tfae.evaluation import Evaluation
 from tfae.preprocessing import Preprocessing
 from tfae.runs.directory import MODEL, how_to_resume
-from tfae.training.identity import differences, said
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,10 +111,12 @@ def load_data(directory: Path, config: dict[str, Any]) -> Data:
             f"run_dir: expected a run on a file or a named data set; {directory} had arrays. Pass them in Python: "
             f"tfae.runs.resume({str(directory)!r}, data=...) goes on with a training."
         )
-    data = load(**arguments)
+    source, options = arguments["source"], {name: value for name, value in arguments.items() if name != "source"}
+    data = load(source, **options)
     if found := differences(config["data"], data):
         raise ValueError(
-            f"run_dir: expected the data that {directory} was trained on; {arguments['source']!r} has changed since: "
-            f"it gives other {said(found)}. Name it as another source to measure the model on what it holds now."
+            f"run_dir: expected the data that {directory} was trained on; {source!r} has changed since: "
+            f"it gives other {format_differences(found)}. Name it as another "
+            "source to measure the model on what it holds now."
         )
     return data

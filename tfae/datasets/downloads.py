@@ -26,11 +26,11 @@ def stage(name: str, builder: tfds.core.DatasetBuilder, folder: Path, download_d
             already there.
     """
     if not folder.is_dir():
-        raise ValueError(f"originals: expected an existing folder; received {str(folder)!r}, which is not there.")
+        raise ValueError(f"manual_dir: expected an existing folder; received {str(folder)!r}, which is not there.")
     url_infos = builder.url_infos or {}
     if not url_infos and not builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
         raise ValueError(
-            f"originals: expected None for {name!r}, for which TFDS lists no original files; received {str(folder)!r}."
+            f"manual_dir: expected None for {name!r}, for which TFDS lists no original files; received {str(folder)!r}."
         )
     missing: dict[str, checksums.UrlInfo] = {}
     for url, expected in url_infos.items():
@@ -43,7 +43,7 @@ def stage(name: str, builder: tfds.core.DatasetBuilder, folder: Path, download_d
         if received is None or received.checksum != expected.checksum:
             found = f"{path.stat().st_size} bytes" if received is None else f"sha256 {received.checksum}"
             raise ValueError(
-                f"originals: expected {path.name!r} of {name!r} with {int(expected.size)} bytes and sha256 "
+                f"manual_dir: expected {path.name!r} of {name!r} with {int(expected.size)} bytes and sha256 "
                 f"{expected.checksum}; received {found} in {str(folder)!r}. Is it complete, and of this data set?"
             )
         staged = download_dir / resource.get_dl_fname(url, expected.checksum)
@@ -55,16 +55,16 @@ def stage(name: str, builder: tfds.core.DatasetBuilder, folder: Path, download_d
     has_choice = len(builder.BUILDER_CONFIGS) > 1 and len(missing) < len(url_infos)
     if missing and (not has_choice or unreachable_hosts(missing)):
         raise ValueError(
-            f"originals: expected the original files of {name!r}; received {str(folder)!r} without {_listed(missing)}."
+            f"manual_dir: expected the original files of {name!r}; received {str(folder)!r} without {_listed(missing)}."
         )
 
 
-def refuse_unobtainable(name: str, builder: tfds.core.DatasetBuilder) -> None:
+def validate_obtainable(name: str, builder: tfds.core.DatasetBuilder) -> None:
     """Raise ValueError, within seconds, where TFDS would fail after minutes of retries."""
     or_data_dir = f"or pass the data_dir= of a machine that has prepared it (now {str(builder.data_dir_root)!r})"
     if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
         raise ValueError(
-            f"originals: expected a folder for {name!r}, whose files can not be downloaded without registration; "
+            f"manual_dir: expected a folder for {name!r}, whose files can not be downloaded without registration; "
             f"received None. Put them into a folder and pass it, {or_data_dir}. TFDS says: "
             f"{' '.join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split())}"
         )
@@ -74,7 +74,7 @@ def refuse_unobtainable(name: str, builder: tfds.core.DatasetBuilder) -> None:
     if hosts and len(hosts) == len(set(map(_host, url_infos))):
         raise ValueError(
             f"source: expected a data set that is prepared or can be downloaded; received {name!r}, and no answer from "
-            f"{', '.join(hosts)}. Put these files into a folder and pass it as originals=, {or_data_dir}: "
+            f"{', '.join(hosts)}. Put these files into a folder and pass it as manual_dir=, {or_data_dir}: "
             f"{_listed(url_infos)}."
         )
 

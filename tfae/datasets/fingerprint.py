@@ -1,4 +1,4 @@
-"""What of the data a training depends on, by which data that is not the same is told from data that is."""
+"""Fingerprint of the training data; detects changes on resume."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tfae.datasets import Data, StoredSamples
+from tfae.datasets.data import Data
 from tfae.datasets.orders import WINDOW_BYTES
+from tfae.datasets.stored import StoredSamples
 
 IN_MEMORY = "in memory"
 STREAMED = "streamed"
@@ -42,7 +43,7 @@ class Difference:
         return f"{self.name} (expected {self.expected}, received {self.received})"
 
 
-def description_of(data: Data) -> dict[str, Any]:
+def fingerprint(data: Data) -> dict[str, Any]:
     """Return ``data.describe()`` with digests of all else that a training depends on, JSON-able.
 
     "scaling" is of the fitted preprocessing, "order" says where the samples are and in which chunks they are mixed, and
@@ -58,7 +59,7 @@ def description_of(data: Data) -> dict[str, Any]:
 
 
 def differences(described: Mapping[str, Any], data: Data) -> list[Difference]:
-    """Find in what data is not the one that ``description_of`` once described.
+    """Find in what data is not the one that ``fingerprint`` once described.
 
     Returns:
         The differences; none if a training on it is the same, step by step.
@@ -66,7 +67,7 @@ def differences(described: Mapping[str, Any], data: Data) -> list[Difference]:
     Raises:
         ValueError: ``described`` is of another version of tfae.
     """
-    now = description_of(data)
+    now = fingerprint(data)
     missing = [key for key in _KEYS if key not in described]
     if missing:
         raise ValueError(
@@ -83,7 +84,7 @@ def differences(described: Mapping[str, Any], data: Data) -> list[Difference]:
     return [_difference(key, described, now) for key in differing]
 
 
-def said(found: Iterable[Difference]) -> str:
+def format_differences(found: Iterable[Difference]) -> str:
     """Differences as a part of a sentence: ``seed (expected 0, received 1) and …``."""
     return " and ".join(map(str, found))
 

@@ -40,7 +40,7 @@ class FolderPart(Part):
             stop = min(start + size, len(names))
             samples = np.empty((stop - start, *self._shape), np.uint8)
             for index, name in enumerate(names[start:stop]):
-                image = decoded(self._folder / name)
+                image = decode(self._folder / name)
                 if image.shape != self._shape:
                     raise ValueError(_mixed(self._folder / names[0], self._shape, self._folder / name, image.shape))
                 samples[index] = image
@@ -63,7 +63,7 @@ def from_folder(folder: Path) -> Source:
         folders = {"all": folder}
     listed = {part: _listed(path) for part, path in folders.items()}
     first = next(folders[part] / names[0] for part, (names, _) in listed.items())
-    shape = decoded(first).shape
+    shape = decode(first).shape
     parts: dict[str, Part] = {}
     for part, (names, has_classes) in listed.items():
         for name in names:
@@ -83,7 +83,7 @@ def from_folder(folder: Path) -> Source:
     )
 
 
-def decoded(path: Path) -> np.ndarray:
+def decode(path: Path) -> np.ndarray:
     """Decode an image as the served model does, uint8 ``(height, width, channels)``; of an animation, the first frame.
 
     Raises:
@@ -120,7 +120,7 @@ def _listed(folder: Path) -> tuple[list[str], bool]:
         more = f" and {len(skipped) - 5} more" if len(skipped) > 5 else ""
         warnings.warn(
             f"skipped what is not {', '.join(SUFFIXES)} in {str(folder)!r}: {', '.join(skipped[:5])}{more}",
-            stacklevel=4,
+            stacklevel=6,
         )
     return names, max(depths) == 1
 

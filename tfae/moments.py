@@ -99,6 +99,11 @@ class Moments:
             self.mean = self.mean + step * (len(rows) / total)
         self.count = total
 
+    def of_columns(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard deviation of every column; the scatter has to be diagonal."""
+        assert self.scatter is not None
+        return self.mean, np.sqrt(self.scatter / self.count)
+
 
 def moments(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
     """Find mean and standard deviation of every column of a table, or of every channel of everything else.
@@ -118,5 +123,4 @@ def moments(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
     found = Moments(channels, scatter="diagonal")
     for block in blocks(samples):
         found.add(block.reshape(-1, channels).astype("float64"))
-    assert found.scatter is not None
-    return found.mean, np.sqrt(found.scatter / found.count)
+    return found.of_columns()

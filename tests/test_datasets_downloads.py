@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tfae.datasets.originals import unreachable_hosts
+from tfae.datasets.downloads import unreachable_hosts
 
 
 def test_hosts_are_reached_if_they_answer_for_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,120 @@
+"""Digests, bounds and moments of samples, found in one pass over what holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfae.datasets.splits import Splits, sample_digests
+from tfae.datasets.stored import StoredSamples
+from tfae.moments import Moments, blocks, bounds, moments, rows_per_block
+
+#: Bounds ``(2, *shape)`` of each split; mean and deviation of the training split's columns or channels, or None.
+Spread = tuple[Splits, tuple[np.ndarray, np.ndarray] | None]
+
+
+class Scan:
+    """Finds digests of samples that come block by block, and the spread of the splits that they are expected in.
+
+    The splits are known for sure once all samples are: samples with the same bytes share one. As long as all differ,
+    their number alone tells the splits, and a second pass is not needed.
+
+    Args:
+        expected: Indices of the samples of each split, or nothing where they can not be told.
+        has_moments: Whether to find mean and deviation of the training split.
+    """
+
+    def __init__(self, expected: Sequence[np.ndarray] = (), *, has_moments: bool = False) -> None:
+        self._expected = expected
+        self._has_moments = has_moments
+        self._split_of = np.empty(sum(map(len, expected)), np.int8)
+        for split, indices in enumerate(expected):
+            self._split_of[indices] = split
+        self._found: list[_Statistics] = []
+        self._digests: list[np.ndarray] = []
+        self._num_samples = 0
+
+    def add(self, samples: np.ndarray) -> None:
+        """Take in the next samples ``(m, *shape)``."""
+        self._digests.append(sample_digests([samples]))
+        if self._expected and not self._found:
+            self._found = [
+                _Statistics(len(indices), samples[0], self._has_moments and split == 0)
+                for split, indices in enumerate(self._expected)
+            ]
+        split_of = self._split_of[self._num_samples : self._num_samples + len(samples)]
+        for split, found in enumerate(self._found):
+            found.add(samples[split_of == split])
+        self._num_samples += len(samples)
+
+    @property
+    def digests(self) -> np.ndarray:
+        """uint64 ``(n, 2)``, as from ``sample_digests``."""
+        return np.concatenate(self._digests)
+
+    def spread_of(self, splits: Sequence[np.ndarray]) -> Spread | None:
+        """Return how the samples of splits spread; None unless these are the expected ones."""
+        if not self._found or not all(map(np.array_equal, self._expected, splits)):
+            return None
+        return Splits(*(each.finish() for each in self._found)), self._found[0].moments
+
+
+def scan(splits: Splits, *, has_moments: bool) -> Spread:
+    """Find how the samples ``(n, *shape)`` of splits spread, in one pass over each file that holds them.
+
+    Args:
+        splits: In memory or on disk.
+        has_moments: Whether to find mean and deviation of the training split.
+    """
+    if not all(isinstance(samples, StoredSamples) for samples in splits):
+        return Splits(*map(bounds, splits)), moments(splits.train) if has_moments else None
+    found = [_Statistics(len(samples), samples[:1][0], has_moments and samples is splits.train) for samples in splits]
+    for file in {samples.file for samples in splits}:
+        held = [index for index, samples in enumerate(splits) if samples.file is file]
+        rows = np.concatenate([splits[index].rows for index in held])
+        order = np.argsort(rows, kind="stable")
+        split_of = np.repeat(held, [len(splits[index]) for index in held])[order]
+        start = 0
+        for block in blocks(StoredSamples(file, splits.train.shape[1:], splits.train.dtype, rows[order])):
+            for index in held:
+                found[index].add(block[split_of[start : start + len(block)] == index])
+            start += len(block)
+    return Splits(*(each.finish() for each in found)), found[0].moments
+
+
+class _Statistics:
+    """Bounds and moments of samples that come in pieces, added up in the blocks of ``tfae.moments.blocks``."""
+
+    def __init__(self, num_samples: int, sample: np.ndarray, has_moments: bool) -> None:
+        size = min(rows_per_block(sample[None]), num_samples)
+        self._block = np.empty((size, *sample.shape), sample.dtype)
+        self._filled = 0
+        self._bounds: np.ndarray | None = None
+        self._moments = Moments(sample.shape[-1], scatter="diagonal") if has_moments else None
+
+    def add(self, samples: np.ndarray) -> None:
+        start = 0
+        while start < len(samples):
+            taken = samples[start : start + len(self._block) - self._filled]
+            self._block[self._filled : self._filled + len(taken)] = taken
+            self._filled += len(taken)
+            start += len(taken)
+            if self._filled == len(self._block):
+                self._add_block()
+
+    def finish(self) -> np.ndarray:
+        if self._filled:
+            self._add_block()
+        assert self._bounds is not None
+        return self._bounds
+
+    @property
+    def moments(self) -> tuple[np.ndarray, np.ndarray] | None:
+        return None if self._moments is None else self._moments.of_columns()
+
+    def _add_block(self) -> None:
+        block, self._filled = self._block[: self._filled], 0
+        self._bounds = bounds(block if self._bounds is None else np.concatenate([self._bounds, bounds(block)]))
+        if self._moments is not None:
+            self._moments.add(block.reshape(-1, block.shape[-1]).astype("float64"))

@@ -1,0 +1,213 @@
+"""How a source is read, split and scaled: Python, command line and runs derive from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar, final
+
+#: The value of ``columns`` that takes those that are not constant in the training split.
+VARYING = "varying"
+
+_Options = ParamSpec("_Options")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How a source is read: the keyword arguments of ``open_source``. The help of each field says what it is.
+
+    Raises:
+        ValueError: An option is not what it should be.
+    """
+
+    columns: Sequence[int | str] | None = field(
+        default=None,
+        metadata={
+            "help": 'Columns of a table, by name, or by index in an array; "varying": those that are not constant in '
+            "the training split.  [default: all but the label]"
+        },
+    )
+    label: str | None = field(
+        default=None,
+        metadata={"help": "Column of a table that holds labels, not features."},
+    )
+    key: str | None = field(
+        default=None,
+        metadata={"help": "Array of an .npz archive to take."},
+    )
+    feature: str | None = field(
+        default=None,
+        metadata={"help": 'Feature of a TFDS data set to reconstruct.  [default: its supervised input, else "image"]'},
+    )
+    data_dir: str | os.PathLike[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Where TFDS keeps prepared data sets.  [default: $TFDS_DATA_DIR, else ~/tensorflow_datasets]"
+        },
+    )
+    manual_dir: str | os.PathLike[str] | None = field(
+        default=None,
+        metadata={"help": "Folder with the files that TFDS would download, to prepare a data set without a network."},
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("label", "key", "feature"):
+            if not isinstance(getattr(self, name), str | None):
+                raise ValueError(f"{name}: expected a name; received {getattr(self, name)!r}.")
+        self._set(
+            columns=_column_list(self.columns),
+            data_dir=_absolute("data_dir", self.data_dir),
+            manual_dir=_absolute("manual_dir", self.manual_dir),
+        )
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the keyword arguments that give equal options, JSON-able."""
+        options = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions(ReadOptions):
+    """How a source is read, split and scaled: the keyword arguments of ``load``. The help of each says what it is.
+
+    Raises:
+        ValueError: An option is not what it should be.
+
+    Example:
+        >>> LoadOptions(seed=3, columns="height").as_dict()["columns"]
+        ['height']
+    """
+
+    seed: int = field(
+        default=0,
+        metadata={"help": "Of the splits and of the order of training, in [0, 2³²); tfae train: of the weights, too."},
+    )
+    batch_size: int = field(
+        default=128,
+        metadata={"help": "Samples per batch; the last one of an epoch is smaller where they do not come out even."},
+    )
+    splits: tuple[float, float, float] = field(
+        default=(0.8, 0.1, 0.1),
+        metadata={
+            "help": "Fractions of training, validation and test, where the data set has no test split of its own."
+        },
+    )
+    preprocessing: str = field(
+        default="default",
+        metadata={
+            "help": "Scaling: unit to [0, 1], symmetric to [-1, 1], standard to mean 0 and deviation 1; default: unit "
+            "for images, else standard."
+        },
+    )
+    value_range: tuple[float, float] | None = field(
+        default=None,
+        metadata={
+            "help": "Least and greatest value that the raw data can take, where neither data set nor dtype says it."
+        },
+    )
+    in_memory: bool | None = field(
+        default=None,
+        metadata={"help": "Whether the raw samples are held in memory or read from disk.  [default: as it fits]"},
+    )
+
+    def __post_init__(self) -> None:
+        if not _is_integer(self.seed) or not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed: expected an integer in [0, 2**32); received {self.seed!r}.")
+        if not _is_integer(self.batch_size) or self.batch_size < 1:
+            raise ValueError(f"batch_size: expected an integer of at least 1; received {self.batch_size!r}.")
+        splits = _numbers(self.splits, 3)
+        if splits is None or not all(fraction > 0 for fraction in splits) or not math.isclose(sum(splits), 1):
+            raise ValueError(
+                "splits: expected three positive fractions that sum to 1, for training, validation and test; "
+                f"received {self.splits!r}."
+            )
+        value_range = None if self.value_range is None else _numbers(self.value_range, 2)
+        if self.value_range is not None and (
+            value_range is None or not value_range[0] < value_range[1] or not all(map(math.isfinite, value_range))
+        ):
+            raise ValueError(f"value_range: expected (low, high) with low < high; received {self.value_range!r}.")
+        if not isinstance(self.preprocessing, str):
+            raise ValueError(f"preprocessing: expected the name of a method; received {self.preprocessing!r}.")
+        if self.in_memory is not None and not isinstance(self.in_memory, bool):
+            raise ValueError(f"in_memory: expected None, True or False; received {self.in_memory!r}.")
+        self._set(seed=int(self.seed), batch_size=int(self.batch_size), splits=splits, value_range=value_range)
+        super().__post_init__()
+
+
+def takes(
+    options: Callable[_Options, Any],
+) -> Callable[[Callable[[Any, Any], _Result]], Callable[Concatenate[Any, _Options], _Result]]:
+    """Have a function of a source and options take the options as keyword arguments, named in its signature and help.
+
+    Args:
+        options: ``ReadOptions`` or ``LoadOptions``.
+    """
+
+    def decorate(function: Callable[[Any, Any], _Result]) -> Callable[Concatenate[Any, _Options], _Result]:
+        def taking(source: Any, *args: _Options.args, **kwargs: _Options.kwargs) -> _Result:
+            return function(source, options(*args, **kwargs))
+
+        source, _ = inspect.signature(function).parameters.values()
+        keywords = inspect.signature(options).parameters.values()
+        taking.__signature__ = inspect.signature(function).replace(parameters=[source, *keywords])  # type: ignore[attr-defined]
+        taking.__name__ = taking.__qualname__ = function.__name__
+        taking.__module__ = function.__module__
+        fields = (f"    {each.name}: {each.metadata['help']}" for each in dataclasses.fields(options))  # type: ignore[arg-type]
+        taking.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", "Options:", *fields])
+        return taking
+
+    return decorate
+
+
+def _column_list(columns: Any) -> list[int | str] | None:
+    """Return ``columns`` as a list of names and indices, each once; None if it is None."""
+    if columns is None:
+        return None
+    asked = [columns] if isinstance(columns, str) else list(columns) if isinstance(columns, Iterable) else []
+    if not asked or not all(isinstance(column, str) or _is_integer(column) for column in asked):
+        raise ValueError(
+            f'columns: expected a list of names, of indices for an array without names, or "{VARYING}"; '
+            f"received {columns!r}."
+        )
+    plain = [column if isinstance(column, str) else int(column) for column in asked]
+    repeated = [column for index, column in enumerate(plain) if column in plain[:index]]
+    if repeated:
+        raise ValueError(f"columns: expected each column once; received {repeated[0]!r} more than once.")
+    return plain
+
+
+def _absolute(option: str, folder: Any) -> str | None:
+    """Return a folder as it can be found from another working directory; None if it is None."""
+    if folder is None:
+        return None
+    if not isinstance(folder, str | os.PathLike) or not os.fspath(folder):
+        raise ValueError(f"{option}: expected the path of a folder; received {folder!r}.")
+    path = os.fspath(folder)
+    return path if "://" in path else str(Path(path).expanduser().absolute())
+
+
+def _is_integer(value: Any) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool) and getattr(value, "shape", ()) == ()
+
+
+def _numbers(values: Any, count: int) -> tuple[float, ...] | None:
+    """Return a sequence or array of so many numbers as a tuple, or None if it is something else."""
+    if hasattr(values, "tolist"):
+        values = values.tolist()
+    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != count:
+        return None
+    if not all(isinstance(value, Real) and not isinstance(value, bool) for value in values):
+        return None
+    return tuple(map(float, values))

@@ -130,17 +130,19 @@ def test_callbacks_that_set_the_learning_rate_are_refused_before_training(data, 
 
 
 def test_checkpoints_need_no_run_directory(data, tmp_path):
-    def train(directory, epochs, patience=3):
-        model, early = compiled(data, epochs=6), training.EarlyDecay(patience)
+    def train(directory, epochs, compiled_for=6):
+        model, early = compiled(data, epochs=compiled_for), training.EarlyDecay(patience=3)
         checkpoints = training.CheckpointCallback(directory, early)
         options = {"initial_epoch": checkpoints.epoch, "epochs": epochs, "verbose": 0, "shuffle": False}
         callbacks = [early, checkpoints]
         model.fit(data.train_from(checkpoints.epoch), validation_data=data.validation, callbacks=callbacks, **options)
-        return model.get_weights()
+        return model
 
     expected = train(tmp_path / "expected", 6)
     train(tmp_path / "stopped", 2)
-    np.testing.assert_equal(train(tmp_path / "stopped", 6), expected)
+    np.testing.assert_equal(train(tmp_path / "stopped", 6).get_weights(), expected.get_weights())
+    train(tmp_path / "longer", 2, compiled_for=3)
+    assert schedule_of(train(tmp_path / "longer", 6, compiled_for=3)).end == 6 * NUM_BATCHES
     model = models.dense((5,), latent_dim=2)
     model.compile("adam", losses.SquaredError())
     with pytest.raises(ValueError, match=r"with a model that tfae\.training\.compile compiled"):

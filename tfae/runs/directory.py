@@ -24,9 +24,7 @@ _BYTES_OF_PICTURES = 10**7
 def lock(directory: Path, *, is_new: bool = False) -> Iterator[None]:
     """Keep all other processes from a run for as long as the block lasts, and this process lives.
 
-    Args:
-        directory: That of the run.
-        is_new: Whether the run is yet to begin; the directory is made then, unless there is an empty one.
+    The directory of a run that ``is_new`` is made, unless there is an empty one.
 
     Raises:
         ValueError: If there is no such directory, or a new one is in use; it can not be written to, or another process

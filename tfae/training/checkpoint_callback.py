@@ -18,7 +18,7 @@ import numpy as np
 
 from tfae.training.checkpoint import Checkpoint, assign, build, newest, values_of, write_history
 from tfae.training.execution import MORE_STABLE, Execution
-from tfae.training.schedule import EarlyDecay
+from tfae.training.schedule import EarlyDecay, cover, schedule_of
 
 # The most work that a kill costs, unless writing took more than a twentieth of that.
 _SECONDS_BETWEEN = 10.0
@@ -115,6 +115,9 @@ class CheckpointCallback(keras.callbacks.Callback):
         if start.step == 0:
             self.model.reset_metrics()  # They were those of the validation.
         execution.num_skipped = start.step
+        schedule = schedule_of(self.model)
+        if schedule is not None and not schedule.decays_early:  # More epochs may be asked for than before.
+            cover(self.model, (self.params["epochs"] - epoch) * self.params["steps"] - start.step)
         if self._early_decay is not None:
             for name, value in {**start.early_decay, "best_weights": start.best_weights or None}.items():
                 setattr(self._early_decay, name, value)

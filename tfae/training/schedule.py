@@ -62,12 +62,16 @@ class WarmupStableDecay(keras.optimizers.schedules.LearningRateSchedule):
         config = self.get_config()
         return config["first_step"] + config["num_steps"]
 
-    def decay_early(self, step: int, steps_per_epoch: int) -> None:
-        """Start the decay, unless it has started, as if the training had been meant to be that much shorter.
+    @property
+    def decays_early(self) -> bool:
+        """Whether ``decay_early`` has made it shorter than its warm-up was made for."""
+        config = self.get_config()
+        return config["rise"] != _phases(config["num_steps"], 0)[2]
 
-        Args:
-            step: The optimizer's, at the end of an epoch.
-            steps_per_epoch: The decay ends with an epoch.
+    def decay_early(self, step: int, steps_per_epoch: int) -> None:
+        """Start the decay at the end of an epoch, unless it has started, and let it end with one.
+
+        The learning rates are those of a training that was meant to be that much shorter.
         """
         config = self.get_config()
         num_done = step - config["first_step"]

@@ -1,4 +1,6 @@
-"""Trainings that end before their end."""
+"""Trainings that end before their end, and what they then come to."""
+
+import numpy as np
 
 from tfae.training import execution
 
@@ -22,3 +24,11 @@ def at_call(monkeypatch, call, action=crash):
         return original(self, iterator)
 
     monkeypatch.setattr(execution.Execution, "__call__", acting)
+
+
+def assert_same(run, expected):
+    """Of the same bits in weights and losses."""
+    np.testing.assert_equal(run.autoencoder.get_weights(), expected.autoencoder.get_weights())
+    history, other = ((each.directory / "history.csv").read_text() for each in (run, expected))
+    assert history == other
+    assert run.evaluation == expected.evaluation

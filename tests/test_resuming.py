@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.crashes import CrashError, at_call, crash
+from tests.crashes import CrashError, assert_same, at_call, crash
 from tfae import datasets, losses, models, report, runs, training
 from tfae.datasets import fingerprint
 from tfae.runs import directory, fitting
@@ -24,8 +24,8 @@ EPOCHS = 4
 
 
 def table(n=200):
-    codes = np.random.default_rng(0).normal(size=(n, 2))
-    return codes @ np.random.default_rng(1).normal(size=(2, 5)) + 10
+    latents = np.random.default_rng(0).normal(size=(n, 2))
+    return latents @ np.random.default_rng(1).normal(size=(2, 5)) + 10
 
 
 def loaded(**arguments):
@@ -43,14 +43,17 @@ def checkpoints_after_every_call():
         yield
 
 
-def begin(run_dir, data=None, optimizer=None, **arguments):
+def compiled(optimizer=None):
     """With noise on the input, so that there is a random state to keep, and a metric."""
     keras.utils.set_random_seed(0)
     model = models.dense((5,), latent_dim=2, widths=(8,), input_noise=0.1)
-    optimizer = optimizer or training.schedule.adam(EPOCHS * 10, 5e-3)
-    model.compile(optimizer, losses.SquaredError(), metrics=["mae"])
+    model.compile(optimizer or training.schedule.adam(EPOCHS * 10, 5e-3), losses.SquaredError(), metrics=["mae"])
+    return model
+
+
+def begin(run_dir, data=None, optimizer=None, **arguments):
     options = {"epochs": EPOCHS, "patience": 2, "verbose": 0, **arguments}
-    return runs.train(model, data or loaded(), run_dir=run_dir, **options)
+    return runs.train(compiled(optimizer), data or loaded(), run_dir=run_dir, **options)
 
 
 def resume(run_dir, **arguments):
@@ -58,7 +61,9 @@ def resume(run_dir, **arguments):
 
 
 def history(run_dir):
-    return list(csv.reader((run_dir / "history.csv").read_text().splitlines()))
+    """The losses of every epoch."""
+    with (run_dir / "history.csv").open() as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +92,52 @@ def run_dir(crashed_once, tmp_path):
     return tmp_path / "run"
 
 
-def assert_same(run, expected):
-    for value, other in zip(run.autoencoder.get_weights(), expected.autoencoder.get_weights(), strict=True):
-        np.testing.assert_array_equal(value, other)
-    assert history(run.directory) == history(expected.directory)
-    assert run.evaluation == expected.evaluation
+def test_a_run_equals_plain_fit_on_the_same_data(undisturbed):
+    data, rows = loaded(), history(undisturbed.directory)
+    options = {"epochs": EPOCHS, "verbose": 0, "shuffle": False}
+    plain = compiled().fit(data.train, validation_data=data.validation, **options).history
+    for name, values in {"epoch": range(EPOCHS), **plain}.items():
+        np.testing.assert_allclose([row[name] for row in rows], values, rtol=1e-5)
+    assert rows[-1]["val_loss"] < rows[0]["val_loss"]
+
+
+def test_a_loaded_run_is_the_one_that_was_trained(undisturbed):
+    run, data = runs.load_run(undisturbed.directory), loaded()
+    x, _ = next(iter(data.test))
+    np.testing.assert_allclose(run.autoencoder(x), undisturbed.autoencoder(x), rtol=1e-6)
+    np.testing.assert_array_equal(run.preprocessing(data.raw.test), undisturbed.preprocessing(data.raw.test))
+    assert run.autoencoder.loss.get_config() == undisturbed.autoencoder.loss.get_config()
+    assert run.evaluation == undisturbed.evaluation
+    assert json.loads((run.directory / "evaluation.json").read_text())["loss"] == run.evaluation.loss
+    with pytest.raises(ValueError, match="expected a run on a file or a named data set"):
+        run.load_data()
+
+
+def test_a_directory_in_use_and_a_file_in_the_way_are_refused_and_left_as_they_are(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    for run_dir, message in (
+        (tmp_path, "expected a new or empty directory"),
+        (tmp_path / "notes.txt", "run_dir: expected a directory to write to"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            begin(run_dir)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_check_that_is_silenced_is_noted_for_those_that_come_after_the_training(tmp_path):
+    model = models.dense((5,), latent_dim=2, widths=(), output_activation="tanh")
+    options = {"loss": losses.SquaredError(), "run_dir": tmp_path / "run", "epochs": 1, "verbose": 0}
+    with pytest.raises(ValueError, match=r"ends in tanh, .*ignore=\[\"range\"\]"):
+        runs.train(model, loaded(), **options)
+    assert not (tmp_path / "run").exists()
+    assert runs.train(model, loaded(), **options, ignore=["range"]).config["ignore"] == ["range"]
+
+
+def test_models_without_a_tfae_loss_are_refused(tmp_path):
+    model = models.dense((5,), latent_dim=2)
+    model.compile("adam", loss="mse")
+    with pytest.raises(ValueError, match=r"compiled with a loss of tfae\.losses"):
+        runs.train(model, loaded(), run_dir=tmp_path)
 
 
 def test_a_training_that_crashes_again_and_again_ends_as_if_it_had_not(tmp_path, undisturbed):
@@ -104,14 +150,16 @@ def test_a_training_that_crashes_again_and_again_ends_as_if_it_had_not(tmp_path,
     runs.load_run(run_dir)
 
 
-def test_early_stopping_goes_on_with_its_patience_and_its_best_weights(tmp_path):
+def test_early_stopping_keeps_the_best_epoch_and_goes_on_with_its_patience_and_its_best_weights(tmp_path):
     def train(run_dir):  # Soon worse than at the beginning.
         return begin(run_dir, optimizer=keras.optimizers.SGD(0.1), epochs=30, patience=3)
 
     expected = train(tmp_path / "expected")
-    num_epochs = len(history(expected.directory)) - 1
-    assert 4 <= num_epochs < 30
-    assert_same(resume(crashed(tmp_path / "run", 3 * (num_epochs - 1) + 1, train)), expected)
+    values = [row["val_loss"] for row in history(expected.directory)]
+    best = int(np.argmin(values))
+    assert 4 <= len(values) == best + 4 < 30
+    assert expected.autoencoder.evaluate(loaded().validation, verbose=0)[0] == pytest.approx(values[best], rel=1e-5)
+    assert_same(resume(crashed(tmp_path / "run", 3 * (len(values) - 1) + 1, train)), expected)
 
 
 def raising(error):
@@ -315,8 +363,8 @@ def test_finishing_keeps_the_best_epoch_so_far_and_clears_away_what_was_being_wr
     (run_dir / "checkpoints" / ".staging-abc").mkdir()
     (run_dir / "checkpoints" / ".staging-abc" / "half.npz").touch()
     run = resume(run_dir, finish=True)
-    assert len(history(run_dir)) == 1 + 2
-    best = min(float(row[-2]) for row in history(run_dir)[1:])
+    assert len(history(run_dir)) == 2
+    best = min(row["val_loss"] for row in history(run_dir))
     assert run.autoencoder.evaluate(loaded().validation, verbose=0)[0] == pytest.approx(best, rel=1e-5)
     assert "2 of at most 4 epochs" in (run_dir / "report.html").read_text()
     assert not list(run_dir.rglob(".staging-*"))
@@ -383,11 +431,11 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(tmp_path, monkeypatch, u
     savez = np.savez
     calls = iter(range(10**6))
 
-    def full(path, **arrays):
+    def full(path, *arrays, **state):
         if next(calls) == 4:
             path.write_bytes(b"half")
             raise OSError(28, "No space left on device")
-        savez(path, **arrays)
+        savez(path, *arrays, **state)
 
     with monkeypatch.context() as patch:
         patch.setattr(np, "savez", full)
@@ -445,7 +493,7 @@ def test_a_model_that_was_evaluated_before_is_validated_on_all_batches(tmp_path)
         if evaluated:
             model.evaluate(data.validation, verbose=0)
         runs.train(model, data, run_dir=run_dir, epochs=2, verbose=0)
-        best = min(float(row[2]) for row in history(run_dir)[1:])
+        best = min(row["val_loss"] for row in history(run_dir))
         assert model.evaluate(data.validation, verbose=0) == pytest.approx(best, rel=1e-5)
         return history(run_dir)
 

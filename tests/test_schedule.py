@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.crashes import CrashError, at_call
+from tests.crashes import CrashError, assert_same, at_call
 from tfae import datasets, losses, models, runs, training
 from tfae.training import checkpoint_callback
 from tfae.training.schedule import schedule_of
@@ -50,8 +50,7 @@ def test_patience_that_runs_out_on_the_plateau_starts_the_decay_and_the_training
     rates = fit(model, data, 20, [training.EarlyDecay(patience=6), keep])
     # Patience runs out after 7 epochs, which are 70 % of 10: the decay takes 3.
     assert rates == pytest.approx([0.00275, 0.00525, 0.00775, *[0.01] * 4, 0.01 * 2 / 3, 0.01 / 3, 0], abs=1e-8)
-    for weight, expected in zip(model.get_weights(), best, strict=True):
-        np.testing.assert_array_equal(weight, expected)
+    np.testing.assert_equal(model.get_weights(), best)
 
 
 def test_patience_that_runs_out_in_the_decay_lets_it_end(data, never_better):
@@ -73,9 +72,7 @@ def test_a_training_that_crashes_on_the_plateau_or_in_an_early_decay_ends_as_if_
     monkeypatch.setattr(checkpoint_callback, "_SHARE_OF_WRITING", 1e9)
 
     def begin(run_dir):
-        keras.utils.set_random_seed(0)
-        model = models.dense((5,), latent_dim=2, widths=(8,))
-        return runs.train(model, data, loss=losses.SquaredError(), run_dir=run_dir, epochs=40, patience=13, verbose=0)
+        return runs.train(compiled(data, epochs=40), data, run_dir=run_dir, epochs=40, patience=13, verbose=0)
 
     def train(run_dir, function, **arguments):
         with monkeypatch.context() as patch:
@@ -89,11 +86,8 @@ def test_a_training_that_crashes_on_the_plateau_or_in_an_early_decay_ends_as_if_
         with pytest.raises(CrashError):
             train(tmp_path / "run", begin)
     run = train(tmp_path / "run", runs.resume, data=data, verbose=0)
-    history, other = ((each.directory / "history.csv").read_text() for each in (run, expected))
-    assert history == other
-    assert len(history.splitlines()) == 1 + 20
-    for weight, other in zip(run.autoencoder.get_weights(), expected.autoencoder.get_weights(), strict=True):
-        np.testing.assert_array_equal(weight, other)
+    assert_same(run, expected)
+    assert len((run.directory / "history.csv").read_text().splitlines()) == 1 + 20
 
 
 def test_a_used_up_schedule_starts_anew(data, tmp_path, without_pictures):
@@ -136,18 +130,19 @@ def test_callbacks_that_set_the_learning_rate_are_refused_before_training(data, 
 
 
 def test_checkpoints_need_no_run_directory(data, tmp_path):
-    def train(directory, epochs, patience=3):
-        model, early = compiled(data, epochs=6), training.EarlyDecay(patience)
+    def train(directory, epochs, compiled_for=6):
+        model, early = compiled(data, epochs=compiled_for), training.EarlyDecay(patience=3)
         checkpoints = training.CheckpointCallback(directory, early)
         options = {"initial_epoch": checkpoints.epoch, "epochs": epochs, "verbose": 0, "shuffle": False}
         callbacks = [early, checkpoints]
         model.fit(data.train_from(checkpoints.epoch), validation_data=data.validation, callbacks=callbacks, **options)
-        return model.get_weights()
+        return model
 
     expected = train(tmp_path / "expected", 6)
     train(tmp_path / "stopped", 2)
-    for weight, other in zip(train(tmp_path / "stopped", 6), expected, strict=True):
-        np.testing.assert_array_equal(weight, other)
+    np.testing.assert_equal(train(tmp_path / "stopped", 6).get_weights(), expected.get_weights())
+    train(tmp_path / "longer", 2, compiled_for=3)
+    assert schedule_of(train(tmp_path / "longer", 6, compiled_for=3)).end == 6 * NUM_BATCHES
     model = models.dense((5,), latent_dim=2)
     model.compile("adam", losses.SquaredError())
     with pytest.raises(ValueError, match=r"with a model that tfae\.training\.compile compiled"):

@@ -13,6 +13,7 @@ runs/<name>/
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import warnings
@@ -28,13 +29,12 @@ from tfae.checks import check
 from tfae.datasets import Data
 from tfae.datasets.fingerprint import differences, fingerprint, format_differences, remedy
 from tfae.losses import ReconstructionLoss, get_loss
-from tfae.runs import tensorboard as tensorboard_logs
-from tfae.runs.directory import MODEL, check_room, claim, clear_remains, lock
+from tfae.runs.directory import MODEL, check_room, clear_remains, lock
 from tfae.runs.fitting import finish_run, fit, format_json
 from tfae.runs.run import Run, load_data, load_run
 from tfae.training import Interrupted
-from tfae.training.checkpoint import Checkpoint, assign, build, newest, values_of, variables_of
-from tfae.training.execution import Execution, execution_of, is_distributed
+from tfae.training.checkpoint import Checkpoint, assign, build, newest, values_of
+from tfae.training.execution import execution_of, is_distributed
 from tfae.training.schedule import cover, scale_loss
 
 __all__ = ["Interrupted", "Run", "load_run", "resume", "train"]
@@ -60,10 +60,9 @@ def train(
 ) -> Run:
     """Train, evaluate, and leave everything in a run directory.
 
-    The training is Keras's ``fit`` with :class:`tfae.training.EarlyDecay`; the weights of the best epoch are kept. It
-    can be killed at any instant: :func:`resume` then goes on from a checkpoint and ends, on a CPU, with the same bits
-    in its weights and losses as a training that was not killed. Checkpoints are written as
-    :class:`tfae.training.CheckpointCallback` does. Ctrl-C saves when the steps under way are done.
+    The training is Keras's ``fit`` with :class:`tfae.training.EarlyDecay` and the checkpoints of
+    :class:`tfae.training.CheckpointCallback`, from which :func:`resume` goes on when it was killed. Ctrl-C saves when
+    the steps under way are done.
 
     Args:
         autoencoder: The model, functional or sequential, and outside of distribution strategies.
@@ -85,8 +84,8 @@ def train(
         The run, with its evaluation on the test split.
 
     Raises:
-        ValueError: If the directory is in use, can not be written to or has no room; the model is not compiled with a
-            tfae loss; data, loss and model do not fit together; or the loss stops being finite.
+        ValueError: If the directory is in use, can not be written to or has no room; data, loss and model do not fit
+            together; or the loss stops being finite.
         Interrupted: Instead of KeyboardInterrupt, when the training was saved.
     """
     if loss is not None:
@@ -97,18 +96,24 @@ def train(
             "autoencoder: expected a model outside of a distribution strategy; received one inside. Train it with "
             "tfae.training.compile and fit."
         )
-    if tensorboard:
-        tensorboard_logs.check_installed()
+    if tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise ValueError('tensorboard: expected the extra to be installed. Run pip install "tfae[tensorboard]".')
     directory = Path(run_dir)
     scale_loss(autoencoder)
     build(autoencoder)
     cover(autoencoder, epochs * int(data.train.cardinality()))
     execution = execution_of(autoencoder, data, epochs=epochs)
-    with claim(directory):
+    with lock(directory, is_new=True):
         clear_remains(directory)
         check_room(directory, autoencoder)
+        optimizer = keras.optimizers.serialize(autoencoder.optimizer)
         config = {
-            **_describe(autoencoder, data),
+            "created": provenance.now(),
+            "data": fingerprint(data),
+            "model": provenance.model(autoencoder),
+            "loss": provenance.loss(autoencoder),
+            "optimizer": {"class_name": optimizer["class_name"], **optimizer["config"]},
+            "versions": provenance.versions(),
             "epochs": epochs,
             "patience": patience,
             "execution": {"program": execution.program, "steps": execution.steps},
@@ -117,7 +122,7 @@ def train(
             "notes": notes or {},
             "ignore": [ignore] if isinstance(ignore, str) else sorted(ignore),
         }
-        start = Checkpoint(0, 0, False, {}, {}, values_of(variables_of(autoencoder)), [])
+        start = Checkpoint(variables=values_of(autoencoder))
         try:
             start.write(directory / "checkpoints")
             write_atomically(directory / "preprocessing.json", format_json(data.preprocessing.get_config()))
@@ -127,7 +132,7 @@ def train(
             raise ValueError(
                 f"run_dir: expected to write a run to {directory}; received {error}. Make room, and run the same again."
             ) from error
-        last = fit(autoencoder, data, directory, config, execution, start=start, verbose=verbose)
+        last = fit(autoencoder, data, directory, config, start=start, verbose=verbose)
         return finish_run(autoencoder, data, directory, config, last)
 
 
@@ -174,37 +179,24 @@ def resume(
                 f"data: expected what {directory} is trained on, in the same batches and order; received other "
                 f"{format_differences(found)}. {remedy(found)}"
             )
-        if config.get("onednn") != os.environ.get(_ONEDNN):
+        onednn = [
+            f"{_ONEDNN} unset" if value is None else f"{_ONEDNN}={value}"
+            for value in (config.get("onednn"), os.environ.get(_ONEDNN))
+        ]
+        if onednn[0] != onednn[1]:
             warnings.warn(
-                f"run_dir: {directory} began with {_setting(config.get('onednn'))} and goes on with "
-                f"{_setting(os.environ.get(_ONEDNN))}, which may round differently. For the very same weights, set it "
-                "as it was before TensorFlow is imported, or use tfae train --resume.",
+                f"run_dir: {directory} began with {onednn[0]} and goes on with {onednn[1]}, which may round "
+                "differently. For the very same weights, set it as it was before TensorFlow is imported, or use tfae "
+                "train --resume.",
                 stacklevel=2,
             )
         clear_remains(directory)
         build(autoencoder)
-        assign(variables_of(autoencoder), start.variables)
+        assign(autoencoder, start.variables)
         if finish and not start.best_weights:
             raise ValueError(
                 f"run_dir: expected a run with a complete epoch to finish with; {directory} has none. Go on without it."
             )
         if not (finish or start.is_last):
-            execution = Execution(autoencoder, **config["execution"])
-            start = fit(autoencoder, data, directory, config, execution, start=start, verbose=verbose)
+            start = fit(autoencoder, data, directory, config, start=start, verbose=verbose)
         return finish_run(autoencoder, data, directory, config, start)
-
-
-def _setting(onednn: str | None) -> str:
-    return f"{_ONEDNN} unset" if onednn is None else f"{_ONEDNN}={onednn}"
-
-
-def _describe(autoencoder: keras.Model, data: Data) -> dict[str, Any]:
-    optimizer_config = keras.optimizers.serialize(autoencoder.optimizer)
-    return {
-        "created": provenance.now(),
-        "data": fingerprint(data),
-        "model": provenance.model(autoencoder),
-        "loss": provenance.loss(autoencoder),
-        "optimizer": {"class_name": optimizer_config["class_name"], **optimizer_config["config"]},
-        "versions": provenance.versions(),
-    }

@@ -21,33 +21,22 @@ _BYTES_OF_PICTURES = 10**7
 
 
 @contextlib.contextmanager
-def claim(directory: Path) -> Iterator[None]:
-    """Have a new or empty directory for this process alone, for as long as the block lasts.
-
-    Raises:
-        ValueError: If it is in use, or can not be written to.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        _validate_unused(directory)
-    except OSError as error:
-        raise ValueError(f"run_dir: expected a directory to write to; received {directory} ({error}).") from error
-    with lock(directory):
-        _validate_unused(directory)
-        yield
-
-
-@contextlib.contextmanager
-def lock(directory: Path) -> Iterator[None]:
+def lock(directory: Path, *, is_new: bool = False) -> Iterator[None]:
     """Keep all other processes from a run for as long as the block lasts, and this process lives.
 
+    The directory of a run that ``is_new`` is made, unless there is an empty one.
+
     Raises:
-        ValueError: If there is no such directory, it can not be written to, or another process is at it.
+        ValueError: If there is no such directory, or a new one is in use; it can not be written to, or another process
+            is at it.
     """
-    if not directory.is_dir():
+    if not is_new and not directory.is_dir():
         raise ValueError(f"run_dir: expected the directory of a run; received {directory}, which is none.")
     path = directory / _LOCK
     try:
+        if is_new:
+            directory.mkdir(parents=True, exist_ok=True)
+            _validate_unused(directory)
         held = filelock.FileLock(path).acquire(timeout=0)
     except filelock.Timeout as error:
         raise ValueError(
@@ -58,6 +47,8 @@ def lock(directory: Path) -> Iterator[None]:
         raise ValueError(f"run_dir: expected a directory to write to; received {directory} ({error}).") from error
     with held:
         try:
+            if is_new:  # Another process may have been faster.
+                _validate_unused(directory)
             yield
         finally:
             with contextlib.suppress(OSError):  # Windows deletes no open files.

@@ -16,12 +16,11 @@ from tfae import report
 from tfae.atomic_write import write_atomically
 from tfae.datasets import Data
 from tfae.evaluation import evaluate
-from tfae.runs import tensorboard
-from tfae.runs.directory import how_to_resume
+from tfae.runs.directory import MODEL, how_to_resume
 from tfae.runs.run import Run
 from tfae.training import CheckpointCallback, EarlyDecay
 from tfae.training.checkpoint import Checkpoint, write_history
-from tfae.training.execution import Execution, NonFiniteLossError
+from tfae.training.execution import MORE_STABLE, Execution, NonFiniteLossError
 
 
 def fit(
@@ -29,19 +28,18 @@ def fit(
     data: Data,
     directory: Path,
     config: dict[str, Any],
-    execution: Execution,
     *,
     start: Checkpoint,
     verbose: str | int,
 ) -> Checkpoint:
     """Train from ``start`` to the end, and return the last checkpoint."""
     early_decay = EarlyDecay(config["patience"])
-    how = f"{how_to_resume(directory, config)}, or keep the best epoch so far with "
-    how += how_to_resume(directory, config, finish=True)
+    how, to_finish = (how_to_resume(directory, config, finish=finish) for finish in (False, True))
+    how = f"{how}, or keep the best epoch so far with {to_finish}"
     checkpoints = CheckpointCallback(directory, early_decay, start=start, how_to_resume=how)
-    logs = tensorboard.callbacks(directory / "tensorboard", data) if config["tensorboard"] else []
+    logs = _tensorboard_callbacks(directory / "tensorboard", data) if config["tensorboard"] else []
     steps_before = autoencoder.steps_per_execution
-    execution.install()
+    Execution(autoencoder, **config["execution"]).install()
     try:
         with checkpoints.delay_signals(), _plain_errors_of(data):
             autoencoder.fit(
@@ -73,31 +71,45 @@ def finish_run(autoencoder: keras.Model, data: Data, directory: Path, config: di
         ValueError: There is no room for what a finished run holds; the checkpoints stay.
     """
     try:
-        return _finish(autoencoder, data, directory, config, last)
+        autoencoder.set_weights(last.best_weights)
+        write_history(directory / "history.csv", last.history)
+        write_atomically(directory / MODEL, autoencoder.save)
+        with _plain_errors_of(data):
+            evaluation = evaluate(
+                autoencoder,
+                data.test,
+                train=data.train_from(0),
+                data_range=data.preprocessing.value_range,
+                ignore=config["ignore"],
+            )
+            report.draw_pictures(autoencoder, data, last.history, directory / "pictures")
+        report.write_run_page(directory / "report.html", data, config, last.history, evaluation, directory / "pictures")
+        write_atomically(directory / "evaluation.json", format_json(evaluation.as_dict()))
+        shutil.rmtree(directory / "checkpoints")
     except OSError as error:
         raise ValueError(
             f"run_dir: expected to write the finished run to {directory}; received {error}. Nothing of the training is "
             f"lost: make room, and go on with {how_to_resume(directory, config)}."
         ) from error
+    return Run(directory, autoencoder, data.preprocessing, config, evaluation)
 
 
-def _finish(autoencoder: keras.Model, data: Data, directory: Path, config: dict[str, Any], last: Checkpoint) -> Run:
-    autoencoder.set_weights(last.best_weights)
-    write_history(directory / "history.csv", last.history)
-    write_atomically(directory / "model.keras", autoencoder.save)
-    with _plain_errors_of(data):
-        measures = evaluate(
-            autoencoder,
-            data.test,
-            train=data.train_from(0),
-            data_range=data.preprocessing.value_range,
-            ignore=config["ignore"],
-        )
-        report.draw_pictures(autoencoder, data, last.history, directory / "pictures")
-    report.write_run_page(directory / "report.html", data, config, last.history, measures, directory / "pictures")
-    write_atomically(directory / "evaluation.json", format_json(measures.as_dict()))
-    shutil.rmtree(directory / "checkpoints")
-    return Run(directory, autoencoder, data.preprocessing, config, measures)
+def _tensorboard_callbacks(directory: Path, data: Data) -> list[keras.callbacks.Callback]:
+    """Keras's own logs and, of images, the first reconstructions of every epoch beside their originals."""
+    logs = keras.callbacks.TensorBoard(directory, write_graph=False)
+    if data.kind != "image" or data.shape[-1] not in (1, 3, 4):
+        return [logs]
+    x, _ = next(iter(data.validation.unbatch().batch(report.NUM_PICTURED)))
+
+    def write_reconstructions(epoch: int, _: Any = None) -> None:
+        model = logs.model
+        rows = tf.concat([x, model.loss.reconstruction(model(x, training=False))], axis=1)
+        low, high = data.preprocessing.value_range or (float(tf.reduce_min(x)), float(tf.reduce_max(x)))
+        pictures = tf.clip_by_value((rows - low) / (high - low), 0, 1)
+        with tf.summary.create_file_writer(str(directory / "images")).as_default():
+            tf.summary.image("original above reconstruction", pictures, step=epoch, max_outputs=report.NUM_PICTURED)
+
+    return [logs, keras.callbacks.LambdaCallback(on_epoch_end=write_reconstructions)]
 
 
 @contextlib.contextmanager
@@ -122,9 +134,8 @@ def _locate(
     return ValueError(
         f"training: expected a finite loss; received NaN or infinity in epoch {checkpoints.epoch + 1}, batch "
         f"{batch + 1}, of the training samples {', '.join(map(str, samples[:8]))}{', …' if len(samples) > 8 else ''}. "
-        "Lower the learning rate, clip the gradients (clipnorm of the optimizer), or look for extreme "
-        f"values in these samples. The last good weights, of epoch {last.epoch + 1} after {last.step} batches, are in "
-        f"{directory / 'checkpoints'}{remedy}."
+        f"{MORE_STABLE} in these samples. The last good weights, of epoch {last.epoch + 1} after {last.step} "
+        f"batches, are in {directory / 'checkpoints'}{remedy}."
     )
 
 

@@ -16,7 +16,7 @@ from tfae.datasets import Data, load
 from tfae.datasets.fingerprint import differences, format_differences
 from tfae.evaluation import Evaluation
 from tfae.preprocessing import Preprocessing
-from tfae.runs.directory import how_to_resume
+from tfae.runs.directory import MODEL, how_to_resume
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +38,7 @@ class Run:
     evaluation: Evaluation
 
     def load_data(self) -> Data:
-        """Load the data that the run was trained on once more, split and scaled as it was then.
-
-        Raises:
-            ValueError: If it came from memory, or is no longer there.
-        """
+        """Load the data that the run was trained on once more, as :func:`load_data` does."""
         return load_data(self.directory, self.config)
 
     def export(
@@ -88,7 +84,7 @@ def load_run(run_dir: str | os.PathLike[str]) -> Run:
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
         preprocessing = json.loads((directory / "preprocessing.json").read_text(encoding="utf-8"))
         measures = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))
-        autoencoder = keras.models.load_model(directory / "model.keras", safe_mode=True)
+        autoencoder = keras.models.load_model(directory / MODEL, safe_mode=True)
     except (OSError, ValueError) as error:
         reason: object = error
         if config and any(directory.glob("checkpoints/*")):
@@ -104,7 +100,7 @@ def load_run(run_dir: str | os.PathLike[str]) -> Run:
 
 
 def load_data(directory: Path, config: dict[str, Any]) -> Data:
-    """Load the data that ``config``, that of the run in ``directory``, tells of.
+    """Load the data that the run in ``directory`` was trained on once more, split and scaled as it was then.
 
     Raises:
         ValueError: If it came from memory, is no longer there, or has changed.

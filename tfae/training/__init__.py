@@ -1,13 +1,14 @@
 """A fast ``fit``, with a learning rate that suits its length and checkpoints to resume from.
 
-    compile             a model, for Keras's ``fit``
-    EarlyDecay          early stopping that lets the learning rate decay first
-    CheckpointCallback  checkpoints, from which a training goes on with the same bits
-
 Nothing here needs a run directory; :mod:`tfae.runs` makes one.
 """
 
 from __future__ import annotations
+
+import functools
+import inspect
+import math
+from typing import Any
 
 import keras
 
@@ -15,19 +16,10 @@ from tfae.datasets import Data
 from tfae.losses import ReconstructionLoss
 from tfae.training import schedule
 from tfae.training.checkpoint_callback import CheckpointCallback, Interrupted
-from tfae.training.early_decay import EarlyDecay
-from tfae.training.execution import execution_of, has_convolutions
-from tfae.training.fit_arguments import adapt_fit
-from tfae.training.schedule import WarmupStableDecay
+from tfae.training.execution import Execution, execution_of, has_convolutions
+from tfae.training.schedule import EarlyDecay, WarmupStableDecay
 
-__all__ = [
-    "CheckpointCallback",
-    "EarlyDecay",
-    "Interrupted",
-    "WarmupStableDecay",
-    "compile",
-    "default_learning_rate",
-]
+__all__ = ["CheckpointCallback", "EarlyDecay", "Interrupted", "WarmupStableDecay", "compile", "default_learning_rate"]
 
 
 def default_learning_rate(autoencoder: keras.Model) -> float:
@@ -39,12 +31,7 @@ def default_learning_rate(autoencoder: keras.Model) -> float:
 
 
 def compile(
-    autoencoder: keras.Model,
-    loss: ReconstructionLoss,
-    data: Data,
-    *,
-    epochs: int,
-    learning_rate: float | None = None,
+    autoencoder: keras.Model, loss: ReconstructionLoss, data: Data, *, epochs: int, learning_rate: float | None = None
 ) -> None:
     """Compile a model so that Keras's ``fit`` trains it as fast as the machine allows.
 
@@ -67,13 +54,50 @@ def compile(
         >>> data = tfae.datasets.load("digits")
         >>> autoencoder = tfae.models.dense(data.shape, latent_dim=16)
         >>> compile(autoencoder, tfae.losses.SquaredError(), data, epochs=2)
-        >>> history = autoencoder.fit(data.train, epochs=2, verbose=0, shuffle=False)
+        >>> options = {"validation_data": data.validation, "callbacks": [EarlyDecay(patience=5)], "shuffle": False}
+        >>> history = autoencoder.fit(data.train, epochs=2, verbose=0, **options)
     """
-    if learning_rate is None:
-        learning_rate = default_learning_rate(autoencoder)
-    num_steps = epochs * int(data.train.cardinality())
-    autoencoder.compile(optimizer=schedule.adam(num_steps, learning_rate), loss=loss)
+    peak = default_learning_rate(autoencoder) if learning_rate is None else learning_rate
+    autoencoder.compile(optimizer=schedule.adam(epochs * int(data.train.cardinality()), peak), loss=loss)
     schedule.scale_loss(autoencoder)
     execution = execution_of(autoencoder, data, epochs=epochs)
     execution.install()
-    adapt_fit(autoencoder, execution)
+    _adapt_fit(autoencoder, execution)
+
+
+def _adapt_fit(autoencoder: keras.Model, execution: Execution) -> None:
+    """Have ``fit`` adapt schedule and execution to its arguments, until the model is compiled anew.
+
+    The schedule lasts for all epochs that are asked for. With ``steps_per_epoch`` or ``validation_steps``, the steps
+    per call divide it, so that exactly so many batches are taken.
+    """
+    keras_fit = functools.partial(type(autoencoder).fit, autoencoder)
+
+    @functools.wraps(keras_fit.func)
+    def fit(*args: Any, **kwargs: Any) -> Any:
+        if autoencoder.train_function is not execution:
+            return keras_fit(*args, **kwargs)
+        arguments = dict(inspect.signature(keras_fit).bind(*args, **kwargs).arguments)
+        callbacks = keras.tree.flatten(arguments.pop("callbacks", None) or [])
+        for callback in callbacks:
+            if isinstance(callback, keras.callbacks.LearningRateScheduler | keras.callbacks.ReduceLROnPlateau):
+                raise ValueError(
+                    "callbacks: expected none that sets the learning rate, which has a schedule after "
+                    f"tfae.training.compile; received {type(callback).__name__}. Leave it out, or compile the model "
+                    "with autoencoder.compile(optimizer, loss)."
+                )
+        num_epochs = arguments.get("epochs", 1) - arguments.get("initial_epoch", 0)
+        covering: keras.callbacks.Callback = keras.callbacks.LambdaCallback(
+            on_train_begin=lambda _: schedule.cover(autoencoder, num_epochs * (covering.params["steps"] or 0))
+        )
+        num_steps = math.gcd(*(arguments.get(name) or 0 for name in ("steps_per_epoch", "validation_steps")))
+        if num_steps % execution.steps:
+            divisor = max(number for number in range(1, execution.steps) if num_steps % number == 0)
+            Execution(autoencoder, execution.program, divisor).install()
+        try:
+            return keras_fit(**arguments, callbacks=[covering, *callbacks])
+        finally:
+            if autoencoder.train_function is not execution:
+                execution.install()
+
+    autoencoder.fit = fit

@@ -1,8 +1,7 @@
-"""Checkpoints: all that the rest of a training depends on, one file each, whole or not there.
+"""Checkpoints: all that the rest of a training depends on, in one ``.npz`` each, whose checksums tell a damaged one.
 
-Keras's BackupAndRestore keeps the weights and the optimizer, but not the early stopping, the history or the metrics of
-a half epoch, and goes back to its beginning; tf.train.CheckpointManager and Orbax keep trees of variables in several
-files. Here all is one ``.npz``, whose members carry the checksums by which a damaged one is found.
+Keras's BackupAndRestore goes back to the beginning of the epoch, without early stopping and history;
+tf.train.CheckpointManager and Orbax keep trees of variables in several files.
 """
 
 from __future__ import annotations
@@ -23,9 +22,6 @@ import tensorflow as tf
 from tfae.atomic_write import write_atomically
 from tfae.training.schedule import schedule_of
 
-#: The newest, and one to fall back to.
-NUM_KEPT = 2
-
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
@@ -37,35 +33,32 @@ class Checkpoint:
         is_last: Whether the training has come to its end.
         history: Losses of the complete epochs by name.
         early_decay: Attributes of the callback.
-        variables: Values of model, metrics and optimizer, in the order of ``variables_of``.
+        variables: What ``values_of`` returns.
         best_weights: Of the best epoch so far, in the order of ``get_weights``; empty before the first one ends.
     """
 
-    epoch: int
-    step: int
-    is_last: bool
-    history: dict[str, list[float]]
-    early_decay: dict[str, Any]
-    variables: list[np.ndarray]
-    best_weights: list[np.ndarray]
+    epoch: int = 0
+    step: int = 0
+    is_last: bool = False
+    history: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    early_decay: dict[str, Any] = dataclasses.field(default_factory=dict)
+    variables: list[np.ndarray] = dataclasses.field(default_factory=list)
+    best_weights: list[np.ndarray] = dataclasses.field(default_factory=list)
 
     def write(self, folder: Path) -> None:
-        """Write it to a folder, and delete all but the newest.
+        """Write it to a folder, and delete all but the newest two.
 
         Raises:
             OSError: There is no room, or the folder can not be written to. The older ones are still there.
         """
-        lists = {"variables": self.variables, "best_weights": self.best_weights}
-        state = {
-            **{name: value for name, value in vars(self).items() if name not in lists},
-            **{f"num_{name}": len(values) for name, values in lists.items()},
-        }
-        arrays: dict[str, Any] = {
-            f"{name}_{index}": value for name, values in lists.items() for index, value in enumerate(values)
-        }
-        arrays["state"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
-        write_atomically(folder / f"{self.epoch:06}-{self.step:09}.npz", lambda path: np.savez(path, **arrays))
-        for old in _newest_first(folder)[NUM_KEPT:]:
+        state = {name: value for name, value in vars(self).items() if name not in ("variables", "best_weights")}
+        state["num_variables"] = len(self.variables)
+        text = np.frombuffer(json.dumps(state).encode(), np.uint8)
+        arrays = [*self.variables, *self.best_weights]
+        write_atomically(
+            folder / f"{self.epoch:06}-{self.step:09}.npz", lambda path: np.savez(path, *arrays, state=text)
+        )
+        for old in _newest_first(folder)[2:]:  # The newest stays, and one to fall back to.
             old.unlink()
 
 
@@ -81,30 +74,11 @@ def newest(folder: Path) -> Checkpoint:
     for path in _newest_first(folder):
         try:
             return _read(path)
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            EOFError,
-            NotImplementedError,
-            RuntimeError,
-            zipfile.BadZipFile,
-        ) as error:
+        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
             warnings.warn(f"passed over {path}, which is damaged ({error})", stacklevel=3)
     raise ValueError(
         f"run_dir: expected a checkpoint to go on from; {folder.parent} has none. Begin again with another run_dir."
     )
-
-
-def variables_of(autoencoder: keras.Model) -> list[keras.Variable]:
-    """All variables that change in training: weights, random states, metrics, those of optimizer and schedule."""
-    schedule = schedule_of(autoencoder)
-    return [
-        *autoencoder.variables,
-        *autoencoder.metrics_variables,
-        *autoencoder.optimizer.variables,
-        *([] if schedule is None else [schedule.variable]),
-    ]
 
 
 def build(autoencoder: keras.Model) -> None:
@@ -116,25 +90,31 @@ def build(autoencoder: keras.Model) -> None:
     autoencoder.reset_metrics()
 
 
-def values_of(variables: list[keras.Variable]) -> list[np.ndarray]:
-    """Copies of the values of variables."""
-    return [np.array(variable.value) for variable in variables]
+def values_of(autoencoder: keras.Model) -> list[np.ndarray]:
+    """Copies of all that changes in training: weights, random states, metrics, variables of optimizer and schedule."""
+    return [np.array(variable.value) for variable in _variables(autoencoder)]
 
 
-def assign(variables: list[keras.Variable], values: list[np.ndarray]) -> None:
-    """Give variables the values that ``values_of`` returned.
+def assign(autoencoder: keras.Model, values: list[np.ndarray]) -> None:
+    """Give a model the values that ``values_of`` returned.
 
     Raises:
-        ValueError: They are not of as many, or of these, variables.
+        ValueError: They are of another model or optimizer.
     """
-    shapes = [tuple(variable.shape) for variable in variables]
-    if shapes != [value.shape for value in values]:
+    variables = _variables(autoencoder)
+    if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
         raise ValueError(
-            f"run_dir: expected a checkpoint of this model and optimizer, with {len(shapes)} variables; received "
+            f"run_dir: expected a checkpoint of this model and optimizer, with {len(variables)} variables; received "
             f"one with {len(values)}, or of other shapes. Was it made by another version of Keras?"
         )
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
+
+
+def _variables(autoencoder: keras.Model) -> list[keras.Variable]:
+    schedule = schedule_of(autoencoder)
+    of_schedule = [] if schedule is None else [schedule.variable]
+    return [*autoencoder.variables, *autoencoder.metrics_variables, *autoencoder.optimizer.variables, *of_schedule]
 
 
 def _newest_first(folder: Path) -> list[Path]:
@@ -144,12 +124,9 @@ def _newest_first(folder: Path) -> list[Path]:
 def _read(path: Path) -> Checkpoint:
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         state = json.loads(file["state"].tobytes())
-        num_variables, num_best_weights = state.pop("num_variables"), state.pop("num_best_weights")
-        return Checkpoint(
-            **state,
-            variables=[_array(file[f"variables_{index}"]) for index in range(num_variables)],
-            best_weights=[_array(file[f"best_weights_{index}"]) for index in range(num_best_weights)],
-        )
+        arrays = [_array(file[f"arr_{index}"]) for index in range(len(file.files) - 1)]
+    num_variables = state.pop("num_variables")
+    return Checkpoint(**state, variables=arrays[:num_variables], best_weights=arrays[num_variables:])
 
 
 def _array(value: np.ndarray) -> np.ndarray:

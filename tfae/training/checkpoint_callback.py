@@ -16,14 +16,15 @@ from typing import Any, final
 import keras
 import numpy as np
 
-from tfae.training.checkpoint import Checkpoint, assign, build, newest, values_of, variables_of, write_history
-from tfae.training.early_decay import STATE, EarlyDecay
-from tfae.training.execution import Execution
+from tfae.training.checkpoint import Checkpoint, assign, build, newest, values_of, write_history
+from tfae.training.execution import MORE_STABLE, Execution
+from tfae.training.schedule import EarlyDecay, cover, schedule_of
 
 # The most work that a kill costs, unless writing took more than a twentieth of that.
 _SECONDS_BETWEEN = 10.0
 _SECONDS_BETWEEN_EPOCHS = 1.0
 _SHARE_OF_WRITING = 0.05
+_STATE_OF_EARLY_DECAY = ("wait", "best", "best_epoch")
 
 
 @final
@@ -78,69 +79,54 @@ class CheckpointCallback(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self._directory = Path(directory)
+        self._folder = self._directory / "checkpoints"
         self._early_decay = early_decay
         self._how_to_resume = how_to_resume
         if start is None and any(self._folder.glob("*.npz")):
             start = newest(self._folder)
         self._start = start
-        self.last = start or Checkpoint(0, 0, False, {}, {}, [], [])
+        self.last = start or Checkpoint()
         self.epoch = self.last.epoch
         self.step = 0
-        self._history: dict[str, list[float]] = {}
+        self._history = {name: list(values) for name, values in self.last.history.items()}
         self._signal_number: int | None = None
         self._written = -math.inf  # when, by the monotonic clock
         self._seconds_to_write = 0.0
 
     @property
-    def _folder(self) -> Path:
-        return self._directory / "checkpoints"
-
-    @property
     def _execution(self) -> Execution:
-        execution = self.model.train_function
-        if not isinstance(execution, Execution):
+        if not isinstance(self.model.train_function, Execution):
             raise ValueError(
                 "callbacks: expected CheckpointCallback with a model that tfae.training.compile compiled; received one "
                 "that was compiled otherwise."
             )
-        return execution
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Restore the early decay, which begins anew, and build what the checkpoint has values for."""
-        self._execution  # noqa: B018 - Raises before there is anything to save.
-        if not self.last.variables:
-            return
-        build(self.model)
-        self._history = {name: list(values) for name, values in self.last.history.items()}
-        if self._early_decay is not None:
-            for name, value in self.last.early_decay.items():
-                setattr(self._early_decay, name, value)
-            self._early_decay.best_weights = self.last.best_weights or None
+        return self.model.train_function
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Restore the variables, once ``fit`` has reset the metrics."""
+        """Restore the checkpoint, once ``fit`` has reset the metrics and the other callbacks have begun anew."""
+        execution, start, self._start = self._execution, self._start, None
         self.epoch, self.step = epoch, 0
-        if self._start is not None:
-            if epoch != self._start.epoch:
-                raise ValueError(
-                    f"initial_epoch: expected {self._start.epoch}, as in the checkpoint; received {epoch}."
-                )
-            assign(variables_of(self.model), self._start.variables)
-            if self._start.step == 0:
-                self.model.reset_metrics()  # They were those of the validation.
-            self._execution.num_skipped = self._start.step
-            self._start = None
+        if start is None:
+            return
+        if epoch != start.epoch:
+            raise ValueError(f"initial_epoch: expected {start.epoch}, as in the checkpoint; received {epoch}.")
+        build(self.model)
+        assign(self.model, start.variables)
+        if start.step == 0:
+            self.model.reset_metrics()  # They were those of the validation.
+        execution.num_skipped = start.step
+        schedule = schedule_of(self.model)
+        if schedule is not None and not schedule.decays_early:  # More epochs may be asked for than before.
+            cover(self.model, (self.params["epochs"] - epoch) * self.params["steps"] - start.step)
+        if self._early_decay is not None:
+            for name, value in {**start.early_decay, "best_weights": start.best_weights or None}.items():
+                setattr(self._early_decay, name, value)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Save when it is time."""
-        is_done_already = self._execution.num_skipped > 0
         self.step = min(self.step + self._execution.steps, self.params["steps"])
-        if is_done_already:
-            self.raise_interrupted(self._when)  # Nothing has changed since the checkpoint.
-            return
-        self._stop_if_signalled()
-        if self._is_time(_SECONDS_BETWEEN):
-            self._save()
+        self._save_in_time(_SECONDS_BETWEEN)
+        self.raise_interrupted(f"in epoch {self.epoch + 1}, after batch {self.step} of {self.params['steps']}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Save, unless it was a moment ago."""
@@ -148,17 +134,16 @@ class CheckpointCallback(keras.callbacks.Callback):
         if not math.isfinite(logs.get("val_loss", 0.0)):
             raise ValueError(
                 f"training: expected a finite validation loss; received {logs['val_loss']} after epoch {epoch + 1}. "
-                "Lower the learning rate, clip the gradients (clipnorm of the optimizer), or look for extreme values "
-                f"in the validation split. What is good of the training is in {self._directory}."
+                f"{MORE_STABLE} in the validation split. What is good of the training is in {self._directory}."
             )
         for name, value in logs.items():
             self._history.setdefault(name, []).append(value)
         self.epoch, self.step = epoch + 1, 0
-        is_last = self.model.stop_training or self.epoch == self.params["epochs"]
-        if is_last or self._is_time(_SECONDS_BETWEEN_EPOCHS):
-            self._save(is_last=is_last)
-        if not is_last:
-            self._stop_if_signalled()
+        if self.model.stop_training or self.epoch == self.params["epochs"]:
+            self._save(is_last=True)
+        else:
+            self._save_in_time(_SECONDS_BETWEEN_EPOCHS)
+            self.raise_interrupted(f"after epoch {self.epoch}")
 
     @contextlib.contextmanager
     def delay_signals(self) -> Iterator[None]:
@@ -197,33 +182,24 @@ class CheckpointCallback(keras.callbacks.Callback):
                 f"training: stopped {when}, and saved. Go on with {self._how_to_resume}.", self._signal_number
             )
 
-    @property
-    def _when(self) -> str:
-        if not self.step:
-            return f"after epoch {self.epoch}" if self.epoch else "before its first epoch"
-        return f"in epoch {self.epoch + 1}, after batch {self.step} of {self.params['steps']}"
-
-    def _is_time(self, seconds: float) -> bool:
-        return time.monotonic() - self._written > max(seconds, self._seconds_to_write / _SHARE_OF_WRITING)
-
-    def _stop_if_signalled(self) -> None:
-        if self._signal_number is None:
-            return
-        if (self.last.epoch, self.last.step) != (self.epoch, self.step):
+    def _save_in_time(self, seconds: float) -> None:
+        if (self.epoch, self.step) <= (self.last.epoch, self.last.step):
+            return  # Nothing has changed since the checkpoint.
+        is_time = time.monotonic() - self._written > max(seconds, self._seconds_to_write / _SHARE_OF_WRITING)
+        if is_time or self._signal_number is not None:
             self._save()
-        self.raise_interrupted(self._when)
 
     def _save(self, *, is_last: bool = False) -> None:
         began = time.monotonic()
-        early_decay = self._early_decay
+        early_decay = {} if self._early_decay is None else vars(self._early_decay)
         checkpoint = Checkpoint(
             epoch=self.epoch,
             step=self.step,
             is_last=is_last,
             history={name: list(values) for name, values in self._history.items()},
-            early_decay={name: getattr(early_decay, name) for name in STATE if early_decay is not None},
-            variables=values_of(variables_of(self.model)),
-            best_weights=[] if early_decay is None else early_decay.best_weights or [],
+            early_decay={name: early_decay[name] for name in _STATE_OF_EARLY_DECAY if early_decay},
+            variables=values_of(self.model),
+            best_weights=early_decay.get("best_weights") or [],
         )
         if not is_last and not all(np.isfinite(values.astype("float64")).all() for values in checkpoint.variables):
             return  # The loss of the next batch will tell; the older checkpoints are the good ones.

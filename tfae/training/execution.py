@@ -14,7 +14,6 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras import layers
 
 from tfae.checks import layers_of
 from tfae.datasets import Data
@@ -28,22 +27,15 @@ _SECONDS_TO_COMPILE = 2.0
 _SECONDS_SAVED_PER_STEP = 5e-4
 _SECONDS_SAVED_PER_MULTIPLY_ADD = 5e-12
 
-
-_CONVOLUTIONS = (
-    *(layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.Conv1DTranspose, layers.Conv2DTranspose),
-    *(layers.Conv3DTranspose, layers.DepthwiseConv1D, layers.DepthwiseConv2D, layers.SeparableConv1D),
-    layers.SeparableConv2D,
-)
+#: What to do about losses that are not finite; it goes on with where to look.
+MORE_STABLE = "Lower the learning rate, clip the gradients (clipnorm of the optimizer), or look for extreme values"
 
 
 class NonFiniteLossError(ValueError):
     """The loss became NaN or infinite, in the batch of that index in the call."""
 
     def __init__(self, index: int) -> None:
-        super().__init__(
-            "training: expected a finite loss; received NaN or infinity. Lower the learning rate, clip the gradients "
-            "(clipnorm of the optimizer), or look for extreme values in the data."
-        )
+        super().__init__(f"training: expected a finite loss; received NaN or infinity. {MORE_STABLE} in the data.")
         self.index = index
 
 
@@ -103,7 +95,7 @@ class Execution:
             self.num_skipped -= len(batches)
             return self._autoencoder.get_metrics_result()
         num_done = 0
-        for _, group in itertools.groupby(batches, _shapes):
+        for _, group in itertools.groupby(batches, lambda batch: [x.shape for x in tf.nest.flatten(batch)]):
             done, finite = self._train(list(group))
             num_done += done
             if not finite:
@@ -122,7 +114,8 @@ class Execution:
         count = len(batches)
         if program == "loop":  # ... and a short group is filled up.
             batches = batches + batches[-1:] * (self.steps - count)
-        done, finite = self._run[program](_stacked(batches), count)
+        stacked = tf.nest.map_structure(lambda *tensors: tf.stack(tensors), *batches)
+        done, finite = self._run[program](stacked, count)
         return int(done), bool(finite)
 
 
@@ -146,8 +139,8 @@ def execution_of(autoencoder: keras.Model, data: Data, *, epochs: int) -> Execut
 
 
 def has_convolutions(autoencoder: keras.Model) -> bool:
-    """Return whether some layer of a model, or of a model inside it, is a convolution."""
-    return any(isinstance(layer, _CONVOLUTIONS) for layer in layers_of(autoencoder))
+    """Return whether some layer of a model, or of a model inside it, is a convolution of Keras."""
+    return any(hasattr(layer, "kernel_size") for layer in layers_of(autoencoder))
 
 
 def multiply_adds(autoencoder: keras.Model) -> int:
@@ -206,11 +199,3 @@ def _without_none(batch: Any) -> Any:
     while isinstance(batch, tuple) and batch[-1] is None:
         batch = batch[:-1]
     return batch
-
-
-def _shapes(batch: Any) -> list[tuple[int, ...]]:
-    return [tuple(tensor.shape) for tensor in tf.nest.flatten(batch)]
-
-
-def _stacked(batches: list[Any]) -> Any:
-    return tf.nest.map_structure(lambda *tensors: tf.stack(tensors), *batches)

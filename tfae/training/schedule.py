@@ -1,4 +1,4 @@
-"""Adam with learning rates that warm up, stay high, and fall to zero by the end."""
+"""Adam with learning rates that warm up, stay high, and fall to zero by the end, and early stopping that agrees."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from typing import Any, final
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -15,8 +16,6 @@ from tfae.losses import ReconstructionLoss
 CONVOLUTIONAL, DENSE = 8e-3, 5e-3
 _BETA_2 = 0.99
 _WARMUP, _DECAY = 0.2, 0.3
-# Stands for no early decay: far behind the last step of any training, and finite, so that it divides.
-_NEVER = 1e30
 
 
 @final
@@ -24,14 +23,13 @@ _NEVER = 1e30
 class WarmupStableDecay(keras.optimizers.schedules.LearningRateSchedule):
     """Learning rates that rise to a peak in a fifth of the steps, stay there, and fall to zero in the last 30 %.
 
-    A cosine of the same peak spends much of a training on learning rates at which little happens: where steps are
-    few, the loss is up to a third higher.
+    Under a cosine of the same peak, the loss of a training of few steps ends up to a third higher.
 
     Args:
         peak: The greatest learning rate.
         num_steps: Steps of the training; the learning rate is 0 after them.
         first_step: The optimizer's step at which the training begins.
-        early_end: Steps of the training after :meth:`decay_early`, or None without.
+        rise: By how much of the peak a step of the warm-up raises the learning rate; None for a fifth of the steps.
 
     Example:
         >>> rates = WarmupStableDecay(0.01, 100)
@@ -43,58 +41,56 @@ class WarmupStableDecay(keras.optimizers.schedules.LearningRateSchedule):
         Accurate, Large Minibatch SGD, 2017 (the warm-up).
     """
 
-    def __init__(self, peak: float, num_steps: int, first_step: int = 0, early_end: int | None = None) -> None:
+    def __init__(self, peak: float, num_steps: int, first_step: int = 0, rise: float | None = None) -> None:
         self.peak = peak
-        self.num_steps = num_steps
-        self.first_step = first_step
         # A variable, which a compiled training step reads anew.
         self.variable = keras.Variable(
-            _NEVER if early_end is None else early_end,
-            trainable=False,
-            dtype="float32",
-            autocast=False,
-            name="early_end",
+            _phases(num_steps, first_step, rise), trainable=False, dtype="float32", autocast=False, name="phases"
         )
 
     def __call__(self, step: Any) -> tf.Tensor:
         """Return the learning rate, a float scalar, of a step counted from 0."""
-        step = ops.cast(step, "float32") - self.first_step
-        up = (step + 1) / max(1.0, _WARMUP * self.num_steps)
-        down = (self.num_steps - step) / max(1.0, _DECAY * self.num_steps)
-        early = (self.variable - step) / (_DECAY * self.variable)
-        return self.peak * ops.clip(ops.minimum(ops.minimum(up, down), early), 0.0, 1.0)
+        num_steps, first_step, rise, fall = ops.unstack(self.variable)
+        step = ops.cast(step, "float32") - first_step
+        up = (step + 1) * rise
+        down = (num_steps - step) * fall
+        return self.peak * ops.clip(ops.minimum(up, down), 0.0, 1.0)
 
     @property
     def end(self) -> int:
         """The optimizer's step from which on the learning rate is 0."""
-        return self.first_step + min(self.num_steps, int(self.variable))
+        config = self.get_config()
+        return config["first_step"] + config["num_steps"]
 
-    def decay_early(self, step: int, steps_per_epoch: int) -> int | None:
-        """Start the decay at a step on the plateau, as if the training had been meant to be that much shorter.
+    @property
+    def decays_early(self) -> bool:
+        """Whether ``decay_early`` has made it shorter than its warm-up was made for."""
+        config = self.get_config()
+        return config["rise"] != _phases(config["num_steps"], 0)[2]
 
-        Args:
-            step: The optimizer's, at the end of an epoch.
-            steps_per_epoch: The decay ends with an epoch.
+    def decay_early(self, step: int, steps_per_epoch: int) -> None:
+        """Start the decay at the end of an epoch, unless it has started, and let it end with one.
 
-        Returns:
-            Epochs that the decay takes, or None where it has started already.
+        The learning rates are those of a training that was meant to be that much shorter.
         """
-        num_done = step - self.first_step
-        if num_done >= (1 - _DECAY) * (self.end - self.first_step):
-            return None
-        epochs = math.ceil(round(num_done * _DECAY / (1 - _DECAY) / steps_per_epoch, 6))  # 6.000000000000001 are 6.
-        self.variable.assign(num_done + epochs * steps_per_epoch)
-        return epochs
+        config = self.get_config()
+        num_done = step - config["first_step"]
+        if num_done < (1 - _DECAY) * config["num_steps"]:
+            # 6.000000000000001 are 6.
+            num_epochs = math.ceil(round(num_done * _DECAY / (1 - _DECAY) / steps_per_epoch, 6))
+            num_steps = num_done + num_epochs * steps_per_epoch
+            self.variable.assign(_phases(num_steps, config["first_step"], config["rise"]))
 
     def get_config(self) -> dict[str, Any]:
         """Configuration from which ``from_config`` builds an equal schedule."""
-        early_end = int(self.variable)
-        return {
-            "peak": self.peak,
-            "num_steps": self.num_steps,
-            "first_step": self.first_step,
-            "early_end": early_end if early_end < _NEVER / 2 else None,
-        }
+        num_steps, first_step, rise, _ = map(float, ops.convert_to_numpy(self.variable))
+        return {"peak": self.peak, "num_steps": int(num_steps), "first_step": int(first_step), "rise": rise}
+
+
+def _phases(num_steps: int, first_step: int, rise: float | None = None) -> list[float]:
+    # As TensorFlow rounds a division by a constant.
+    rise = rise or float(1 / np.float32(max(1.0, _WARMUP * num_steps)))
+    return [num_steps, first_step, rise, float(1 / np.float32(max(1.0, _DECAY * num_steps)))]
 
 
 def adam(num_steps: int, learning_rate: float) -> keras.optimizers.Adam:
@@ -109,38 +105,61 @@ def schedule_of(autoencoder: keras.Model) -> WarmupStableDecay | None:
     return schedule if isinstance(schedule, WarmupStableDecay) else None
 
 
-def cover(autoencoder: keras.Model, num_steps: int) -> bool:
+def cover(autoencoder: keras.Model, num_steps: int) -> None:
     """Make the schedule of a model, if it has one, last for a training of so many steps from now on.
 
     One that is used up starts anew, and one that is too short becomes longer. Fewer steps leave it as it is: a
     training may take several calls of ``fit``.
-
-    Returns:
-        Whether there is another schedule now, for which ``train_step`` has to be traced anew.
     """
     schedule, step = schedule_of(autoencoder), int(autoencoder.optimizer.iterations)
-    if schedule is None or num_steps <= schedule.end - step:
-        return False
-    first_step = step if step >= schedule.end else schedule.first_step
-    autoencoder.optimizer.learning_rate = WarmupStableDecay(
-        schedule.peak, step - first_step + num_steps, first_step=first_step
-    )
-    return True
+    if schedule is not None and num_steps > max(0, schedule.end - step):
+        first_step = step if step >= schedule.end else schedule.get_config()["first_step"]
+        schedule.variable.assign(_phases(step - first_step + num_steps, first_step))
+
+
+@final
+class EarlyDecay(keras.callbacks.EarlyStopping):
+    """Starts the decay of the learning rate when the validation loss no longer improves, and ends the training with it.
+
+    Much of what a training gains it gains in the decay, so stopping on the plateau gives a worse model. The decay takes
+    3/7 of the epochs so far, as it would in a training that was meant to be that long. Patience that runs out during
+    the decay has no effect. In the end the model has the weights of the epoch with the least validation loss.
+
+    With an optimizer that has no :class:`WarmupStableDecay`, it stops like Keras's ``EarlyStopping``.
+
+    Args:
+        patience: Epochs without improvement after which the decay starts.
+    """
+
+    def __init__(self, patience: int = 5) -> None:
+        super().__init__("val_loss", patience=patience, restore_best_weights=True)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Note the best weights, and start the decay, or stop."""
+        was_stopped = self.model.stop_training
+        super().on_epoch_end(epoch, logs)
+        schedule, steps_per_epoch = schedule_of(self.model), self.params["steps"]
+        if schedule is None or steps_per_epoch is None:
+            return
+        step = int(self.model.optimizer.iterations)
+        if self.model.stop_training and not was_stopped and step < schedule.end:  # Patience has run out.
+            self.model.stop_training = False
+            schedule.decay_early(step, steps_per_epoch)
+        # The loss scaling of mixed_float16 leaves out some steps, so the end may not quite be reached.
+        if step > schedule.end - steps_per_epoch:
+            self.model.stop_training = True
 
 
 def scale_loss(autoencoder: keras.Model) -> None:
     """Let the loss scaling of ``mixed_float16`` start where a sum over elements does not overflow float16.
 
     Keras multiplies the loss by 2¹⁵ and halves that at every step whose gradients overflow, none of which moves a
-    weight. A sum over n elements is n times the mean that 2¹⁵ was made for, and starts n times lower here.
-
-    Args:
-        autoencoder: Compiled with a loss of :mod:`tfae.losses`, and not trained yet.
+    weight. A sum over n elements is n times the mean that 2¹⁵ was made for, and starts n times lower here. Models that
+    are trained already, and other losses, stay as they are.
     """
     optimizer, loss = autoencoder.optimizer, autoencoder.loss
-    if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or not isinstance(loss, ReconstructionLoss):
-        return
-    if loss.sample_reduction == "mean":
+    sums = isinstance(loss, ReconstructionLoss) and loss.sample_reduction != "mean"
+    if not sums or not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return
     if not optimizer.built:  # It would make its variables anew.
         optimizer.build(autoencoder.trainable_variables)

@@ -5,7 +5,9 @@ import math
 import pickle
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -19,7 +21,7 @@ from tests.samples import batches, uniform
 from tfae import models
 from tfae.comparison import seed_values
 from tfae.comparison.probes import PROBES
-from tfae.evaluation import METRICS, Evaluation, Finding, evaluate, metrics, ranks, scores
+from tfae.evaluation import METRICS, Evaluation, Finding, evaluate, metrics, scores, totals
 from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError
 from tfae.report import tables
 
@@ -107,12 +109,12 @@ def with_every_penalty() -> keras.Model:
         (
             models.dense((6,), latent_dim=2, widths=(8,), bottleneck=models.SparseBottleneck(10.0)),
             SquaredError(),
-            ["sparse_bottleneck"],
+            ["encoder/sparse_bottleneck"],
         ),
         (
             with_every_penalty(),
             SquaredError(),
-            ["both", "dense_autoencoder/sparse_bottleneck", "adding/hidden", "adding"],
+            ["both", "dense_autoencoder/encoder/sparse_bottleneck", "adding/hidden", "adding"],
         ),
     ],
 )
@@ -128,9 +130,11 @@ def test_loss_and_penalties_are_what_keras_evaluate_reports(autoencoder, loss, n
     assert ("loss and penalties" in str(result)) == bool(names)
     for name in names:
         assert f"penalty of {name} " in str(result)
-    if names == ["sparse_bottleneck"]:
+    if names == ["encoder/sparse_bottleneck"]:
         latents = autoencoder.get_layer("encoder").predict(x, verbose=0)
-        assert result.penalties["sparse_bottleneck"] == pytest.approx(10 * np.abs(latents).sum(1).mean(), rel=1e-5)
+        assert result.penalties["encoder/sparse_bottleneck"] == pytest.approx(
+            10 * np.abs(latents).sum(1).mean(), rel=1e-5
+        )
 
 
 def test_noise_and_dropout_are_off() -> None:
@@ -241,11 +245,16 @@ def test_measures_of_images_that_leave_float32_are_none_and_the_table_says_why()
     assert result.reasons["ssim"] == result.reasons["sharpness"] == "the values are too large for float32"
 
 
-def test_infinite_values_are_ranked_and_equal_ones_are_not() -> None:
-    a, b = np.array([1.0, 2.0, 3.0]), np.array([0.0, 5.0, np.inf])
-    assert ranks.rank_correlation(a, b) == pytest.approx(1)
-    assert ranks.rank_correlation(a, np.full(3, np.inf)) is None
-    assert ranks.rank_correlation(np.zeros(3), b) is None
+@pytest.mark.parametrize(
+    ("loss", "distance", "expected"),
+    [([1, 2, 3], [0, 5, np.inf], 1), ([1, 2, 3], [np.inf] * 3, None), ([0, 0, 0], [0, 5, np.inf], None)],
+)
+def test_infinite_values_are_ranked_and_equal_ones_are_not(loss, distance, expected) -> None:
+    kept = {"loss": np.array(loss, float), "distance": np.array(distance, float)}
+    split = metrics.Split(SquaredError(), (1,), None, 1)
+    split.totals = SimpleNamespace(kept=kept)  # type: ignore[assignment]
+    with nullcontext() if expected else pytest.raises(metrics.UnavailableError, match="do not differ"):
+        assert METRICS["triviality"].compute(split) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("shape", [(3,), (8, 8, 1)])
@@ -302,7 +311,7 @@ def test_model_runs_once_per_batch_and_is_traced_once_for_all_batch_sizes() -> N
 
 
 def test_memory_does_not_grow_with_the_number_of_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranks, "NUM_ROWS", 4096)
+    monkeypatch.setattr(totals, "NUM_KEPT", 4096)
     autoencoder = model(lambda x: x / 2, (2,), SquaredError())
     x = tf.constant(uniform(4096, 2))
     batch = tf.data.Dataset.from_tensors((x, x))
@@ -320,11 +329,11 @@ def test_memory_does_not_grow_with_the_number_of_samples(monkeypatch: pytest.Mon
 
 
 def test_a_reservoir_keeps_each_row_with_the_same_probability_and_few_rows_all() -> None:
-    few = ranks.Reservoir(1, 100)
+    few = totals.Reservoir(1, 100)
     few.add(np.arange(60.0)[:, None])
     few.add(np.arange(60.0, 100.0)[:, None])
     np.testing.assert_array_equal(np.sort(few.draw()[:, 0]), np.arange(100))
-    many = ranks.Reservoir(2, 5000)
+    many = totals.Reservoir(2, 5000)
     for start in range(0, 100_000, 700):
         rows = np.arange(start, min(start + 700, 100_000), dtype="float64")
         many.add(np.stack([rows, -rows], 1))
@@ -340,7 +349,7 @@ def test_triviality_of_very_many_samples_is_that_of_a_random_choice(monkeypatch:
     x = uniform(20_000, 3)
     autoencoder = model(lambda x: x * x, (3,), SquaredError())
     whole = evaluate(autoencoder, batches(x, 500), train=batches(x, 500)).triviality
-    monkeypatch.setattr(ranks, "NUM_ROWS", 4000)
+    monkeypatch.setattr(totals, "NUM_KEPT", 4000)
     chosen = evaluate(autoencoder, batches(x, 500), train=batches(x, 500)).triviality
     assert whole is not None
     assert chosen != whole

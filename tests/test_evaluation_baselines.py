@@ -15,7 +15,7 @@ from tests.function_models import function_model, with_encoder
 from tests.samples import batches, uniform
 from tfae import datasets, models
 from tfae.evaluation import evaluate
-from tfae.evaluation.principal_components import principal_components
+from tfae.evaluation.baselines import principal_components
 from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
 from tfae.losses.constants import find_median
 from tfae.spread import Moments

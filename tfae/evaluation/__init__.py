@@ -4,7 +4,7 @@
     Finding        a warning, with its figure and the remedy
     METRICS        every metric by name; tfae.evaluation.metrics says how to add one
 
-Everything is measured per sample and averaged over samples, in model space, in memory that does not grow with the data:
+Everything is measured per sample in model space and averaged over samples, in memory that does not grow with the data:
 one batch at a time, sums in float64, and rank correlations on a random sample where there are very many.
 """
 
@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from tfae.checks import check, check_range
 from tfae.evaluation import baselines, element_metrics, loss_metrics  # noqa: F401
-from tfae.evaluation.batches import measure_batches, sample_shape
+from tfae.evaluation.batches import leaves, measure_batches, sample_shape
 from tfae.evaluation.evaluation import Evaluation, Finding
 from tfae.evaluation.findings import collect_findings
 from tfae.evaluation.image_metrics import are_images
@@ -30,9 +30,6 @@ from tfae.evaluation.totals import Totals, gather_totals
 from tfae.losses import ReconstructionLoss, get_loss, mask_of
 
 __all__ = ["METRICS", "Evaluation", "Finding", "Metric", "evaluate", "scores"]
-
-#: Why there is nothing to compare with.
-NO_TRAINING_SPLIT = "no training split was given"
 
 
 def evaluate(
@@ -96,7 +93,7 @@ def evaluate(
     interval = _interval(data_range)
     encoder = find_encoder(autoencoder)
     latent_dim = encoder if isinstance(encoder, str) else math.prod(encoder.output_shape[1:])
-    split = Split(loss, shape, interval, latent_dim, train=NO_TRAINING_SPLIT, baselines=NO_TRAINING_SPLIT)
+    split = Split(loss, shape, interval, latent_dim)
     if train is not None:
         quantities = {name: METRICS[name].quantities(split)[name] for name in ("loss", "floor")}
         split.train = gather_totals(autoencoder, train, quantities, name="train", ignore=ignore)
@@ -106,14 +103,11 @@ def evaluate(
         )
     if are_images(shape):
         split.given_interval = interval or likely_interval(*_observed_interval(dataset))
-    quantities = split.quantities()
-    ranked = [metric.ranked for metric in METRICS.values() if quantities.keys() >= set(metric.ranked)]
     split.totals = gather_totals(
         autoencoder,
         dataset,
-        quantities,
+        split.quantities(),
         encoder=None if isinstance(encoder, str) else encoder,
-        ranked=list(dict.fromkeys(name for names in ranked for name in names)),
         ignore=ignore,
     )
     evaluation = Evaluation(
@@ -159,7 +153,7 @@ def _no_baselines(
     autoencoder: keras.Model, loss: ReconstructionLoss, shape: tuple[int, ...], trained: Totals
 ) -> str | None:
     """Why no baseline can be fitted; None where one can."""
-    if trained.samples_leave(loss.domain):
+    if leaves(trained.samples, loss.domain):
         return f"the training split leaves {list(loss.domain or ())}, where {loss.name} is defined"
     # A Keras mask comes with the output: elements of a sample count for nothing.
     if mask_of(autoencoder(tf.zeros((1, *shape)), training=False)) is not None:

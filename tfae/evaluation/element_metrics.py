@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfae.evaluation.batches import Batch, Quantity
+from tfae.evaluation.batches import Batch, Quantity, leaves
 from tfae.evaluation.metrics import COMPARED, Metric, Split, UnavailableError, enter, per_sample, per_split
 from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
 
@@ -79,11 +79,11 @@ def _beside_nats(evaluation: Any) -> str:
 )
 def crossentropy(split: Split) -> float:
     """Mean cross-entropy per element, in nats; none unless all samples are in [0, 1]."""
-    if split.totals.samples_leave((0, 1)):
+    if leaves(split.totals.samples, (0, 1)):
         raise UnavailableError("a sample is not in [0, 1]")
     if not split.loss.is_crossentropy:
         return split.mean("clipped_crossentropy")
-    if split.totals.reconstructions_leave((0, 1)):
+    if leaves(split.totals.reconstructions, (0, 1)):
         raise UnavailableError("a reconstruction is not in [0, 1]")
     return split.value("loss_per_element")
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from tfae.evaluation.baselines import ROUNDING
+from tfae.evaluation.batches import leaves
 from tfae.evaluation.evaluation import Evaluation, Finding, percent
 from tfae.evaluation.metrics import Split
 from tfae.evaluation.totals import Totals
@@ -45,7 +46,7 @@ STANDARD_ERRORS = 3
 def collect_findings(evaluation: Evaluation, split: Split) -> Iterator[Finding]:
     """Yield what should worry the reader of an evaluation."""
     loss, totals = split.loss, split.totals
-    if totals.samples_leave(loss.domain) or totals.reconstructions_leave(loss.domain):
+    if leaves(totals.samples, loss.domain) or leaves(totals.reconstructions, loss.domain):
         yield _outside_domain(loss, totals)
     else:
         yield from _below_floor(evaluation)
@@ -63,11 +64,9 @@ def collect_findings(evaluation: Evaluation, split: Split) -> Iterator[Finding]:
 def _outside_domain(loss: ReconstructionLoss, totals: Totals) -> Finding:
     """Only after "domain" or "activation" was silenced; else it is an error."""
     low, high = loss.domain or (-math.inf, math.inf)
-    what, spanned = (
-        ("Samples", totals.samples)
-        if totals.samples_leave(loss.domain)
-        else ("Reconstructions", totals.reconstructions)
-    )
+    what, spanned = "Samples", totals.samples
+    if not leaves(spanned, loss.domain):
+        what, spanned = "Reconstructions", totals.reconstructions
     return Finding(
         "outside_domain",
         max(low - spanned[0], spanned[1] - high),

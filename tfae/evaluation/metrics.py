@@ -67,9 +67,7 @@ class Metric:
             comparison measure it in units of their own.
         in_comparison: Whether a comparison puts the losses side by side in it.
         note: Explanation beside the value, or a function of the ``Evaluation`` that makes it.
-        per_sample: Whether it is a mean over samples.
         quantities: Called with the :class:`Split`, returns what to measure of every sample, by name.
-        ranked: Quantities whose values are kept, to be ranked.
         compute: Called with the :class:`Split`, returns the value or raises :class:`UnavailableError`.
     """
 
@@ -83,9 +81,7 @@ class Metric:
     better: str | None = None
     in_comparison: bool = False
     note: str | Callable[[Any], str] = ""
-    per_sample: bool = False
     quantities: Callable[[Split], Mapping[str, Quantity]] = lambda split: {}
-    ranked: tuple[str, ...] = ()
 
     @property
     def heading(self) -> str:
@@ -128,14 +124,14 @@ def per_sample(title: str, **options: Any) -> Callable[[_Function], _Function]:
     def register(function: _Function) -> _Function:
         name = function.__name__
         computed = {"compute": lambda split: split.mean(name), "quantities": lambda split: {name: function(split)}}
-        return per_split(title, per_sample=True, **computed, **options)(function)
+        return per_split(title, **computed, **options)(function)
 
     return register
 
 
 @dataclasses.dataclass
 class Split:
-    """A data set and the model that is measured on it; a text in place of something says why it is missing."""
+    """A model and the data set that it is measured on; text in place of a value says why there is none."""
 
     loss: ReconstructionLoss
     #: Of one sample.
@@ -144,9 +140,9 @@ class Split:
     given_interval: tuple[float, float] | None
     latent_dim: int | str
     #: What the pass over the training split gathered, of loss and floor alone.
-    train: Totals | str
+    train: Totals | str = "no training split was given"
     #: Trivial models, fitted on the training split.
-    baselines: Baselines | str
+    baselines: Baselines | str = "no training split was given"
     #: What the pass over the data set gathered; not there before it.
     totals: Totals = dataclasses.field(init=False)
     #: Why metrics do not exist, by name.

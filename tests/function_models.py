@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfae.evaluation import Evaluation
 from tfae.losses import SquaredError
 
 SQUARED_ERROR = SquaredError()
@@ -31,3 +32,8 @@ def with_encoder(
     model = keras.Model(inputs, output)
     model.compile(loss=loss)
     return model
+
+
+def names(evaluation: Evaluation) -> set[str]:
+    """What the findings of an evaluation are about."""
+    return {finding.name for finding in evaluation.findings}

@@ -103,9 +103,7 @@ def test_all_losses_of_a_seed_begin_with_the_same_weights_and_see_the_same_batch
         equal(batches, other_batches)
     paths = [path for row in found.rows for path in row.runs]
     assert {len((path / "history.csv").read_text().splitlines()) for path in paths} == {1 + EPOCHS}
-
-
-def test_tensorflow_does_not_warn_of_models_that_are_traced_one_after_the_other(found, recorded):
+    # TensorFlow does not warn of models that are traced one after the other.
     assert [message for message in recorded.messages if "retracing" in message] == []
 
 
@@ -151,8 +149,9 @@ def test_a_run_trains_on_corrupted_data_and_is_measured_on_the_clean_test_split(
     assert row.values["mse"].values[0] == pytest.approx(np.mean((x.numpy() - reconstruction) ** 2), rel=1e-5)
 
 
-def test_a_comparison_is_read_back_wherever_it_is_if_it_is_finished(found, tmp_path):
-    assert comparison.load_comparison(found.directory) == found
+def test_a_finished_comparison_is_read_back_wherever_it_is_and_trains_nothing_again(found, data, tmp_path, monkeypatch):
+    at_call(monkeypatch, 0)
+    assert compare(data, found.directory) == comparison.load_comparison(found.directory) == found
     shutil.copytree(found.directory, tmp_path / "moved")
     moved = comparison.load_comparison(tmp_path / "moved")
     assert moved.as_dict() == found.as_dict()
@@ -197,11 +196,6 @@ def test_a_comparison_that_crashed_before_a_run_or_before_its_probes_goes_on(fou
     (run_dir / following / "checkpoints").mkdir(parents=True)  # Killed when there was not yet a model beside it.
     (run_dir / following / "checkpoints" / "000000-000000000.npz").write_bytes(b"half")
     assert compare(data, run_dir).as_dict() == found.as_dict()
-
-
-def test_a_finished_comparison_trains_nothing_again(found, data, monkeypatch):
-    at_call(monkeypatch, 0)
-    assert compare(data, found.directory) == found
 
 
 def test_a_signal_stops_after_the_steps_under_way_and_says_how_to_go_on(found, data, tmp_path, monkeypatch):
@@ -426,20 +420,18 @@ def test_streamed_data_is_not_corrupt(blobs):
         corrupt(load(blobs, in_memory=False), Corruption("outliers", 0.1), seed=0)
 
 
-@pytest.mark.parametrize(
-    ("text", "match"),
-    [
-        ("pepper=0.1", "expected one of salt_and_pepper, outliers; received 'pepper'"),
-        ("outliers", "expected NAME=SHARE, such as outliers=0.05; received 'outliers'"),
-        ("outliers=some", "expected NAME=SHARE"),
-        ("outliers=0", r"share between 0 and 1; received 0\.0"),
-        ("outliers=1", "share between 0 and 1"),
-        ("outliers=nan", "share between 0 and 1; received nan"),
-    ],
-)
-def test_a_corruption_that_does_not_exist_is_refused(text, match):
-    with pytest.raises(ValueError, match=match):
-        Corruption.parse(text)
+def test_a_corruption_that_does_not_exist_is_refused():
+    messages = {
+        "pepper=0.1": "expected one of salt_and_pepper, outliers; received 'pepper'",
+        "outliers": "expected NAME=SHARE, such as outliers=0.05; received 'outliers'",
+        "outliers=some": "expected NAME=SHARE",
+        "outliers=0": r"share between 0 and 1; received 0\.0",
+        "outliers=1": "share between 0 and 1",
+        "outliers=nan": "share between 0 and 1; received nan",
+    }
+    for text, message in messages.items():
+        with pytest.raises(ValueError, match=message):
+            Corruption.parse(text)
     assert str(Corruption("outliers", np.float32(0.25))) == "outliers=0.25"
     with pytest.raises(ValueError, match=r"expected outliers with a share between 0 and 1; received '0\.1'"):
         Corruption("outliers", "0.1")

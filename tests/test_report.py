@@ -20,7 +20,8 @@ from sklearn.datasets import load_digits
 from tfae import comparison, datasets, losses, models, report, runs
 from tfae.advice import advise
 from tfae.evaluation import Finding, scores
-from tfae.report import advised, tables
+from tfae.report import page as pages
+from tfae.report import tables
 from tfae.report.picture import draw_picture
 
 matplotlib.use("Agg")
@@ -251,22 +252,22 @@ def test_the_advice_of_a_page_looks_at_evenly_spaced_samples_where_there_are_man
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(100, 4)))
     data = datasets.load(tmp_path / "rows.npy", in_memory=in_memory)
     asked = []
-    monkeypatch.setattr(advised, "advise", lambda data: asked.append(data) or advise(data))
-    assert advised.advise_page(data).note == ""
+    monkeypatch.setattr(pages, "advise", lambda data: asked.append(data) or advise(data))
+    assert pages.advise_page(data)[1] == ""
     assert asked.pop() is data
-    monkeypatch.setattr(advised, "MAX_VALUES", 4 * 20 + 3)
-    found = advised.advise_page(data)
-    assert found.note == "It is based on 20 of the 80 training samples; tfae advise looks at all of them."
+    monkeypatch.setattr(pages, "MAX_VALUES", 4 * 20 + 3)
+    advice, note = pages.advise_page(data)
+    assert note == "It is based on 20 of the 80 training samples; tfae advise looks at all of them."
     np.testing.assert_array_equal(asked[0].raw.train[:], data.raw.train[::4])
-    assert found.advice["statistics"]["num_samples"] == 20
-    assert found.advice["loss"] == advise(data).loss
+    assert advice["statistics"]["num_samples"] == 20
+    assert advice["loss"] == advise(data).loss
 
 
 def test_a_page_without_advice_says_why(run, tmp_path, monkeypatch):
     def refusing(data):
         raise ValueError("data: expected <finite> deviations.")
 
-    monkeypatch.setattr(advised, "advise", refusing)
+    monkeypatch.setattr(pages, "advise", refusing)
     page = rewritten(run, tmp_path / "page.html")
     assert "<p>n/a: data: expected &lt;finite&gt; deviations.</p>" in page.text
     assert [3, "Reasons"] not in page.headings

@@ -39,12 +39,19 @@ from tfae.comparison.plan import (
     choose_corruptions,
     choose_losses,
     corrupt_each,
-    describe_model,
     make_plan,
 )
 from tfae.comparison.probes import probe
-from tfae.comparison.result import CLEAN, FILE, Comparison, Row, load_comparison
-from tfae.comparison.seed_values import SeedValues, compared_metrics, find_winner
+from tfae.comparison.result import (
+    CLEAN,
+    FILE,
+    Comparison,
+    Row,
+    SeedValues,
+    compared_metrics,
+    find_winner,
+    load_comparison,
+)
 from tfae.datasets import Data
 from tfae.losses import ReconstructionLoss
 from tfae.runs.directory import MODEL, lock
@@ -156,7 +163,7 @@ def compare(
         chosen,
         epochs=epochs,
         learning_rate=learning_rate,
-        model=describe_model(model),
+        model=model,
         notes=notes or {},
     )
     del model, built_for
@@ -183,7 +190,7 @@ def compare(
         plan = begin(directory, plan, data)
         measured: dict[tuple[str, str], list[tuple[Path, dict[str, Any]]]] = {}
         num_runs = (1 + len(chosen)) * seeds * len(by_name)
-        show = progress.show_runs(num_runs, epochs, verbose=verbose)
+        show = progress.RunProgress(num_runs, epochs, verbose=verbose)
         with show as runs, progress.without_retracing_warnings():
             for seed in all_seeds:
                 for corruption, variant in corrupt_each(data, chosen, seed):

@@ -148,11 +148,6 @@ def check_losses(
     return kept
 
 
-def describe_model(model: keras.Model) -> dict[str, Any]:
-    """What tells a model from others, JSON-able."""
-    return {**provenance.model(model), "layers": _digest_of_layers(model)}
-
-
 def make_plan(
     data: Data,
     losses: dict[str, ReconstructionLoss],
@@ -161,10 +156,10 @@ def make_plan(
     *,
     epochs: int,
     learning_rate: float,
-    model: dict[str, Any],
+    model: keras.Model,
     notes: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return all of it, JSON-able."""
+    """Return what is compared on what, and what tells the model from others, JSON-able."""
     return {
         "created": provenance.now(),
         "data": description_of_data(data),
@@ -173,7 +168,7 @@ def make_plan(
         "corruptions": list(map(str, corruptions)),
         "epochs": epochs,
         "learning_rate": learning_rate,
-        "model": model,
+        "model": {**provenance.model(model), "layers": _digest_of_layers(model)},
         "versions": provenance.versions(),
         "notes": notes,
     }

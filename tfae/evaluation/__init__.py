@@ -50,24 +50,22 @@ def evaluate(
         autoencoder: Model compiled with a loss of :mod:`tfae.losses`. What its sub-model "encoder" emits is the latent.
         dataset: Batches ``(x, x)`` in model space, such as ``data.test``; the first is what the model gets, the
             second what it is compared with. float, ``(batch, ...)``.
-        train: Likewise the training split, such as ``data.train_from(0)``. The baselines are fitted on it: the best
-            constant of each element, its mean or, under absolute error, its median; and PCA with ``latent_dim``
-            components, clipped into the data's range. Without it there are none. It is gone through some
-            times, and never held, but for the median of at most 256 MB.
+        train: Likewise the training split, such as ``data.train_from(0)``. The baselines are fitted on it, in some
+            passes: the best constant of each element, its mean or, under absolute error, its median; and PCA with
+            ``latent_dim`` components, clipped into the data's range. Without it there are none.
         data_range: The values that the data can take, ``(low, high)`` in model space, such as
             ``data.preprocessing.value_range``; a number R stands for ``(0, R)``. PSNR and SSIM are relative to it, and
-            PCA is clipped into it. By default it is (0, 1) or (-1, 1) if these hold all the data, and otherwise the
-            smallest and the largest value; for images this takes an additional pass over the data, without the
-            model. PCA is clipped to what the training split spans, then.
+            PCA is clipped into it. By default it is (0, 1) or (-1, 1) if these hold all the data, and otherwise what
+            the data spans, which for images takes another pass; and PCA is clipped to what the training split spans.
         ignore: Names of checks of :func:`tfae.checks.check` to leave out.
 
     Returns:
         The metrics, as an :class:`Evaluation`, with the penalties that layers add and the findings.
 
     Raises:
-        ValueError: If the model is not compiled with a loss of :mod:`tfae.losses`, or does not fit it or the training
-            split; if ``dataset`` or ``train`` does not yield such batches, is empty or endless; if the data, or what
-            the model makes of it, is not finite or is outside ``loss.domain``.
+        ValueError: If the model is not compiled with a loss of :mod:`tfae.losses`, or does not fit it or the data; if
+            ``dataset`` or ``train`` does not yield such batches, is empty or endless; if the data, or what the model
+            makes of it, is not finite or is outside ``loss.domain``.
 
     Example:
         >>> from tfae.losses import SquaredError

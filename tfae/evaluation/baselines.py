@@ -36,10 +36,8 @@ class Baselines:
     mean: np.ndarray
     #: The reconstruction that, given to all samples, has the least loss; float32 of the shape of one sample.
     constant: np.ndarray
-    #: float32 ``(latent_dim, num_elements)``, or None where there is no linear baseline.
-    components: np.ndarray | None
-    #: Why there is no linear baseline.
-    reason: str | None
+    #: float32 ``(latent_dim, num_elements)``, or why there is no linear baseline.
+    components: np.ndarray | str
     #: What the linear baseline is clipped to.
     interval: tuple[float, float]
 
@@ -72,37 +70,33 @@ def fit(
         interval: What PCA's reconstruction is clipped to; by default what the training split spans.
     """
     num_elements = math.prod(shape)
-    reason = None
-    if latent_dim is None:
-        reason = 'latent_dim is unknown without a sub-model "encoder"'
-    elif latent_dim >= num_elements:
-        reason = f"{latent_dim:,} components of {num_elements:,} elements reconstruct everything"
     moments = Moments(num_elements, scatter=None)
     for _, x in train:
         if len(x):
             moments.add(x.numpy().reshape(len(x), num_elements))
-    if reason is None and latent_dim is not None and moments.count <= latent_dim:
-        reason = (
+    components: np.ndarray | str
+    if latent_dim is None:
+        components = 'latent_dim is unknown without a sub-model "encoder"'
+    elif latent_dim >= num_elements:
+        components = f"{latent_dim:,} components of {num_elements:,} elements reconstruct everything"
+    elif latent_dim >= moments.count:
+        components = (
             f"the {moments.count:,} samples of the training split span at most {moments.count - 1:,} directions, fewer "
             f"than {latent_dim:,} components"
         )
-
+    else:
+        components = principal_components(train, moments, latent_dim).astype("float32")
     low, high = interval or (float(moments.low.min()), float(moments.high.max()))
     if loss.domain:
         low, high = max(low, loss.domain[0]), min(high, loss.domain[1])
-    components = None
-    if reason is None and latent_dim is not None:
-        components = principal_components(train, moments, latent_dim).astype("float32")
     baselines = Baselines(
         mean=moments.mean.astype("float32").reshape(shape),
         constant=loss.best_constant(train, moments=moments).astype("float32"),
         components=components,
-        reason=reason,
         interval=(low, high),
     )
-    if components is not None and loss.is_crossentropy:
-        return _with_best_margin(baselines, train, loss)
-    return baselines
+    can_be_clipped_wrongly = loss.is_crossentropy and not isinstance(components, str)
+    return _with_best_margin(baselines, train, loss) if can_be_clipped_wrongly else baselines
 
 
 def _with_best_margin(baselines: Baselines, train: tf.data.Dataset, loss: ReconstructionLoss) -> Baselines:
@@ -124,14 +118,8 @@ def principal_components(dataset: tf.data.Dataset, moments: Moments, num_compone
     """The directions of largest variance: exact up to ``MAX_WIDTH`` elements, and by subspace iteration beyond.
 
     Each pass of the iteration multiplies a random basis Q by the scatter matrix, Σ (x − mean)(x − mean)ᵀ Q, without
-    forming it, so that the leading directions outgrow the others; the basis is then made orthonormal again. Memory is
-    that of a few times Q, and the time of a pass grows with the number of elements, not with its square. It ends when
-    a pass no longer takes away 10⁻⁴ of what the components leave.
-
-    Args:
-        dataset: Batches ``(x, x)``, float ``(batch, ...)``.
-        moments: Of all its samples.
-        num_components: At most the number of elements.
+    forming it, so that the leading directions outgrow the others; the basis is then made orthonormal again. It ends
+    when a pass no longer takes away 10⁻⁴ of what the components leave.
 
     Returns:
         float64 ``(num_components, num_elements)``, orthonormal rows, the direction of largest variance first.

@@ -71,8 +71,8 @@ def measure_batches(
         ignore: "domain" lets samples leave ``loss.domain``, and "activation" reconstructions.
 
     Raises:
-        ValueError: If the data set does not fit the model or is empty; or samples, reconstructions or losses are not
-            finite, or outside the domain of the loss.
+        ValueError: If the data set does not fit the model or is empty, or what is measured is not finite or outside
+            the domain of the loss.
     """
     ignored = {ignore} if isinstance(ignore, str) else set(ignore)
     loss = autoencoder.loss

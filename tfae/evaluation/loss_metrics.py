@@ -63,7 +63,7 @@ def constant_loss(split: Split) -> Quantity:
 def linear_loss(split: Split) -> Quantity:
     """Mean loss of a sample if PCA with ``latent_dim`` components of the training split reconstructs it."""
     fitted, readable = available(split.baselines), split.loss.on_reconstructions()
-    available(fitted.reason or fitted)
+    available(fitted.components)
     return lambda batch: readable.per_sample(batch.x, fitted.linear(batch.x))
 
 

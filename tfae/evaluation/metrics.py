@@ -34,9 +34,6 @@ GROUPS = LOSS, SHARED, LATENT = (
 #: Options of a metric by which losses are compared.
 COMPARED: dict[str, Any] = {"group": SHARED, "in_comparison": True}
 
-#: Why there is no number where float32 has none.
-OVERFLOW = "the values are too large for float32"
-
 _T = TypeVar("_T")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -61,10 +58,9 @@ class Metric:
         title: In tables.
         description: What it is.
         group: Heading that tables show it under; None for a number that only notes and page heads show.
-        indent: Whether it is shown as a part of, or beside, the row above.
+        indent: Whether it is a part of the row above.
         unit: Of the value; "" where it is that of the loss, of model space, or none.
-        better: "lower", "higher" or "near 1"; None where more is neither better nor worse, or where the losses of a
-            comparison measure it in units of their own.
+        better: "lower", "higher" or "near 1"; None where neither is, or where each loss has a unit of its own.
         in_comparison: Whether a comparison puts the losses side by side in it.
         note: Explanation beside the value, or a function of the ``Evaluation`` that makes it.
         quantities: Called with the :class:`Split`, returns what to measure of every sample, by name.
@@ -167,7 +163,7 @@ class Split:
     def mean(self, quantity: str) -> float:
         """Return the mean of a quantity over the samples; :class:`UnavailableError` if it leaves float32."""
         mean = self.totals.means[quantity]
-        return available(mean if math.isfinite(mean) else OVERFLOW)
+        return available(mean if math.isfinite(mean) else "the values are too large for float32")
 
     def value(self, name: str) -> float:
         """Return the value of a metric; :class:`UnavailableError` if there is none, and ``reasons`` keeps why."""

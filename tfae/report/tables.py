@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 import statistics
@@ -21,14 +20,6 @@ class TableRow(NamedTuple):
     title: str
     values: tuple[str, ...]
     note: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """Rows under a common heading."""
-
-    title: str
-    rows: tuple[TableRow, ...]
 
 
 def key_figures(e: Evaluation) -> list[tuple[str, str, str]]:
@@ -50,8 +41,8 @@ def key_figures(e: Evaluation) -> list[tuple[str, str, str]]:
     ]
 
 
-def group_rows(e: Evaluation) -> list[Group]:
-    """Return all metrics of an evaluation, by group, with decimal points below each other."""
+def group_rows(e: Evaluation) -> dict[str, list[TableRow]]:
+    """Return all metrics of an evaluation by the heading of their group, with decimal points below each other."""
     unit = f", {e.loss_unit}" if e.loss_unit else ""
     headings = {LOSS: f"{LOSS}, {e.sample_reduction} over the elements{unit}"}
     rows = e.rows()
@@ -61,7 +52,7 @@ def group_rows(e: Evaluation) -> list[Group]:
     for row, value in zip(rows, values, strict=True):
         title = row.title[0].upper() + row.title[1:]
         groups.setdefault(headings.get(row.group, row.group), []).append(TableRow(title, (value,), _typeset(row.note)))
-    return [Group(title, tuple(of)) for title, of in groups.items()]
+    return groups
 
 
 def rows_of_losses(evaluations: Sequence[Sequence[Evaluation]]) -> list[TableRow]:

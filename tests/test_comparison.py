@@ -161,6 +161,14 @@ def test_a_finished_comparison_is_read_back_wherever_it_is_and_trains_nothing_ag
         comparison.load_comparison(tmp_path)
 
 
+def crash_at(monkeypatch, call, *arguments, **options):
+    """A comparison that crashes at a call of the training."""
+    with monkeypatch.context() as patch:
+        at_call(patch, call)
+        with pytest.raises(CrashError):
+            compare(*arguments, **options)
+
+
 def unfinished(found, folder, *missing):
     """A copy of a comparison that has these runs still to do."""
     shutil.copytree(found.directory, folder / "run")
@@ -175,10 +183,7 @@ def unfinished(found, folder, *missing):
 )
 def test_a_comparison_that_crashed_ends_as_if_it_had_not(found, data, tmp_path, monkeypatch, name, call):
     run_dir = unfinished(found, tmp_path, name)
-    with monkeypatch.context() as patch:
-        at_call(patch, call)
-        with pytest.raises(CrashError):
-            compare(data, run_dir)
+    crash_at(monkeypatch, call, data, run_dir)
     again = compare(data, run_dir)
     assert again.as_dict() == found.as_dict()
     assert str(again) == str(found)
@@ -415,12 +420,7 @@ def test_the_same_seed_corrupts_the_same_and_nothing_but_the_training_split_whos
     np.testing.assert_allclose(x, damaged.raw.train[images.training_batch(0, 0)] / 255, rtol=1e-6)
 
 
-def test_streamed_data_is_not_corrupt(blobs):
-    with pytest.raises(ValueError, match="in_memory=True"):
-        corrupt(load(blobs, in_memory=False), Corruption("outliers", 0.1), seed=0)
-
-
-def test_a_corruption_that_does_not_exist_is_refused():
+def test_a_corruption_that_does_not_exist_or_of_streamed_data_is_refused(blobs):
     messages = {
         "pepper=0.1": "expected one of salt_and_pepper, outliers; received 'pepper'",
         "outliers": "expected NAME=SHARE, such as outliers=0.05; received 'outliers'",
@@ -435,6 +435,8 @@ def test_a_corruption_that_does_not_exist_is_refused():
     assert str(Corruption("outliers", np.float32(0.25))) == "outliers=0.25"
     with pytest.raises(ValueError, match=r"expected outliers with a share between 0 and 1; received '0\.1'"):
         Corruption("outliers", "0.1")
+    with pytest.raises(ValueError, match="in_memory=True"):
+        corrupt(load(blobs, in_memory=False), Corruption("outliers", 0.1), seed=0)
 
 
 COUNTER = itertools.count(1)  # By which every call builds another model.
@@ -481,9 +483,7 @@ def test_models_of_images_end_in_an_activation_that_is_bounded_as_pixels_are(tmp
 
 def begin(monkeypatch, *arguments, **options):
     """The plan of a comparison that crashes in its first training."""
-    at_call(monkeypatch, 0)
-    with pytest.raises(CrashError):
-        compare(*arguments, **options)
+    crash_at(monkeypatch, 0, *arguments, **options)
     return json.loads((arguments[1] / "plan.json").read_text())
 
 
@@ -600,10 +600,7 @@ def test_the_command_compares_and_prints_the_table(blobs, data, tmp_path, pages)
     assert found.rows[0].values["mse"].deviation is None
     assert "one seed, so no spread" in result.stdout
     assert not set("*±") & set(result.stdout)
-
-
-def test_a_mistake_on_the_command_line_is_one_line(blobs, tmp_path):
-    result = run(*options(blobs, tmp_path / "run", "--corrupt", "pepper=0.1"), code=2)
+    result = run(*options(blobs, tmp_path / "other", "--corrupt", "pepper=0.1"), code=2)
     assert result.stderr == "Error: corruptions: expected one of salt_and_pepper, outliers; received 'pepper'.\n"
 
 

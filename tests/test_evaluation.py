@@ -16,6 +16,7 @@ import tensorflow as tf
 from scipy.ndimage import gaussian_filter
 from scipy.stats import kstest, spearmanr
 
+from tests.function_models import FORMULAS
 from tests.function_models import function_model as model
 from tests.samples import batches, uniform
 from tfae import models
@@ -52,29 +53,27 @@ def oracle_ssim(x: np.ndarray, y: np.ndarray, size: int, data_range: float) -> f
     return float((((2 * mx * my + c1) * (2 * vxy + c2)) / ((mx**2 + my**2 + c1) * (vx + vy + c2))).mean())
 
 
-def test_errors_and_psnr_equal_numpy_float64() -> None:
+@pytest.mark.parametrize(
+    ("function", "loss"),
+    [(lambda x: 0.7 * x + 0.1, SquaredError()), (lambda x: 4 * x - 2, BinaryCrossentropy(from_logits=True))],
+)
+def test_errors_and_psnr_equal_numpy_float64_and_those_of_logits_are_those_of_their_sigmoid(function, loss) -> None:
     x = uniform(10, 5, 6, 3)
-    result = evaluate(model(lambda x: 0.7 * x + 0.1, (5, 6, 3)), batches(x))
-    error = elements(x) - elements(np.float32(0.7) * x + np.float32(0.1))
+    result = evaluate(model(function, (5, 6, 3), loss), batches(x))
+    output = function(elements(x))
+    error = elements(x) - (1 / (1 + np.exp(-output)) if loss.is_crossentropy else output)
     mse = (error**2).mean(1)
-    assert result.mse == pytest.approx(mse.mean(), rel=1e-6)
-    assert result.mae == pytest.approx(np.abs(error).mean(), rel=1e-6)
-    assert result.psnr == pytest.approx((10 * np.log10(1 / mse)).mean(), rel=1e-6)
+    assert result.mse == pytest.approx(mse.mean(), rel=1e-5)
+    assert result.mae == pytest.approx(np.abs(error).mean(), rel=1e-5)
+    assert result.psnr == pytest.approx((10 * np.log10(1 / mse)).mean(), rel=1e-5)
     assert result.psnr != pytest.approx(10 * np.log10(1 / mse.mean()), rel=1e-4)
     assert (result.num_samples, result.num_elements, result.data_range) == (10, 90, 1.0)
 
 
-@pytest.mark.parametrize(
-    ("loss", "per_element"),
-    [
-        (SquaredError, lambda x, y: (x - y) ** 2),
-        (AbsoluteError, lambda x, y: abs(x - y)),
-        (BinaryCrossentropy, lambda x, y: -x * np.log(y) - (1 - x) * np.log1p(-y)),
-    ],
-)
-def test_loss_is_the_sum_and_loss_per_element_the_mean_of_the_formula(loss, per_element) -> None:
+@pytest.mark.parametrize("loss", FORMULAS)
+def test_loss_is_the_sum_and_loss_per_element_the_mean_of_the_formula(loss) -> None:
     x = uniform(10, 7)
-    values = per_element(elements(x), elements(np.float32(0.7) * x + np.float32(0.1)))
+    values = FORMULAS[loss](elements(x), elements(np.float32(0.7) * x + np.float32(0.1)))
     for reduction, expected in (("sum", values.sum(1).mean()), ("mean", values.mean())):
         result = evaluate(model(lambda x: 0.7 * x + 0.1, (7,), loss(sample_reduction=reduction)), batches(x))
         assert result.loss == pytest.approx(expected, rel=1e-6)
@@ -137,18 +136,22 @@ def test_loss_and_penalties_are_what_keras_evaluate_reports(autoencoder, loss, n
         )
 
 
-def test_masked_time_steps_count_for_nothing_as_in_keras() -> None:
+@pytest.mark.parametrize("loss", [SquaredError, BinaryCrossentropy])
+def test_masked_time_steps_count_for_nothing_as_in_keras(loss) -> None:
     inputs = keras.Input((3, 2))
     halves = keras.layers.Activation(lambda x: x / 2)  # a layer that passes the mask on
-    autoencoder = keras.Model(inputs, halves(keras.layers.Masking(-1.0)(inputs)))
-    autoencoder.compile(loss=SquaredError())
+    autoencoder = keras.Model(inputs, halves(keras.layers.Masking(0.0)(inputs)))
+    autoencoder.compile(loss=loss())
     x = uniform(5, 3, 2)
-    x[:, 2] = -1
-    result = evaluate(autoencoder, batches(x))
-    kept = (x[:, :2].astype("float64") / 2) ** 2
-    assert result.loss == pytest.approx(kept.sum((1, 2)).mean(), rel=1e-6)
+    x[:, 2] = 0
+    result = evaluate(autoencoder, batches(x), train=batches(x), ignore=["activation"])
+    kept = elements(x[:, :2])
+    assert result.loss == pytest.approx(FORMULAS[loss](kept, kept / 2).sum(1).mean(), rel=1e-5)
     assert result.loss == pytest.approx(autoencoder.evaluate(batches(x), verbose=0), rel=1e-6)
-    assert result.mse == pytest.approx(kept.mean(), rel=1e-6)
+    assert result.floor == pytest.approx(FORMULAS[loss](kept, kept).sum(1).mean(), rel=1e-5)
+    assert result.mse == pytest.approx(((kept / 2) ** 2).mean(), rel=1e-6)
+    assert result.constant_loss is None
+    assert result.reasons["constant_loss"] == "the model masks elements"
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
@@ -186,8 +189,10 @@ def test_psnr_and_ssim_do_not_depend_on_where_the_range_lies() -> None:
 
 
 @pytest.mark.parametrize("shape", [(6, 8, 1), (8, 8, 5), (8, 8), (4,), (8, 8, 8, 1)])
-def test_ssim_is_none_for_what_is_not_an_image_of_seven_pixels(shape: tuple[int, ...]) -> None:
-    assert evaluate(model(lambda x: x / 2, shape), batches(uniform(3, *shape))).ssim is None
+def test_ssim_and_sharpness_are_none_for_what_is_not_an_image_of_seven_pixels(shape: tuple[int, ...]) -> None:
+    result = evaluate(model(lambda x: x / 2, shape), batches(uniform(3, *shape)))
+    assert (result.ssim, result.sharpness) == (None, None)
+    assert result.reasons["ssim"] == result.reasons["sharpness"] == "samples are not images"
 
 
 @pytest.mark.parametrize(
@@ -447,7 +452,7 @@ def test_a_metric_of_ones_own_is_one_function_that_all_tables_show(monkeypatch: 
     result = evaluate(model(lambda x: x / 2, (4,)), batches(x))
     assert result.largest_error == result.as_dict()["largest_error"] == pytest.approx((x / 2).max(1).mean(), rel=1e-6)
     assert f"largest error {result.largest_error:.5g} of an element" in " ".join(str(result).split())
-    assert "Largest error" in [row.title for rows in tables.group_rows(result).values() for row in rows]
+    assert "Largest error" in [title for rows in tables.group_rows(result).values() for title, *_ in rows]
     assert METRICS["largest_error"].description.startswith("Mean over samples of the largest")
     assert METRICS["largest_error"] in compared_metrics()
 
@@ -490,10 +495,12 @@ def test_data_set_of_another_form_is_refused(dataset: tf.data.Dataset, message: 
     for measure in (evaluate, scores):
         with pytest.raises(ValueError, match=f"dataset: .*{message}"):
             measure(model(lambda x: x, (2,)), dataset)
+    with pytest.raises(ValueError, match=f"train: .*{message}"):
+        evaluate(model(lambda x: x, (2,)), batches(uniform(3, 2)), train=dataset)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_is_not_finite_is_an_error_that_names_the_first_sample(value: float) -> None:
+def test_what_is_not_finite_or_overflows_is_an_error_that_names_the_first_sample(value: float) -> None:
     x = uniform(10, 2)
     x[6:, 1] = 2
     autoencoder = model(lambda x: tf.where(x > 1, value, x), (2,))
@@ -504,6 +511,10 @@ def test_what_is_not_finite_is_an_error_that_names_the_first_sample(value: float
     x[7, 0, 0] = value
     with pytest.raises(ValueError, match=r"dataset: expected finite values; .* sample 7\."):
         evaluate(model(lambda x: x, (8, 8, 1)), batches(x))
+    with pytest.raises(ValueError, match=r"train: expected finite values; .* sample 7\."):
+        evaluate(model(lambda x: x, (8, 8, 1)), batches(x[:7]), train=batches(x))
+    with pytest.raises(ValueError, match="expected losses that fit into float32; received loss inf for sample 1"):
+        evaluate(model(lambda x: x / 2, (2,)), batches(np.array([[1, 1], [1e30, 1]])))
 
 
 @pytest.mark.parametrize("from_logits", [True, False])
@@ -529,13 +540,3 @@ def test_cross_entropy_on_probabilities_refuses_outputs_outside_0_and_1(slope: f
 def test_data_range_that_is_no_range_is_refused(data_range: float) -> None:
     with pytest.raises(ValueError, match=r"data_range: expected a positive number or a pair \(low, high\)"):
         evaluate(model(lambda x: x, (2,)), batches(uniform(3, 2)), data_range=data_range)
-
-
-def test_the_metrics_of_logits_are_those_of_their_sigmoid() -> None:
-    x = uniform(7, 4, 3)
-    result = evaluate(model(lambda x: 4 * x - 2, (4, 3), BinaryCrossentropy(from_logits=True)), batches(x))
-    errors = x - 1 / (1 + np.exp(-(np.float64(x) * 4 - 2)))
-    assert result.mse == pytest.approx((errors**2).mean(), rel=1e-5)
-    assert result.mae == pytest.approx(np.abs(errors).mean(), rel=1e-5)
-    psnr = -10 * np.log10((errors**2).mean(axis=(1, 2)))
-    assert result.psnr == pytest.approx(psnr.mean(), rel=1e-5)

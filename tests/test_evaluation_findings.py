@@ -62,8 +62,6 @@ def test_a_wave_counts_from_half_of_the_nyquist_frequency_on():
 @pytest.mark.parametrize(
     ("model", "x", "figure", "reason"),
     [
-        (function_model(lambda z: z / 2, (8,)), uniform(4, 8), "sharpness", "samples are not images"),
-        (function_model(lambda z: z / 2, (8, 8)), uniform(4, 8, 8), "sharpness", "samples are not images"),
         (function_model(lambda z: z, (8, 8, 1)), np.full((4, 8, 8, 1), 0.3), "sharpness", "the images are flat"),
         (EXACT, uniform(40, 4), "triviality", "losses or distances do not differ between the samples"),
         (COLLAPSED, normal(50, 4), "effective_dimension", "the latent is the same for all samples"),

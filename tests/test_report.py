@@ -143,7 +143,7 @@ def rewritten(run, path, **changes):
     return Page(path)
 
 
-def test_pages_are_html5_with_language_title_and_headings_in_order(each_page):
+def test_pages_are_html5_of_one_file_with_language_title_and_headings_in_order(each_page):
     assert each_page.text.startswith("<!DOCTYPE html>")
     assert each_page.all("html") == [{"lang": "en"}]
     assert each_page.all("meta")[0] == {"charset": "utf-8"}
@@ -152,9 +152,7 @@ def test_pages_are_html5_with_language_title_and_headings_in_order(each_page):
     assert [place for place, level in enumerate(levels) if level == 1] == [0]
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
     assert all(text.strip() for _, text in each_page.headings)
-
-
-def test_pages_need_no_other_file_no_network_and_no_script(each_page):
+    # They need no other file, no network and no script.
     assert not each_page.all("script")
     addresses = [each[name] for _, each in each_page.elements for name in ("src", "href") if name in each]
     assert len(addresses) > 5
@@ -212,7 +210,7 @@ def test_what_was_not_measured_is_not_there_with_the_reason_and_findings_are_sho
     assert number(cells["Penalty of sparse"][0]) == 0.5
     assert cells["Loss and penalties"][1] == "what Keras reports as loss and val_loss"
     with_penalty, without = dataclasses.replace(run.evaluation, penalties={"sparse": 0.5}), run.evaluation
-    row = ("Penalty of sparse", ("0.5", "n/a"), "")
+    row = ("Penalty of sparse", ("0.5", "n/a"))
     assert row in tables.rows_of_losses([[with_penalty, with_penalty], [without]])
     assert cells["SSIM"][0].strip() == "n/a"
     assert cells["SSIM"][1] == "samples are no images"

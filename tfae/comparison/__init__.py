@@ -94,13 +94,12 @@ def compare(
 
     Within a seed, all losses begin with the same weights and see the same batches in the same order, for the same
     number of epochs: there is no early stopping, only the weights of the epoch of least validation loss are kept. Each
-    training is one of :func:`tfae.runs.train`, in a directory of its own. Seeds differ in the initial weights, in
-    everything else that a model draws, and in what a corruption hits; the splits and the order of the batches are
-    always those of ``data``.
+    training is one of :func:`tfae.runs.train`, in a directory of its own. Seeds differ in all that a model draws and
+    in what a corruption hits; the splits and the order of the batches are always those of ``data``.
 
-    With ``corruptions``, all of it is repeated on training data that each of them has damaged, samples and targets
-    alike; see :func:`corrupt`. Everything is measured on the clean test split, and scaled as the clean training split
-    is. The skills alone are relative to baselines that were fitted on what the model was trained on.
+    With ``corruptions``, all of it is repeated on training data that each of them has damaged; see :func:`corrupt`.
+    Everything is measured on the clean test split, and scaled as the clean training split is. The skills alone are
+    relative to baselines that were fitted on what the model was trained on.
 
     A comparison can be stopped, or killed, at any instant. The same call again skips the runs that are finished, goes
     on with the one that was under way, and ends, on a CPU, with the table of a comparison that was not stopped.

@@ -90,20 +90,16 @@ def _findings(losses: list[str], evaluations: list[list[Evaluation]]) -> list[tu
 def _section(kind: str, rows: list[Row], data: Data, seed: int) -> page.Section:
     """The pictures of one kind of training data."""
     models = _load_models(rows)
-    pictures = [
-        (
-            drawing.draw_side_by_side("side_by_side", models, data),
-            "The first samples of the test split, and what the model of each loss makes of them.",
-        )
-    ]
+    side_by_side = drawing.draw_side_by_side("side_by_side", models, data)
     spectra = drawing.draw_spectra(models, data)
-    if spectra is not None:
-        pictures.append((spectra, "Power by spatial frequency, averaged over directions and up to 512 test images."))
-    if len(data.raw.test) > 1:  # One point has no plane.
-        latents = drawing.draw_latents(models, data)
-        pictures.append((latents, "The latents of the test samples in a plane, for each loss."))
     curves = drawing.draw_curves({row.loss: _history(row.runs[0]) for row in rows})
-    pictures.append((curves, "Training and validation loss by epoch, each in the unit of its own loss."))
+    captions = {
+        "The first samples of the test split, and what the model of each loss makes of them.": side_by_side,
+        "Power by spatial frequency, averaged over directions and up to 512 test images.": spectra,
+        "The latents of the test samples in a plane, for each loss.": drawing.draw_latents(models, data),
+        "Training and validation loss by epoch, each in the unit of its own loss.": curves,
+    }
+    pictures = [(picture, caption) for caption, picture in captions.items() if picture is not None]
     text = f"All of them are of the test split, which is clean, and of seed {seed}."
     return page.Section(f"Pictures: trained on {_phrase(kind)}", text, pictures)
 

@@ -60,17 +60,16 @@ class Corruption:
     @classmethod
     def parse(cls, text: str) -> Corruption:
         """Read ``name=share``."""
-        name, _, share = text.partition("=")
+        name, share = map(str.strip, text.partition("=")[::2])
         try:
             number = float(share)
         except ValueError:
-            name = name.strip()
             example = name if name in CORRUPTIONS else "salt_and_pepper"
             raise ValueError(
                 f"corruptions: expected NAME=SHARE, such as {example}=0.05; received {text!r}. The names are "
                 f"{', '.join(CORRUPTIONS)}."
             ) from None
-        return cls(name.strip(), number)
+        return cls(name, number)
 
 
 def salt_and_pepper(samples: np.ndarray, share: float, data: Data, random: np.random.RandomState) -> None:
@@ -119,12 +118,11 @@ def corrupt(data: Data, corruption: Corruption, *, seed: int) -> Data:
     """Return data whose training split is corrupted, and nothing else.
 
     A corrupted sample is its own target too, ``(x, x)`` as ever: this is not a denoising autoencoder, which is told
-    the truth, but a training on data that is wrong. Absolute error earns its name there, as it follows the median.
+    the truth, but a training on data that is wrong.
 
-    Validation and test split stay clean, and so does the preprocessing: it is the one that was fitted on the clean
-    training split. Outliers would otherwise shrink everything else in model space, by which the metrics would no
-    longer compare with those of a training on clean data, and one could not tell what the loss did from what the
-    scaling did. For the same reason labels, seed and the order of the samples stay.
+    Validation and test split stay clean, and so does the preprocessing, fitted on the clean training split: outliers
+    would otherwise shrink everything else in model space, and metrics would not compare with those of a training on
+    clean data. For the same reason labels, seed and the order of the samples stay.
 
     Args:
         data: In memory.

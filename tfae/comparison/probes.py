@@ -53,10 +53,6 @@ def probe(autoencoder: keras.Model, data: Data) -> dict[str, float | None]:
     deviation: a logistic regression, whose accuracy says how much of the classes lies open in the latent, and the 5
     nearest neighbours, whose accuracy says whether alike is close to alike. Samples without a label are left out.
 
-    Args:
-        autoencoder: Has a layer "encoder".
-        data: The clean data.
-
     Returns:
         The accuracies by name, "linear_probe" and "neighbor_accuracy". They are None where there are no labels, or only
         one class in the training split, or fewer than 5 training samples per class, as where the labels are
@@ -80,12 +76,7 @@ def probe(autoencoder: keras.Model, data: Data) -> dict[str, float | None]:
 def encode(autoencoder: keras.Model, dataset: tf.data.Dataset) -> np.ndarray:
     """Return the latents of a data set of batches ``(x, x)``, float32 ``(n, latent_dim)``, in its order."""
     encoder = autoencoder.get_layer("encoder")
-    encode = tf.function(
-        lambda x: encoder(x, training=False),
-        input_signature=[tf.TensorSpec((None, *autoencoder.input_shape[1:]), tf.float32)],
-        autograph=False,
-    ).get_concrete_function()
-    return np.concatenate([np.asarray(encode(x), "float32") for x, _ in dataset])
+    return np.concatenate([np.asarray(encoder(x, training=False), "float32") for x, _ in dataset])
 
 
 def score_probes(

@@ -38,13 +38,7 @@ class EpochColumn(ProgressColumn):
 
 
 class RunProgress(Progress):
-    """Shows on stderr which run is under way and how many are done, and a line for each that is.
-
-    Args:
-        num_runs: Of the comparison.
-        epochs: Of each run.
-        verbose: Whether to show anything.
-    """
+    """Shows on stderr, if ``verbose``, which run is under way and how many are done, and a line for each that is."""
 
     def __init__(self, num_runs: int, epochs: int, *, verbose: bool) -> None:
         bar = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())

@@ -28,11 +28,7 @@ def compared_metrics() -> list[Metric]:
 
 @dataclasses.dataclass(frozen=True)
 class SeedValues:
-    """Values of a metric over the seeds.
-
-    Attributes:
-        values: One for each seed.
-    """
+    """Values of a metric, one for each seed."""
 
     values: tuple[float, ...]
 

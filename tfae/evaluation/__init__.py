@@ -108,13 +108,14 @@ def evaluate(
         encoder=None if isinstance(encoder, str) else encoder,
         ignore=ignore,
     )
+    values, reasons = split.measure()
     evaluation = Evaluation(
         loss_name=loss.name,
         sample_reduction=loss.sample_reduction,
         loss_unit=loss.unit,
-        values=split.values(),
+        values=values,
         penalties=split.totals.penalties,
-        reasons=split.reasons,
+        reasons=reasons,
     )
     return dataclasses.replace(evaluation, findings=tuple(collect_findings(evaluation, split)))
 

@@ -61,13 +61,7 @@ def fit(
     Under cross-entropy, PCA's reconstruction is read as probabilities. Clipped to exactly 0 and 1, it would lose 87
     nats wherever it is out of range and the sample is not at that end, and every model would win against it:
     its distance from 0 and 1 is the one, of five between 0 and 0.1, that has the least loss on the training split.
-
-    Args:
-        train: Batches ``(x, x)`` in model space.
-        loss: The model's.
-        shape: Of one sample.
-        latent_dim: Number of components; None where it is not known, and then there is no linear baseline.
-        interval: What PCA's reconstruction is clipped to; by default what the training split spans.
+    Otherwise it is clipped into ``interval``, by default what the training split spans.
     """
     num_elements = math.prod(shape)
     moments = Moments(num_elements, scatter=None)

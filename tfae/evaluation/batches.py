@@ -68,11 +68,7 @@ def measure_batches(
         quantities: What to measure, by name; "loss" has to be finite.
         encoder: What makes the latents.
         name: What errors call the data set.
-        ignore: "domain" lets samples leave ``loss.domain``, and "activation" reconstructions.
-
-    Raises:
-        ValueError: If the data set does not fit the model or is empty, or what is measured is not finite or outside
-            the domain of the loss.
+        ignore: "domain" lets samples leave ``loss.domain``, and "activation" reconstructions; else it is an error.
     """
     ignored = {ignore} if isinstance(ignore, str) else set(ignore)
     loss = autoencoder.loss
@@ -159,8 +155,7 @@ def leaves(span: tuple[float, float], interval: tuple[float, float] | None) -> b
 def sample_shape(autoencoder: keras.Model, dataset: tf.data.Dataset, *, name: str = "dataset") -> tuple[int, ...]:
     """Return the shape of one sample, once the data set is found to hold batches ``(x, x)`` for the model.
 
-    Raises:
-        ValueError: If it does not, or is endless; ``name`` is what the error calls the data set.
+    Errors call the data set ``name``.
     """
     if not isinstance(dataset, tf.data.Dataset):
         raise ValueError(

@@ -86,7 +86,7 @@ def _covariance(split: Split) -> tuple[np.ndarray, np.ndarray]:
 def _distance(split: Split) -> dict[str, Quantity]:
     """Squared distance from the mean of the training split."""
     mean, total = available(split.baselines).mean, SquaredError(dtype=split.loss.dtype)
-    return {"distance": lambda batch: squared_error(lambda batch: tf.cast(batch.x, "float32") - mean, total, batch)}
+    return {"distance": lambda batch: squared_error(tf.cast(batch.x, "float32") - mean, total, batch.mask)}
 
 
 @per_split(

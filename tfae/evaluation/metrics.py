@@ -141,9 +141,8 @@ class Split:
     baselines: Baselines | str = "no training split was given"
     #: What the pass over the data set gathered; not there before it.
     totals: Totals = dataclasses.field(init=False)
-    #: Why metrics do not exist, by name.
-    reasons: dict[str, str] = dataclasses.field(default_factory=dict)
-    _values: dict[str, float] = dataclasses.field(default_factory=dict)
+    #: What is known of the metrics, by name: the value, or why there is none.
+    found: dict[str, float | str] = dataclasses.field(default_factory=dict)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -157,7 +156,7 @@ class Split:
             try:
                 quantities |= metric.quantities(self)
             except UnavailableError as error:
-                self.reasons[metric.name] = str(error)
+                self.found[metric.name] = str(error)
         return quantities
 
     def mean(self, quantity: str) -> float:
@@ -166,20 +165,21 @@ class Split:
         return available(mean if math.isfinite(mean) else "the values are too large for float32")
 
     def value(self, name: str) -> float:
-        """Return the value of a metric; :class:`UnavailableError` if there is none, and ``reasons`` keeps why."""
-        if name not in self._values and name not in self.reasons:
+        """Return the value of a metric; :class:`UnavailableError` if there is none."""
+        if name not in self.found:
             try:
-                self._values[name] = METRICS[name].compute(self)
+                self.found[name] = METRICS[name].compute(self)
             except UnavailableError as error:
-                self.reasons[name] = str(error)
-        return available(self.reasons.get(name) or self._values[name])
+                self.found[name] = str(error)
+        return available(self.found[name])
 
-    def values(self) -> dict[str, float | None]:
-        """Return the values of all metrics, None where there is none."""
+    def measure(self) -> tuple[dict[str, float | None], dict[str, str]]:
+        """Return the values of all metrics, None where there is none, and the reasons for that."""
         for name in METRICS:
             with contextlib.suppress(UnavailableError):
                 self.value(name)
-        return {name: self._values.get(name) for name in METRICS}
+        values = {name: None if isinstance(self.found[name], str) else self.value(name) for name in METRICS}
+        return values, {name: text for name, text in self.found.items() if isinstance(text, str)}
 
 
 def likely_interval(low: float, high: float) -> tuple[float, float]:

@@ -28,16 +28,14 @@ class Reservoir:
     """
 
     def __init__(self, width: int, num_rows: int) -> None:
-        self._rows = np.empty((0, width))
         self._num_rows = num_rows
-        self._numbers = np.empty(0)
-        self._waiting: list[np.ndarray] = []
+        self._parts = [np.empty((0, width + 1))]  # The last column is of the numbers.
         self._num_waiting = 0
         self._generator = np.random.default_rng(0)
 
     def add(self, rows: np.ndarray) -> None:
         """Take in more rows, ``(n, width)``."""
-        self._waiting.append(rows)
+        self._parts.append(np.column_stack([rows, self._generator.random(len(rows))]))
         self._num_waiting += len(rows)
         # Rarely, so that what is kept is not copied for every batch.
         if self._num_waiting >= self._num_rows:
@@ -45,14 +43,11 @@ class Reservoir:
 
     def draw(self) -> np.ndarray:
         """Return the rows that are kept of all so far, ``(n, width)`` in no order."""
-        rows = np.concatenate([self._rows, *self._waiting])
-        numbers = np.concatenate([self._numbers, self._generator.random(self._num_waiting)])
-        self._waiting, self._num_waiting = [], 0
+        rows = np.concatenate(self._parts)
         if len(rows) > self._num_rows:
-            kept = np.argpartition(numbers, self._num_rows)[: self._num_rows]
-            rows, numbers = rows[kept], numbers[kept]
-        self._rows, self._numbers = rows, numbers
-        return rows
+            rows = rows[np.argpartition(rows[:, -1], self._num_rows)[: self._num_rows]]
+        self._parts, self._num_waiting = [rows], 0
+        return rows[:, :-1]
 
 
 @dataclasses.dataclass(frozen=True)

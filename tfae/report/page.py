@@ -7,7 +7,7 @@ import datetime
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
@@ -25,8 +25,7 @@ _BYTES_OF_PICTURES = 2 * 10**6
 MAX_VALUES = 2**23
 
 
-@dataclasses.dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """Pictures, with the caption of each, under a heading and what to look for."""
 
     title: str
@@ -50,9 +49,7 @@ def write(
     """
     limit = _BYTES_OF_PICTURES // max(1, sum(len(section.pictures) for section in sections))
     compact = [
-        dataclasses.replace(
-            section, pictures=[(picture.compact(limit), caption) for picture, caption in section.pictures]
-        )
+        section._replace(pictures=[(picture.compact(limit), caption) for picture, caption in section.pictures])
         for section in sections
     ]
     advice, note = advise_page(data, noted=about["notes"].get("advice"))
@@ -82,11 +79,8 @@ def advise_page(data: Data, *, noted: Any = None) -> tuple[dict[str, Any] | None
     """Return what :func:`tfae.advice.advise` says of data, and what that is based on; or None, and why.
 
     Where the training split has more than 2²³ values, it is asked about every k-th of its samples, as many as have so
-    many values: a page is written after every training, and shall not take longer than it.
-
-    Args:
-        data: What was trained on.
-        noted: What a run has noted as advice: it is shown as it is, lest the page says another one than the user got.
+    many values: a page is written after every training, and shall not take longer than it. Advice that a run has noted
+    is returned as it is, lest the page says another one than the user got.
     """
     if isinstance(noted, dict) and noted.keys() == {field.name for field in dataclasses.fields(Advice)}:
         return noted, ""

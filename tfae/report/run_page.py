@@ -59,14 +59,16 @@ def draw_pictures(autoencoder: keras.Model, data: Data, history: dict[str, list[
     """
     losses = drawing.score_test_split(autoencoder, data)
     which = f"The first {drawing.number_of(len(drawing.first(data)), 'test sample')}"
-    drawing.draw_samples("reconstructions", which, autoencoder, data, drawing.first(data)).save(folder)
-    drawing.draw_curves({"": history}).save(folder)
-    if len(losses) > 1:  # One point has no plane.
-        drawing.draw_latents({"": autoencoder}, data).save(folder)
-    drawing.draw_histogram(losses, get_loss(autoencoder).unit).save(folder)
-    spectra = drawing.draw_spectra({"reconstruction": autoencoder}, data)
-    for each in [*drawing.draw_extremes(autoencoder, data, losses), *([spectra] if spectra else [])]:
-        each.save(folder)
+    for drawn in (
+        drawing.draw_samples("reconstructions", which, autoencoder, data, drawing.first(data)),
+        drawing.draw_curves({"": history}),
+        drawing.draw_latents({"": autoencoder}, data),
+        drawing.draw_histogram(losses, get_loss(autoencoder).unit),
+        drawing.draw_spectra({"reconstruction": autoencoder}, data),
+        *drawing.draw_extremes(autoencoder, data, losses),
+    ):
+        if drawn is not None:
+            drawn.save(folder)
 
 
 def write_run_page(

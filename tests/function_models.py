@@ -6,9 +6,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfae.losses import SquaredError
+from tfae.evaluation import Evaluation
+from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError
 
 SQUARED_ERROR = SquaredError()
+#: What a loss makes of each element of samples and reconstructions in NumPy's float64.
+FORMULAS: dict[type, Callable] = {
+    SquaredError: lambda x, y: (x - y) ** 2,
+    AbsoluteError: lambda x, y: np.abs(x - y),
+    BinaryCrossentropy: lambda x, y: -x * np.log(y) - (1 - x) * np.log1p(-y),
+}
 
 
 def function_model(reconstruct: Callable, shape: tuple[int, ...], loss: Any = SQUARED_ERROR) -> keras.Model:
@@ -31,3 +38,8 @@ def with_encoder(
     model = keras.Model(inputs, output)
     model.compile(loss=loss)
     return model
+
+
+def names(evaluation: Evaluation) -> set[str]:
+    """What the findings of an evaluation are about."""
+    return {finding.name for finding in evaluation.findings}

@@ -103,9 +103,7 @@ def test_all_losses_of_a_seed_begin_with_the_same_weights_and_see_the_same_batch
         equal(batches, other_batches)
     paths = [path for row in found.rows for path in row.runs]
     assert {len((path / "history.csv").read_text().splitlines()) for path in paths} == {1 + EPOCHS}
-
-
-def test_tensorflow_does_not_warn_of_models_that_are_traced_one_after_the_other(found, recorded):
+    # TensorFlow does not warn of models that are traced one after the other.
     assert [message for message in recorded.messages if "retracing" in message] == []
 
 
@@ -151,8 +149,9 @@ def test_a_run_trains_on_corrupted_data_and_is_measured_on_the_clean_test_split(
     assert row.values["mse"].values[0] == pytest.approx(np.mean((x.numpy() - reconstruction) ** 2), rel=1e-5)
 
 
-def test_a_comparison_is_read_back_wherever_it_is_if_it_is_finished(found, tmp_path):
-    assert comparison.load_comparison(found.directory) == found
+def test_a_finished_comparison_is_read_back_wherever_it_is_and_trains_nothing_again(found, data, tmp_path, monkeypatch):
+    at_call(monkeypatch, 0)
+    assert compare(data, found.directory) == comparison.load_comparison(found.directory) == found
     shutil.copytree(found.directory, tmp_path / "moved")
     moved = comparison.load_comparison(tmp_path / "moved")
     assert moved.as_dict() == found.as_dict()
@@ -160,6 +159,14 @@ def test_a_comparison_is_read_back_wherever_it_is_if_it_is_finished(found, tmp_p
     runs.load_run(moved.rows[0].runs[0])
     with pytest.raises(ValueError, match="expected the directory of a finished comparison"):
         comparison.load_comparison(tmp_path)
+
+
+def crash_at(monkeypatch, call, *arguments, **options):
+    """A comparison that crashes at a call of the training."""
+    with monkeypatch.context() as patch:
+        at_call(patch, call)
+        with pytest.raises(CrashError):
+            compare(*arguments, **options)
 
 
 def unfinished(found, folder, *missing):
@@ -176,10 +183,7 @@ def unfinished(found, folder, *missing):
 )
 def test_a_comparison_that_crashed_ends_as_if_it_had_not(found, data, tmp_path, monkeypatch, name, call):
     run_dir = unfinished(found, tmp_path, name)
-    with monkeypatch.context() as patch:
-        at_call(patch, call)
-        with pytest.raises(CrashError):
-            compare(data, run_dir)
+    crash_at(monkeypatch, call, data, run_dir)
     again = compare(data, run_dir)
     assert again.as_dict() == found.as_dict()
     assert str(again) == str(found)
@@ -197,11 +201,6 @@ def test_a_comparison_that_crashed_before_a_run_or_before_its_probes_goes_on(fou
     (run_dir / following / "checkpoints").mkdir(parents=True)  # Killed when there was not yet a model beside it.
     (run_dir / following / "checkpoints" / "000000-000000000.npz").write_bytes(b"half")
     assert compare(data, run_dir).as_dict() == found.as_dict()
-
-
-def test_a_finished_comparison_trains_nothing_again(found, data, monkeypatch):
-    at_call(monkeypatch, 0)
-    assert compare(data, found.directory) == found
 
 
 def test_a_signal_stops_after_the_steps_under_way_and_says_how_to_go_on(found, data, tmp_path, monkeypatch):
@@ -421,28 +420,23 @@ def test_the_same_seed_corrupts_the_same_and_nothing_but_the_training_split_whos
     np.testing.assert_allclose(x, damaged.raw.train[images.training_batch(0, 0)] / 255, rtol=1e-6)
 
 
-def test_streamed_data_is_not_corrupt(blobs):
-    with pytest.raises(ValueError, match="in_memory=True"):
-        corrupt(load(blobs, in_memory=False), Corruption("outliers", 0.1), seed=0)
-
-
-@pytest.mark.parametrize(
-    ("text", "match"),
-    [
-        ("pepper=0.1", "expected one of salt_and_pepper, outliers; received 'pepper'"),
-        ("outliers", "expected NAME=SHARE, such as outliers=0.05; received 'outliers'"),
-        ("outliers=some", "expected NAME=SHARE"),
-        ("outliers=0", r"share between 0 and 1; received 0\.0"),
-        ("outliers=1", "share between 0 and 1"),
-        ("outliers=nan", "share between 0 and 1; received nan"),
-    ],
-)
-def test_a_corruption_that_does_not_exist_is_refused(text, match):
-    with pytest.raises(ValueError, match=match):
-        Corruption.parse(text)
+def test_a_corruption_that_does_not_exist_or_of_streamed_data_is_refused(blobs):
+    messages = {
+        "pepper=0.1": "expected one of salt_and_pepper, outliers; received 'pepper'",
+        "outliers": "expected NAME=SHARE, such as outliers=0.05; received 'outliers'",
+        "outliers=some": "expected NAME=SHARE",
+        "outliers=0": r"share between 0 and 1; received 0\.0",
+        "outliers=1": "share between 0 and 1",
+        "outliers=nan": "share between 0 and 1; received nan",
+    }
+    for text, message in messages.items():
+        with pytest.raises(ValueError, match=message):
+            Corruption.parse(text)
     assert str(Corruption("outliers", np.float32(0.25))) == "outliers=0.25"
     with pytest.raises(ValueError, match=r"expected outliers with a share between 0 and 1; received '0\.1'"):
         Corruption("outliers", "0.1")
+    with pytest.raises(ValueError, match="in_memory=True"):
+        corrupt(load(blobs, in_memory=False), Corruption("outliers", 0.1), seed=0)
 
 
 COUNTER = itertools.count(1)  # By which every call builds another model.
@@ -489,9 +483,7 @@ def test_models_of_images_end_in_an_activation_that_is_bounded_as_pixels_are(tmp
 
 def begin(monkeypatch, *arguments, **options):
     """The plan of a comparison that crashes in its first training."""
-    at_call(monkeypatch, 0)
-    with pytest.raises(CrashError):
-        compare(*arguments, **options)
+    crash_at(monkeypatch, 0, *arguments, **options)
     return json.loads((arguments[1] / "plan.json").read_text())
 
 
@@ -608,10 +600,7 @@ def test_the_command_compares_and_prints_the_table(blobs, data, tmp_path, pages)
     assert found.rows[0].values["mse"].deviation is None
     assert "one seed, so no spread" in result.stdout
     assert not set("*±") & set(result.stdout)
-
-
-def test_a_mistake_on_the_command_line_is_one_line(blobs, tmp_path):
-    result = run(*options(blobs, tmp_path / "run", "--corrupt", "pepper=0.1"), code=2)
+    result = run(*options(blobs, tmp_path / "other", "--corrupt", "pepper=0.1"), code=2)
     assert result.stderr == "Error: corruptions: expected one of salt_and_pepper, outliers; received 'pepper'.\n"
 
 

@@ -20,7 +20,8 @@ from sklearn.datasets import load_digits
 from tfae import comparison, datasets, losses, models, report, runs
 from tfae.advice import advise
 from tfae.evaluation import Finding, scores
-from tfae.report import advised, tables
+from tfae.report import page as pages
+from tfae.report import tables
 from tfae.report.picture import draw_picture
 
 matplotlib.use("Agg")
@@ -142,7 +143,7 @@ def rewritten(run, path, **changes):
     return Page(path)
 
 
-def test_pages_are_html5_with_language_title_and_headings_in_order(each_page):
+def test_pages_are_html5_of_one_file_with_language_title_and_headings_in_order(each_page):
     assert each_page.text.startswith("<!DOCTYPE html>")
     assert each_page.all("html") == [{"lang": "en"}]
     assert each_page.all("meta")[0] == {"charset": "utf-8"}
@@ -151,9 +152,7 @@ def test_pages_are_html5_with_language_title_and_headings_in_order(each_page):
     assert [place for place, level in enumerate(levels) if level == 1] == [0]
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
     assert all(text.strip() for _, text in each_page.headings)
-
-
-def test_pages_need_no_other_file_no_network_and_no_script(each_page):
+    # They need no other file, no network and no script.
     assert not each_page.all("script")
     addresses = [each[name] for _, each in each_page.elements for name in ("src", "href") if name in each]
     assert len(addresses) > 5
@@ -211,7 +210,7 @@ def test_what_was_not_measured_is_not_there_with_the_reason_and_findings_are_sho
     assert number(cells["Penalty of sparse"][0]) == 0.5
     assert cells["Loss and penalties"][1] == "what Keras reports as loss and val_loss"
     with_penalty, without = dataclasses.replace(run.evaluation, penalties={"sparse": 0.5}), run.evaluation
-    row = ("Penalty of sparse", ("0.5", "n/a"), "")
+    row = ("Penalty of sparse", ("0.5", "n/a"))
     assert row in tables.rows_of_losses([[with_penalty, with_penalty], [without]])
     assert cells["SSIM"][0].strip() == "n/a"
     assert cells["SSIM"][1] == "samples are no images"
@@ -251,22 +250,22 @@ def test_the_advice_of_a_page_looks_at_evenly_spaced_samples_where_there_are_man
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(100, 4)))
     data = datasets.load(tmp_path / "rows.npy", in_memory=in_memory)
     asked = []
-    monkeypatch.setattr(advised, "advise", lambda data: asked.append(data) or advise(data))
-    assert advised.advise_page(data).note == ""
+    monkeypatch.setattr(pages, "advise", lambda data: asked.append(data) or advise(data))
+    assert pages.advise_page(data)[1] == ""
     assert asked.pop() is data
-    monkeypatch.setattr(advised, "MAX_VALUES", 4 * 20 + 3)
-    found = advised.advise_page(data)
-    assert found.note == "It is based on 20 of the 80 training samples; tfae advise looks at all of them."
+    monkeypatch.setattr(pages, "MAX_VALUES", 4 * 20 + 3)
+    advice, note = pages.advise_page(data)
+    assert note == "It is based on 20 of the 80 training samples; tfae advise looks at all of them."
     np.testing.assert_array_equal(asked[0].raw.train[:], data.raw.train[::4])
-    assert found.advice["statistics"]["num_samples"] == 20
-    assert found.advice["loss"] == advise(data).loss
+    assert advice["statistics"]["num_samples"] == 20
+    assert advice["loss"] == advise(data).loss
 
 
 def test_a_page_without_advice_says_why(run, tmp_path, monkeypatch):
     def refusing(data):
         raise ValueError("data: expected <finite> deviations.")
 
-    monkeypatch.setattr(advised, "advise", refusing)
+    monkeypatch.setattr(pages, "advise", refusing)
     page = rewritten(run, tmp_path / "page.html")
     assert "<p>n/a: data: expected &lt;finite&gt; deviations.</p>" in page.text
     assert [3, "Reasons"] not in page.headings

@@ -39,12 +39,19 @@ from tfae.comparison.plan import (
     choose_corruptions,
     choose_losses,
     corrupt_each,
-    describe_model,
     make_plan,
 )
 from tfae.comparison.probes import probe
-from tfae.comparison.result import CLEAN, FILE, Comparison, Row, load_comparison
-from tfae.comparison.seed_values import SeedValues, compared_metrics, find_winner
+from tfae.comparison.result import (
+    CLEAN,
+    FILE,
+    Comparison,
+    Row,
+    SeedValues,
+    compared_metrics,
+    find_winner,
+    load_comparison,
+)
 from tfae.datasets import Data
 from tfae.losses import ReconstructionLoss
 from tfae.runs.directory import MODEL, lock
@@ -87,13 +94,12 @@ def compare(
 
     Within a seed, all losses begin with the same weights and see the same batches in the same order, for the same
     number of epochs: there is no early stopping, only the weights of the epoch of least validation loss are kept. Each
-    training is one of :func:`tfae.runs.train`, in a directory of its own. Seeds differ in the initial weights, in
-    everything else that a model draws, and in what a corruption hits; the splits and the order of the batches are
-    always those of ``data``.
+    training is one of :func:`tfae.runs.train`, in a directory of its own. Seeds differ in all that a model draws and
+    in what a corruption hits; the splits and the order of the batches are always those of ``data``.
 
-    With ``corruptions``, all of it is repeated on training data that each of them has damaged, samples and targets
-    alike; see :func:`corrupt`. Everything is measured on the clean test split, and scaled as the clean training split
-    is. The skills alone are relative to baselines that were fitted on what the model was trained on.
+    With ``corruptions``, all of it is repeated on training data that each of them has damaged; see :func:`corrupt`.
+    Everything is measured on the clean test split, and scaled as the clean training split is. The skills alone are
+    relative to baselines that were fitted on what the model was trained on.
 
     A comparison can be stopped, or killed, at any instant. The same call again skips the runs that are finished, goes
     on with the one that was under way, and ends, on a CPU, with the table of a comparison that was not stopped.
@@ -156,7 +162,7 @@ def compare(
         chosen,
         epochs=epochs,
         learning_rate=learning_rate,
-        model=describe_model(model),
+        model=model,
         notes=notes or {},
     )
     del model, built_for
@@ -183,7 +189,7 @@ def compare(
         plan = begin(directory, plan, data)
         measured: dict[tuple[str, str], list[tuple[Path, dict[str, Any]]]] = {}
         num_runs = (1 + len(chosen)) * seeds * len(by_name)
-        show = progress.show_runs(num_runs, epochs, verbose=verbose)
+        show = progress.RunProgress(num_runs, epochs, verbose=verbose)
         with show as runs, progress.without_retracing_warnings():
             for seed in all_seeds:
                 for corruption, variant in corrupt_each(data, chosen, seed):

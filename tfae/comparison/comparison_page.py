@@ -9,12 +9,10 @@ from typing import Any
 
 import keras
 
-from tfae.comparison.result import Comparison, Row
-from tfae.comparison.seed_values import compared_metrics
+from tfae.comparison.result import Comparison, Row, compared_metrics
 from tfae.datasets import Data
 from tfae.evaluation import Evaluation
 from tfae.report import drawing, page, tables
-from tfae.report.advised import advise_page
 
 
 def write_page(comparison: Comparison, data: Data, path: Path) -> None:
@@ -33,62 +31,42 @@ def write_page(comparison: Comparison, data: Data, path: Path) -> None:
     """
     plan = comparison.plan
     comparison.validate_data(data)
-    kinds = list(dict.fromkeys(row.corruption for row in comparison.rows))
-    blocks = [_block(kind, comparison) for kind in kinds]
-    sections = [_section(kind, comparison, data) for kind in kinds]
-    extremes = _extremes(kinds[0], comparison, data)
+    sections = [_section(kind, rows, data, plan["seeds"][0]) for kind, rows in comparison.blocks.items()]
+    extremes = _extremes(*next(iter(comparison.blocks.items())), data)
     if extremes.pictures:
         sections.append(extremes)
-    seeds, losses = plan["seeds"], list(plan["losses"])
+    losses = list(plan["losses"])
     facts = {
-        "Data": f"{data.name}, {data.kind}, samples of shape {data.shape}",
-        "Samples": ", ".join(f"{number:,} for {split}" for split, number in plan["data"]["num_samples"].items()),
-        "Preprocessing": data.preprocessing.method,
-        "Model": f"{plan['model']['name']}, {plan['model']['parameters']:,} parameters, latent_dim "
-        f"{plan['model']['latent_dim']}; for a seed, the same initial weights under every loss",
         "Losses": ", ".join(
             f"{name} ({config['class_name']}, {config['sample_reduction']} over the elements)"
             for name, config in plan["losses"].items()
         ),
         "Training": f"{plan['epochs']} epochs each, with a learning rate of {plan['learning_rate']:g}; the weights of "
         "the epoch of least validation loss",
-        "Seeds": ", ".join(map(str, seeds)),
-        "Made": f"{page.moment(plan['created'])}, with " + ", ".join(f"{n} {v}" for n, v in plan["versions"].items()),
+        "Seeds": f"{', '.join(map(str, plan['seeds']))}; of each, the same initial weights under every loss",
     }
     page.write(
         path,
         "comparison.html",
         sections,
+        data,
+        plan,
+        facts,
         title=f"{len(losses)} {'losses' if len(losses) > 1 else 'loss'} on {data.name}",
-        plan=plan,
         losses=losses,
-        blocks=blocks,
-        advised=advise_page(data),
-        facts=facts,
+        blocks=[_block(kind, comparison) for kind in comparison.blocks],
     )
 
 
 def _block(kind: str, comparison: Comparison) -> dict[str, Any]:
     """The tables and the findings of one kind of training data."""
-    rows = _rows(kind, comparison)
+    rows, table = comparison.blocks[kind], comparison.table(kind)
     evaluations = [[_evaluation(directory) for directory in row.runs] for row in rows]
-    table, missing = [], []
-    for metric in compared_metrics():
-        values = [row.values.get(metric.name) for row in rows]
-        if not any(values):
-            missing.append(metric.heading)
-            continue
-        best = comparison.winners[kind].get(metric.name)
-        cells = [
-            ("n/a" if each is None else str(each).replace("-", "−"), row.loss == best)
-            for row, each in zip(rows, values, strict=True)
-        ]
-        table.append((metric.heading, cells))
     return {
         "trained_on": _phrase(kind),
         "losses": [row.loss for row in rows],
         "table": table,
-        "missing": missing,
+        "missing": [metric.heading for metric in compared_metrics() if metric.heading not in table],
         "own": tables.rows_of_losses(evaluations),
         "units": [of_seeds[0].loss_unit for of_seeds in evaluations],
         "findings": _findings([row.loss for row in rows], evaluations),
@@ -109,31 +87,27 @@ def _findings(losses: list[str], evaluations: list[list[Evaluation]]) -> list[tu
     ]
 
 
-def _section(kind: str, comparison: Comparison, data: Data) -> page.Section:
+def _section(kind: str, rows: list[Row], data: Data, seed: int) -> page.Section:
     """The pictures of one kind of training data."""
-    models = _models(kind, comparison)
-    pictures = [
-        (
-            drawing.draw_side_by_side("side_by_side", models, data),
-            "The first samples of the test split, and what the model of each loss makes of them.",
-        )
-    ]
+    models = _load_models(rows)
+    side_by_side = drawing.draw_side_by_side("side_by_side", models, data)
     spectra = drawing.draw_spectra(models, data)
-    if spectra is not None:
-        pictures.append((spectra, "Power by spatial frequency, averaged over directions and up to 512 test images."))
-    if len(data.raw.test) > 1:  # One point has no plane.
-        latents = drawing.draw_latents(models, data)
-        pictures.append((latents, "The latents of the test samples in a plane, for each loss."))
-    curves = drawing.draw_curves({row.loss: _history(row.runs[0]) for row in _rows(kind, comparison)})
-    pictures.append((curves, "Training and validation loss by epoch, each in the unit of its own loss."))
-    text = f"All of them are of the test split, which is clean, and of seed {comparison.plan['seeds'][0]}."
+    curves = drawing.draw_curves({row.loss: _history(row.runs[0]) for row in rows})
+    captions = {
+        "The first samples of the test split, and what the model of each loss makes of them.": side_by_side,
+        "Power by spatial frequency, averaged over directions and up to 512 test images.": spectra,
+        "The latents of the test samples in a plane, for each loss.": drawing.draw_latents(models, data),
+        "Training and validation loss by epoch, each in the unit of its own loss.": curves,
+    }
+    pictures = [(picture, caption) for caption, picture in captions.items() if picture is not None]
+    text = f"All of them are of the test split, which is clean, and of seed {seed}."
     return page.Section(f"Pictures: trained on {_phrase(kind)}", text, pictures)
 
 
-def _extremes(kind: str, comparison: Comparison, data: Data) -> page.Section:
+def _extremes(kind: str, rows: list[Row], data: Data) -> page.Section:
     """The worst and the best reconstructions under each loss."""
     pictures = []
-    for loss, model in _models(kind, comparison).items():
+    for loss, model in _load_models(rows).items():
         drawn = drawing.draw_extremes(model, data, drawing.score_test_split(model, data))
         for each, how in zip(drawn, ("highest", "lowest"), strict=False):  # There are none of a single sample.
             pictures.append((each, f"Under {loss.replace('_', ' ')}: the test samples of the {how} loss."))
@@ -149,13 +123,9 @@ def _phrase(kind: str) -> str:
     return "clean data" if "=" not in kind else f"data with {kind}"
 
 
-def _models(kind: str, comparison: Comparison) -> dict[str, keras.Model]:
+def _load_models(rows: list[Row]) -> dict[str, keras.Model]:
     """By loss, the model of the first seed."""
-    return {row.loss: keras.models.load_model(row.runs[0] / "model.keras") for row in _rows(kind, comparison)}
-
-
-def _rows(kind: str, comparison: Comparison) -> list[Row]:
-    return [row for row in comparison.rows if row.corruption == kind]
+    return {row.loss: keras.models.load_model(row.runs[0] / "model.keras") for row in rows}
 
 
 def _evaluation(directory: Path) -> Evaluation:

@@ -60,17 +60,16 @@ class Corruption:
     @classmethod
     def parse(cls, text: str) -> Corruption:
         """Read ``name=share``."""
-        name, _, share = text.partition("=")
+        name, share = map(str.strip, text.partition("=")[::2])
         try:
             number = float(share)
         except ValueError:
-            name = name.strip()
             example = name if name in CORRUPTIONS else "salt_and_pepper"
             raise ValueError(
                 f"corruptions: expected NAME=SHARE, such as {example}=0.05; received {text!r}. The names are "
                 f"{', '.join(CORRUPTIONS)}."
             ) from None
-        return cls(name.strip(), number)
+        return cls(name, number)
 
 
 def salt_and_pepper(samples: np.ndarray, share: float, data: Data, random: np.random.RandomState) -> None:
@@ -79,14 +78,12 @@ def salt_and_pepper(samples: np.ndarray, share: float, data: Data, random: np.ra
     Every element is hit with probability ``share``, independently of all others. The range is the one that the data
     declares, ``data.value_range``; where it declares none, it is what the clean training split spans: per column of a
     table, as a whole for everything else.
-
-    Args:
-        samples: ``(n, *shape)`` in data space, changed in place.
-        share: Of the elements.
-        data: The clean data.
-        random: Where the draw comes from.
     """
-    low, high = (end.astype(samples.dtype) for end in _ends(data))
+    low, high = data.bounds.train
+    if data.value_range is not None:
+        low, high = (_representable(np.float64(end), samples.dtype, None) for end in data.value_range)
+    elif data.kind != "table":
+        low, high = low.min(), high.max()
     size = rows_per_block(samples)
     for start in range(0, len(samples), size):  # The draw takes 8 bytes for every element.
         block = samples[start : start + size]
@@ -96,17 +93,11 @@ def salt_and_pepper(samples: np.ndarray, share: float, data: Data, random: np.ra
 
 
 def outliers(samples: np.ndarray, share: float, data: Data, random: np.random.RandomState) -> None:
-    """Replace samples by ones that are far away from the mean of the data in every column or channel that varies.
+    """Replace round(share · n) samples, and at least one, by ones far from the mean in every column that varies.
 
     Each element is at mean ± 10 standard deviations of its column or channel in the clean training split, the sign
     drawn by itself, and kept within ``data.value_range`` where the data declares one: an outlier among images is one
     whose pixels are black or white at random. A column that is constant has no deviation, and stays as it is.
-
-    Args:
-        samples: ``(n, *shape)`` in data space, changed in place.
-        share: Of the samples; round(share · n) of them, and at least one, are replaced.
-        data: The clean data.
-        random: Where the draw comes from.
     """
     chosen = random.permutation(len(samples))[: max(1, round(share * len(samples)))]
     mean, deviation = moments(data.raw.train)
@@ -115,7 +106,8 @@ def outliers(samples: np.ndarray, share: float, data: Data, random: np.random.Ra
         samples[index] = _representable(mean + sign * OUTLIER_DEVIATIONS * deviation, samples.dtype, data.value_range)
 
 
-#: What each name does to samples; one more entry is one more corruption.
+#: What each name does, in place, to a share of samples ``(n, *shape)`` in data space, given the clean data and a
+#: generator; one more entry is one more corruption.
 CORRUPTIONS: dict[str, Callable[[np.ndarray, float, Data, np.random.RandomState], None]] = {
     "salt_and_pepper": salt_and_pepper,
     "outliers": outliers,
@@ -126,12 +118,11 @@ def corrupt(data: Data, corruption: Corruption, *, seed: int) -> Data:
     """Return data whose training split is corrupted, and nothing else.
 
     A corrupted sample is its own target too, ``(x, x)`` as ever: this is not a denoising autoencoder, which is told
-    the truth, but a training on data that is wrong. Absolute error earns its name there, as it follows the median.
+    the truth, but a training on data that is wrong.
 
-    Validation and test split stay clean, and so does the preprocessing: it is the one that was fitted on the clean
-    training split. Outliers would otherwise shrink everything else in model space, by which the metrics would no
-    longer compare with those of a training on clean data, and one could not tell what the loss did from what the
-    scaling did. For the same reason labels, seed and the order of the samples stay.
+    Validation and test split stay clean, and so does the preprocessing, fitted on the clean training split: outliers
+    would otherwise shrink everything else in model space, and metrics would not compare with those of a training on
+    clean data. For the same reason labels, seed and the order of the samples stay.
 
     Args:
         data: In memory.
@@ -173,15 +164,6 @@ def corrupt(data: Data, corruption: Corruption, *, seed: int) -> Data:
         arguments=None,
         feed=feed,
     )
-
-
-def _ends(data: Data) -> tuple[Any, Any]:
-    """The low and the high end of the data's range, in data space: one for all elements, or one for each column."""
-    if data.value_range is not None:
-        low, high = (_representable(np.float64(end), data.raw.train.dtype, None) for end in data.value_range)
-        return low, high
-    low, high = data.bounds.train
-    return (low, high) if data.kind == "table" else (low.min(), high.max())
 
 
 def _representable(values: Any, dtype: np.dtype, value_range: tuple[float, float] | None) -> Any:

@@ -32,11 +32,7 @@ _IDENTITY = ("losses", "seeds", "corruptions", "epochs", "learning_rate", "model
 def choose_losses(
     losses: Sequence[str | ReconstructionLoss] | None, sample_reduction: str
 ) -> dict[str, ReconstructionLoss]:
-    """Return the losses by name; all that are registered where none are named.
-
-    Raises:
-        ValueError: There is one twice, or one is not a loss.
-    """
+    """Return the losses by name, each once; all that are registered where none are named."""
     if isinstance(losses, (str, ReconstructionLoss)) or (losses is not None and not losses):
         raise ValueError(f'losses: expected a list such as ["mse", "mae"]; received {losses!r}.')
     by_name: dict[str, ReconstructionLoss] = {}
@@ -58,11 +54,7 @@ def choose_losses(
 
 
 def choose_corruptions(corruptions: Sequence[str | Corruption]) -> list[Corruption]:
-    """Return the corruptions.
-
-    Raises:
-        ValueError: There is no such one, or one twice.
-    """
+    """Return the corruptions, each once."""
     if isinstance(corruptions, (str, Corruption)):
         raise ValueError(f'corruptions: expected a list such as ["outliers=0.02"]; received {corruptions!r}.')
     chosen = [each if isinstance(each, Corruption) else Corruption.parse(str(each)) for each in corruptions]
@@ -86,12 +78,7 @@ def build_seeded(build: Build, loss: ReconstructionLoss, seed: int, data: Data) 
 
 
 def build_models(build: Build, losses: dict[str, ReconstructionLoss], seed: int, data: Data) -> dict[str, keras.Model]:
-    """Build the model of every loss.
-
-    Raises:
-        ValueError: They are not the same but for the output's activation, have no encoder, or are for samples of
-            another shape.
-    """
+    """Build the model of every loss, and check that they differ in the output's activation alone."""
     built_for = {}
     for name, loss in losses.items():
         model = built_for[name] = build_seeded(build, loss, seed, data)
@@ -127,13 +114,7 @@ def check_losses(
     drop: bool,
     ignore: Collection[str],
 ) -> dict[str, ReconstructionLoss]:
-    """Return the losses, after a check of each with its model on every variant of the data.
-
-    With ``drop``, losses that are not defined on all of it are left out.
-
-    Raises:
-        ValueError: A check fails.
-    """
+    """Check each loss with its model on every variant of the data; with ``drop``, leave out the undefined."""
     kept = dict(losses)
     for data in variants:
         for name, loss in losses.items():
@@ -147,11 +128,6 @@ def check_losses(
     return kept
 
 
-def describe_model(model: keras.Model) -> dict[str, Any]:
-    """What tells a model from others, JSON-able."""
-    return {**provenance.model(model), "layers": _digest_of_layers(model)}
-
-
 def make_plan(
     data: Data,
     losses: dict[str, ReconstructionLoss],
@@ -160,10 +136,10 @@ def make_plan(
     *,
     epochs: int,
     learning_rate: float,
-    model: dict[str, Any],
+    model: keras.Model,
     notes: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return all of it, JSON-able."""
+    """Return what is compared on what, and what tells the model from others, JSON-able."""
     return {
         "created": provenance.now(),
         "data": fingerprint(data),
@@ -172,7 +148,7 @@ def make_plan(
         "corruptions": list(map(str, corruptions)),
         "epochs": epochs,
         "learning_rate": learning_rate,
-        "model": model,
+        "model": {**provenance.model(model), "layers": _digest_of_layers(model)},
         "versions": provenance.versions(),
         "notes": notes,
     }
@@ -191,20 +167,16 @@ def began_in_memory(run_dir: str | os.PathLike[str]) -> bool | None:
 
 
 def begin(directory: Path, plan: dict[str, Any], data: Data) -> dict[str, Any]:
-    """Write the plan to the directory, or return the one that is there if it is the same comparison.
-
-    Raises:
-        ValueError: The directory holds another comparison, or something else.
-    """
+    """Write the plan to the directory, or return the one that is there if it is the same comparison."""
     path = directory / FILE
     if path.exists():
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
             of_data = differences(before["data"], data)
             differing = [
-                f"{name} (it has {_short(before[name])}, and received {_short(plan[name])})"
+                f"{name} (it has {_describe(before[name])}, and received {_describe(plan[name])})"
                 for name in _IDENTITY
-                if _without_name(before[name]) != _without_name(plan[name])
+                if _describe(before[name]) != _describe(plan[name])
             ]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"run_dir: expected the plan of a comparison in {path}; received {error!r}.") from error
@@ -235,7 +207,7 @@ def _is_defined(loss: ReconstructionLoss, data: Data, model: keras.Model) -> boo
 
 
 def _digest_of_layers(model: keras.Model) -> str:
-    """Of kind and arguments of every layer. Names are counted up by Keras with every model, and say nothing."""
+    """Of kind and arguments of every layer, but for names, which Keras counts up with every model."""
     digest = hashlib.blake2b(digest_size=16)
     for layer in model.layers:
         if isinstance(layer, keras.Model):
@@ -246,14 +218,8 @@ def _digest_of_layers(model: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def _without_name(value: Any) -> Any:
-    """Keras counts the names of models up."""
-    is_model = isinstance(value, dict) and "layers" in value
-    return {name: each for name, each in value.items() if name != "name"} if is_model else value
-
-
-def _short(value: Any) -> str:
-    """A part of a plan in few words."""
+def _describe(value: Any) -> str:
+    """A part of a plan in few words, which say all but the names of models: Keras counts these up."""
     if not isinstance(value, dict):
         return str(value)
     if "layers" in value:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from sklearn.base import ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
@@ -14,18 +16,12 @@ from sklearn.preprocessing import StandardScaler
 from tfae.datasets import Data, Splits
 from tfae.evaluation import Metric
 
-NUM_NEIGHBORS = 5
 #: Training samples of a class, on average, from which labels are taken for classes; fewer are measurements.
 _SAMPLES_PER_CLASS = 5
 
 
-def _linear_accuracy(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray) -> float:
-    return float(LogisticRegression(max_iter=2000).fit(train, train_labels).score(test, test_labels))
-
-
-def _neighbor_accuracy(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray) -> float:
-    neighbors = KNeighborsClassifier(min(NUM_NEIGHBORS, len(train)))
-    return float(neighbors.fit(train, train_labels).score(test, test_labels))
+def _accuracy_of(classifier: ClassifierMixin) -> Callable[..., float]:
+    return lambda train, labels, test, test_labels: float(classifier.fit(train, labels).score(test, test_labels))
 
 
 _SHARE = "Share of the test samples whose label is predicted from their latent by"
@@ -33,12 +29,18 @@ _ACCURACY: dict[str, Any] = {"unit": "accuracy", "better": "higher", "in_compari
 
 #: They take labels, and so are not among the metrics of an evaluation.
 PROBES = (
-    Metric("linear_probe", "linear probe", f"{_SHARE} logistic regression.", _linear_accuracy, **_ACCURACY),
+    Metric(
+        "linear_probe",
+        "linear probe",
+        f"{_SHARE} logistic regression.",
+        _accuracy_of(LogisticRegression(max_iter=2000)),
+        **_ACCURACY,
+    ),
     Metric(
         "neighbor_accuracy",
         "nearest neighbours",
         f"{_SHARE} the majority of the 5 nearest training samples.",
-        _neighbor_accuracy,
+        _accuracy_of(KNeighborsClassifier(5)),
         **_ACCURACY,
     ),
 )
@@ -50,10 +52,6 @@ def probe(autoencoder: keras.Model, data: Data) -> dict[str, float | None]:
     Both classifiers are scikit-learn's, fitted on the latents of the training split, standardised by its mean and
     deviation: a logistic regression, whose accuracy says how much of the classes lies open in the latent, and the 5
     nearest neighbours, whose accuracy says whether alike is close to alike. Samples without a label are left out.
-
-    Args:
-        autoencoder: Has a layer "encoder".
-        data: The clean data.
 
     Returns:
         The accuracies by name, "linear_probe" and "neighbor_accuracy". They are None where there are no labels, or only
@@ -78,12 +76,7 @@ def probe(autoencoder: keras.Model, data: Data) -> dict[str, float | None]:
 def encode(autoencoder: keras.Model, dataset: tf.data.Dataset) -> np.ndarray:
     """Return the latents of a data set of batches ``(x, x)``, float32 ``(n, latent_dim)``, in its order."""
     encoder = autoencoder.get_layer("encoder")
-    encode = tf.function(
-        lambda x: encoder(x, training=False),
-        input_signature=[tf.TensorSpec((None, *autoencoder.input_shape[1:]), tf.float32)],
-        autograph=False,
-    ).get_concrete_function()
-    return np.concatenate([np.asarray(encode(x), "float32") for x, _ in dataset])
+    return np.concatenate([np.asarray(encoder(x, training=False), "float32") for x, _ in dataset])
 
 
 def score_probes(

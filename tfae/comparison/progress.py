@@ -16,7 +16,6 @@ from rich.progress import (
     ProgressColumn,
     SpinnerColumn,
     Task,
-    TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
@@ -38,37 +37,23 @@ class EpochColumn(ProgressColumn):
         return Text(f"epoch {min(max(num_done, 0) + 1, epochs)}/{epochs}")
 
 
-class Runs:
-    """Shows the runs of a comparison one after the other."""
+class RunProgress(Progress):
+    """Shows on stderr, if ``verbose``, which run is under way and how many are done, and a line for each that is."""
 
-    def __init__(self, progress: Progress, task: TaskID) -> None:
-        self._progress = progress
-        self._task = task
+    def __init__(self, num_runs: int, epochs: int, *, verbose: bool) -> None:
+        bar = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        console = Console(stderr=True, quiet=not verbose)
+        super().__init__(*bar, EpochColumn(), TimeElapsedColumn(), console=console, transient=True)
+        self._runs = self.add_task("", total=num_runs, epochs=epochs)
 
     def begin(self, title: str, directory: Path) -> None:
         """Show what runs."""
-        self._progress.update(self._task, description=title, history=directory / "history.csv")
+        self.update(self._runs, description=title, history=directory / "history.csv")
 
     def end(self, line: str) -> None:
         """Count a run, and leave a line behind."""
-        self._progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
-        self._progress.advance(self._task)
-
-
-@contextlib.contextmanager
-def show_runs(num_runs: int, epochs: int, *, verbose: bool) -> Iterator[Runs]:
-    """Show the progress of so many runs on stderr, as long as the block lasts."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        EpochColumn(),
-        TimeElapsedColumn(),
-    )
-    console = Console(stderr=True, quiet=not verbose)
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield Runs(progress, progress.add_task("", total=num_runs, epochs=epochs))
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.advance(self._runs)
 
 
 @contextlib.contextmanager

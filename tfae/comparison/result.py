@@ -1,21 +1,96 @@
-"""What a comparison found."""
+"""What a comparison found: metrics over the seeds, and what it takes for one loss to be better in one."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tfae.comparison.seed_values import SeedValues, compared_metrics, find_winner
+from tfae.comparison.probes import PROBES
 from tfae.datasets import Data
 from tfae.datasets.fingerprint import differences, format_differences, remedy
+from tfae.evaluation import METRICS, Metric
 
 #: What the training data that was not corrupted is called.
 CLEAN = "clean"
 FILE = "comparison.json"
+
+
+def compared_metrics() -> list[Metric]:
+    """Return the metrics that a comparison puts side by side, of the clean test split."""
+    return [*(metric for metric in METRICS.values() if metric.in_comparison), *PROBES]
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedValues:
+    """Values of a metric, one for each seed."""
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Their mean."""
+        return statistics.fmean(self.values)
+
+    @property
+    def deviation(self) -> float | None:
+        """Their standard deviation, with the n − 1 of a sample; None of a single one."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+    def __str__(self) -> str:
+        """``mean ± deviation``, the deviation with two significant digits and the mean with as many decimals.
+
+        Example:
+            >>> print(SeedValues((0.1234, 0.1334)), SeedValues((1.5,)))
+            0.1284 ± 0.0071 1.5
+        """
+        if not self.deviation:
+            return f"{self.mean:.4g}" + ("" if self.deviation is None else " ± 0")
+        decimals = max(0, 1 - math.floor(math.log10(self.deviation)))
+        # Of runs that hardly differ, no more than five digits of the mean.
+        limit = max(0, 4 - math.floor(math.log10(abs(self.mean) or 1)))
+        if decimals > limit:
+            return f"{self.mean:,.{limit}f} ± {self.deviation:.1g}"
+        return f"{self.mean:,.{decimals}f} ± {self.deviation:,.{decimals}f}"
+
+
+def find_winner(metric: Metric, values_by_name: Mapping[str, SeedValues | None]) -> str | None:
+    """Return who is better than all others by more than the runs of one differ among themselves.
+
+    The difference between the best mean and the next has to exceed √(s₁² + s₂²), the standard deviations of the two
+    over the seeds combined as those of a difference are.
+
+    Args:
+        metric: What is measured.
+        values_by_name: By name, the values for the seeds; None where there is none. Those without are not compared.
+
+    Returns:
+        The name; None if the difference is smaller, there are fewer than two to compare or fewer than two seeds, or
+        nothing is better or worse.
+
+    Example:
+        >>> find_winner(METRICS["mse"], {"a": SeedValues((1.0, 1.2)), "b": SeedValues((2.0, 2.2))})
+        'a'
+        >>> find_winner(METRICS["mse"], {"a": SeedValues((1.0, 2.0)), "b": SeedValues((1.4, 2.4))})
+    """
+    if metric.better is None:
+        return None
+    shortfalls = {
+        name: SeedValues(tuple(map(metric.shortfall, spread.values)))
+        for name, spread in values_by_name.items()
+        if spread
+    }
+    if len(shortfalls) < 2:
+        return None
+    (name, best), (_, following), *_ = sorted(shortfalls.items(), key=lambda item: item[1].mean)
+    if best.deviation is None or following.deviation is None:
+        return None
+    return name if following.mean - best.mean > math.hypot(best.deviation, following.deviation) else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,13 +128,34 @@ class Comparison:
     def winners(self) -> dict[str, dict[str, str]]:
         """By kind of training data and name of the metric, the loss that is better by more than the seeds differ."""
         found: dict[str, dict[str, str]] = {}
-        for corruption, rows in self._blocks().items():
+        for corruption, rows in self.blocks.items():
             found[corruption] = {}
             for metric in compared_metrics():
                 best = find_winner(metric, {row.loss: row.values.get(metric.name) for row in rows})
                 if best is not None:
                     found[corruption][metric.name] = best
         return found
+
+    @property
+    def blocks(self) -> dict[str, list[Row]]:
+        """By kind of training data, its rows."""
+        blocks: dict[str, list[Row]] = {}
+        for row in self.rows:
+            blocks.setdefault(row.corruption, []).append(row)
+        return blocks
+
+    def table(self, corruption: str) -> dict[str, list[tuple[str, bool]]]:
+        """Return by heading of a metric, for each loss, its values in words and whether it is the winner.
+
+        Metrics that no run on this training data has are left out.
+        """
+        table, rows, winners = {}, self.blocks[corruption], self.winners[corruption]
+        for metric in compared_metrics():
+            values = {row.loss: row.values.get(metric.name) for row in rows}
+            if any(values.values()):
+                best = winners.get(metric.name)
+                table[metric.heading] = [(str(each or "n/a"), loss == best) for loss, each in values.items()]
+        return table
 
     def validate_data(self, data: Data) -> None:
         """Check that data is what the comparison was made on.
@@ -95,34 +191,23 @@ class Comparison:
         over = f"mean ± standard deviation over {len(seeds)} seeds" if len(seeds) > 1 else "one seed, so no spread"
         lines = [
             f"{num_losses} loss{'es' if num_losses > 1 else ''} on {data['num_samples']['test']:,} test samples of "
-            f"{data['name']}, "
-            f"latent_dim {self.plan['model']['latent_dim']}, {self.plan['epochs']} epochs; {over}"
+            f"{data['name']}, latent_dim {self.plan['model']['latent_dim']}, {self.plan['epochs']} epochs; {over}"
         ]
-        winners = self.winners
-        for corruption, rows in self._blocks().items():
+        missing = {metric.heading: None for metric in compared_metrics()}
+        for corruption, rows in self.blocks.items():
             cells = [["", *(row.loss for row in rows)]]
-            for metric in compared_metrics():
-                if all(row.values.get(metric.name) is None for row in rows):
-                    continue
-                best = winners[corruption].get(metric.name)
-                values = [_cell(row.values.get(metric.name), is_winner=row.loss == best) for row in rows]
-                cells.append([metric.heading, *values])
+            for heading, values in self.table(corruption).items():
+                cells.append([heading, *(f"{text}{' *' * is_best}" for text, is_best in values)])
+                missing.pop(heading, None)
             widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
             lines += ["", f"trained on {corruption} data"]
             lines += ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
-        missing = [m.heading for m in compared_metrics() if all(row.values.get(m.name) is None for row in self.rows)]
         lines.append("")
-        if any(winners.values()):
+        if any(self.winners.values()):
             lines.append("* best, by more than the spread over the seeds")
         if missing:
             lines.append(f"n/a for all: {', '.join(missing)}")
         return "\n".join(lines).rstrip()
-
-    def _blocks(self) -> dict[str, list[Row]]:
-        blocks: dict[str, list[Row]] = {}
-        for row in self.rows:
-            blocks.setdefault(row.corruption, []).append(row)
-        return blocks
 
 
 def load_comparison(run_dir: str | os.PathLike[str]) -> Comparison:
@@ -152,7 +237,3 @@ def load_comparison(run_dir: str | os.PathLike[str]) -> Comparison:
             f"run_dir: expected the directory of a finished comparison; received {directory} ({error}). Call compare, "
             "or tfae compare, with the same arguments to finish one that was stopped."
         ) from error
-
-
-def _cell(values: SeedValues | None, *, is_winner: bool) -> str:
-    return "n/a" if values is None else f"{values}{' *' if is_winner else ''}"

@@ -4,7 +4,7 @@
     Finding        a warning, with its figure and the remedy
     METRICS        every metric by name; tfae.evaluation.metrics says how to add one
 
-Everything is measured per sample and averaged over samples, in model space, in memory that does not grow with the data:
+Everything is measured per sample in model space and averaged over samples, in memory that does not grow with the data:
 one batch at a time, sums in float64, and rank correlations on a random sample where there are very many.
 """
 
@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from tfae.checks import check
 from tfae.evaluation import baselines, element_metrics, loss_metrics  # noqa: F401
-from tfae.evaluation.batches import measure_batches, sample_shape
+from tfae.evaluation.batches import leaves, measure_batches, sample_shape
 from tfae.evaluation.evaluation import Evaluation, Finding
 from tfae.evaluation.findings import collect_findings
 from tfae.evaluation.image_metrics import are_images
@@ -30,9 +30,6 @@ from tfae.evaluation.totals import Totals, gather_totals
 from tfae.losses import ReconstructionLoss, get_loss, mask_of
 
 __all__ = ["METRICS", "Evaluation", "Finding", "Metric", "evaluate", "scores"]
-
-#: Why there is nothing to compare with.
-NO_TRAINING_SPLIT = "no training split was given"
 
 
 def evaluate(
@@ -53,24 +50,22 @@ def evaluate(
         autoencoder: Model compiled with a loss of :mod:`tfae.losses`. What its sub-model "encoder" emits is the latent.
         dataset: Batches ``(x, x)`` in model space, such as ``data.test``; the first is what the model gets, the
             second what it is compared with. float, ``(batch, ...)``.
-        train: Likewise the training split, such as ``data.train_from(0)``. The baselines are fitted on it: the best
-            constant of each element, its mean or, under absolute error, its median; and PCA with ``latent_dim``
-            components, clipped into the data's range. Without it there are none. It is gone through some
-            times, and never held, but for the median of at most 256 MB.
+        train: Likewise the training split, such as ``data.train_from(0)``. The baselines are fitted on it, in some
+            passes: the best constant of each element, its mean or, under absolute error, its median; and PCA with
+            ``latent_dim`` components, clipped into the data's range. Without it there are none.
         data_range: The values that the data can take, ``(low, high)`` in model space, such as
             ``data.preprocessing.value_range``; a number R stands for ``(0, R)``. PSNR and SSIM are relative to it, and
-            PCA is clipped into it. By default it is (0, 1) or (-1, 1) if these hold all the data, and otherwise the
-            smallest and the largest value; for images this takes an additional pass over the data, without the
-            model. PCA is clipped to what the training split spans, then.
+            PCA is clipped into it. By default it is (0, 1) or (-1, 1) if these hold all the data, and otherwise what
+            the data spans, which for images takes another pass; and PCA is clipped to what the training split spans.
         ignore: Names of checks of :func:`tfae.checks.check` to leave out.
 
     Returns:
         The metrics, as an :class:`Evaluation`, with the penalties that layers add and the findings.
 
     Raises:
-        ValueError: If the model is not compiled with a loss of :mod:`tfae.losses`, or does not fit it or the training
-            split; if ``dataset`` or ``train`` does not yield such batches, is empty or endless; if the data, or what
-            the model makes of it, is not finite or is outside ``loss.domain``.
+        ValueError: If the model is not compiled with a loss of :mod:`tfae.losses`, or does not fit it or the data; if
+            ``dataset`` or ``train`` does not yield such batches, is empty or endless; if the data, or what the model
+            makes of it, is not finite or is outside ``loss.domain``.
 
     Example:
         >>> from tfae.losses import SquaredError
@@ -96,7 +91,7 @@ def evaluate(
     interval = _interval(data_range)
     encoder = find_encoder(autoencoder)
     latent_dim = encoder if isinstance(encoder, str) else math.prod(encoder.output_shape[1:])
-    split = Split(loss, shape, interval, latent_dim, train=NO_TRAINING_SPLIT, baselines=NO_TRAINING_SPLIT)
+    split = Split(loss, shape, interval, latent_dim)
     if train is not None:
         quantities = {name: METRICS[name].quantities(split)[name] for name in ("loss", "floor")}
         split.train = gather_totals(autoencoder, train, quantities, name="train", ignore=ignore)
@@ -106,23 +101,21 @@ def evaluate(
         )
     if are_images(shape):
         split.given_interval = interval or likely_interval(*_observed_interval(dataset))
-    quantities = split.quantities()
-    ranked = [metric.ranked for metric in METRICS.values() if quantities.keys() >= set(metric.ranked)]
     split.totals = gather_totals(
         autoencoder,
         dataset,
-        quantities,
+        split.quantities(),
         encoder=None if isinstance(encoder, str) else encoder,
-        ranked=list(dict.fromkeys(name for names in ranked for name in names)),
         ignore=ignore,
     )
+    values, reasons = split.measure()
     evaluation = Evaluation(
         loss_name=loss.name,
         sample_reduction=loss.sample_reduction,
         loss_unit=loss.unit,
-        values=split.values(),
+        values=values,
         penalties=split.totals.penalties,
-        reasons=split.reasons,
+        reasons=reasons,
     )
     return dataclasses.replace(evaluation, findings=tuple(collect_findings(evaluation, split)))
 
@@ -159,7 +152,7 @@ def _no_baselines(
     autoencoder: keras.Model, loss: ReconstructionLoss, shape: tuple[int, ...], trained: Totals
 ) -> str | None:
     """Why no baseline can be fitted; None where one can."""
-    if trained.samples_leave(loss.domain):
+    if leaves(trained.samples, loss.domain):
         return f"the training split leaves {list(loss.domain or ())}, where {loss.name} is defined"
     # A Keras mask comes with the output: elements of a sample count for nothing.
     if mask_of(autoencoder(tf.zeros((1, *shape)), training=False)) is not None:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
-from tfae.evaluation.penalties import penalties_of
 from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, mask_of
 
 
@@ -68,11 +68,7 @@ def measure_batches(
         quantities: What to measure, by name; "loss" has to be finite.
         encoder: What makes the latents.
         name: What errors call the data set.
-        ignore: "domain" lets samples leave ``loss.domain``, and "activation" reconstructions.
-
-    Raises:
-        ValueError: If the data set does not fit the model or is empty; or samples, reconstructions or losses are not
-            finite, or outside the domain of the loss.
+        ignore: "domain" lets samples leave ``loss.domain``, and "activation" reconstructions; else it is an error.
     """
     ignored = {ignore} if isinstance(ignore, str) else set(ignore)
     loss = autoencoder.loss
@@ -88,7 +84,7 @@ def measure_batches(
     @tf.function(input_signature=signature, autograph=False)
     def measure(inputs: tf.Tensor, x: tf.Tensor) -> BatchValues:
         output = autoencoder(inputs, training=False)
-        penalties = penalties_of(autoencoder)  # The encoder's call below clears those that belong to this one.
+        penalties = _sum_penalties(autoencoder)  # The encoder's call below clears those that belong to this one.
         batch = Batch(x, output, loss.reconstruction(output), mask_of(output))
         latents = tf.zeros((tf.shape(x)[0], 0))
         if encoder is not None:
@@ -135,8 +131,7 @@ def _validate(values: BatchValues, loss: ReconstructionLoss, start: int, dataset
                 f"{name}: expected finite values; received NaN or infinity for sample {start + finite.argmin()}. "
                 f"{if_not_finite}"
             )
-        is_outside = low.min() < bottom - DOMAIN_TOLERANCE or high.max() > top + DOMAIN_TOLERANCE
-        if is_outside and silenced_by not in ignored:
+        if leaves((low.min(), high.max()), loss.domain) and silenced_by not in ignored:
             raise ValueError(
                 f"{name}: expected values in [{bottom:g}, {top:g}], where {loss.name} is defined; received values "
                 f"from {low.min():.6g} to {high.max():.6g}. {if_outside} To go on all the same, silence this with "
@@ -150,11 +145,17 @@ def _validate(values: BatchValues, loss: ReconstructionLoss, start: int, dataset
         )
 
 
+def leaves(span: tuple[float, float], interval: tuple[float, float] | None) -> bool:
+    """Whether values leave an interval by more than rounding; nothing leaves None."""
+    return interval is not None and (
+        span[0] < interval[0] - DOMAIN_TOLERANCE or span[1] > interval[1] + DOMAIN_TOLERANCE
+    )
+
+
 def sample_shape(autoencoder: keras.Model, dataset: tf.data.Dataset, *, name: str = "dataset") -> tuple[int, ...]:
     """Return the shape of one sample, once the data set is found to hold batches ``(x, x)`` for the model.
 
-    Raises:
-        ValueError: If it does not, or is endless; ``name`` is what the error calls the data set.
+    Errors call the data set ``name``.
     """
     if not isinstance(dataset, tf.data.Dataset):
         raise ValueError(
@@ -182,3 +183,34 @@ def sample_shape(autoencoder: keras.Model, dataset: tf.data.Dataset, *, name: st
             "Is it batched?"
         )
     return tuple(shape.merge_with(expected)[1:].as_list())
+
+
+def _sum_penalties(model: keras.Model) -> dict[str, tf.Tensor]:
+    """Return what layers add to the loss of the batch that the model was last called on, in the same graph.
+
+    These are activity regularizers, ``add_loss`` and regularizers of weights: float scalars by name of the layer, with
+    the names of the models that it is in, ``"encoder/hidden_0"``. Their sum is what Keras adds to the loss.
+    """
+    counted: set[int] = set()
+    found = {}
+    for name, layer in _named_layers(model):
+        regularized = [weight for weight in layer.trainable_weights if weight.regularizer is not None]
+        losses = layer.losses
+        # Keras lists the regularizers of weights last, computed anew on each access.
+        added = losses[: len(losses) - len(regularized)]
+        penalties = [loss for loss in added if id(loss) not in counted]
+        penalties += [weight.regularizer(weight) for weight in regularized if id(weight) not in counted]
+        counted |= {id(each) for each in [*added, *regularized]}
+        if penalties:
+            found[name] = sum(ops.sum(penalty) for penalty in penalties)
+    return found
+
+
+def _named_layers(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
+    """Layers before the models that hold them, to which only what no layer of theirs has adds is left."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _named_layers(layer, f"{prefix}{layer.name}/")
+        else:
+            yield prefix + layer.name, layer
+    yield prefix[:-1] or model.name, model

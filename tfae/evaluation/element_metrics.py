@@ -3,48 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-from tfae.evaluation.batches import Batch, Quantity
+from tfae.evaluation.batches import Batch, Quantity, leaves
 from tfae.evaluation.metrics import COMPARED, Metric, Split, UnavailableError, enter, per_sample, per_split
-from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
+from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError
 
 #: How far from 0 and 1 reconstructions are kept when their cross-entropy is measured: half of one of the 255 steps of
 #: eight-bit data. A linear output leaves [0, 1] now and then, and at exactly 0 or 1 it would lose 87 nats for that.
 MARGIN = 0.5 / 255
 
 
-def squared_error(errors: Callable[[Batch], tf.Tensor], loss: SquaredError, batch: Batch) -> tf.Tensor:
-    """Squared ``errors`` of a batch, as the loss reduces them, float64 ``(batch,)``.
+def squared_error(errors: tf.Tensor, loss: SquaredError, mask: tf.Tensor | None) -> tf.Tensor:
+    """Squared errors of a batch, as the loss reduces them, float64 ``(batch,)``.
 
     They are measured in units of the largest error of the sample, since float32 holds the square of the errors of few
     samples that it holds.
     """
-    values = errors(batch)
-    axes = tuple(range(1, len(values.shape)))
-    scale = tf.reduce_max(tf.abs(values), axes, keepdims=True)
-    relative = tf.math.divide_no_nan(values, scale)
-    share = loss.per_sample(relative, tf.zeros_like(relative), mask=batch.mask)
+    axes = tuple(range(1, len(errors.shape)))
+    scale = tf.reduce_max(tf.abs(errors), axes, keepdims=True)
+    relative = tf.math.divide_no_nan(errors, scale)
+    share = loss.per_sample(relative, tf.zeros_like(relative), mask=mask)
     return tf.cast(tf.squeeze(scale, axes), "float64") ** 2 * tf.cast(share, "float64")
-
-
-def _mse(loss: ReconstructionLoss) -> Quantity:
-    mean = SquaredError(sample_reduction="mean", dtype=loss.dtype)
-
-    def errors(batch: Batch) -> tf.Tensor:
-        reconstruction = tf.ensure_shape(batch.reconstruction, batch.x.shape)
-        return reconstruction - tf.cast(batch.x, reconstruction.dtype)
-
-    return lambda batch: squared_error(errors, mean, batch)
 
 
 @per_sample("MSE", **COMPARED, better="lower", note="mean squared error")
 def mse(split: Split) -> Quantity:
     """Mean squared error per element, in the squared unit of model space."""
-    return _mse(split.loss)
+    mean = SquaredError(sample_reduction="mean", dtype=split.loss.dtype)
+
+    def measure(batch: Batch) -> tf.Tensor:
+        reconstruction = tf.ensure_shape(batch.reconstruction, batch.x.shape)
+        return squared_error(reconstruction - tf.cast(batch.x, reconstruction.dtype), mean, batch.mask)
+
+    return measure
 
 
 @per_sample("MAE", **COMPARED, better="lower", note="mean absolute error")
@@ -79,11 +73,11 @@ def _beside_nats(evaluation: Any) -> str:
 )
 def crossentropy(split: Split) -> float:
     """Mean cross-entropy per element, in nats; none unless all samples are in [0, 1]."""
-    if split.totals.samples_leave((0, 1)):
+    if leaves(split.totals.samples, (0, 1)):
         raise UnavailableError("a sample is not in [0, 1]")
     if not split.loss.is_crossentropy:
         return split.mean("clipped_crossentropy")
-    if split.totals.reconstructions_leave((0, 1)):
+    if leaves(split.totals.reconstructions, (0, 1)):
         raise UnavailableError("a reconstruction is not in [0, 1]")
     return split.value("loss_per_element")
 
@@ -95,7 +89,7 @@ def bits(split: Split) -> float:
 
 
 def _decades(split: Split) -> dict[str, Quantity]:
-    measure = _mse(split.loss)
+    measure = mse(split)
 
     def decades(batch: Batch) -> tf.Tensor:
         error = measure(batch)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from tfae.evaluation.baselines import ROUNDING
+from tfae.evaluation.batches import leaves
 from tfae.evaluation.evaluation import Evaluation, Finding, percent
 from tfae.evaluation.metrics import Split
 from tfae.evaluation.totals import Totals
@@ -45,14 +46,13 @@ STANDARD_ERRORS = 3
 def collect_findings(evaluation: Evaluation, split: Split) -> Iterator[Finding]:
     """Yield what should worry the reader of an evaluation."""
     loss, totals = split.loss, split.totals
-    if totals.samples_leave(loss.domain) or totals.reconstructions_leave(loss.domain):
+    if leaves(totals.samples, loss.domain) or leaves(totals.reconstructions, loss.domain):
         yield _outside_domain(loss, totals)
     else:
         yield from _below_floor(evaluation)
-    largest = max(abs(bound) for bound in (*totals.samples, *(loss.domain or ())))
-    yield from _no_better_than_constant(
-        evaluation, is_exact=evaluation.mae is not None and evaluation.mae <= EXACT * largest
-    )
+    largest = max(map(abs, (*totals.samples, *(loss.domain or ()))))
+    is_exact = evaluation.mae is not None and evaluation.mae <= EXACT * largest
+    yield from _no_better_than_constant(evaluation, is_exact=is_exact)
     yield from _worse_than_linear(evaluation, is_best_linear=loss.pca_is_optimal)
     yield from _dead_latent(evaluation)
     yield from _trivial_score(evaluation)
@@ -63,11 +63,9 @@ def collect_findings(evaluation: Evaluation, split: Split) -> Iterator[Finding]:
 def _outside_domain(loss: ReconstructionLoss, totals: Totals) -> Finding:
     """Only after "domain" or "activation" was silenced; else it is an error."""
     low, high = loss.domain or (-math.inf, math.inf)
-    what, spanned = (
-        ("Samples", totals.samples)
-        if totals.samples_leave(loss.domain)
-        else ("Reconstructions", totals.reconstructions)
-    )
+    what, spanned = "Samples", totals.samples
+    if not leaves(spanned, loss.domain):
+        what, spanned = "Reconstructions", totals.reconstructions
     return Finding(
         "outside_domain",
         max(low - spanned[0], spanned[1] - high),
@@ -89,25 +87,23 @@ def _below_floor(e: Evaluation) -> Iterator[Finding]:
 
 
 def _no_better_than_constant(e: Evaluation, *, is_exact: bool) -> Iterator[Finding]:
-    remedy = (
-        "Train longer or with another learning rate, check the scaling of the data, and end the model in "
-        "activation=loss.output_activation(data.output_range)."
-    )
     if e.constant_skill is not None and e.constant_skill < LEAST_SKILL:
-        yield Finding(
-            "no_better_than_constant",
-            e.constant_skill,
-            f"The model is no better than one constant for all samples: its skill is {percent(e.constant_skill)}. "
-            f"{remedy}",
-        )
+        figure = e.constant_skill
+        what = f"The model is no better than one constant for all samples: its skill is {percent(figure)}."
     # Without skill, the excess of the constant is rounding.
     elif e.constant_skill is None and e.constant_loss is not None and not is_exact:
-        yield Finding(
-            "no_better_than_constant",
-            e.excess,
-            "One constant for all samples is exact here, and the model is not: its excess per sample is "
-            f"{e.excess:.5g}. {remedy}",
+        figure = e.excess
+        what = (
+            f"One constant for all samples is exact here, and the model is not: its excess per sample is {figure:.5g}."
         )
+    else:
+        return
+    yield Finding(
+        "no_better_than_constant",
+        figure,
+        f"{what} Train longer or with another learning rate, check the scaling of the data, and end the model in "
+        "activation=loss.output_activation(data.output_range).",
+    )
 
 
 def _worse_than_linear(e: Evaluation, *, is_best_linear: bool) -> Iterator[Finding]:
@@ -162,14 +158,13 @@ def _far_from_train(totals: Totals, trained: Totals) -> Iterator[Finding]:
     low, high = sorted((excess, train_excess))
     if high <= FAR_APART * max(low, 0) or high - low <= STANDARD_ERRORS * math.hypot(error, train_error):
         return
+    remedy = "These samples are easier than those it was trained on. Check where they come from."
     if excess > train_excess:
         remedy = (
             "The model has learned the training split by heart, or these samples are of another kind. Check where "
             "they come from; use more data, noise on the input or a smaller model; and stop earlier if the validation "
             "loss has risen."
         )
-    else:
-        remedy = "These samples are easier than those it was trained on. Check where they come from."
     yield Finding(
         "train_test_gap",
         excess / train_excess if train_excess > 0 else None,

@@ -6,12 +6,12 @@ from typing import Any
 
 import keras
 import numpy as np
+import scipy.stats
 import tensorflow as tf
 
 from tfae.evaluation.batches import Quantity
 from tfae.evaluation.element_metrics import squared_error
 from tfae.evaluation.metrics import LATENT, Split, UnavailableError, available, per_split
-from tfae.evaluation.ranks import rank_correlation
 from tfae.evaluation.totals import MAX_LATENT_DIM
 from tfae.losses import SquaredError
 
@@ -22,7 +22,6 @@ ACTIVE_DEVIATION = 1e-3
 
 #: Deviation that rounding in float32 may cause, relative to the values of a unit.
 _ROUNDING = 1e-6
-
 
 _COMPARED: dict[str, Any] = {"group": LATENT, "in_comparison": True}
 
@@ -87,7 +86,7 @@ def _covariance(split: Split) -> tuple[np.ndarray, np.ndarray]:
 def _distance(split: Split) -> dict[str, Quantity]:
     """Squared distance from the mean of the training split."""
     mean, total = available(split.baselines).mean, SquaredError(dtype=split.loss.dtype)
-    return {"distance": lambda batch: squared_error(lambda batch: tf.cast(batch.x, "float32") - mean, total, batch)}
+    return {"distance": lambda batch: squared_error(tf.cast(batch.x, "float32") - mean, total, batch.mask)}
 
 
 @per_split(
@@ -95,19 +94,13 @@ def _distance(split: Split) -> dict[str, Quantity]:
     group=LATENT,
     note="rank correlation of the loss with the distance from the training mean",
     quantities=_distance,
-    ranked=("loss", "distance"),
 )
 def triviality(split: Split) -> float:
     """Spearman's rank correlation of the per-sample losses with Σ (x − training mean)²."""
     return _correlation(split, "distance", "losses or distances")
 
 
-@per_split(
-    "constant triviality",
-    group=LATENT,
-    note="rank correlation of the loss with that of the constant",
-    ranked=("loss", "constant_loss"),
-)
+@per_split("constant triviality", group=LATENT, note="rank correlation of the loss with that of the constant")
 def constant_triviality(split: Split) -> float:
     """Spearman's rank correlation of the per-sample losses with those of the training split's best constant."""
     available(split.baselines)
@@ -115,5 +108,7 @@ def constant_triviality(split: Split) -> float:
 
 
 def _correlation(split: Split, quantity: str, what: str) -> float:
-    correlation = rank_correlation(split.totals.ranked["loss"], split.totals.ranked[quantity])
-    return available(f"{what} do not differ between the samples" if correlation is None else correlation)
+    pair = [split.totals.kept[name] for name in ("loss", quantity)]
+    if any((values == values[0]).all() for values in pair):  # Infinite ones are ranked, too.
+        raise UnavailableError(f"{what} do not differ between the samples")
+    return float(scipy.stats.spearmanr(*pair).statistic)

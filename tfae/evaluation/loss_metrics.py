@@ -7,10 +7,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfae.evaluation import baselines
+from tfae.evaluation.baselines import ROUNDING
 from tfae.evaluation.batches import Quantity
 from tfae.evaluation.evaluation import percent
-from tfae.evaluation.metrics import LOSS, Metric, Split, available, enter, per_sample, per_split
+from tfae.evaluation.metrics import LOSS, Metric, Split, UnavailableError, available, enter, per_sample, per_split
 
 #: Options of what is beside the loss, in its unit.
 _PART: dict[str, Any] = {"group": LOSS, "indent": True}
@@ -63,7 +63,7 @@ def constant_loss(split: Split) -> Quantity:
 def linear_loss(split: Split) -> Quantity:
     """Mean loss of a sample if PCA with ``latent_dim`` components of the training split reconstructs it."""
     fitted, readable = available(split.baselines), split.loss.on_reconstructions()
-    available(fitted.reason or fitted)
+    available(fitted.components)
     return lambda batch: readable.per_sample(batch.x, fitted.linear(batch.x))
 
 
@@ -106,10 +106,7 @@ def components(evaluation: Any) -> str:
 
 
 def _skill(split: Split, baseline: str, if_exact: str) -> float:
-    skill = baselines.skill(
-        split.value("excess"),
-        split.value(baseline),
-        split.value("floor"),
-        constant_loss=split.value("constant_loss"),
-    )
-    return available(if_exact if skill is None else skill)
+    excess = split.value(baseline) - split.value("floor")
+    if excess <= ROUNDING * split.value("constant_loss"):
+        raise UnavailableError(if_exact)
+    return 1 - split.value("excess") / excess

@@ -34,9 +34,6 @@ GROUPS = LOSS, SHARED, LATENT = (
 #: Options of a metric by which losses are compared.
 COMPARED: dict[str, Any] = {"group": SHARED, "in_comparison": True}
 
-#: Why there is no number where float32 has none.
-OVERFLOW = "the values are too large for float32"
-
 _T = TypeVar("_T")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -61,15 +58,12 @@ class Metric:
         title: In tables.
         description: What it is.
         group: Heading that tables show it under; None for a number that only notes and page heads show.
-        indent: Whether it is shown as a part of, or beside, the row above.
+        indent: Whether it is a part of the row above.
         unit: Of the value; "" where it is that of the loss, of model space, or none.
-        better: "lower", "higher" or "near 1"; None where more is neither better nor worse, or where the losses of a
-            comparison measure it in units of their own.
+        better: "lower", "higher" or "near 1"; None where neither is, or where each loss has a unit of its own.
         in_comparison: Whether a comparison puts the losses side by side in it.
         note: Explanation beside the value, or a function of the ``Evaluation`` that makes it.
-        per_sample: Whether it is a mean over samples.
         quantities: Called with the :class:`Split`, returns what to measure of every sample, by name.
-        ranked: Quantities whose values are kept, to be ranked.
         compute: Called with the :class:`Split`, returns the value or raises :class:`UnavailableError`.
     """
 
@@ -83,9 +77,7 @@ class Metric:
     better: str | None = None
     in_comparison: bool = False
     note: str | Callable[[Any], str] = ""
-    per_sample: bool = False
     quantities: Callable[[Split], Mapping[str, Quantity]] = lambda split: {}
-    ranked: tuple[str, ...] = ()
 
     @property
     def heading(self) -> str:
@@ -128,14 +120,14 @@ def per_sample(title: str, **options: Any) -> Callable[[_Function], _Function]:
     def register(function: _Function) -> _Function:
         name = function.__name__
         computed = {"compute": lambda split: split.mean(name), "quantities": lambda split: {name: function(split)}}
-        return per_split(title, per_sample=True, **computed, **options)(function)
+        return per_split(title, **computed, **options)(function)
 
     return register
 
 
 @dataclasses.dataclass
 class Split:
-    """A data set and the model that is measured on it; a text in place of something says why it is missing."""
+    """A model and the data set that it is measured on; text in place of a value says why there is none."""
 
     loss: ReconstructionLoss
     #: Of one sample.
@@ -144,14 +136,13 @@ class Split:
     given_interval: tuple[float, float] | None
     latent_dim: int | str
     #: What the pass over the training split gathered, of loss and floor alone.
-    train: Totals | str
+    train: Totals | str = "no training split was given"
     #: Trivial models, fitted on the training split.
-    baselines: Baselines | str
+    baselines: Baselines | str = "no training split was given"
     #: What the pass over the data set gathered; not there before it.
     totals: Totals = dataclasses.field(init=False)
-    #: Why metrics do not exist, by name.
-    reasons: dict[str, str] = dataclasses.field(default_factory=dict)
-    _values: dict[str, float] = dataclasses.field(default_factory=dict)
+    #: What is known of the metrics, by name: the value, or why there is none.
+    found: dict[str, float | str] = dataclasses.field(default_factory=dict)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -165,29 +156,30 @@ class Split:
             try:
                 quantities |= metric.quantities(self)
             except UnavailableError as error:
-                self.reasons[metric.name] = str(error)
+                self.found[metric.name] = str(error)
         return quantities
 
     def mean(self, quantity: str) -> float:
         """Return the mean of a quantity over the samples; :class:`UnavailableError` if it leaves float32."""
         mean = self.totals.means[quantity]
-        return available(mean if math.isfinite(mean) else OVERFLOW)
+        return available(mean if math.isfinite(mean) else "the values are too large for float32")
 
     def value(self, name: str) -> float:
-        """Return the value of a metric; :class:`UnavailableError` if there is none, and ``reasons`` keeps why."""
-        if name not in self._values and name not in self.reasons:
+        """Return the value of a metric; :class:`UnavailableError` if there is none."""
+        if name not in self.found:
             try:
-                self._values[name] = METRICS[name].compute(self)
+                self.found[name] = METRICS[name].compute(self)
             except UnavailableError as error:
-                self.reasons[name] = str(error)
-        return available(self.reasons.get(name) or self._values[name])
+                self.found[name] = str(error)
+        return available(self.found[name])
 
-    def values(self) -> dict[str, float | None]:
-        """Return the values of all metrics, None where there is none."""
+    def measure(self) -> tuple[dict[str, float | None], dict[str, str]]:
+        """Return the values of all metrics, None where there is none, and the reasons for that."""
         for name in METRICS:
             with contextlib.suppress(UnavailableError):
                 self.value(name)
-        return {name: self._values.get(name) for name in METRICS}
+        values = {name: None if isinstance(self.found[name], str) else self.value(name) for name in METRICS}
+        return values, {name: text for name, text in self.found.items() if isinstance(text, str)}
 
 
 def likely_interval(low: float, high: float) -> tuple[float, float]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import keras
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,22 +21,11 @@ NUM_PICTURED = 8
 NUM_SPECTRA = 512
 
 
-@dataclasses.dataclass(frozen=True)
-class Reconstruction:
-    """Samples and their reconstructions in data space, ``(n, ...)``, and their losses, ``(n,)``."""
-
-    samples: np.ndarray
-    reconstruction: np.ndarray
-    losses: np.ndarray
-
-
-def reconstruct(autoencoder: keras.Model, data: Data, indices: np.ndarray) -> Reconstruction:
-    """Reconstruct some samples of the test split."""
-    loss, samples = get_loss(autoencoder), data.raw.test[indices]
-    x = data.preprocessing(samples)
+def reconstruct(autoencoder: keras.Model, data: Data, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the reconstructions of samples in data space, ``(n, ...)``, and their losses, ``(n,)``."""
+    loss, x = get_loss(autoencoder), data.preprocessing(samples)
     output = autoencoder(x, training=False)
-    reconstruction = data.preprocessing.inverse(loss.reconstruction(output)).numpy()
-    return Reconstruction(samples, reconstruction, loss.per_sample(x, output).numpy())
+    return data.preprocessing.inverse(loss.reconstruction(output)).numpy(), loss.per_sample(x, output).numpy()
 
 
 def first(data: Data, number: int = NUM_PICTURED) -> np.ndarray:
@@ -48,32 +35,28 @@ def first(data: Data, number: int = NUM_PICTURED) -> np.ndarray:
 
 def draw_samples(name: str, which: str, autoencoder: keras.Model, data: Data, indices: np.ndarray) -> Picture:
     """Draw samples beside their reconstructions; ``which`` says which of the test split they are."""
-    found = reconstruct(autoencoder, data, indices)
+    samples = data.raw.test[indices]
+    reconstruction, losses = reconstruct(autoencoder, data, samples)
     figure = plots.side_by_side(
-        found.samples,
-        {"reconstruction": found.reconstruction},
-        scores=found.losses,
+        samples,
+        {"reconstruction": reconstruction},
+        scores=losses,
         score_name="loss",
         value_range=data.value_range,
         feature_names=data.feature_names,
     )
-    alt = f"{which}: {_what_is_drawn(data)}. Losses from {found.losses.min():.4g} to {found.losses.max():.4g}."
+    alt = f"{which}: {_what_is_drawn(data)}. Losses from {losses.min():.4g} to {losses.max():.4g}."
     return draw_picture(name, alt, figure)
 
 
 def draw_side_by_side(name: str, models: dict[str, keras.Model], data: Data) -> Picture:
     """Draw the first samples of the test split beside the reconstructions of several models."""
-    of_each = {loss: reconstruct(model, data, first(data)) for loss, model in models.items()}
-    samples = next(iter(of_each.values())).samples
-    figure = plots.side_by_side(
-        samples,
-        {loss: found.reconstruction for loss, found in of_each.items()},
-        value_range=data.value_range,
-        feature_names=data.feature_names,
-    )
+    samples = data.raw.test[first(data)]
+    of_each = {loss: reconstruct(model, data, samples)[0] for loss, model in models.items()}
+    figure = plots.side_by_side(samples, of_each, value_range=data.value_range, feature_names=data.feature_names)
     errors = ", ".join(
-        f"{np.abs(found.reconstruction - samples.astype('float64')).mean():.4g} under {loss.replace('_', ' ')}"
-        for loss, found in of_each.items()
+        f"{np.abs(reconstruction - samples.astype('float64')).mean():.4g} under {loss.replace('_', ' ')}"
+        for loss, reconstruction in of_each.items()
     )
     alt = (
         f"{number_of(len(samples), 'test sample')} and their reconstructions by the model of each loss: "
@@ -115,8 +98,10 @@ def draw_curves(histories: dict[str, dict[str, list[float]]]) -> Picture:
     )
 
 
-def draw_latents(models: dict[str, keras.Model], data: Data) -> Picture:
-    """Draw the latents of the test split in a plane, for each model."""
+def draw_latents(models: dict[str, keras.Model], data: Data) -> Picture | None:
+    """Draw the latents of the test split in a plane, for each model; None of a single sample, which has no plane."""
+    if len(data.raw.test) < 2:
+        return None
     figure, axes = _new_axes(len(models), 6, 5)
     labels = None if data.labels is None else data.labels.test
     for ax, (name, model) in zip(axes, models.items(), strict=True):
@@ -151,15 +136,15 @@ def draw_spectra(models: dict[str, keras.Model], data: Data) -> Picture | None:
     """Draw the power of originals and reconstructions by spatial frequency; None where samples are not images."""
     if not are_images(data.shape):
         return None
-    of_each = {name: reconstruct(model, data, first(data, NUM_SPECTRA)) for name, model in models.items()}
-    samples = next(iter(of_each.values())).samples
+    samples = data.raw.test[first(data, NUM_SPECTRA)]
+    of_each = {name: reconstruct(model, data, samples)[0] for name, model in models.items()}
     figure, (ax,) = _new_axes(1, 6, 3.6)
-    plots.spectra(samples, {name: found.reconstruction for name, found in of_each.items()}, ax=ax)
+    plots.spectra(samples, of_each, ax=ax)
     shares = []
-    for name, found in of_each.items():
-        frequency, power = plots.radial_power(found.reconstruction)
-        original = plots.radial_power(samples)[1]
-        upper = frequency > HALF_OF_NYQUIST
+    frequency, original = plots.radial_power(samples)
+    upper = frequency > HALF_OF_NYQUIST
+    for name, reconstruction in of_each.items():
+        power = plots.radial_power(reconstruction)[1]
         if original[upper].sum() > 0:
             share = power[upper].mean() / original[upper].mean()
             shares.append(f"{share:.2g} times the originals' for {name.replace('_', ' ')}")

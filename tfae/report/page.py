@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
+import numpy as np
 
+from tfae import losses
+from tfae.advice import Advice, advise
 from tfae.atomic_write import write_atomically
+from tfae.datasets import Data, StoredSamples
 from tfae.report.picture import Picture
 
 #: Bytes of all pictures of a page; base64 makes them a third larger.
 _BYTES_OF_PICTURES = 2 * 10**6
 
+#: Values of the training split that a page's advice looks at: half a second. ``tfae advise`` looks at all.
+MAX_VALUES = 2**23
 
-@dataclasses.dataclass(frozen=True)
-class Section:
+
+class Section(NamedTuple):
     """Pictures, with the caption of each, under a heading and what to look for."""
 
     title: str
@@ -26,16 +33,36 @@ class Section:
     pictures: Sequence[tuple[Picture, str]]
 
 
-def write(path: Path, template: str, sections: Sequence[Section], **values: Any) -> None:
-    """Fill in a template and write it, with pictures that are made small enough where there are many."""
-    number = sum(len(section.pictures) for section in sections)
-    limit = _BYTES_OF_PICTURES // max(1, number)
+def write(
+    path: Path,
+    template: str,
+    sections: Sequence[Section],
+    data: Data,
+    about: dict[str, Any],
+    facts: dict[str, str],
+    **values: Any,
+) -> None:
+    """Fill in a template and write it, with pictures that are made small enough where there are many.
+
+    ``about`` is the configuration of a run or the plan of a comparison, from which every page says how it was made;
+    ``facts`` say more of that.
+    """
+    limit = _BYTES_OF_PICTURES // max(1, sum(len(section.pictures) for section in sections))
     compact = [
-        dataclasses.replace(
-            section, pictures=[(picture.compact(limit), caption) for picture, caption in section.pictures]
-        )
+        section._replace(pictures=[(picture.compact(limit), caption) for picture, caption in section.pictures])
         for section in sections
     ]
+    advice, note = advise_page(data, noted=about["notes"].get("advice"))
+    described, model = about["data"], about["model"]
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    facts = {
+        "Data": f"{described['name']}, {described['kind']}, samples of shape {tuple(described['shape'])}",
+        "Samples": ", ".join(f"{number:,} for {split}" for split, number in described["num_samples"].items()),
+        "Preprocessing": described["preprocessing"],
+        "Model": f"{model['name']}, {model['parameters']:,} parameters, latent_dim {model['latent_dim']}",
+        **facts,
+        "Made": f"{format_time(about['created'])}, with {versions}",
+    }
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tfae.report"),
         autoescape=True,
@@ -43,10 +70,45 @@ def write(path: Path, template: str, sections: Sequence[Section], **values: Any)
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["moment"] = moment
-    write_atomically(path, environment.get_template(template).render(sections=compact, **values) + "\n")
+    environment.filters |= {"format_time": format_time, "title_of_loss": title_of_loss, "format_floor": format_floor}
+    values |= {"sections": compact, "about": about, "facts": facts, "advice": advice, "note": note}
+    write_atomically(path, environment.get_template(template).render(values) + "\n")
 
 
-def moment(created: str) -> str:
-    """A time in ISO format as people write it."""
+def advise_page(data: Data, *, noted: Any = None) -> tuple[dict[str, Any] | None, str]:
+    """Return what :func:`tfae.advice.advise` says of data, and what that is based on; or None, and why.
+
+    Where the training split has more than 2²³ values, it is asked about every k-th of its samples, as many as have so
+    many values: a page is written after every training, and shall not take longer than it. Advice that a run has noted
+    is returned as it is, lest the page says another one than the user got.
+    """
+    if isinstance(noted, dict) and noted.keys() == {field.name for field in dataclasses.fields(Advice)}:
+        return noted, ""
+    train, note = data.raw.train, ""
+    num = max(1, MAX_VALUES // math.prod(data.shape))
+    if num < len(train):
+        chosen = np.arange(num) * len(train) // num
+        part = train.take(chosen) if isinstance(train, StoredSamples) else train[chosen]
+        data = dataclasses.replace(data, raw=data.raw._replace(train=part))
+        note = f"It is based on {num:,} of the {len(train):,} training samples; tfae advise looks at all of them."
+    try:
+        return advise(data).as_dict(), note
+    except ValueError as error:  # A training that is done is not lost over it.
+        return None, str(error)
+
+
+def title_of_loss(name: str) -> str:
+    """Return the title of a loss; its name, where the module that registers it is not imported."""
+    known = losses.find(name)
+    return name if known is None else known.title
+
+
+def format_floor(choice: dict[str, Any]) -> str:
+    """Return the floor of a loss that is advised, with its unit."""
+    known = losses.find(choice["loss"])
+    return f"{choice['floor']:.4g}{f' {known.unit}' if known and known.unit else ''}"
+
+
+def format_time(created: str) -> str:
+    """Return a time in ISO format as people write it."""
     return f"{datetime.datetime.fromisoformat(created).astimezone(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC"

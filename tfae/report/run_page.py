@@ -12,7 +12,6 @@ from tfae.datasets import Data
 from tfae.evaluation import Evaluation
 from tfae.losses import get_loss
 from tfae.report import drawing, page, picture, tables
-from tfae.report.advised import advise_page
 
 #: Of every section, its heading, what to look for, and the caption of each of its pictures.
 _SECTIONS: tuple[tuple[str, str, dict[str, str]], ...] = (
@@ -60,14 +59,16 @@ def draw_pictures(autoencoder: keras.Model, data: Data, history: dict[str, list[
     """
     losses = drawing.score_test_split(autoencoder, data)
     which = f"The first {drawing.number_of(len(drawing.first(data)), 'test sample')}"
-    drawing.draw_samples("reconstructions", which, autoencoder, data, drawing.first(data)).save(folder)
-    drawing.draw_curves({"": history}).save(folder)
-    if len(losses) > 1:  # One point has no plane.
-        drawing.draw_latents({"": autoencoder}, data).save(folder)
-    drawing.draw_histogram(losses, get_loss(autoencoder).unit).save(folder)
-    spectra = drawing.draw_spectra({"reconstruction": autoencoder}, data)
-    for each in [*drawing.draw_extremes(autoencoder, data, losses), *([spectra] if spectra else [])]:
-        each.save(folder)
+    for drawn in (
+        drawing.draw_samples("reconstructions", which, autoencoder, data, drawing.first(data)),
+        drawing.draw_curves({"": history}),
+        drawing.draw_latents({"": autoencoder}, data),
+        drawing.draw_histogram(losses, get_loss(autoencoder).unit),
+        drawing.draw_spectra({"reconstruction": autoencoder}, data),
+        *drawing.draw_extremes(autoencoder, data, losses),
+    ):
+        if drawn is not None:
+            drawn.save(folder)
 
 
 def write_run_page(
@@ -94,26 +95,20 @@ def write_run_page(
         if found:
             sections.append(page.Section(title, text, found))
     facts = {
-        "Data": f"{described['name']}, {described['kind']}, samples of shape {tuple(described['shape'])}",
-        "Samples": ", ".join(f"{number:,} for {split}" for split, number in described["num_samples"].items()),
-        "Preprocessing": described["preprocessing"],
-        "Model": f"{model['name']}, {model['parameters']:,} parameters, latent_dim {model['latent_dim']}",
         "Loss": f"{loss['class_name']}, {loss['sample_reduction']} over the elements of a sample",
         "Training": f"{config['optimizer']['class_name']}, {len(history['loss'])} of at most {config['epochs']} "
         f"epochs; the best is epoch {best + 1}, with a validation loss of {history['val_loss'][best]:.5g}",
         "Seed": str(described["seed"]),
-        "Made": f"{page.moment(config['created'])}, with "
-        + ", ".join(f"{n} {v}" for n, v in config["versions"].items()),
     }
     page.write(
         path,
         "run.html",
         sections,
+        data,
+        config,
+        facts,
         title=f"{model['name'].replace('_', ' ').capitalize()} on {described['name']}",
-        config=config,
         evaluation=evaluation,
         key_figures=tables.key_figures(evaluation),
         groups=tables.group_rows(evaluation),
-        advised=advise_page(data, noted=config["notes"].get("advice")),
-        facts=facts,
     )

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from tfae.evaluation import METRICS, Evaluation
 from tfae.evaluation.evaluation import align, percent
 from tfae.evaluation.loss_metrics import components
 from tfae.evaluation.metrics import LOSS
-
-
-class TableRow(NamedTuple):
-    """A line of a table: the title, a value or one for each loss, and what it is."""
-
-    title: str
-    values: tuple[str, ...]
-    note: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """Rows under a common heading."""
-
-    title: str
-    rows: tuple[TableRow, ...]
 
 
 def key_figures(e: Evaluation) -> list[tuple[str, str, str]]:
@@ -50,39 +32,35 @@ def key_figures(e: Evaluation) -> list[tuple[str, str, str]]:
     ]
 
 
-def group_rows(e: Evaluation) -> list[Group]:
-    """Return all metrics of an evaluation, by group, with decimal points below each other."""
+def group_rows(e: Evaluation) -> dict[str, list[tuple[str, str, str]]]:
+    """Return title, value and note of all metrics by the heading of their group, decimal points below each other."""
     unit = f", {e.loss_unit}" if e.loss_unit else ""
     headings = {LOSS: f"{LOSS}, {e.sample_reduction} over the elements{unit}"}
     rows = e.rows()
     numbers = [format_number(row.value) for row in rows]
     values = align(numbers, "\N{FIGURE SPACE}", "\N{PUNCTUATION SPACE}")
-    groups: dict[str, list[TableRow]] = {}
+    groups: dict[str, list[tuple[str, str, str]]] = {}
     for row, value in zip(rows, values, strict=True):
         title = row.title[0].upper() + row.title[1:]
-        groups.setdefault(headings.get(row.group, row.group), []).append(TableRow(title, (value,), _typeset(row.note)))
-    return [Group(title, tuple(of)) for title, of in groups.items()]
+        groups.setdefault(headings.get(row.group, row.group), []).append((title, value, _typeset(row.note)))
+    return groups
 
 
-def rows_of_losses(evaluations: Sequence[Sequence[Evaluation]]) -> list[TableRow]:
-    """Return what each loss measures in its own unit, and the penalties beside it, as means over the seeds.
-
-    Args:
-        evaluations: For each loss, those of its seeds.
-    """
+def rows_of_losses(evaluations: Sequence[Sequence[Evaluation]]) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the title of what is in the unit of each loss, and its mean over the seeds for each loss."""
 
     def mean(values: Iterable[float | None]) -> str:
         there = [value for value in values if value is not None and math.isfinite(value)]
         return format_number(statistics.fmean(there) if there else None)
 
     rows = [
-        TableRow(metric.heading, tuple(mean(getattr(e, metric.name) for e in of_seeds) for of_seeds in evaluations))
+        (metric.heading, tuple(mean(getattr(e, metric.name) for e in of_seeds) for of_seeds in evaluations))
         for metric in METRICS.values()
         if metric.group == LOSS
     ]
     names = dict.fromkeys(name for of_seeds in evaluations for e in of_seeds for name in e.penalties)
     return rows + [
-        TableRow(f"Penalty of {name}", tuple(mean(e.penalties.get(name) for e in of_seeds) for of_seeds in evaluations))
+        (f"Penalty of {name}", tuple(mean(e.penalties.get(name) for e in of_seeds) for of_seeds in evaluations))
         for name in names
     ]
 

@@ -47,7 +47,7 @@ def from_name(
                 )
         return scikit_learn.from_name(name, feature=feature)
     builder = _builder(name, data_dir)
-    records.chosen(name, builder.info, feature)  # before a long preparation
+    records.choose_features(name, builder.info, feature)  # before a long preparation
     if not Path(builder.data_dir).exists():  # TFDS writes elsewhere and renames: what is there is complete
         _prepare(name, builder, manual_dir)
         builder = _builder(name, data_dir)

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from tfae.datasets import defects
-from tfae.datasets.columns import chosen
+from tfae.datasets.columns import choose_features
 from tfae.datasets.source import Source
-from tfae.datasets.tables import source_of
+from tfae.datasets.tables import TablePart
 
 # What programs write into a cell for a number that is missing.
 _MISSING = ("", "na", "n/a", "#n/a", "nan", "null", "none")
@@ -39,7 +39,7 @@ def from_csv(path: Path, *, columns: Sequence[int | str] | None = None, label: s
         raise _not_commas(path, separator, header[0])
     has_header = _is_header(header, path)
     names = [cell.strip() for cell in header] if has_header else [f"column_{index}" for index in range(len(header))]
-    features = chosen(names, columns, label, repr(str(path)))
+    features = choose_features(names, columns, label, repr(str(path)))
     stored = dict(zip(names, header if has_header else names, strict=True))
 
     def record_batches(types: dict[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
@@ -69,8 +69,16 @@ def from_csv(path: Path, *, columns: Sequence[int | str] | None = None, label: s
                 f"source: expected a comma-separated table; received {str(path)!r}: {defects.reason(error)}."
             ) from None
 
-    max_rows = path.stat().st_size // (2 * len(features)) + 1  # A number is at least a digit and what ends it.
-    return source_of(path.stem, numbers, repr(str(path)), features, label, np.dtype(np.float64), None, max_rows)
+    part = TablePart(
+        shape=(len(features),),
+        dtype=np.dtype(np.float64),
+        max_samples=path.stat().st_size // (2 * len(features)) + 1,  # A number is at least a digit and what ends it.
+        feature_names=features,
+        record_batches=numbers,
+        where=repr(str(path)),
+        label=label,
+    )
+    return Source(path.stem, {"all": part})
 
 
 def _not_commas(path: Path, separator: str, text: str) -> ValueError:
@@ -148,7 +156,7 @@ def _raise_for_missing(where: str, names: list[str], batches: Iterator[pa.Record
             cells = pc.utf8_lower(pc.utf8_trim_whitespace(pc.fill_null(column, "")))
             numbers[pc.is_in(cells, pa.array(_MISSING)).to_numpy(zero_copy_only=False), index] = np.nan
         missing.add(numbers)
-    missing.refuse(where)
+    missing.validate(where)
 
 
 def _is_number(cell: str) -> bool:

@@ -62,7 +62,7 @@ class MissingValues:
             self._num_values = samples[0].size
         self._num_samples += len(samples)
 
-    def refuse(self, first: str | None = None) -> None:
+    def validate(self, first: str | None = None) -> None:
         """Raise ValueError if there are any; ``first`` says which is the first, if it was no NaN in the file."""
         if self._first is None or self._counts is None:
             return

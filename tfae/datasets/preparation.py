@@ -42,7 +42,7 @@ def prepare(source: Source, options: LoadOptions, arguments: dict[str, Any] | No
     split, labels, digests, spread = _split(source, splits, seed, in_memory, has_moments)
     # Without some columns samples can be alike that were not, and the splits others: so the splits are made anew,
     # until they are those that the columns give when they are asked for by name.
-    while only_varying and not (varying := _varying(split.train)).all():
+    while only_varying and not (varying := _find_varying(split.train)).all():
         names = source.feature_names or range(len(varying))
         source = select(source, [names[index] for index in np.flatnonzero(varying)])
         split, labels, digests, spread = _split(source, splits, seed, in_memory, has_moments)
@@ -115,15 +115,15 @@ def _split(
     if "all" in read:
         samples, labels, digests = read["all"]
         defects.validate_varies(samples, digests)
-        chosen = split_indices(number_distinct(digests), fractions, seed=seed)
-        labels_of = None if labels is None else _take([labels] * 3, chosen)
-        spread = None if in_memory else found.spread_of(chosen)
-        return _take([samples] * 3, chosen), labels_of, _take([digests] * 3, chosen), spread
+        parts = split_indices(number_distinct(digests), fractions, seed=seed)
+        labels_of = None if labels is None else _take([labels] * 3, parts)
+        spread = None if in_memory else found.spread_of(parts)
+        return _take([samples] * 3, parts), labels_of, _take([digests] * 3, parts), spread
     samples, labels, digests = read["train"]
     defects.validate_varies(samples, digests)
     if "validation" not in read:
-        chosen = split_indices(number_distinct(digests), fractions[:2], seed=seed)
-        for name, indices in zip(("train", "validation"), chosen, strict=True):
+        parts = split_indices(number_distinct(digests), fractions[:2], seed=seed)
+        for name, indices in zip(("train", "validation"), parts, strict=True):
             read[name] = (_at(samples, indices), None if labels is None else labels[indices], digests[indices])
     raw, held, of = (Splits(*(read[name][index] for name in Splits._fields)) for index in range(3))
     labelled = None if any(labels is None for labels in held) else held
@@ -141,7 +141,7 @@ def _split(
     return raw, labelled, of, None
 
 
-def _varying(samples: Samples) -> np.ndarray:
+def _find_varying(samples: Samples) -> np.ndarray:
     """Bool, one for each column of a table: whether it can be scaled by its spread."""
     if len(samples.shape) != 2:
         raise ValueError(
@@ -158,7 +158,7 @@ def _varying(samples: Samples) -> np.ndarray:
 
 
 def _take(arrays: Sequence[Any], indices: Sequence[np.ndarray]) -> Splits:
-    return Splits(*(_at(array, chosen) for array, chosen in zip(arrays, indices, strict=True)))
+    return Splits(*(_at(array, kept) for array, kept in zip(arrays, indices, strict=True)))
 
 
 def _at(samples: Any, indices: np.ndarray) -> Any:

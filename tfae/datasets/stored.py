@@ -70,9 +70,9 @@ class StoredSamples:
         """
         return self._chunks(self.rows)
 
-    def read_into(self, samples: np.ndarray, start: int) -> None:
-        """Fill an array ``(m, *shape)`` of the same dtype with the samples from ``start`` on."""
-        self._read(self.rows[start : start + len(samples)], samples)
+    def read_into(self, samples: np.ndarray, indices: np.ndarray) -> None:
+        """Fill an array ``(m, *shape)`` of the same dtype with the samples of these indices."""
+        self._read(self.rows[indices], samples)
 
     def _chunks(self, rows: np.ndarray) -> np.ndarray:
         return np.append(np.flatnonzero(np.diff(rows // self._rows_per_block, prepend=-1)), len(rows))
@@ -81,10 +81,10 @@ class StoredSamples:
         out = samples.reshape(len(samples), math.prod(self.shape[1:])).view(np.uint8)
         chunks = self._chunks(rows)
         for start, stop in itertools.pairwise(chunks):
-            chosen = rows[start:stop]
-            first, last = int(chosen.min()), int(chosen.max())
+            asked = rows[start:stop]
+            first, last = int(asked.min()), int(asked.max())
             # One read of the rows in between too costs less than a read of each: rows left out are few or near.
             block = np.empty((last - first + 1, self._row_bytes), np.uint8)
             self.file.read(first, block)
             # Other modes than "clip" take the long way through a buffer, in case that an index is out of range.
-            np.take(block, chosen - first, axis=0, out=out[start:stop], mode="clip")
+            np.take(block, asked - first, axis=0, out=out[start:stop], mode="clip")

@@ -59,9 +59,7 @@ def test_the_description_holds_the_arguments_that_load_the_same_again() -> None:
     again = load(**description["arguments"])  # type: ignore[call-arg]
     np.testing.assert_array_equal(again.raw.test, digits.raw.test)
     assert load(numbered(20)).describe()["arguments"] is None
-
-
-def test_numbers_of_numpy_are_taken_as_arguments_and_described_as_plain_ones() -> None:
+    # Numbers of NumPy are described as plain ones.
     rows = np.random.default_rng(0).random((50, 2))
     value_range = (np.float32(0), np.float64(1))
     data = load(rows, batch_size=np.int64(8), seed=np.uint8(3), value_range=value_range, preprocessing="unit")  # type: ignore[arg-type]
@@ -77,10 +75,8 @@ def test_the_paths_in_the_arguments_are_found_from_every_folder(tmp_path: Any, m
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert data.arguments is not None
     assert named.arguments is not None
-    assert (data.arguments["source"], data.arguments["columns"]) == (
-        str(tmp_path / "table.npy"),
-        ["column_2", "column_0"],
-    )
+    assert data.arguments["source"] == str(tmp_path / "table.npy")
+    assert data.arguments["columns"] == ["column_2", "column_0"]
     assert (named.arguments["source"], named.arguments["data_dir"]) == ("wine", str(tmp_path / "prepared"))
     for first in (data, named):
         assert first.arguments is not None

@@ -32,16 +32,14 @@ def test_the_rank_of_an_array_says_what_it_is(samples: Any, kind: str, shape: tu
     assert labels is None
 
 
-def test_a_npy_file_is_streamed_as_it_is_stored(tmp_path: Path) -> None:
+def test_a_npy_file_is_streamed_as_it_is_stored_in_any_byte_order(tmp_path: Path) -> None:
     np.save(tmp_path / "table.npy", TABLE)
     source = open_source(tmp_path / "table.npy")
     assert (source.name, source.dtype, source.parts["all"].num_samples) == ("table", "float32", 40)
     batches = [samples for samples, _ in source.parts["all"].batches(16)]
     assert [len(batch) for batch in batches] == [16, 16, 8]
     np.testing.assert_array_equal(np.concatenate(batches), TABLE)
-
-
-def test_the_byte_order_of_another_machine_is_read(tmp_path: Path) -> None:
+    # In the byte order of another machine.
     np.save(tmp_path / "big.npy", TABLE.astype(">f4"))
     data = load(str(tmp_path / "big.npy"), preprocessing="none")
     assert data.raw.train.dtype == np.dtype("float32")

@@ -15,7 +15,7 @@ DIGITS = np.array([[[[0], [8]], [[16], [4]]]], "uint8")
 FLOATS = np.random.default_rng(0).normal(size=(5, 4, 4, 2))
 
 
-def standardised(samples, axis):
+def standardise(samples, axis):
     samples = samples.astype("float64")
     return (samples - samples.mean(axis=axis)) / samples.std(axis=axis)
 
@@ -28,8 +28,8 @@ def standardised(samples, axis):
         ("symmetric", IMAGES, {}, IMAGES / 127.5 - 1),
         ("unit", TABLE, {}, (TABLE - TABLE.min(axis=0)) / np.ptp(TABLE, axis=0)),
         ("unit", FLOATS, {}, (FLOATS - FLOATS.min()) / np.ptp(FLOATS)),
-        ("standard", TABLE, {}, standardised(TABLE, 0)),
-        ("standard", IMAGES, {}, standardised(IMAGES, (0, 1, 2))),
+        ("standard", TABLE, {}, standardise(TABLE, 0)),
+        ("standard", IMAGES, {}, standardise(IMAGES, (0, 1, 2))),
         ("none", TABLE, {}, TABLE),
     ],
 )

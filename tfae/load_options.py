@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import math
 import os
@@ -129,24 +130,19 @@ class LoadOptions(ReadOptions):
 def takes(
     options: Callable[_Options, Any],
 ) -> Callable[[Callable[[Any, Any], _Result]], Callable[Concatenate[Any, _Options], _Result]]:
-    """Have a function of a source and options take the options as keyword arguments, named in its signature and help.
-
-    Args:
-        options: ``ReadOptions`` or ``LoadOptions``.
-    """
+    """Have a function of a source and options take these as keyword arguments, in its signature and docstring too."""
 
     def decorate(function: Callable[[Any, Any], _Result]) -> Callable[Concatenate[Any, _Options], _Result]:
-        def taking(source: Any, *args: _Options.args, **kwargs: _Options.kwargs) -> _Result:
+        @functools.wraps(function)
+        def take(source: Any, *args: _Options.args, **kwargs: _Options.kwargs) -> _Result:
             return function(source, options(*args, **kwargs))
 
         source, _ = inspect.signature(function).parameters.values()
         keywords = inspect.signature(options).parameters.values()
-        taking.__signature__ = inspect.signature(function).replace(parameters=[source, *keywords])  # type: ignore[attr-defined]
-        taking.__name__ = taking.__qualname__ = function.__name__
-        taking.__module__ = function.__module__
+        take.__signature__ = inspect.signature(function).replace(parameters=[source, *keywords])  # type: ignore[attr-defined]
         fields = (f"    {each.name}: {each.metadata['help']}" for each in dataclasses.fields(options))  # type: ignore[arg-type]
-        taking.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", "Options:", *fields])
-        return taking
+        take.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", "Options:", *fields])
+        return take
 
     return decorate
 

@@ -170,9 +170,9 @@ def stream(source: Source, preprocessing: scaling.Preprocessing, *, batch_size: 
     if source.dtype != preprocessing.sample_dtype:
         next(batches())  # The first batch shows a wrong unit at once, and outside TensorFlow.
 
-    def scaled(samples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def scale(samples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         x = preprocessing(samples)
         return x, x
 
     signature = tf.TensorSpec((None, *source.shape), preprocessing.sample_dtype)
-    return tf.data.Dataset.from_generator(batches, output_signature=signature).map(scaled).prefetch(1)
+    return tf.data.Dataset.from_generator(batches, output_signature=signature).map(scale).prefetch(1)

@@ -148,13 +148,7 @@ def from_npz(path: Path, *, key: str | None = None) -> Source:
             parts[name] = ArrayPart(np.ascontiguousarray(whole.reshape(shape), native), labels)
             continue
         parts[name] = MemberPart(
-            shape=shape[1:],
-            dtype=native,
-            num_samples=shape[0],
-            path=path,
-            key=x,
-            stored_dtype=dtype,
-            labels=labels,
+            shape=shape[1:], dtype=native, num_samples=shape[0], path=path, key=x, stored_dtype=dtype, labels=labels
         )
     return source_of(path.stem, parts, where)
 

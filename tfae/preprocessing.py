@@ -136,17 +136,15 @@ def fit(
     """Fit a scaling to samples; to those of the training split, lest the test set leaks into the model.
 
     Args:
-        method: ``"unit"`` maps the range of the data to [0, 1], ``"symmetric"`` to [−1, 1], ``"standard"``
-            subtracts the mean and divides by the standard deviation, ``"none"`` only casts to float32.
-            The ranges of tables are per column, those of images, sequences and others of the whole data;
-            ``"standard"`` is per column of a table and per channel (last axis) of everything else.
+        method: ``"unit"`` maps the range of the data to [0, 1], ``"symmetric"`` to [−1, 1], ``"standard"`` subtracts
+            the mean and divides by the standard deviation, ``"none"`` only casts to float32. Ranges are per column of
+            a table and of the whole data else; ``"standard"`` is per column or channel, the last axis.
         samples: Raw training samples, ``(num_samples, ...)``, numeric; in memory, or on disk and read in blocks.
         kind: ``"image"``, ``"sequence"``, ``"table"`` or ``"other"``.
-        value_range: Smallest and largest value that the data can take, in data space, where that is known;
-            the default for uint8 images is (0, 255), for booleans (0, 1), else what the samples span.
+        value_range: Least and greatest value that the data can take, in data space; by default (0, 255) for uint8
+            images, (0, 1) for booleans, else what the samples span.
         feature_names: Names of the columns of a table, for errors.
-        bounds: What ``tfae.moments.bounds`` finds of the samples, where that is known.
-        moments: What ``tfae.moments.moments`` finds, likewise.
+        bounds: What ``tfae.moments.bounds`` finds of the samples, where that is known; ``moments`` likewise.
 
     Returns:
         The fitted layer.

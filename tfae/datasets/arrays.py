@@ -45,12 +45,7 @@ class ArrayPart(Part):
 
 
 def from_memory(source: Any) -> Source:
-    """Open an array, or a tuple or dict of arrays for the splits.
-
-    Args:
-        source: ``(n, *shape)``; or a tuple ``(train, test)`` or ``(train, validation, test)`` of such arrays; or a dict
-            with keys "train", "test" and perhaps "validation".
-    """
+    """Open an array ``(n, *shape)``, or a tuple or dict of such for the splits."""
     if isinstance(source, tuple):
         if len(source) not in (2, 3):
             raise ValueError(

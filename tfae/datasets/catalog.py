@@ -28,14 +28,7 @@ def from_name(
     data_dir: str | os.PathLike[str] | None = None,
     manual_dir: str | os.PathLike[str] | None = None,
 ) -> Source:
-    """Open a data set by name; prepare it first where it is not yet.
-
-    Args:
-        name: One of scikit-learn's, or TFDS's ``name[/config][:version]``.
-        feature: The TFDS feature that is x.
-        data_dir: Where TFDS keeps prepared data sets; by default TFDS_DATA_DIR, else ~/tensorflow_datasets.
-        manual_dir: Folder with the files that TFDS would download.
-    """
+    """Open a data set by name, scikit-learn's or TFDS's ``name[/config][:version]``; prepare it where it is not yet."""
     bare = _bare(name)
     if bare in scikit_learn.NAMES:
         for argument, value, expected in (("source", name, bare), ("manual_dir", manual_dir, None)):

@@ -81,11 +81,7 @@ class Data:
         return self.feed.shuffled(self.seed, epoch, step)
 
     def training_batch(self, epoch: int, batch: int) -> np.ndarray:
-        """Return which samples are in a batch of training.
-
-        Args:
-            epoch: Counted from 0.
-            batch: Of that epoch, counted from 0.
+        """Return which samples a batch of an epoch of training has, both counted from 0.
 
         Returns:
             int64 ``(batch_size,)``, indices into ``raw.train``; fewer for the last batch.

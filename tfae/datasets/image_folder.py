@@ -48,13 +48,8 @@ class FolderPart(Part):
 
 
 def from_folder(folder: Path) -> Source:
-    """Open a folder of images of one size.
-
-    Args:
-        folder: Holds the images; or sub-folders, one per class, that hold them and give them their labels; or folders
-            "train", "test" and perhaps "validation" that are either.
-    """
-    sub_folders = {path.name for path in folder.iterdir() if path.is_dir() and not _is_hidden(Path(path.name))}
+    """Open images of one size: in a folder, in one sub-folder per class, or either in each of "train", "test", …."""
+    sub_folders = {path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")}
     if {"train", "test"} <= sub_folders <= {"train", "validation", "test"}:
         folders: dict[str, Path] = {
             name: folder / name for name in ("train", "validation", "test") if name in sub_folders
@@ -104,7 +99,7 @@ def _list_images(folder: Path) -> tuple[list[str], bool]:
     """Return the images relative to the folder, sorted, and whether they are in sub-folders."""
     # Sorted as text, for paths sort differently on different systems.
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    files = [name for name in files if not _is_hidden(Path(name))]
+    files = [name for name in files if not any(part.startswith(".") for part in name.split("/"))]
     names = [name for name in files if name.lower().endswith(SUFFIXES)]
     if not names:
         found = ", ".join(map(repr, files[:5])) or "no file"
@@ -157,7 +152,3 @@ def _mix_error(path: Path, shape: Sequence[int | None], other: Path, other_shape
 def _describe(shape: Sequence[int | None]) -> str:
     height, width, channels = shape
     return f"{height}×{width}" + ("" if channels is None else f" {_WORDS.get(channels, f'{channels} channels')}")
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)

@@ -118,12 +118,7 @@ def from_npy(path: Path) -> Source:
 
 
 def from_npz(path: Path, *, key: str | None = None) -> Source:
-    """Open a .npz archive.
-
-    Args:
-        path: Of an archive with one array; or x and y; or X and y; or x_train, y_train, x_test, y_test.
-        key: The one array to take, whatever else there is.
-    """
+    """Open a .npz archive: its array ``key``, or its only one, or x and y (or X), also as x_train, x_test and so on."""
     where = repr(str(path))
     with _reading(path, ".npz archive"):
         if not zipfile.is_zipfile(path):

@@ -50,10 +50,6 @@ class WindowedShuffle:
     The chunks of 1 MB are put in a random order and divided into windows, and the samples of each window are shuffled.
     The window that was asked for last, and what has been read of the next one, stay in memory.
 
-    Args:
-        samples: On disk.
-        seed: In [0, 2³²).
-
     Attributes:
         block_size: Samples to ask for at once: about 1 MB of them.
     """

@@ -41,11 +41,7 @@ class RowFile:
         weakref.finalize(self, file.close)
 
     def read(self, first: int, rows: np.ndarray) -> None:
-        """Fill an array with the rows from number ``first`` on.
-
-        Args:
-            first: Number of a row.
-            rows: uint8 ``(n, row_bytes)``, contiguous.
+        """Fill an array, uint8 ``(n, row_bytes)`` and contiguous, with the rows from number ``first`` on.
 
         Raises:
             ValueError: The file can not be read, or is no longer what it was when it was opened.
@@ -88,12 +84,7 @@ class RowFile:
 
 
 def write_rows(blocks: Iterable[np.ndarray], row_bytes: int, *, num_rows: int | None) -> RowFile:
-    """Write rows to a temporary file without a name, whose space is free again however the process ends.
-
-    Args:
-        blocks: Arrays of rows, one after the other.
-        row_bytes: Of each row.
-        num_rows: In all blocks, where that is known.
+    """Write blocks of rows to a temporary file without a name, whose space is free again however the process ends.
 
     Raises:
         ValueError: The folder of temporary files does not have the space, or can not be written to.

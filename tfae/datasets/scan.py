@@ -59,16 +59,11 @@ class Scan:
         """Return how the samples of splits spread; None unless these are the expected ones."""
         if not self._found or not all(map(np.array_equal, self._expected, splits)):
             return None
-        return Splits(*(each.finish() for each in self._found)), self._found[0].moments
+        return _join(self._found)
 
 
 def scan(splits: Splits, *, has_moments: bool) -> Spread:
-    """Find how the samples ``(n, *shape)`` of splits spread, in one pass over each file that holds them.
-
-    Args:
-        splits: In memory or on disk.
-        has_moments: Whether to find mean and deviation of the training split.
-    """
+    """Find how the samples of splits, in memory or on disk, spread, in one pass over each file that holds them."""
     if not all(isinstance(samples, StoredSamples) for samples in splits):
         return Splits(*map(bounds, splits)), moments(splits.train) if has_moments else None
     found = [_Statistics(samples[:1][0], has_moments and samples is splits.train) for samples in splits]
@@ -82,7 +77,7 @@ def scan(splits: Splits, *, has_moments: bool) -> Spread:
             for index in held:
                 found[index].add(block[split_of[start : start + len(block)] == index])
             start += len(block)
-    return Splits(*(each.finish() for each in found)), found[0].moments
+    return _join(found)
 
 
 class _Statistics:
@@ -100,17 +95,18 @@ class _Statistics:
         self._add_blocks(samples[:stop])
         self._pending = samples[stop:].copy()  # Not a view, which would keep all samples.
 
-    def finish(self) -> np.ndarray:
+    def finish(self) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
         self._add_blocks(self._pending)
         assert self._bounds is not None
-        return self._bounds
-
-    @property
-    def moments(self) -> tuple[np.ndarray, np.ndarray] | None:
-        return None if self._moments is None else self._moments.of_columns()
+        return self._bounds, None if self._moments is None else self._moments.of_columns()
 
     def _add_blocks(self, samples: np.ndarray) -> None:
         for block in blocks(samples):
             self._bounds = bounds(block if self._bounds is None else np.concatenate([self._bounds, bounds(block)]))
             if self._moments is not None:
                 self._moments.add(block.reshape(-1, block.shape[-1]).astype("float64"))
+
+
+def _join(splits: Sequence[_Statistics]) -> Spread:
+    found, (moments, *_) = zip(*(each.finish() for each in splits), strict=True)
+    return Splits(*found), moments

@@ -50,10 +50,7 @@ class Part(abc.ABC):
         """Yield ``(samples, labels)`` of at most ``size`` samples, unchecked."""
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
-        """Yield the samples in stored order.
-
-        Args:
-            batch_size: Samples per batch, at least 1. Only the last batch can be smaller.
+        """Yield the samples in stored order, ``batch_size`` at a time; only the last batch can be smaller.
 
         Yields:
             ``(samples, labels)``: raw samples ``(batch, *shape)`` in their own dtype, and labels ``(batch,)`` or None.
@@ -90,14 +87,7 @@ class Part(abc.ABC):
         return _join(samples), None if labels[0] is None else self.whole_labels(_join(labels))
 
     def store(self, size: int, scan: Scan) -> tuple[StoredSamples, np.ndarray | None]:
-        """Write all samples to a temporary file, as ``batches`` of this size give them, and have them scanned.
-
-        Returns:
-            The samples and their labels.
-
-        Raises:
-            ValueError: Like those of ``batches``, or there is no space for the file.
-        """
+        """Write all samples to a temporary file, have them scanned, and return them with their labels."""
         labels: list[np.ndarray] = []
 
         def blocks() -> Iterator[np.ndarray]:

@@ -69,14 +69,11 @@ def split_indices(groups: np.ndarray, fractions: Sequence[float], *, seed: int) 
 
 
 def disjoint(digests: Splits) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find what to leave out so that splits that a data set comes with share no sample.
-
-    Args:
-        digests: The digests of the samples of each split, as from ``sample_digests``.
+    """Find what to keep so that splits, given by ``sample_digests``, share no sample.
 
     Returns:
-        For each split, the int64 indices to keep in ascending order: all of test, of validation those that are not in
-        test, of train those that are in neither.
+        For each split, int64 indices in ascending order: all of test, of validation those that are not in test, of
+        train those that are in neither.
 
     Example:
         >>> splits = np.array([[1], [2], [3], [4]]), np.array([[2], [5]]), np.array([[3], [3], [5]])

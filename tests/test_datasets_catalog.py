@@ -117,8 +117,7 @@ def test_other_features_can_be_x(prepared: Path, feature: str, kind: str, expect
     samples, labels = source.parts["test"].read()
     assert (source.kind, source.dtype, samples.dtype) == (kind, expected.dtype, expected.dtype)
     np.testing.assert_array_equal(samples, expected)
-    assert labels is not None
-    assert labels.tolist() == [index % 4 for index in range(30, 40)]
+    assert np.asarray(labels).tolist() == [index % 4 for index in range(30, 40)]
 
 
 @pytest.mark.parametrize(

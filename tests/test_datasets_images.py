@@ -62,8 +62,7 @@ def test_sub_folders_are_classes(tmp_path: Path) -> None:
     save(tmp_path / "data" / "cats", GRAY[4:])
     part = open_source(tmp_path / "data").parts["all"]
     samples, labels = part.read()
-    assert labels is not None
-    assert labels.tolist() == ["cats"] * 8 + ["dogs"] * 4
+    assert np.asarray(labels).tolist() == ["cats"] * 8 + ["dogs"] * 4
     np.testing.assert_array_equal(samples[..., 0], np.concatenate([GRAY[4:], GRAY[:4]]))
     assert part.sample_names is not None
     assert part.sample_names[0] == "cats/00.png"

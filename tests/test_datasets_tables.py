@@ -36,8 +36,7 @@ def test_a_csv_file_is_float64_with_its_labels_and_its_columns_as_they_are_asked
     assert source.parts["all"].num_samples is None
     samples, labels = source.parts["all"].read()
     np.testing.assert_array_equal(samples, NUMBERS)
-    assert labels is not None
-    assert labels.tolist() == list("ab" * 15)
+    assert np.asarray(labels).tolist() == list("ab" * 15)
     source = open_source(str(flowers), columns=["width", "height"])
     assert source.feature_names == ("width", "height")
     np.testing.assert_array_equal(source.parts["all"].read()[0], NUMBERS[:, ::-1])

@@ -182,8 +182,7 @@ def _numbers(values: Any, count: int) -> tuple[float, ...] | None:
     """Return a sequence or array of so many numbers as a tuple, or None if it is something else."""
     if hasattr(values, "tolist"):
         values = values.tolist()
-    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != count:
+    if not isinstance(values, Sequence) or len(values) != count:
         return None
-    if not all(isinstance(value, Real) and not isinstance(value, bool) for value in values):
-        return None
-    return tuple(map(float, values))
+    is_numeric = all(isinstance(value, Real) and not isinstance(value, bool) for value in values)
+    return tuple(map(float, values)) if is_numeric else None

@@ -116,6 +116,11 @@ def open_source(source: Any, options: ReadOptions) -> Source:
         >>> [len(samples) for samples, _ in source.parts["all"].batches(2)]
         [2, 2, 1]
     """
+    if options.columns == [VARYING]:
+        raise ValueError(
+            f'columns: expected names or indices; received "{VARYING}", which only load() can tell, from its training '
+            "split. Give those that it took, data.feature_names."
+        )
     return _open(_locate(source), options)
 
 

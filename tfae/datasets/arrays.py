@@ -91,7 +91,13 @@ def normalize_shape(shape: tuple[int, ...], dtype: np.dtype, called: str) -> tup
         ValueError: An array like this holds no samples.
     """
     defects.validate_dtype(dtype, name=called)
-    defects.validate_shape(shape, name=called)
+    if len(shape) < 2:
+        raise ValueError(
+            f"source: expected {called} to have a sample axis and at least one more; received shape {tuple(shape)}. "
+            "Give a single column as array.reshape(-1, 1)."
+        )
+    if 0 in shape:
+        raise ValueError(f"source: expected {called} to hold at least one value; received shape {tuple(shape)}.")
     return (*shape, 1) if len(shape) == 3 and dtype == np.uint8 else tuple(shape)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from tfae.datasets import defects
 from tfae.datasets.source import Batch, Part, Source
-from tfae.load_options import VARYING
 
 
 @final
@@ -48,7 +47,6 @@ def select(source: Source, columns: Sequence[int | str]) -> Source:
             f"columns: expected None for samples of shape {source.shape}, which have no columns; "
             f"received {list(columns)}."
         )
-    validate_named(columns)
     num_columns = source.shape[0]
     if source.feature_names is None:
         names = tuple(f"column_{index}" for index in range(num_columns))
@@ -85,8 +83,6 @@ def choose_features(
         raise ValueError(
             f"source: expected columns with names of their own; received {repeated} more than once in {where}."
         )
-    if columns is not None:
-        validate_named(columns)
     for argument, asked in (("columns", columns or ()), ("label", () if label is None else (label,))):
         for name in asked:
             validate_known(argument, name, names, where)
@@ -108,15 +104,6 @@ def validate_known(argument: str, name: int | str, names: Sequence[str], where: 
     if name not in names:
         raise ValueError(
             f"{argument}: expected a column of {where}; received {name!r}. {defects.close_matches(str(name), names)}"
-        )
-
-
-def validate_named(columns: Sequence[int | str]) -> None:
-    """Raise ValueError where the columns that vary are asked for before there is a training split."""
-    if list(columns) == [VARYING]:
-        raise ValueError(
-            f'columns: expected names or indices; received "{VARYING}", which only load() can tell, from its training '
-            "split. Give those that it took, data.feature_names."
         )
 
 

@@ -19,17 +19,6 @@ def validate_dtype(dtype: np.dtype, *, name: str) -> None:
         raise ValueError(f"{expected}; received dtype {dtype}. Convert it, for example with .astype('float32').")
 
 
-def validate_shape(shape: Sequence[int], *, name: str) -> None:
-    """Raise ValueError unless ``shape``, that of a whole array, holds samples that each have at least one value."""
-    if len(shape) < 2:
-        raise ValueError(
-            f"source: expected {name} to have a sample axis and at least one more; received shape {tuple(shape)}. "
-            "Give a single column as array.reshape(-1, 1)."
-        )
-    if 0 in shape:
-        raise ValueError(f"source: expected {name} to hold at least one value; received shape {tuple(shape)}.")
-
-
 class MissingValues:
     """Counts NaN and infinite values, so that the error says where the first is and how much of the data they are."""
 

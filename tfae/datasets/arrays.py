@@ -85,11 +85,7 @@ def source_of(name: str, parts: Mapping[str, Part], where: str) -> Source:
 
 
 def normalize_shape(shape: tuple[int, ...], dtype: np.dtype, called: str) -> tuple[int, ...]:
-    """Return the shape of an array of samples: that of gray images with their channel axis.
-
-    Raises:
-        ValueError: An array like this holds no samples.
-    """
+    """Return the shape of an array of samples, that of gray images with their channel axis; raise if it holds none."""
     defects.validate_dtype(dtype, name=called)
     if len(shape) < 2:
         raise ValueError(
@@ -102,11 +98,7 @@ def normalize_shape(shape: tuple[int, ...], dtype: np.dtype, called: str) -> tup
 
 
 def match_labels(labels: np.ndarray, num_samples: int, called: str) -> np.ndarray:
-    """Return the labels ``(n,)``.
-
-    Raises:
-        ValueError: There is not one for each sample.
-    """
+    """Return the labels ``(n,)``; raise ValueError unless there is one for each sample."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.shape != (num_samples,):

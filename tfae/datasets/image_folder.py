@@ -79,11 +79,7 @@ def from_folder(folder: Path) -> Source:
 
 
 def decode(path: Path) -> np.ndarray:
-    """Decode an image as the served model does, uint8 ``(height, width, channels)``; of an animation, the first frame.
-
-    Raises:
-        ValueError: It is broken, or of a format that TensorFlow does not know.
-    """
+    """Decode an image, or the first frame of several, as the served model does: uint8 ``(height, width, channels)``."""
     try:
         with tf.device("CPU"):
             return tf.io.decode_image(tf.io.read_file(str(path)), expand_animations=False).numpy()

@@ -24,7 +24,6 @@ from tfae.datasets.stored import StoredSamples
 # The names under which .npz archives hold one array, or each split with its labels.
 _ALL_KEYS = (("x", "y"), ("X", "y"), ("samples", "labels"))
 _SPLIT_KEYS = (("x_{}", "y_{}"), ("X_{}", "y_{}"), ("{}", "{}_labels"))
-_NPY_MAGIC = b"\x93NUMPY"
 
 
 @final

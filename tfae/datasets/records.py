@@ -79,11 +79,7 @@ def from_builder(name: str, builder: tfds.core.DatasetBuilder, *, feature: str |
 
 
 def choose_features(name: str, info: tfds.core.DatasetInfo, feature: str | None) -> tuple[str, str | None]:
-    """Return the features that are x and the label (or None); known before the data set is prepared.
-
-    Raises:
-        ValueError: It is not clear which feature is x, or that one can not be reconstructed.
-    """
+    """Return the features that are x and the label (or None); known, and validated, before the data set is prepared."""
     features = dict(info.features)
     supervised = info.supervised_keys or (None, None)
     if feature is not None and feature not in features:

@@ -41,11 +41,7 @@ class RowFile:
         weakref.finalize(self, file.close)
 
     def read(self, first: int, rows: np.ndarray) -> None:
-        """Fill an array, uint8 ``(n, row_bytes)`` and contiguous, with the rows from number ``first`` on.
-
-        Raises:
-            ValueError: The file can not be read, or is no longer what it was when it was opened.
-        """
+        """Fill a contiguous array, uint8 ``(n, row_bytes)``, with the rows from ``first`` on, or raise ValueError."""
         try:
             with self._lock:
                 self._file.seek(self._offset + first * self._row_bytes)
@@ -84,11 +80,7 @@ class RowFile:
 
 
 def write_rows(blocks: Iterable[np.ndarray], row_bytes: int, *, num_rows: int | None) -> RowFile:
-    """Write blocks of rows to a temporary file without a name, whose space is free again however the process ends.
-
-    Raises:
-        ValueError: The folder of temporary files does not have the space, or can not be written to.
-    """
+    """Write blocks of rows to a temporary file without a name, whose space is free again however the process ends."""
     # /tmp can be in memory, which is what streaming is to spare.
     folder = os.environ.get("TMPDIR") or ("/var/tmp" if Path("/var/tmp").is_dir() else tempfile.gettempdir())
     with _check_space(folder):

@@ -5,7 +5,6 @@ Any part of it is computed when it is needed.
 
 from __future__ import annotations
 
-import math
 import threading
 from typing import Any, final
 
@@ -125,10 +124,12 @@ class _Window:
         self.samples = np.empty((len(indices), *stored.shape[1:]), stored.dtype)
         self._stored = stored
         self._indices = indices
+        self._ends = stored.chunks(stored.rows[indices])  # Chunks are read whole: parts of one take two reads.
         self._num_read = 0
 
     def fill(self, share: float) -> None:
         """Read on until this share of the samples is there."""
-        unread = slice(self._num_read, max(self._num_read, math.ceil(share * len(self.samples))))
+        stop = int(self._ends[np.searchsorted(self._ends, share * len(self.samples))])
+        unread = slice(self._num_read, max(self._num_read, stop))
         self._stored.read_into(self.samples[unread], self._indices[unread])
         self._num_read = unread.stop

@@ -37,8 +37,8 @@ class TablePart(Part):
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield rows in blocks of ``size``, whatever the blocks of the file are; an empty cell becomes NaN."""
         first, self.first_empty = 0, None
-        for table in _rebatch(self.record_batches(), size):
-            columns = [table.column(name) for name in self.feature_names]
+        for batch in _rebatch(self.record_batches(), size):
+            columns = [batch.column(name) for name in self.feature_names]
             empty = [
                 (first + pc.index(pc.is_null(column), True).as_py(), index)
                 for index, column in enumerate(columns)
@@ -47,12 +47,13 @@ class TablePart(Part):
             if empty and self.first_empty is None:
                 self.first_empty = min(empty)
             samples = np.empty(
-                (len(table), *self.shape), np.result_type(self.dtype, np.float64) if empty else self.dtype
+                (len(batch), *self.shape), np.result_type(self.dtype, np.float64) if empty else self.dtype
             )
             for index, column in enumerate(columns):
-                samples[:, index] = pc.cast(column, pa.float64()) if column.null_count else column
-            yield samples, None if self.label is None else _labels(table.column(self.label))
-            first += len(table)
+                column = pc.cast(column, pa.float64()) if column.null_count else column
+                samples[:, index] = column.to_numpy(zero_copy_only=False)
+            yield samples, None if self.label is None else _labels(batch.column(self.label))
+            first += len(batch)
         if first == 0:
             below = " below its header" if self.num_samples is None else ""  # It is a .csv file.
             raise ValueError(f"source: expected a table with rows; received {self.where}, which holds none{below}.")
@@ -128,17 +129,17 @@ def from_frame(frame: Any, *, columns: Sequence[int | str] | None = None, label:
     return Source("table", {"all": part})
 
 
-def _rebatch(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
-    """Yield the rows of batches in tables of ``size``; only the last is smaller."""
+def _rebatch(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of batches in batches of ``size``; only the last is smaller."""
     pending: pa.Table | None = None
     for batch in batches:
         table = pa.Table.from_batches([batch])
         pending = table if pending is None else pa.concat_tables([pending, table])
         while len(pending) >= size:
-            yield pending.slice(0, size)
+            yield from pending.slice(0, size).combine_chunks().to_batches()
             pending = pending.slice(size)
     if pending is not None and len(pending):
-        yield pending
+        yield from pending.combine_chunks().to_batches()
 
 
 def _names(schema: pa.Schema) -> list[str]:
@@ -162,10 +163,10 @@ def _common_dtype(schema: pa.Schema, features: Sequence[str], where: str) -> np.
     return np.result_type(*(pa.array([], kind).to_numpy(zero_copy_only=False).dtype for kind in types.values()))
 
 
-def _labels(column: pa.ChunkedArray) -> np.ndarray:
+def _labels(column: pa.Array) -> np.ndarray:
     if column.null_count:
         labels = np.empty(len(column), object)
         labels[:] = column.to_pylist()
         return labels
-    labels = column.to_numpy()
+    labels = column.to_numpy(zero_copy_only=False)
     return labels.astype(str) if labels.dtype == object else labels

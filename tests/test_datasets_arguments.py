@@ -1,13 +1,17 @@
-"""The arguments of load(): refused where they do not fit, and written down so that they give the same again."""
+"""The arguments of load(): refused where they do not fit, and noted as they give the same again; columns of tables."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.datasets
 
 from tests.samples import numbered
-from tfae.datasets import load
+from tfae.datasets import load, open_source
+
+TABLE = np.random.RandomState(0).rand(40, 3).astype("float32")
 
 
 @pytest.mark.parametrize(
@@ -59,9 +63,7 @@ def test_the_description_holds_the_arguments_that_load_the_same_again() -> None:
     again = load(**description["arguments"])  # type: ignore[call-arg]
     np.testing.assert_array_equal(again.raw.test, digits.raw.test)
     assert load(numbered(20)).describe()["arguments"] is None
-
-
-def test_numbers_of_numpy_are_taken_as_arguments_and_described_as_plain_ones() -> None:
+    # Numbers of NumPy are described as plain ones.
     rows = np.random.default_rng(0).random((50, 2))
     value_range = (np.float32(0), np.float64(1))
     data = load(rows, batch_size=np.int64(8), seed=np.uint8(3), value_range=value_range, preprocessing="unit")  # type: ignore[arg-type]
@@ -75,16 +77,11 @@ def test_the_paths_in_the_arguments_are_found_from_every_folder(tmp_path: Any, m
     data = load("table.npy", columns=[2, 0])
     named = load("wine", data_dir="prepared")
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert data.arguments is not None
-    assert named.arguments is not None
-    assert (data.arguments["source"], data.arguments["columns"]) == (
-        str(tmp_path / "table.npy"),
-        ["column_2", "column_0"],
-    )
-    assert (named.arguments["source"], named.arguments["data_dir"]) == ("wine", str(tmp_path / "prepared"))
-    for first in (data, named):
-        assert first.arguments is not None
-        assert load(**json.loads(json.dumps(first.arguments))).digest == first.digest  # type: ignore[call-arg]
+    expected = {"source": str(tmp_path / "table.npy"), "columns": ["column_2", "column_0"]}
+    for first, some in (data, expected), (named, {"source": "wine", "data_dir": str(tmp_path / "prepared")}):
+        arguments = json.loads(json.dumps(first.arguments))
+        assert arguments.items() >= some.items()
+        assert load(**arguments).digest == first.digest  # type: ignore[call-arg]
 
 
 def test_the_digest_changes_with_every_value_the_dtype_and_the_splits() -> None:
@@ -96,3 +93,100 @@ def test_the_digest_changes_with_every_value_the_dtype_and_the_splits() -> None:
     assert len(set(digests)) == 5
     assert load(rows, preprocessing="none").describe()["digest"] == digests[0]
     assert [len(digest) for digest in digests] == [32] * 5
+
+
+def test_columns_of_an_array_are_taken_by_index() -> None:
+    table = np.random.RandomState(0).rand(50, 5)
+    for columns in ([3, 1], ["3", "1"], ["column_3", "column_1"], np.array([3, 1])):
+        source = open_source(table, columns=columns)  # type: ignore[arg-type]
+        assert (source.shape, source.feature_names) == ((2,), ("column_3", "column_1"))
+        np.testing.assert_array_equal(source.parts["all"].read()[0], table[:, [3, 1]])
+    table[7, 2] = np.nan  # in a column that is not taken
+    assert load(table, columns=[3, 1]).feature_names == ("column_3", "column_1")
+
+
+def test_columns_of_data_that_is_no_table_are_refused() -> None:
+    images = np.random.RandomState(0).randint(0, 9, (9, 5, 7)).astype("uint8")
+    for columns in ([0], "varying"):
+        with pytest.raises(ValueError, match=r"^columns: expected None for samples of shape \(5, 7, 1\)"):
+            load(images, columns=columns)
+
+
+def test_columns_of_a_named_data_set_are_taken_by_name() -> None:
+    data = load("wine", columns=["proline", "alcohol"])
+    bunch = sklearn.datasets.load_wine()
+    assert data.feature_names == ("proline", "alcohol")
+    assert set(map(tuple, np.concatenate(data.raw))) == set(map(tuple, bunch.data[:, [12, 0]]))
+
+
+@pytest.mark.parametrize("columns", ["varying", ["varying"]])
+def test_columns_that_vary_in_the_training_split_are_taken(columns: Any) -> None:
+    table = np.random.RandomState(0).rand(50, 4)
+    table[:, 1] = 0.1
+    table[:, 2] = 0
+    with pytest.raises(ValueError, match="constant columns 1, 2"):  # By whose spread it would be divided.
+        load(table)
+    tested = load(table, preprocessing="none").raw.test[0]
+    table[(table == tested).all(axis=1), 2] = 5  # A column that is constant, but for the test split.
+    data = load(table, columns=columns)
+    assert data.feature_names == ("column_0", "column_3")
+    again = load(table, columns=list(data.feature_names))
+    assert data.digest == again.digest
+    kept = load(table[:, [0, 3]], columns=columns)  # nothing to leave out
+    assert (kept.feature_names, kept.digest) == (("column_0", "column_1"), data.digest)
+
+
+def test_columns_that_vary_are_those_of_the_splits_without_the_others() -> None:
+    # Without the column that makes them differ, samples repeat each other and are split as groups.
+    # Then another column can be constant in the new training split.
+    rare = np.zeros((50, 8))
+    rare[range(0, 16, 2), range(8)] = 1
+    table = np.column_stack([np.repeat(np.arange(25), 2), rare])
+    for seed in range(4):
+        data = load(table, columns="varying", seed=seed)
+        assert data.digest == load(table, columns=data.feature_names, seed=seed).digest
+        assert (np.ptp(data.raw.train, axis=0) > 0).all()
+
+
+def test_columns_can_not_all_be_constant_and_only_load_knows_which_vary() -> None:
+    splits = {"train": np.tile([0.0, 1.0], (40, 1)), "validation": np.array([[7.0, 8.0]]), "test": 9 * np.eye(2)}
+    with pytest.raises(ValueError, match="received 2 columns that are constant in the 40 training samples"):
+        load(splits, columns="varying")
+    with pytest.raises(ValueError, match=r'^columns: expected names or indices; received "varying"'):
+        open_source(np.eye(5), columns="varying")
+
+
+def test_columns_of_an_archive_are_taken_from_every_part(tmp_path: Path) -> None:
+    constant = np.zeros((40, 1), "float32")
+    train, test = np.hstack([TABLE, constant]), np.hstack([TABLE + 1, constant])
+    np.savez(tmp_path / "archive.npz", x_train=train, y_train=np.arange(40), x_test=test, y_test=np.arange(40))
+    source = open_source(tmp_path / "archive.npz", columns=["2", "0"])
+    for name, expected in (("train", TABLE), ("test", TABLE + 1)):
+        samples, labels = source.parts[name].read()
+        np.testing.assert_array_equal(samples, expected[:, [2, 0]])
+        assert np.asarray(labels).tolist() == list(range(40))
+    data = load(tmp_path / "archive.npz", columns=["varying"])
+    arguments = data.arguments or {}
+    assert arguments["columns"] == ["column_0", "column_1", "column_2"]
+    assert (load(**arguments).digest, load(**arguments).feature_names) == (data.digest, data.feature_names)  # type: ignore[call-arg]
+
+
+def test_a_real_set_with_constant_pixels_is_loaded_without_them(real_data: Path) -> None:
+    path = real_data / "adbench" / "24_mnist.npz"
+    with pytest.raises(ValueError, match=r"constant columns 0, .* and \d+ more in the \d+ training samples"):
+        load(path)
+    data = load(path, columns="varying")
+    assert 0 < data.shape[0] < 100
+    assert (np.ptp(data.raw.train, axis=0) > 0).all()
+
+
+def test_labels_stay_beside_columns_that_vary(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("x,y,z\n" + "".join(f"{row},{row},7\n" for row in range(30)))
+    data = load(path, label="y", columns="varying")
+    arguments = data.arguments or {}
+    assert (data.feature_names, arguments["columns"]) == (("x",), ["x"])
+    for samples, labels in zip(data.raw, data.labels or (), strict=True):
+        assert labels.dtype == np.int64
+        assert samples[:, 0].tolist() == labels.tolist()
+    assert load(**arguments).digest == data.digest  # type: ignore[call-arg]

@@ -24,23 +24,19 @@ def flowers(tmp_path: Path) -> Path:
     return path
 
 
-def written(path: Path, **columns: Any) -> Path:
+def write(path: Path, **columns: Any) -> Path:
     pa.parquet.write_table(pa.table(columns), path)
     return path
 
 
-def test_a_csv_file_is_float64_with_its_names_and_labels(flowers: Path) -> None:
+def test_a_csv_file_is_float64_with_its_labels_and_its_columns_as_they_are_asked_for(flowers: Path) -> None:
     source = open_source(flowers, label="species")
     assert (source.name, source.kind, source.dtype, source.shape) == ("flowers", "table", "float64", (2,))
     assert source.feature_names == ("height", "width")
     assert source.parts["all"].num_samples is None
     samples, labels = source.parts["all"].read()
     np.testing.assert_array_equal(samples, NUMBERS)
-    assert labels is not None
-    assert labels.tolist() == list("ab" * 15)
-
-
-def test_columns_are_taken_in_the_order_they_are_asked_for(flowers: Path) -> None:
+    assert np.asarray(labels).tolist() == list("ab" * 15)
     source = open_source(str(flowers), columns=["width", "height"])
     assert source.feature_names == ("width", "height")
     np.testing.assert_array_equal(source.parts["all"].read()[0], NUMBERS[:, ::-1])
@@ -82,7 +78,7 @@ def test_what_is_no_table_of_numbers_is_named(tmp_path: Path, text: str, message
         load(path)
 
 
-def test_the_share_of_missing_numbers_is_that_of_the_whole_file(tmp_path: Path) -> None:
+def test_shares_and_rows_of_defects_are_those_of_the_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "long.csv"
     rows = [f"{i}.123456789123456789,{i},{i}" for i in range(100_000)]
     message = r"4 of 300,000 values .* in 3 of 100,000 rows: 'b' 0\.003 %, 'c' 0\.001 %"
@@ -92,18 +88,15 @@ def test_the_share_of_missing_numbers_is_that_of_the_whole_file(tmp_path: Path) 
         path.write_text("a,b,c\n" + "\n".join(rows))
         with pytest.raises(ValueError, match=message):
             load(path)
-
-
-@pytest.mark.parametrize(
-    ("cell", "message"),
-    [("", "empty cell in column 'b', row 90000 "), ("oops", r"text in 'b' \('oops' in row 90000\)")],
-)
-def test_rows_of_defects_count_across_blocks(tmp_path: Path, cell: str, message: str) -> None:
-    rows = [f"{i}.123456789123456789,{i}" for i in range(100_000)]
-    rows[90_000] = f"1,{cell}"
-    (tmp_path / "long.csv").write_text("a,b\n" + "\n".join(rows))
-    with pytest.raises(ValueError, match=message):
-        load(tmp_path / "long.csv")
+    rows[10] = rows[20] = "1,2,3"
+    for cell, message in (
+        ("", "empty cell in column 'b', row 90000 "),
+        ("oops", r"text in 'b' \('oops' in row 90000\)"),
+    ):
+        rows[90_000] = f"1,{cell},3"
+        path.write_text("a,b,c\n" + "\n".join(rows))
+        with pytest.raises(ValueError, match=message):
+            load(path)
 
 
 @pytest.mark.parametrize(
@@ -143,14 +136,14 @@ def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
 )
 def test_a_parquet_file_keeps_the_dtype_that_holds_all_columns(tmp_path: Path, types: list[str], common: str) -> None:
     columns = {name: np.array([0, 1, 1, 0]).astype(dtype) for name, dtype in zip("ab", types, strict=True)}
-    source = open_source(written(tmp_path / "t.parquet", **columns))
+    source = open_source(write(tmp_path / "t.parquet", **columns))
     samples, _ = source.parts["all"].read()
     assert (source.dtype, samples.dtype, source.parts["all"].num_samples) == (common, common, 4)
     assert samples[:, 0].tolist() == samples[:, 1].tolist() == [0, 1, 1, 0]
 
 
 def test_a_parquet_file_has_labels_and_names_what_is_not_numeric(tmp_path: Path) -> None:
-    path = written(tmp_path / "t.parquet", x=[1.0, 2.0], kind=["a", "b"], when=pa.array([1, 2], pa.timestamp("ms")))
+    path = write(tmp_path / "t.parquet", x=[1.0, 2.0], kind=["a", "b"], when=pa.array([1, 2], pa.timestamp("ms")))
     samples, labels = open_source(path, columns=["x"], label="kind").parts["all"].read()
     assert (samples.tolist(), np.asarray(labels).tolist()) == ([[1.0], [2.0]], ["a", "b"])
     with pytest.raises(ValueError, match=re.escape("received 'kind' (string), 'when' (timestamp[ms])")):
@@ -158,7 +151,7 @@ def test_a_parquet_file_has_labels_and_names_what_is_not_numeric(tmp_path: Path)
 
 
 def test_missing_values_of_a_parquet_file_are_located(tmp_path: Path) -> None:
-    path = written(tmp_path / "t.parquet", x=pa.array([1, 2, None]), y=[1.0, float("nan"), 2.0])
+    path = write(tmp_path / "t.parquet", x=pa.array([1, 2, None]), y=[1.0, float("nan"), 2.0])
     with pytest.raises(ValueError, match=r"NaN in column 'y', row 1 .* in 2 of 3 rows: 'x' 33.3 %, 'y' 33.3 %\."):
         load(path)
     for in_memory in (True, False):
@@ -166,14 +159,6 @@ def test_missing_values_of_a_parquet_file_are_located(tmp_path: Path) -> None:
             load(path, columns=["x"], in_memory=in_memory)
     with pytest.raises(ValueError, match="NaN in column 'y', row 1"):
         load(path, columns=["y"])
-
-
-def test_tables_without_rows_are_named(tmp_path: Path) -> None:
-    path = written(tmp_path / "t.parquet", x=np.zeros(0))
-    with pytest.raises(ValueError, match=r"received '.*t.parquet', which holds none\.$"):
-        load(path)
-    with pytest.raises(ValueError, match=r"received the data frame, which holds none\.$"):
-        load(pa.table({"x": np.zeros(0)}))
 
 
 def test_white_space_around_names_is_none_of_theirs(tmp_path: Path) -> None:
@@ -185,7 +170,12 @@ def test_white_space_around_names_is_none_of_theirs(tmp_path: Path) -> None:
     assert len(np.asarray(labels)) == 2
 
 
-def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_table_or_has_no_rows_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "empty.parquet", x=np.zeros(0))
+    with pytest.raises(ValueError, match=r"received '.*empty.parquet', which holds none\.$"):
+        load(path)
+    with pytest.raises(ValueError, match=r"received the data frame, which holds none\.$"):
+        load(pa.table({"x": np.zeros(0)}))
     with pytest.raises(ValueError, match=r"^source: expected a data frame; received ChunkedArray"):
         open_source(pa.chunked_array([[1.0, 2.0]]))  # although it exports Arrow
     (tmp_path / "t.parquet").write_text("hello")
@@ -250,16 +240,41 @@ def test_a_first_row_that_lacks_a_number_or_may_be_a_header_or_a_sample_is_refus
         open_source(path)
 
 
-def test_a_column_without_a_name_is_taken_only_if_it_is_chosen(tmp_path: Path) -> None:
+def test_a_column_without_a_name_is_taken_only_if_it_is_chosen_and_a_missing_header_is_warned_of(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "with_index.csv"  # As pandas writes it with its index.
     path.write_text(",0,1\n0,5,6\n1,7,9\n2,8,1\n")
     with pytest.raises(ValueError, match=r"a name for every column.*column 0.*index=False"):
         open_source(path)
     assert open_source(path, columns=["0", "1"]).parts["all"].read()[0].tolist() == [[5, 6], [7, 9], [8, 1]]
-
-
-def test_a_first_row_that_is_taken_as_a_sample_is_warned_of(tmp_path: Path) -> None:
-    path = tmp_path / "years.csv"
     path.write_text("2019,2020\n0.1,0.2\n0.3,0.4\n")
     with pytest.warns(UserWarning, match="has no header: its first row, '2019,2020', is taken as a sample"):
         open_source(path)
+
+
+@pytest.mark.parametrize("labels", [[1, None, 2], [1.5, None, 2.0], ["a", None, ""], [True, None, False]])
+def test_missing_labels_of_a_parquet_file_are_missing(tmp_path: Path, labels: list) -> None:
+    table = pa.table({"x": [1.0, 2.0, 3.0], "y": labels})
+    pa.parquet.write_table(table, tmp_path / "t.parquet")
+    for source in (open_source(tmp_path / "t.parquet", label="y"), open_source(table, label="y")):
+        assert pa.array(source.parts["all"].read()[1]).to_pylist() == labels
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["1", "", "2"], [1, None, 2]),
+        (["1.5", "", "2"], [1.5, None, 2.0]),
+        (["a", "", "1"], ["a", None, "1"]),
+        (["1", "2", "3"], [1, 2, 3]),
+    ],
+)
+def test_missing_labels_of_a_csv_file_are_missing(tmp_path: Path, cells: list[str], expected: list) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("x,y\n" + "".join(f"{row},{cell}\n" for row, cell in enumerate(cells)))
+    _, labels = open_source(path, label="y").parts["all"].read()
+    assert pa.array(labels).to_pylist() == expected
+    assert (np.asarray(labels).dtype == object) == (None in expected)
+    ((_, streamed),) = open_source(path, label="y").parts["all"].batches(10)
+    assert pa.array(streamed).to_pylist() == [cell or None for cell in cells]

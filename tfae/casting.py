@@ -10,10 +10,6 @@ def cast_and_compare(values: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, n
 
     Floats may be rounded to narrower floats, integers may not: 16777217 is no float32.
 
-    Args:
-        values: Bool, integer, float or complex, of any shape.
-        dtype: Of numbers as well.
-
     Returns:
         The values in that dtype, and bool of the same shape: True for a fraction, NaN or 256 as uint8, for 1e39 or
         16777217 as float32.

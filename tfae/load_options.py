@@ -1,13 +1,16 @@
 """How a source is read, split and scaled: Python, command line and runs derive from it."""
 
+# ruff: noqa: RUF009 (`_option` returns a field)
+
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, final
@@ -19,6 +22,10 @@ _Options = ParamSpec("_Options")
 _Result = TypeVar("_Result")
 
 
+def _option(default: Any, text: str) -> Any:
+    return dataclasses.field(default=default, metadata={"help": text})
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
     """How a source is read: the keyword arguments of ``open_source``. The help of each field says what it is.
@@ -27,34 +34,21 @@ class ReadOptions:
         ValueError: An option is not what it should be.
     """
 
-    columns: Sequence[int | str] | None = field(
-        default=None,
-        metadata={
-            "help": 'Columns of a table, by name, or by index in an array; "varying": those that are not constant in '
-            "the training split.  [default: all but the label]"
-        },
+    columns: Sequence[int | str] | None = _option(
+        None,
+        'Columns of a table, by name, or by index in an array; "varying": those that are not constant in '
+        "the training split.  [default: all but the label]",
     )
-    label: str | None = field(
-        default=None,
-        metadata={"help": "Column of a table that holds labels, not features."},
+    label: str | None = _option(None, "Column of a table that holds labels, not features.")
+    key: str | None = _option(None, "Array of an .npz archive to take.")
+    feature: str | None = _option(
+        None, 'Feature of a TFDS data set to reconstruct.  [default: its supervised input, else "image"]'
     )
-    key: str | None = field(
-        default=None,
-        metadata={"help": "Array of an .npz archive to take."},
+    data_dir: str | os.PathLike[str] | None = _option(
+        None, "Where TFDS keeps prepared data sets.  [default: $TFDS_DATA_DIR, else ~/tensorflow_datasets]"
     )
-    feature: str | None = field(
-        default=None,
-        metadata={"help": 'Feature of a TFDS data set to reconstruct.  [default: its supervised input, else "image"]'},
-    )
-    data_dir: str | os.PathLike[str] | None = field(
-        default=None,
-        metadata={
-            "help": "Where TFDS keeps prepared data sets.  [default: $TFDS_DATA_DIR, else ~/tensorflow_datasets]"
-        },
-    )
-    manual_dir: str | os.PathLike[str] | None = field(
-        default=None,
-        metadata={"help": "Folder with the files that TFDS would download, to prepare a data set without a network."},
+    manual_dir: str | os.PathLike[str] | None = _option(
+        None, "Folder with the files that TFDS would download, to prepare a data set without a network."
     )
 
     def __post_init__(self) -> None:
@@ -90,36 +84,23 @@ class LoadOptions(ReadOptions):
         ['height']
     """
 
-    seed: int = field(
-        default=0,
-        metadata={"help": "Of the splits and of the order of training, in [0, 2³²); tfae train: of the weights, too."},
+    seed: int = _option(0, "Of the splits and of the order of training, in [0, 2³²); tfae train: of the weights, too.")
+    batch_size: int = _option(
+        128, "Samples per batch; the last one of an epoch is smaller where they do not come out even."
     )
-    batch_size: int = field(
-        default=128,
-        metadata={"help": "Samples per batch; the last one of an epoch is smaller where they do not come out even."},
+    splits: tuple[float, float, float] = _option(
+        (0.8, 0.1, 0.1), "Fractions of training, validation and test, where the data set has no test split of its own."
     )
-    splits: tuple[float, float, float] = field(
-        default=(0.8, 0.1, 0.1),
-        metadata={
-            "help": "Fractions of training, validation and test, where the data set has no test split of its own."
-        },
+    preprocessing: str = _option(
+        "default",
+        "Scaling: unit to [0, 1], symmetric to [-1, 1], standard to mean 0 and deviation 1; default: unit "
+        "for images, else standard.",
     )
-    preprocessing: str = field(
-        default="default",
-        metadata={
-            "help": "Scaling: unit to [0, 1], symmetric to [-1, 1], standard to mean 0 and deviation 1; default: unit "
-            "for images, else standard."
-        },
+    value_range: tuple[float, float] | None = _option(
+        None, "Least and greatest value that the raw data can take, where neither data set nor dtype says it."
     )
-    value_range: tuple[float, float] | None = field(
-        default=None,
-        metadata={
-            "help": "Least and greatest value that the raw data can take, where neither data set nor dtype says it."
-        },
-    )
-    in_memory: bool | None = field(
-        default=None,
-        metadata={"help": "Whether the raw samples are held in memory or read from disk.  [default: as it fits]"},
+    in_memory: bool | None = _option(
+        None, "Whether the raw samples are held in memory or read from disk.  [default: as it fits]"
     )
 
     def __post_init__(self) -> None:
@@ -149,24 +130,19 @@ class LoadOptions(ReadOptions):
 def takes(
     options: Callable[_Options, Any],
 ) -> Callable[[Callable[[Any, Any], _Result]], Callable[Concatenate[Any, _Options], _Result]]:
-    """Have a function of a source and options take the options as keyword arguments, named in its signature and help.
-
-    Args:
-        options: ``ReadOptions`` or ``LoadOptions``.
-    """
+    """Have a function of a source and options take these as keyword arguments, in its signature and docstring too."""
 
     def decorate(function: Callable[[Any, Any], _Result]) -> Callable[Concatenate[Any, _Options], _Result]:
-        def taking(source: Any, *args: _Options.args, **kwargs: _Options.kwargs) -> _Result:
+        @functools.wraps(function)
+        def take(source: Any, *args: _Options.args, **kwargs: _Options.kwargs) -> _Result:
             return function(source, options(*args, **kwargs))
 
         source, _ = inspect.signature(function).parameters.values()
         keywords = inspect.signature(options).parameters.values()
-        taking.__signature__ = inspect.signature(function).replace(parameters=[source, *keywords])  # type: ignore[attr-defined]
-        taking.__name__ = taking.__qualname__ = function.__name__
-        taking.__module__ = function.__module__
+        take.__signature__ = inspect.signature(function).replace(parameters=[source, *keywords])  # type: ignore[attr-defined]
         fields = (f"    {each.name}: {each.metadata['help']}" for each in dataclasses.fields(options))  # type: ignore[arg-type]
-        taking.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", "Options:", *fields])
-        return taking
+        take.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", "Options:", *fields])
+        return take
 
     return decorate
 
@@ -206,8 +182,7 @@ def _numbers(values: Any, count: int) -> tuple[float, ...] | None:
     """Return a sequence or array of so many numbers as a tuple, or None if it is something else."""
     if hasattr(values, "tolist"):
         values = values.tolist()
-    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != count:
+    if not isinstance(values, Sequence) or len(values) != count:
         return None
-    if not all(isinstance(value, Real) and not isinstance(value, bool) for value in values):
-        return None
-    return tuple(map(float, values))
+    is_numeric = all(isinstance(value, Real) and not isinstance(value, bool) for value in values)
+    return tuple(map(float, values)) if is_numeric else None

@@ -46,13 +46,7 @@ def blocks(samples: Samples) -> Iterator[np.ndarray]:
 
 
 def bounds(samples: Samples) -> np.ndarray:
-    """Find the least and the greatest value of every element.
-
-    Args:
-        samples: ``(n, *shape)``, numeric, at least one.
-
-    Returns:
-        ``(2, *shape)`` in the dtype of the samples: the least values, and the greatest.
+    """Find the least and the greatest value of every element of at least one sample: ``(2, *shape)``, dtype as it is.
 
     Example:
         >>> bounds(np.array([[1, 7], [2, 5]])).tolist()
@@ -107,9 +101,6 @@ class Moments:
 
 def moments(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
     """Find mean and standard deviation of every column of a table, or of every channel of everything else.
-
-    Args:
-        samples: ``(n, ..., channels)``, numeric, at least one.
 
     Returns:
         Both float64 ``(channels,)``. The deviation of a channel that is constant may be a rounding error instead of 0.

@@ -46,8 +46,7 @@ class Preprocessing(keras.layers.Layer):
         sample_dtype: NumPy name of the data's own dtype, ``"uint8"`` for instance.
         offset: Subtracted from the data; a number, or one per feature or channel (the last axis).
         scale: What the data is divided by then; likewise, nowhere 0.
-        value_range: Model-space range ``(low, high)`` of data within the range that was declared or fitted;
-            None where it is not bounded.
+        value_range: Model-space range ``(low, high)`` of data within the range declared or fitted; None if unbounded.
 
     Call arguments:
         x: Samples in data space, ``(batch, *sample_shape)``, of any numeric dtype.
@@ -89,7 +88,7 @@ class Preprocessing(keras.layers.Layer):
     def call(self, x: Any) -> tf.Tensor:
         """Take samples from data space to model space."""
         x = ops.cast(x, self._arithmetic_dtype)
-        return ops.cast((x - self._constant(self.offset)) / self._constant(self.scale), "float32")
+        return ops.cast((x - self._convert(self.offset)) / self._convert(self.scale), "float32")
 
     def inverse(self, x: Any) -> tf.Tensor:
         """Take samples back: data space = model space · scale + offset.
@@ -102,9 +101,9 @@ class Preprocessing(keras.layers.Layer):
             after rounding; floats come back to float32 precision.
         """
         x = ops.cast(x, self._arithmetic_dtype)
-        return ops.cast(x * self._constant(self.scale) + self._constant(self.offset), "float32")
+        return ops.cast(x * self._convert(self.scale) + self._convert(self.offset), "float32")
 
-    def _constant(self, value: np.ndarray) -> tf.Tensor:
+    def _convert(self, value: np.ndarray) -> tf.Tensor:
         return ops.convert_to_tensor(value, self._arithmetic_dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -137,17 +136,15 @@ def fit(
     """Fit a scaling to samples; to those of the training split, lest the test set leaks into the model.
 
     Args:
-        method: ``"unit"`` maps the range of the data to [0, 1], ``"symmetric"`` to [−1, 1], ``"standard"``
-            subtracts the mean and divides by the standard deviation, ``"none"`` only casts to float32.
-            The ranges of tables are per column, those of images, sequences and others of the whole data;
-            ``"standard"`` is per column of a table and per channel (last axis) of everything else.
+        method: ``"unit"`` maps the range of the data to [0, 1], ``"symmetric"`` to [−1, 1], ``"standard"`` subtracts
+            the mean and divides by the standard deviation, ``"none"`` only casts to float32. Ranges are per column of
+            a table and of the whole data else; ``"standard"`` is per column or channel, the last axis.
         samples: Raw training samples, ``(num_samples, ...)``, numeric; in memory, or on disk and read in blocks.
         kind: ``"image"``, ``"sequence"``, ``"table"`` or ``"other"``.
-        value_range: Smallest and largest value that the data can take, in data space, where that is known;
-            the default for uint8 images is (0, 255), for booleans (0, 1), else what the samples span.
+        value_range: Least and greatest value that the data can take, in data space; by default (0, 255) for uint8
+            images, (0, 1) for booleans, else what the samples span.
         feature_names: Names of the columns of a table, for errors.
-        bounds: What ``tfae.moments.bounds`` finds of the samples, where that is known.
-        moments: What ``tfae.moments.moments`` finds, likewise.
+        bounds: What ``tfae.moments.bounds`` finds of the samples, where that is known; ``moments`` likewise.
 
     Returns:
         The fitted layer.
@@ -178,13 +175,10 @@ def fit(
         low, high = np.asarray(value_range)
     constant = np.asarray(low == high)
     low, high = np.asarray(low, "float64"), np.asarray(high, "float64")
-    match method:
-        case "standard":
-            offset, scale = find_moments(samples) if moments is None else moments
-        case "unit":
-            offset, scale = low, high - low
-        case _:
-            offset, scale = (low + high) / 2, (high - low) / 2
+    if method == "standard":
+        offset, scale = moments or find_moments(samples)
+    else:
+        offset, scale = (low, high - low) if method == "unit" else ((low + high) / 2, (high - low) / 2)
     # The deviation of a constant column may be a rounding error instead of 0.
     _validate_varies(constant | (scale < np.finfo("float32").tiny), len(samples), kind, feature_names)
     return make(offset=offset, scale=scale, value_range=RANGES.get(method))
@@ -228,13 +222,7 @@ def cast_exactly(values: np.ndarray, dtype: npt.DTypeLike, *, name: str = "input
 
 
 def constant_columns(table: Samples) -> np.ndarray:
-    """Whether columns have no spread that they could be divided by, be it the range or the deviation.
-
-    Args:
-        table: ``(num_samples, num_columns)``, numeric.
-
-    Returns:
-        bool ``(num_columns,)``.
+    """Return which columns of a table have no range or deviation to divide by, bool ``(num_columns,)``.
 
     Example:
         >>> constant_columns(np.array([[1, 7], [2, 7]]))
@@ -246,11 +234,7 @@ def constant_columns(table: Samples) -> np.ndarray:
 
 
 def default_method(kind: str, dtype: npt.DTypeLike) -> str:
-    """The method that fits most data of a kind.
-
-    Args:
-        kind: ``"image"``, ``"sequence"``, ``"table"`` or ``"other"``.
-        dtype: Dtype of the raw data.
+    """The method that fits most data of a kind and dtype.
 
     Example:
         >>> default_method("image", "uint8"), default_method("table", "float64")
@@ -270,9 +254,7 @@ def declared_range(kind: str, dtype: npt.DTypeLike) -> tuple[float, float] | Non
     """
     if np.dtype(dtype) == bool:
         return (0.0, 1.0)
-    if kind == "image" and np.dtype(dtype) == np.uint8:
-        return (0.0, 255.0)
-    return None
+    return (0.0, 255.0) if kind == "image" and np.dtype(dtype) == np.uint8 else None
 
 
 def _validate_varies(constant: np.ndarray, num_samples: int, kind: str, feature_names: Sequence[str] | None) -> None:

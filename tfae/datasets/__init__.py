@@ -8,7 +8,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,46 +116,46 @@ def open_source(source: Any, options: ReadOptions) -> Source:
         >>> [len(samples) for samples, _ in source.parts["all"].batches(2)]
         [2, 2, 1]
     """
+    if options.columns == [VARYING]:
+        raise ValueError(
+            f'columns: expected names or indices; received "{VARYING}", which only load() can tell, from its training '
+            "split. Give those that it took, data.feature_names."
+        )
     return _open(_locate(source), options)
 
 
+# What opens a source, and the options that it takes.
+_OPENERS: dict[str, tuple[Callable[..., Source], tuple[str, ...]]] = {
+    "a data set by name": (catalog.from_name, ("feature", "data_dir", "manual_dir")),
+    "a data frame": (tables.from_frame, ("columns", "label")),
+    "an array": (arrays.from_memory, ()),
+    "a folder": (image_folder.from_folder, ()),
+    "a .npy file": (npy_files.from_npy, ()),
+    "a .npz file": (npy_files.from_npz, ("key",)),
+    "a .csv file": (csv_files.from_csv, ("columns", "label")),
+    "a .parquet file": (tables.from_parquet, ("columns", "label")),
+}
+
+
 def _open(source: Any, options: ReadOptions) -> Source:
-    columns, label, key, feature = options.columns, options.label, options.key, options.feature
-    table, archive = {"label": label}, {"key": key}
-    catalogue: dict[str, Any] = {"feature": feature, "data_dir": options.data_dir, "manual_dir": options.manual_dir}
-    if isinstance(source, str):
-        _validate_absent("a data set by name", table | archive)
-        opened = catalog.from_name(source, **catalogue)
-        return opened if columns is None else select(opened, columns)
-    if not isinstance(source, Path):
-        if hasattr(source, "__arrow_c_stream__"):
-            _validate_absent("a data frame", archive | catalogue)
-            return tables.from_frame(source, columns=columns, label=label)
-        _validate_absent("an array", table | archive | catalogue)
-        opened = arrays.from_memory(source)
-        return opened if columns is None else select(opened, columns)
-    suffix = "/" if source.is_dir() else source.suffix.lower()
-    if suffix not in ("/", *_FILE_SUFFIXES):
-        raise ValueError(
-            f"source: expected a folder of images or a file that ends with {', '.join(_FILE_SUFFIXES)}; "
-            f"received {str(source)!r}."
-        )
-    _validate_absent(
-        f"a {suffix} file" if suffix != "/" else "a folder",
-        catalogue | ({} if suffix == ".npz" else archive) | ({} if suffix in (".csv", ".parquet") else table),
-    )
-    match suffix:
-        case ".csv":
-            return csv_files.from_csv(source, columns=columns, label=label)
-        case ".parquet":
-            return tables.from_parquet(source, columns=columns, label=label)
-        case ".npy":
-            opened = npy_files.from_npy(source)
-        case ".npz":
-            opened = npy_files.from_npz(source, key=key)
-        case _:
-            opened = image_folder.from_folder(source)
-    return opened if columns is None else select(opened, columns)
+    if isinstance(source, Path):
+        what = "a folder" if source.is_dir() else f"a {source.suffix.lower()} file"
+        if what not in _OPENERS:
+            raise ValueError(
+                f"source: expected a folder of images or a file that ends with {', '.join(_FILE_SUFFIXES)}; "
+                f"received {str(source)!r}."
+            )
+    elif isinstance(source, str):
+        what = "a data set by name"
+    else:
+        what = "a data frame" if hasattr(source, "__arrow_c_stream__") else "an array"
+    opener, names = _OPENERS[what]
+    for field in fields(ReadOptions):
+        value = getattr(options, field.name)
+        if value is not None and field.name not in ("columns", *names):
+            raise ValueError(f"{field.name}: expected None for {what}; received {value!r}.")
+    opened = opener(source, **{name: getattr(options, name) for name in names})
+    return opened if options.columns is None or "columns" in names else select(opened, options.columns)
 
 
 def _locate(source: Any) -> Any:
@@ -181,9 +182,3 @@ def _is_path(source: str) -> bool:
         or source.startswith((".", "~", "/", "\\"))
         or source.count("/") > 1
     )
-
-
-def _validate_absent(what: str, arguments: dict[str, Any]) -> None:
-    for name, value in arguments.items():
-        if value is not None:
-            raise ValueError(f"{name}: expected None for {what}; received {value!r}.")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
 from tfae.datasets import defects
-from tfae.datasets.source import READ_SIZE, Batch, Part, Source, kind_of
-from tfae.preprocessing import declared_range
+from tfae.datasets.source import READ_SIZE, Batch, Part, Source
 
 #: What data can be given as, for error messages.
 SOURCES = (
@@ -20,13 +19,17 @@ SOURCES = (
 SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
 
 
+@final
 class ArrayPart(Part):
-    """Samples of an array."""
+    """Samples of an array, and labels ``(n,)`` or None."""
 
-    def __init__(self, samples: np.ndarray, labels: np.ndarray | None = None) -> None:
-        self.num_samples = len(samples)
-        self._samples = samples
-        self._labels = labels
+    def __init__(
+        self, samples: np.ndarray, labels: np.ndarray | None = None, *, feature_names: tuple[str, ...] | None = None
+    ) -> None:
+        super().__init__(
+            shape=samples.shape[1:], dtype=samples.dtype, num_samples=len(samples), feature_names=feature_names
+        )
+        self._samples, self._labels = samples, labels
 
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield views of the array."""
@@ -42,12 +45,7 @@ class ArrayPart(Part):
 
 
 def from_memory(source: Any) -> Source:
-    """Open an array, or a tuple or dict of arrays for the splits.
-
-    Args:
-        source: ``(n, *shape)``; or a tuple ``(train, test)`` or ``(train, validation, test)`` of such arrays; or a dict
-            with keys "train", "test" and perhaps "validation".
-    """
+    """Open an array ``(n, *shape)``, or a tuple or dict of such for the splits."""
     if isinstance(source, tuple):
         if len(source) not in (2, 3):
             raise ValueError(
@@ -67,51 +65,40 @@ def from_memory(source: Any) -> Source:
     else:
         arrays = {"all": _array(source, "the array")}
         where = "the array"
-    parts: dict[str, tuple[tuple[int, ...], np.dtype, Part]] = {}
+    parts = {}
     for name, array in arrays.items():
         shape = normalize_shape(array.shape, array.dtype, where if name == "all" else f"{where} {name!r}")
-        dtype = array.dtype.newbyteorder("=")
-        parts[name] = (shape, dtype, ArrayPart(array.astype(dtype, copy=False).reshape(shape)))
+        parts[name] = ArrayPart(array.astype(array.dtype.newbyteorder("="), copy=False).reshape(shape))
     return source_of("array", parts, where)
 
 
-def source_of(name: str, parts: Mapping[str, tuple[tuple[int, ...], np.dtype, Part]], where: str) -> Source:
+def source_of(name: str, parts: Mapping[str, Part], where: str) -> Source:
     """Return the source of parts of like shape and dtype; ``where`` is what holds them, for errors."""
-    (_, *first_shape), dtype, _ = next(iter(parts.values()))
-    for part, ((_, *shape), other, _) in parts.items():
-        if shape != first_shape or other != dtype:
+    first = next(iter(parts.values()))
+    for key, part in parts.items():
+        if part.shape != first.shape or part.dtype != first.dtype:
             raise ValueError(
-                f"source: expected {where} {part!r} to be like the other parts, {dtype} samples of shape "
-                f"{tuple(first_shape)}; received {other} samples of shape {tuple(shape)}."
+                f"source: expected {where} {key!r} to be like the other parts, {first.dtype} samples of shape "
+                f"{first.shape}; received {part.dtype} samples of shape {part.shape}."
             )
-    kind = kind_of(tuple(first_shape))
-    return Source(
-        name=name,
-        kind=kind,
-        shape=tuple(first_shape),
-        dtype=dtype.name,
-        parts={part: held for part, (_, _, held) in parts.items()},
-        value_range=declared_range(kind, dtype),
-    )
+    return Source(name, parts)
 
 
 def normalize_shape(shape: tuple[int, ...], dtype: np.dtype, called: str) -> tuple[int, ...]:
-    """Return the shape of an array of samples: that of gray images with their channel axis.
-
-    Raises:
-        ValueError: An array like this holds no samples.
-    """
+    """Return the shape of an array of samples, that of gray images with their channel axis; raise if it holds none."""
     defects.validate_dtype(dtype, name=called)
-    defects.validate_shape(shape, name=called)
+    if len(shape) < 2:
+        raise ValueError(
+            f"source: expected {called} to have a sample axis and at least one more; received shape {tuple(shape)}. "
+            "Give a single column as array.reshape(-1, 1)."
+        )
+    if 0 in shape:
+        raise ValueError(f"source: expected {called} to hold at least one value; received shape {tuple(shape)}.")
     return (*shape, 1) if len(shape) == 3 and dtype == np.uint8 else tuple(shape)
 
 
 def match_labels(labels: np.ndarray, num_samples: int, called: str) -> np.ndarray:
-    """Return the labels ``(n,)``.
-
-    Raises:
-        ValueError: There is not one for each sample.
-    """
+    """Return the labels ``(n,)``; raise ValueError unless there is one for each sample."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.shape != (num_samples,):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import io
 import os
 import random
@@ -29,14 +28,7 @@ def from_name(
     data_dir: str | os.PathLike[str] | None = None,
     manual_dir: str | os.PathLike[str] | None = None,
 ) -> Source:
-    """Open a data set by name; prepare it first where it is not yet.
-
-    Args:
-        name: One of scikit-learn's, or TFDS's ``name[/config][:version]``.
-        feature: The TFDS feature that is x.
-        data_dir: Where TFDS keeps prepared data sets; by default TFDS_DATA_DIR, else ~/tensorflow_datasets.
-        manual_dir: Folder with the files that TFDS would download.
-    """
+    """Open a data set by name, scikit-learn's or TFDS's ``name[/config][:version]``; prepare it where it is not yet."""
     bare = _bare(name)
     if bare in scikit_learn.NAMES:
         for argument, value, expected in (("source", name, bare), ("manual_dir", manual_dir, None)):
@@ -47,7 +39,7 @@ def from_name(
                 )
         return scikit_learn.from_name(name, feature=feature)
     builder = _builder(name, data_dir)
-    records.chosen(name, builder.info, feature)  # before a long preparation
+    records.choose_features(name, builder.info, feature)  # before a long preparation
     if not Path(builder.data_dir).exists():  # TFDS writes elsewhere and renames: what is there is complete
         _prepare(name, builder, manual_dir)
         builder = _builder(name, data_dir)
@@ -62,19 +54,17 @@ def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> tfds.core.Da
     if matched is None:
         raise ValueError(
             f"source: expected the name of a data set, as name, name/config or name:version, or a file, folder or "
-            f"array; received {name!r}. {_known(name)}"
+            f"array; received {name!r}. {_suggest(name)}"
         )
-    full_name, version = matched["name"], None
-    if matched["version"]:
-        numbers = matched["version"].split(".")
-        version = ".".join(numbers + ["*"] * (3 - len(numbers)))
-    if version is not None:
-        full_name += f":{version}"
+    full_name = matched["name"]
+    if version := matched["version"]:
+        full_name += f":{version}" + ".*" * (2 - version.count("."))
     try:
         return tfds.builder(full_name, data_dir=data_dir, try_gcs=False)
     except tfds.core.DatasetNotFoundError:
         raise ValueError(
-            f"source: expected the name of a data set, or an existing file or folder; received {name!r}. {_known(name)}"
+            "source: expected the name of a data set, or an existing file or folder; "
+            f"received {name!r}. {_suggest(name)}"
         ) from None
     except (AssertionError, ImportError, RuntimeError, ValueError) as error:
         raise ValueError(
@@ -92,12 +82,10 @@ def _bare(name: str) -> str:
     return re.split("[/:]", name)[0]
 
 
-def _known(name: str) -> str:
+def _suggest(name: str) -> str:
     names = [*scikit_learn.NAMES, *tfds.list_builders(with_community_datasets=False)]
-    close = difflib.get_close_matches(_bare(name), names, n=3)
-    if close:
-        return f"Did you mean {' or '.join(map(repr, close))}?"
-    return f"scikit-learn's are {', '.join(map(repr, scikit_learn.NAMES))}, and tfds.list_builders() has the others."
+    listed = f"scikit-learn's are {', '.join(map(repr, scikit_learn.NAMES))}, and tfds.list_builders() has the others."
+    return defects.close_matches(_bare(name), names, otherwise=listed)
 
 
 def _prepare(name: str, builder: tfds.core.DatasetBuilder, manual_dir: str | os.PathLike[str] | None) -> None:

@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 
 from tfae.datasets import defects
 from tfae.datasets.source import Batch, Part, Source
-from tfae.load_options import VARYING
 
 
+@final
+@dataclass(kw_only=True, eq=False, repr=False)
 class ColumnsPart(Part):
     """Some columns of another part."""
 
-    def __init__(self, part: Part, indices: Sequence[int], feature_names: tuple[str, ...]) -> None:
-        self.num_samples = part.num_samples
-        self.max_samples = part.max_samples
-        self.feature_names = feature_names
-        self._part = part
-        self._indices = list(indices)
+    part: Part
+    indices: list[int]
 
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield the columns of the other part's blocks."""
-        for samples, labels in self._part.blocks(size):
-            yield samples[:, self._indices], labels
+        for samples, labels in self.part.blocks(size):
+            yield samples[:, self.indices], labels
 
     def whole_labels(self, labels: np.ndarray) -> np.ndarray:
         """Convert labels as the other part does."""
-        return self._part.whole_labels(labels)
+        return self.part.whole_labels(labels)
 
 
 def select(source: Source, columns: Sequence[int | str]) -> Source:
@@ -49,7 +47,6 @@ def select(source: Source, columns: Sequence[int | str]) -> Source:
             f"columns: expected None for samples of shape {source.shape}, which have no columns; "
             f"received {list(columns)}."
         )
-    validate_named(columns)
     num_columns = source.shape[0]
     if source.feature_names is None:
         names = tuple(f"column_{index}" for index in range(num_columns))
@@ -62,20 +59,30 @@ def select(source: Source, columns: Sequence[int | str]) -> Source:
     repeated = [index for index, count in collections.Counter(indices).items() if count > 1]
     if repeated:
         raise ValueError(f"columns: expected each column once; received {names[repeated[0]]!r} more than once.")
-    chosen = tuple(names[index] for index in indices)
-    parts: dict[str, Part] = {name: ColumnsPart(part, indices, chosen) for name, part in source.parts.items()}
-    return dataclasses.replace(source, shape=(len(indices),), parts=parts, feature_names=chosen)
+    parts = {
+        name: ColumnsPart(
+            shape=(len(indices),),
+            dtype=part.dtype,
+            num_samples=part.num_samples,
+            max_samples=part.max_samples,
+            feature_names=tuple(names[index] for index in indices),
+            part=part,
+            indices=indices,
+        )
+        for name, part in source.parts.items()
+    }
+    return Source(source.name, parts, value_range=source.value_range)
 
 
-def chosen(names: Sequence[str], columns: Sequence[int | str] | None, label: str | None, where: str) -> tuple[str, ...]:
+def choose_features(
+    names: Sequence[str], columns: Sequence[int | str] | None, label: str | None, where: str
+) -> tuple[str, ...]:
     """Return the names of the columns of a table that are x; ``where`` is what holds it, for errors."""
     repeated = sorted(name for name, count in collections.Counter(names).items() if count > 1)
     if repeated:
         raise ValueError(
             f"source: expected columns with names of their own; received {repeated} more than once in {where}."
         )
-    if columns is not None:
-        validate_named(columns)
     for argument, asked in (("columns", columns or ()), ("label", () if label is None else (label,))):
         for name in asked:
             validate_known(argument, name, names, where)
@@ -97,15 +104,6 @@ def validate_known(argument: str, name: int | str, names: Sequence[str], where: 
     if name not in names:
         raise ValueError(
             f"{argument}: expected a column of {where}; received {name!r}. {defects.close_matches(str(name), names)}"
-        )
-
-
-def validate_named(columns: Sequence[int | str]) -> None:
-    """Raise ValueError where the columns that vary are asked for before there is a training split."""
-    if list(columns) == [VARYING]:
-        raise ValueError(
-            f'columns: expected names or indices; received "{VARYING}", which only load() can tell, from its training '
-            "split. Give those that it took, data.feature_names."
         )
 
 

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from tfae.datasets import defects
-from tfae.datasets.columns import chosen
+from tfae.datasets.columns import choose_features
 from tfae.datasets.source import Source
-from tfae.datasets.tables import source_of
+from tfae.datasets.tables import TablePart
 
 # What programs write into a cell for a number that is missing.
 _MISSING = ("", "na", "n/a", "#n/a", "nan", "null", "none")
@@ -28,18 +28,16 @@ def from_csv(path: Path, *, columns: Sequence[int | str] | None = None, label: s
         with path.open(newline="", encoding="utf-8-sig") as file:
             header = next((row for row in csv.reader(file) if row), [])
     except UnicodeDecodeError:
-        raise _not_utf8(path) from None
+        raise _encoding_error(path) from None
     except csv.Error as error:
-        raise ValueError(
-            f"source: expected a comma-separated table; received {str(path)!r}: {defects.reason(error)}."
-        ) from None
+        raise _table_error(path, f": {defects.reason(error)}.") from None
     if not header:
         raise ValueError(f"source: expected a table; received {str(path)!r}, which is empty.")
     if len(header) == 1 and (separator := next((sign for sign in ";\t" if sign in header[0]), None)):
-        raise _not_commas(path, separator, header[0])
+        raise _separator_error(path, separator, header[0])
     has_header = _is_header(header, path)
     names = [cell.strip() for cell in header] if has_header else [f"column_{index}" for index in range(len(header))]
-    features = chosen(names, columns, label, repr(str(path)))
+    features = choose_features(names, columns, label, repr(str(path)))
     stored = dict(zip(names, header if has_header else names, strict=True))
 
     def record_batches(types: dict[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
@@ -63,24 +61,31 @@ def from_csv(path: Path, *, columns: Sequence[int | str] | None = None, label: s
             yield from record_batches(types | text)
         except pa.ArrowInvalid as error:
             if "UTF8" in str(error) or "UTF-8" in str(error):
-                raise _not_utf8(path) from None
-            _raise_for_text(lambda: record_batches(dict.fromkeys(features, pa.string())), path)
-            raise ValueError(
-                f"source: expected a comma-separated table; received {str(path)!r}: {defects.reason(error)}."
-            ) from None
+                raise _encoding_error(path) from None
+            _validate_numbers(lambda: record_batches(dict.fromkeys(features, pa.string())), path)
+            raise _table_error(path, f": {defects.reason(error)}.") from None
 
-    max_rows = path.stat().st_size // (2 * len(features)) + 1  # A number is at least a digit and what ends it.
-    return source_of(path.stem, numbers, repr(str(path)), features, label, np.dtype(np.float64), None, max_rows)
-
-
-def _not_commas(path: Path, separator: str, text: str) -> ValueError:
-    return ValueError(
-        f"source: expected a comma-separated table; received {str(path)!r} with {separator!r} in {text!r}. Save it "
-        "with commas, and with points in its numbers."
+    part = TablePart(
+        shape=(len(features),),
+        dtype=np.dtype(np.float64),
+        max_samples=path.stat().st_size // (2 * len(features)) + 1,  # A number is at least a digit and what ends it.
+        feature_names=features,
+        record_batches=numbers,
+        where=repr(str(path)),
+        label=label,
     )
+    return Source(path.stem, {"all": part})
 
 
-def _not_utf8(path: Path) -> ValueError:
+def _table_error(path: Path, reason: str) -> ValueError:
+    return ValueError(f"source: expected a comma-separated table; received {str(path)!r}{reason}")
+
+
+def _separator_error(path: Path, separator: str, text: str) -> ValueError:
+    return _table_error(path, f" with {separator!r} in {text!r}. Save it with commas, and with points in its numbers.")
+
+
+def _encoding_error(path: Path) -> ValueError:
     return ValueError(
         f"source: expected a .csv file in UTF-8; received {str(path)!r} in another encoding. Save it as UTF-8."
     )
@@ -113,11 +118,11 @@ def _is_header(row: list[str], path: Path) -> bool:
     return False
 
 
-def _raise_for_text(opened_as_text: Callable[[], Iterator[pa.RecordBatch]], path: Path) -> None:
+def _validate_numbers(read_as_text: Callable[[], Iterator[pa.RecordBatch]], path: Path) -> None:
     """Raise ValueError that names every column with text in the first block that has any, and where it is first."""
     first = 0
     try:
-        for batch in opened_as_text():
+        for batch in read_as_text():
             found: list[tuple[str, int, str]] = []
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 texts = ((row, cell) for row, cell in enumerate(column.to_pylist()) if cell and not _is_number(cell))
@@ -125,9 +130,9 @@ def _raise_for_text(opened_as_text: Callable[[], Iterator[pa.RecordBatch]], path
             if found and all(cell.strip().lower() in _MISSING for _, _, cell in found):
                 name, row, cell = found[0]
                 where = f"{cell!r} in column {name!r}, row {row} (rows count from 0)"
-                _raise_for_missing(where, batch.schema.names, opened_as_text())
+                _validate_present(where, batch.schema.names, read_as_text())
             if found and batch.num_columns == 1 and ";" in found[0][2]:
-                raise _not_commas(path, ";", found[0][2])
+                raise _separator_error(path, ";", found[0][2])
             if found:
                 listed = ", ".join(f"{name!r} ({cell!r} in row {row})" for name, row, cell in found)
                 raise ValueError(
@@ -139,7 +144,7 @@ def _raise_for_text(opened_as_text: Callable[[], Iterator[pa.RecordBatch]], path
         return  # not the cells but the lines are at fault, and the first reading said how
 
 
-def _raise_for_missing(where: str, names: list[str], batches: Iterator[pa.RecordBatch]) -> None:
+def _validate_present(where: str, names: list[str], batches: Iterator[pa.RecordBatch]) -> None:
     """Raise ValueError that says how many cells are empty or hold what stands for a missing number."""
     missing = defects.MissingValues(feature_names=names)
     for batch in batches:
@@ -148,7 +153,7 @@ def _raise_for_missing(where: str, names: list[str], batches: Iterator[pa.Record
             cells = pc.utf8_lower(pc.utf8_trim_whitespace(pc.fill_null(column, "")))
             numbers[pc.is_in(cells, pa.array(_MISSING)).to_numpy(zero_copy_only=False), index] = np.nan
         missing.add(numbers)
-    missing.refuse(where)
+    missing.validate(where)
 
 
 def _is_number(cell: str) -> bool:

@@ -81,11 +81,7 @@ class Data:
         return self.feed.shuffled(self.seed, epoch, step)
 
     def training_batch(self, epoch: int, batch: int) -> np.ndarray:
-        """Return which samples are in a batch of training.
-
-        Args:
-            epoch: Counted from 0.
-            batch: Of that epoch, counted from 0.
+        """Return which samples a batch of an epoch of training has, both counted from 0.
 
         Returns:
             int64 ``(batch_size,)``, indices into ``raw.train``; fewer for the last batch.
@@ -170,9 +166,9 @@ def stream(source: Source, preprocessing: scaling.Preprocessing, *, batch_size: 
     if source.dtype != preprocessing.sample_dtype:
         next(batches())  # The first batch shows a wrong unit at once, and outside TensorFlow.
 
-    def scaled(samples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def scale(samples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         x = preprocessing(samples)
         return x, x
 
     signature = tf.TensorSpec((None, *source.shape), preprocessing.sample_dtype)
-    return tf.data.Dataset.from_generator(batches, output_signature=signature).map(scaled).prefetch(1)
+    return tf.data.Dataset.from_generator(batches, output_signature=signature).map(scale).prefetch(1)

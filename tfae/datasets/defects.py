@@ -1,4 +1,4 @@
-"""What no autoencoder can be trained on or asked about, refused with the name of the column, file or sample."""
+"""What no autoencoder can be trained on or asked about; errors name the column, file or sample."""
 
 from __future__ import annotations
 
@@ -19,19 +19,8 @@ def validate_dtype(dtype: np.dtype, *, name: str) -> None:
         raise ValueError(f"{expected}; received dtype {dtype}. Convert it, for example with .astype('float32').")
 
 
-def validate_shape(shape: Sequence[int], *, name: str) -> None:
-    """Raise ValueError unless ``shape``, that of a whole array, holds samples that each have at least one value."""
-    if len(shape) < 2:
-        raise ValueError(
-            f"source: expected {name} to have a sample axis and at least one more; received shape {tuple(shape)}. "
-            "Give a single column as array.reshape(-1, 1)."
-        )
-    if 0 in shape:
-        raise ValueError(f"source: expected {name} to hold at least one value; received shape {tuple(shape)}.")
-
-
 class MissingValues:
-    """Counts NaN and infinite values, so that the refusal says where the first is and how much of the data they are."""
+    """Counts NaN and infinite values, so that the error says where the first is and how much of the data they are."""
 
     def __init__(
         self, *, feature_names: Sequence[str] | None = None, sample_names: Sequence[str] | None = None
@@ -62,16 +51,22 @@ class MissingValues:
             self._num_values = samples[0].size
         self._num_samples += len(samples)
 
-    def refuse(self, first: str | None = None) -> None:
+    def validate(self, first: str | None = None) -> None:
         """Raise ValueError if there are any; ``first`` says which is the first, if it was no NaN in the file."""
         if self._first is None or self._counts is None:
             return
-        counts, names, num_values = self._counts, self._names, self._num_samples * self._num_values
+        counts, num_values = self._counts, self._num_samples * self._num_values
+        is_table = len(counts) == self._num_values
         shown = f"{counts.sum():,} of {num_values:,} values ({percent(counts.sum() / num_values)})"
-        rows = f"{self._num_incomplete:,} of {self._num_samples:,} {'samples' if names is None else 'rows'}"
+        rows = f"{self._num_incomplete:,} of {self._num_samples:,} {'rows' if is_table else 'samples'}"
         remedy = "Leave these out, or fill them in first."
         columns = ""
-        if names is not None:
+        if is_table:
+            names = (
+                [*map(repr, self._feature_names)]
+                if self._feature_names
+                else [f"column {i}" for i in range(len(counts))]
+            )
             worst = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
             columns = ": " + ", ".join(f"{names[i]} {percent(counts[i] / self._num_samples)}" for i in worst[:5])
             columns += f", and {len(worst) - 5} columns more" if len(worst) > 5 else ""
@@ -82,16 +77,6 @@ class MissingValues:
         raise ValueError(
             f"source: expected finite numbers; received {first or self._first}. Missing or infinite are {shown}, in "
             f"{rows}{columns}. {remedy}"
-        )
-
-    @property
-    def _names(self) -> list[str] | None:
-        if self._counts is None or len(self._counts) != self._num_values:
-            return None  # It is no table.
-        return (
-            [f"column {i}" for i in range(self._num_values)]
-            if self._feature_names is None
-            else [*map(repr, self._feature_names)]
         )
 
     def _place(self, sample: int, position: Sequence[int]) -> str:
@@ -136,14 +121,14 @@ def validate_range(bounds: np.ndarray, value_range: tuple[float, float]) -> None
         )
 
 
-def close_matches(name: str, names: Iterable[str]) -> str:
-    """Return "Did you mean …?" with the names close to ``name``, or the first of all names where none is."""
+def close_matches(name: str, names: Iterable[str], *, otherwise: str | None = None) -> str:
+    """Return "Did you mean …?" with the names close to ``name``, else ``otherwise`` or the first of all names."""
     names = list(names)
     close = difflib.get_close_matches(name, names, n=3)
     if close:
         return f"Did you mean {' or '.join(map(repr, close))}?"
     shown = ", ".join(map(repr, names[:10]))
-    return f"There is {shown}{f' and {len(names) - 10} more' if len(names) > 10 else ''}."
+    return otherwise or f"There is {shown}{f' and {len(names) - 10} more' if len(names) > 10 else ''}."
 
 
 def reason(error: BaseException) -> str:

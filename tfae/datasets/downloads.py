@@ -55,7 +55,8 @@ def stage(name: str, builder: tfds.core.DatasetBuilder, folder: Path, download_d
     has_choice = len(builder.BUILDER_CONFIGS) > 1 and len(missing) < len(url_infos)
     if missing and (not has_choice or unreachable_hosts(missing)):
         raise ValueError(
-            f"manual_dir: expected the original files of {name!r}; received {str(folder)!r} without {_listed(missing)}."
+            f"manual_dir: expected the original files of {name!r}; received {str(folder)!r} without "
+            f"{_list_files(missing)}."
         )
 
 
@@ -75,7 +76,7 @@ def validate_obtainable(name: str, builder: tfds.core.DatasetBuilder) -> None:
         raise ValueError(
             f"source: expected a data set that is prepared or can be downloaded; received {name!r}, and no answer from "
             f"{', '.join(hosts)}. Put these files into a folder and pass it as manual_dir=, {or_data_dir}: "
-            f"{_listed(url_infos)}."
+            f"{_list_files(url_infos)}."
         )
 
 
@@ -114,8 +115,7 @@ def _file_name(url: str, info: checksums.UrlInfo) -> str:
     return info.filename or PurePosixPath(urllib.parse.urlsplit(url).path).name
 
 
-def _listed(url_infos: dict[str, checksums.UrlInfo]) -> str:
+def _list_files(url_infos: dict[str, checksums.UrlInfo]) -> str:
     """Return the names, sizes and addresses of the first files."""
     shown = [f"{_file_name(url, info)} ({info.size}, {url})" for url, info in list(url_infos.items())[:10]]
-    more = len(url_infos) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(shown) + (f" and {len(url_infos) - 10} more" if len(url_infos) > 10 else "")

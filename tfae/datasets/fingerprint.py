@@ -59,10 +59,7 @@ def fingerprint(data: Data) -> dict[str, Any]:
 
 
 def differences(described: Mapping[str, Any], data: Data) -> list[Difference]:
-    """Find in what data is not the one that ``fingerprint`` once described.
-
-    Returns:
-        The differences; none if a training on it is the same, step by step.
+    """Find in what data is not the one that ``fingerprint`` once described: in nothing if a training is the same.
 
     Raises:
         ValueError: ``described`` is of another version of tfae.
@@ -101,7 +98,11 @@ def _difference(key: str, described: Mapping[str, Any], now: Mapping[str, Any]) 
     expected, received = repr(before), repr(after)
     match key:
         case "digest":
-            expected, received = (f"{_counts(each)}, digest {each[key][:8]}" for each in (described, now))
+            expected, received = (
+                f"{'/'.join(map(str, each['num_samples'].values()))} of {each['dtype']} {tuple(each['shape'])}, "
+                f"digest {each[key][:8]}"
+                for each in (described, now)
+            )
             how = "from what it came from then, with the same splits and columns"
         case "value_range":
             expected, received = (repr(None if each is None else tuple(each)) for each in (before, after))
@@ -135,11 +136,6 @@ def _order(data: Data) -> str:
 
 def _place(order: str) -> str:
     return order.partition(",")[0]
-
-
-def _counts(described: Mapping[str, Any]) -> str:
-    numbers = "/".join(map(str, described["num_samples"].values()))
-    return f"{numbers} of {described['dtype']} {tuple(described['shape'])}"
 
 
 def _bytes(labels: np.ndarray) -> bytes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import final
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +14,6 @@ from PIL import Image, UnidentifiedImageError
 
 from tfae.datasets import defects
 from tfae.datasets.source import Batch, Part, Source
-from tfae.preprocessing import declared_range
 
 #: What the served signature decodes too.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
@@ -23,72 +24,62 @@ _CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 3}
 _WORDS = {1: "grayscale", 2: "grayscale with alpha", 3: "RGB", 4: "RGB with alpha"}
 
 
+@final
+@dataclass(kw_only=True, eq=False, repr=False)
 class FolderPart(Part):
     """Images that are decoded as they are read, in the order of their names."""
 
-    def __init__(self, folder: Path, names: Sequence[str], labels: np.ndarray | None, shape: tuple[int, ...]) -> None:
-        self.num_samples = len(names)
-        self.sample_names = tuple(names)
-        self._folder = folder
-        self._labels = labels
-        self._shape = shape
+    folder: Path
+    sample_names: tuple[str, ...]
+    labels: np.ndarray | None
 
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield decoded images."""
-        names = self.sample_names or ()
+        names = self.sample_names
         for start in range(0, len(names), size):
             stop = min(start + size, len(names))
-            samples = np.empty((stop - start, *self._shape), np.uint8)
+            samples = np.empty((stop - start, *self.shape), np.uint8)
             for index, name in enumerate(names[start:stop]):
-                image = decode(self._folder / name)
-                if image.shape != self._shape:
-                    raise ValueError(_mixed(self._folder / names[0], self._shape, self._folder / name, image.shape))
+                image = decode(self.folder / name)
+                if image.shape != self.shape:
+                    raise ValueError(_mix_error(self.folder / names[0], self.shape, self.folder / name, image.shape))
                 samples[index] = image
-            yield samples, None if self._labels is None else self._labels[start:stop]
+            yield samples, None if self.labels is None else self.labels[start:stop]
 
 
 def from_folder(folder: Path) -> Source:
-    """Open a folder of images of one size.
-
-    Args:
-        folder: Holds the images; or sub-folders, one per class, that hold them and give them their labels; or folders
-            "train", "test" and perhaps "validation" that are either.
-    """
-    sub_folders = {path.name for path in folder.iterdir() if path.is_dir() and not _is_hidden(Path(path.name))}
+    """Open images of one size: in a folder, in one sub-folder per class, or either in each of "train", "test", …."""
+    sub_folders = {path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")}
     if {"train", "test"} <= sub_folders <= {"train", "validation", "test"}:
         folders: dict[str, Path] = {
             name: folder / name for name in ("train", "validation", "test") if name in sub_folders
         }
     else:
         folders = {"all": folder}
-    listed = {part: _listed(path) for part, path in folders.items()}
+    listed = {part: _list_images(path) for part, path in folders.items()}
     first = next(folders[part] / names[0] for part, (names, _) in listed.items())
     shape = decode(first).shape
-    parts: dict[str, Part] = {}
+    parts = {}
     for part, (names, has_classes) in listed.items():
         for name in names:
             path = folders[part] / name
             header = _header(path)
             if any(found not in (None, expected) for found, expected in zip(header, shape, strict=True)):
-                raise ValueError(_mixed(first, shape, path, header))
+                raise ValueError(_mix_error(first, shape, path, header))
         labels = np.array([name.split("/")[0] for name in names]) if has_classes else None
-        parts[part] = FolderPart(folders[part], names, labels, shape)
-    return Source(
-        name=folder.resolve().name,
-        kind="image",
-        shape=shape,
-        dtype="uint8",
-        parts=parts,
-        value_range=declared_range("image", np.uint8),
-    )
+        parts[part] = FolderPart(
+            shape=shape,
+            dtype=np.dtype("uint8"),
+            num_samples=len(names),
+            folder=folders[part],
+            sample_names=tuple(names),
+            labels=labels,
+        )
+    return Source(folder.resolve().name, parts)
 
 
 def decode(path: Path) -> np.ndarray:
-    """Decode an image as the served model does, uint8 ``(height, width, channels)``; of an animation, the first frame.
-
-    Raises:
-        ValueError: It is broken, or of a format that TensorFlow does not know.
-    """
+    """Decode an image, or the first frame of several, as the served model does: uint8 ``(height, width, channels)``."""
     try:
         with tf.device("CPU"):
             return tf.io.decode_image(tf.io.read_file(str(path)), expand_animations=False).numpy()
@@ -100,11 +91,11 @@ def decode(path: Path) -> np.ndarray:
         ) from None
 
 
-def _listed(folder: Path) -> tuple[list[str], bool]:
+def _list_images(folder: Path) -> tuple[list[str], bool]:
     """Return the images relative to the folder, sorted, and whether they are in sub-folders."""
     # Sorted as text, for paths sort differently on different systems.
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    files = [name for name in files if not _is_hidden(Path(name))]
+    files = [name for name in files if not any(part.startswith(".") for part in name.split("/"))]
     names = [name for name in files if name.lower().endswith(SUFFIXES)]
     if not names:
         found = ", ".join(map(repr, files[:5])) or "no file"
@@ -147,17 +138,13 @@ def _header(path: Path) -> tuple[int, int, int | None]:
         ) from None
 
 
-def _mixed(path: Path, shape: Sequence[int | None], other: Path, other_shape: Sequence[int | None]) -> str:
+def _mix_error(path: Path, shape: Sequence[int | None], other: Path, other_shape: Sequence[int | None]) -> str:
     return (
         f"source: expected images of one size and one number of channels; received {str(path)!r} with "
-        f"{_described(shape)} and {str(other)!r} with {_described(other_shape)}. Resize or convert them first."
+        f"{_describe(shape)} and {str(other)!r} with {_describe(other_shape)}. Resize or convert them first."
     )
 
 
-def _described(shape: Sequence[int | None]) -> str:
+def _describe(shape: Sequence[int | None]) -> str:
     height, width, channels = shape
     return f"{height}×{width}" + ("" if channels is None else f" {_WORDS.get(channels, f'{channels} channels')}")
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)

@@ -11,15 +11,11 @@ _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_b
 
 def available() -> int:
     """Return about how many bytes this process can take: what is free or can be freed, within the container's limit."""
-    figures = [_of_the_machine()]
-    for limit in _LIMITS:
-        text = _read(limit).strip()
-        if text.isdecimal():
-            figures.append(int(text))
-    return min(figures)
+    limits = [text for path in _LIMITS if (text := _read(path).strip()).isdecimal()]
+    return min([_measure_machine(), *map(int, limits)])
 
 
-def _of_the_machine() -> int:
+def _measure_machine() -> int:
     for line in _read("/proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024

@@ -8,8 +8,9 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, final
 
 import numpy as np
 
@@ -23,79 +24,74 @@ from tfae.datasets.stored import StoredSamples
 # The names under which .npz archives hold one array, or each split with its labels.
 _ALL_KEYS = (("x", "y"), ("X", "y"), ("samples", "labels"))
 _SPLIT_KEYS = (("x_{}", "y_{}"), ("X_{}", "y_{}"), ("{}", "{}_labels"))
-_NPY_MAGIC = b"\x93NUMPY"
 
 
+@final
+@dataclass(kw_only=True, eq=False, repr=False)
 class NpyPart(Part):
     """Samples of a .npy file whose bytes are those of the array in memory: streamed, they are read where they lie."""
 
-    def __init__(self, stored: StoredSamples) -> None:
-        self.num_samples = len(stored)
-        self._stored = stored
+    stored: StoredSamples
 
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield what is read at one place after the other."""
-        for start in range(0, len(self._stored), size):
-            yield self._stored[start : start + size], None
+        for start in range(0, len(self.stored), size):
+            yield self.stored[start : start + size], None
 
     def store(self, size: int, scan: Scan) -> tuple[StoredSamples, None]:
         """Have the samples scanned, and return them where they are."""
         for samples, _ in self.batches(size):
             scan.add(samples)
-        return self._stored, None
+        return self.stored, None
 
 
+@final
+@dataclass(kw_only=True, eq=False, repr=False)
 class ConvertedNpyPart(Part):
     """Samples of a .npy file in column-major order, or in the byte order of another machine."""
 
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self.num_samples = shape[0]
-        self._path = path
-        self._shape = shape
-        self._dtype = dtype
+    path: Path
+    num_samples: int
 
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield copies of what is mapped."""
-        for start in range(0, self._shape[0], size):
-            with _reading(self._path, ".npy file"):
+        for start in range(0, self.num_samples, size):
+            with _reading(self.path, ".npy file"):
                 # Mapped anew for each block, because pages that were read stay in memory as long as the map.
-                mapped = np.load(self._path, mmap_mode="r", allow_pickle=False)
-                samples = np.array(mapped[start : start + size], self._dtype, order="C")
+                mapped = np.load(self.path, mmap_mode="r", allow_pickle=False)
+                samples = np.array(mapped[start : start + size], self.dtype, order="C")
             del mapped
-            yield samples.reshape(-1, *self._shape[1:]), None
+            yield samples.reshape(-1, *self.shape), None
 
 
+@final
+@dataclass(kw_only=True, eq=False, repr=False)
 class MemberPart(Part):
-    """Samples of an array in an archive, decompressed as they are read."""
+    """Samples of an array in an archive, decompressed as they are read; ``stored_dtype`` has its byte order."""
 
-    def __init__(
-        self, path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype, labels: np.ndarray | None
-    ) -> None:
-        self.num_samples = shape[0]
-        self._path = path
-        self._key = key
-        self._shape = shape[1:]
-        self._dtype = dtype
-        self._labels = labels
+    path: Path
+    key: str
+    num_samples: int
+    stored_dtype: np.dtype
+    labels: np.ndarray | None
 
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield what is decompressed next."""
-        row_bytes = math.prod(self._shape) * self._dtype.itemsize
-        native = self._dtype.newbyteorder("=")
+        row_bytes = math.prod(self.shape) * self.dtype.itemsize
         with (
-            _reading(self._path, ".npz archive"),
-            zipfile.ZipFile(self._path) as archive,
-            _member(archive, self._key) as member,
+            _reading(self.path, ".npz archive"),
+            zipfile.ZipFile(self.path) as archive,
+            _member(archive, self.key) as member,
         ):
-            _header(member, self._key)
-            for start in range(0, self.num_samples or 0, size):
-                count = min(size, (self.num_samples or 0) - start)
+            _header(member, self.key)
+            for start in range(0, self.num_samples, size):
+                count = min(size, self.num_samples - start)
                 content = member.read(count * row_bytes)
                 if len(content) < count * row_bytes:
-                    raise ValueError(f"its member {self._key!r} is not complete")
-                samples = np.frombuffer(content, self._dtype).reshape(count, *self._shape)
-                labels = None if self._labels is None else self._labels[start : start + count]
-                yield samples.astype(native, copy=False), labels
+                    raise ValueError(f"its member {self.key!r} is not complete")
+                samples = np.frombuffer(content, self.stored_dtype).reshape(count, *self.shape)
+                labels = None if self.labels is None else self.labels[start : start + count]
+                yield samples.astype(self.dtype, copy=False), labels
             member.read()  # to the end, where a checksum is compared
 
 
@@ -110,31 +106,26 @@ def from_npy(path: Path) -> Source:
             raise ValueError("it is not complete")
     where = repr(str(path))
     shape = normalize_shape(shape, dtype, where)
+    num_samples, *sample_shape = shape
+    described: Any = {"shape": tuple(sample_shape), "dtype": dtype.newbyteorder("="), "num_samples": num_samples}
     if is_fortran or not dtype.isnative:
-        part: Part = ConvertedNpyPart(path, shape, dtype.newbyteorder("="))
-    else:
-        row_bytes = math.prod(shape[1:]) * dtype.itemsize
-        rows = RowFile(path.open("rb"), offset=offset, row_bytes=row_bytes, path=path)
-        part = NpyPart(StoredSamples(rows, shape[1:], dtype, np.arange(shape[0])))
-    return source_of(path.stem, {"all": (shape, dtype.newbyteorder("="), part)}, where)
+        return Source(path.stem, {"all": ConvertedNpyPart(path=path, **described)})
+    row_bytes = math.prod(sample_shape) * dtype.itemsize
+    rows = RowFile(path.open("rb"), offset=offset, row_bytes=row_bytes, path=path)
+    stored = StoredSamples(rows, shape[1:], dtype, np.arange(num_samples))
+    return Source(path.stem, {"all": NpyPart(stored=stored, **described)})
 
 
 def from_npz(path: Path, *, key: str | None = None) -> Source:
-    """Open a .npz archive.
-
-    Args:
-        path: Of an archive with one array; or x and y; or X and y; or x_train, y_train, x_test, y_test.
-        key: The one array to take, whatever else there is.
-    """
+    """Open a .npz archive: its array ``key``, or its only one, or x and y (or X), also as x_train, x_test and so on."""
     where = repr(str(path))
     with _reading(path, ".npz archive"):
         if not zipfile.is_zipfile(path):
             raise ValueError("it is no .npz archive, or not complete")
         with zipfile.ZipFile(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
-    chosen = _chosen(names, path, key)
-    parts: dict[str, tuple[tuple[int, ...], np.dtype, Part]] = {}
-    for name, (x, y) in chosen.items():
+    parts: dict[str, Part] = {}
+    for name, (x, y) in _choose_keys(names, path, key).items():
         with _reading(path, ".npz archive"), zipfile.ZipFile(path) as archive:
             labels = None if y is None else _whole(archive, y)
             with _member(archive, x) as member:
@@ -147,12 +138,12 @@ def from_npz(path: Path, *, key: str | None = None) -> Source:
         shape = normalize_shape(shape, dtype, called)
         labels = None if labels is None else match_labels(labels, shape[0], called)
         native = dtype.newbyteorder("=")
-        part: Part
         if whole is not None:
-            part = ArrayPart(np.ascontiguousarray(whole.reshape(shape), native), labels)
-        else:
-            part = MemberPart(path, x, shape, dtype, labels)
-        parts[name] = (shape, native, part)
+            parts[name] = ArrayPart(np.ascontiguousarray(whole.reshape(shape), native), labels)
+            continue
+        parts[name] = MemberPart(
+            shape=shape[1:], dtype=native, num_samples=shape[0], path=path, key=x, stored_dtype=dtype, labels=labels
+        )
     return source_of(path.stem, parts, where)
 
 
@@ -192,7 +183,7 @@ def _whole(archive: zipfile.ZipFile, key: str) -> np.ndarray:
             raise ValueError("it holds Python objects") from None
 
 
-def _chosen(keys: list[str], path: Path, key: str | None) -> Mapping[str, tuple[str, str | None]]:
+def _choose_keys(keys: list[str], path: Path, key: str | None) -> Mapping[str, tuple[str, str | None]]:
     """Return for each part the key of its samples, and that of its labels or None."""
     if key is not None:
         if key not in keys:

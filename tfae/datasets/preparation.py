@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -23,13 +22,7 @@ from tfae.moments import Samples, blocks
 
 
 def prepare(source: Source, options: LoadOptions, arguments: dict[str, Any] | None) -> Data:
-    """Read, split and scale a source.
-
-    Args:
-        source: Opened by the options.
-        options: Say how to split and scale it.
-        arguments: Those of ``tfae.datasets.load`` that give it again, JSON-able; None for data from memory.
-    """
+    """Read, split and scale a source; ``arguments`` of ``load`` give it again, and are None for data from memory."""
     splits, seed, in_memory = options.splits, options.seed, options.in_memory
     only_varying = options.columns == [VARYING]
     if in_memory is None:
@@ -42,7 +35,7 @@ def prepare(source: Source, options: LoadOptions, arguments: dict[str, Any] | No
     split, labels, digests, spread = _split(source, splits, seed, in_memory, has_moments)
     # Without some columns samples can be alike that were not, and the splits others: so the splits are made anew,
     # until they are those that the columns give when they are asked for by name.
-    while only_varying and not (varying := _varying(split.train)).all():
+    while only_varying and not (varying := _find_varying(split.train)).all():
         names = source.feature_names or range(len(varying))
         source = select(source, [names[index] for index in np.flatnonzero(varying)])
         split, labels, digests, spread = _split(source, splits, seed, in_memory, has_moments)
@@ -100,48 +93,60 @@ def _split(
 ) -> tuple[Splits, Splits | None, Splits, Spread | None]:
     """Return samples, labels, digests and, if known, spread of the splits: the data set's own where it has them."""
     size = source.read_size
-    read: dict[str, tuple[Any, np.ndarray | None, np.ndarray]] = {}
+    read: dict[str, _Samples] = {}
     for name, part in source.parts.items():
         if in_memory:
             samples, labels = part.read(size)
-            read[name] = samples, labels, sample_digests(blocks(samples))
+            read[name] = _Samples(samples, labels, sample_digests(blocks(samples)))
             continue
         number = part.num_samples or 0
         expected: tuple[np.ndarray, ...] = ()
         if name == "all" and number >= len(fractions):
             expected = split_indices(np.arange(number), fractions, seed=seed)
         found = Scan(expected, has_moments=has_moments)
-        read[name] = *part.store(size, found), found.digests
-    if "all" in read:
-        samples, labels, digests = read["all"]
-        defects.validate_varies(samples, digests)
-        chosen = split_indices(number_distinct(digests), fractions, seed=seed)
-        labels_of = None if labels is None else _take([labels] * 3, chosen)
-        spread = None if in_memory else found.spread_of(chosen)
-        return _take([samples] * 3, chosen), labels_of, _take([digests] * 3, chosen), spread
-    samples, labels, digests = read["train"]
-    defects.validate_varies(samples, digests)
+        read[name] = _Samples(*part.store(size, found), found.digests)
+    first = read.get("all") or read["train"]
+    defects.validate_varies(first.samples, first.digests)
+    spread = None
     if "validation" not in read:
-        chosen = split_indices(number_distinct(digests), fractions[:2], seed=seed)
-        for name, indices in zip(("train", "validation"), chosen, strict=True):
-            read[name] = (_at(samples, indices), None if labels is None else labels[indices], digests[indices])
-    raw, held, of = (Splits(*(read[name][index] for name in Splits._fields)) for index in range(3))
-    labelled = None if any(labels is None for labels in held) else held
-    kept = disjoint(of)
-    left_out = sum(map(len, raw)) - sum(map(len, kept))
-    if left_out:
-        warnings.warn(
-            f"left {left_out} samples of {source.name!r} out of its training and validation splits, "
-            "because they are in a later split too",
-            stacklevel=5,
+        names = Splits._fields if "all" in read else ("train", "validation")
+        parts = split_indices(number_distinct(first.digests), fractions[: len(names)], seed=seed)
+        spread = found.spread_of(parts) if "all" in read and not in_memory else None
+        read |= {name: first.take(indices) for name, indices in zip(names, parts, strict=True)}
+    splits = Splits(*(read[name] for name in Splits._fields))
+    if "all" not in read:
+        kept = disjoint(Splits(*(each.digests for each in splits)))
+        left_out = sum(len(each.digests) for each in splits) - sum(map(len, kept))
+        if left_out:
+            warnings.warn(
+                f"left {left_out} samples of {source.name!r} out of its training and validation splits, "
+                "because they are in a later split too",
+                stacklevel=5,
+            )
+            splits = Splits(*(each.take(indices) for each, indices in zip(splits, kept, strict=True)))
+            if min(map(len, kept)) == 0:
+                raise ValueError("source: expected splits that differ; received one whose samples are all in another.")
+    raw, held, of = (Splits(*each) for each in zip(*splits, strict=True))
+    return raw, None if any(each is None for each in held) else held, of, spread
+
+
+class _Samples(NamedTuple):
+    """Samples in memory or on disk, with their labels if there are any, and their digests."""
+
+    samples: Any
+    labels: np.ndarray | None
+    digests: np.ndarray
+
+    def take(self, indices: np.ndarray) -> _Samples:
+        stored = isinstance(self.samples, StoredSamples)
+        return _Samples(
+            self.samples.take(indices) if stored else self.samples[indices],
+            None if self.labels is None else self.labels[indices],
+            self.digests[indices],
         )
-        raw, of, labelled = _take(raw, kept), _take(of, kept), None if labelled is None else _take(labelled, kept)
-        if min(map(len, raw)) == 0:
-            raise ValueError("source: expected splits that differ; received one whose samples are all in another.")
-    return raw, labelled, of, None
 
 
-def _varying(samples: Samples) -> np.ndarray:
+def _find_varying(samples: Samples) -> np.ndarray:
     """Bool, one for each column of a table: whether it can be scaled by its spread."""
     if len(samples.shape) != 2:
         raise ValueError(
@@ -155,11 +160,3 @@ def _varying(samples: Samples) -> np.ndarray:
             f"{len(samples)} training samples."
         )
     return varying
-
-
-def _take(arrays: Sequence[Any], indices: Sequence[np.ndarray]) -> Splits:
-    return Splits(*(_at(array, chosen) for array, chosen in zip(arrays, indices, strict=True)))
-
-
-def _at(samples: Any, indices: np.ndarray) -> Any:
-    return samples.take(indices) if isinstance(samples, StoredSamples) else samples[indices]

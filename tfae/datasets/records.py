@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, final
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tfae.datasets import defects
-from tfae.datasets.source import Batch, Part, Source, kind_of
-from tfae.preprocessing import declared_range
+from tfae.datasets.source import Batch, Part, Source
 
 Column = Callable[[tf.Tensor], tf.Tensor]
 
 
+@final
+@dataclass(kw_only=True, eq=False, repr=False)
 class RecordPart(Part):
-    """One split of a prepared data set, in the order of its files."""
+    """One split of a prepared data set, in the order of its files; ``keys`` are the features x and, if any, label."""
 
-    def __init__(self, builder: tfds.core.DatasetBuilder, split: str, x: str, label: str | None) -> None:
-        self.num_samples = builder.info.splits[split].num_examples
-        self._builder = builder
-        self._split = split
-        self._keys = (x,) if label is None else (x, label)
+    builder: tfds.core.DatasetBuilder
+    split: str
+    keys: tuple[str, ...]
 
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield batches that are parsed and decoded together."""
@@ -38,18 +38,18 @@ class RecordPart(Part):
             yield columns[0], columns[1] if len(columns) == 2 else None
 
     def _dataset(self, size: int) -> tf.data.Dataset:
-        features = self._builder.info.features
-        specs = {key: spec for key in self._keys if (spec := _column(features[key])) is not None}
-        if len(specs) < len(self._keys) or self._builder.info.file_format.value != "tfrecord":
+        features = self.builder.info.features
+        specs = {key: spec for key in self.keys if (spec := _column(features[key])) is not None}
+        if len(specs) < len(self.keys) or self.builder.info.file_format.value != "tfrecord":
             read_config = tfds.ReadConfig(interleave_cycle_length=1)  # else it mixes the files
-            examples = self._builder.as_dataset(split=self._split, read_config=read_config)
-            return examples.map(lambda example: tuple(example[key] for key in self._keys)).batch(size)
+            examples = self.builder.as_dataset(split=self.split, read_config=read_config)
+            return examples.map(lambda example: tuple(example[key] for key in self.keys)).batch(size)
 
         def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, ...]:
             parsed = tf.io.parse_example(serialized, {key: stored for key, (stored, _) in specs.items()})
             return tuple(decode(parsed[key]) for key, (_, decode) in specs.items())
 
-        files = [os.fspath(path) for path in self._builder.info.splits[self._split].filepaths]
+        files = [os.fspath(path) for path in self.builder.info.splits[self.split].filepaths]
         # Decoding PNG dominates, and tf.map_fn over a batch runs one image at a time: several batches in parallel
         # occupy the cores, in the order of the files.
         return tf.data.TFRecordDataset(files).batch(size).map(parse, num_parallel_calls=os.cpu_count() or 1)
@@ -58,33 +58,28 @@ class RecordPart(Part):
 def from_builder(name: str, builder: tfds.core.DatasetBuilder, *, feature: str | None = None) -> Source:
     """Open a prepared data set."""
     info = builder.info
-    x, label = chosen(name, info, feature)
-    shape, dtype = tuple(info.features[x].shape), np.dtype(info.features[x].np_dtype)
+    x, label = choose_features(name, info, feature)
     splits = [split for split in info.splits if info.splits[split].num_examples]
-    parts: dict[str, Part]
     if {"train", "test"} <= set(splits):
-        parts = {
-            split: RecordPart(builder, split, x, label) for split in ("train", "validation", "test") if split in splits
-        }
+        names = {split: split for split in ("train", "validation", "test") if split in splits}
     else:
-        parts = {"all": RecordPart(builder, "+".join(splits) if len(splits) > 1 else splits[0], x, label)}
-    kind = kind_of(shape)
-    return Source(
-        name=name,
-        kind=kind,
-        shape=shape,
-        dtype=dtype.name,
-        parts=parts,
-        value_range=declared_range(kind, dtype),
-    )
+        names = {"all": "+".join(splits)}
+    parts = {
+        part: RecordPart(
+            shape=tuple(info.features[x].shape),
+            dtype=np.dtype(info.features[x].np_dtype),
+            num_samples=info.splits[split].num_examples,
+            builder=builder,
+            split=split,
+            keys=(x,) if label is None else (x, label),
+        )
+        for part, split in names.items()
+    }
+    return Source(name, parts)
 
 
-def chosen(name: str, info: tfds.core.DatasetInfo, feature: str | None) -> tuple[str, str | None]:
-    """Return the features that are x and the label (or None); known before the data set is prepared.
-
-    Raises:
-        ValueError: It is not clear which feature is x, or that one can not be reconstructed.
-    """
+def choose_features(name: str, info: tfds.core.DatasetInfo, feature: str | None) -> tuple[str, str | None]:
+    """Return the features that are x and the label (or None); known, and validated, before the data set is prepared."""
     features = dict(info.features)
     supervised = info.supervised_keys or (None, None)
     if feature is not None and feature not in features:

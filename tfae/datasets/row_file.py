@@ -41,29 +41,21 @@ class RowFile:
         weakref.finalize(self, file.close)
 
     def read(self, first: int, rows: np.ndarray) -> None:
-        """Fill an array with the rows from number ``first`` on.
-
-        Args:
-            first: Number of a row.
-            rows: uint8 ``(n, row_bytes)``, contiguous.
-
-        Raises:
-            ValueError: The file can not be read, or is no longer what it was when it was opened.
-        """
+        """Fill a contiguous array, uint8 ``(n, row_bytes)``, with the rows from ``first`` on, or raise ValueError."""
         try:
             with self._lock:
                 self._file.seek(self._offset + first * self._row_bytes)
                 received = self._file.readinto(rows.data.cast("B"))  # type: ignore[attr-defined]
             change = self._change()
         except OSError as error:
-            raise self._failed(f"source: expected {self._called} to be readable; received {error.strerror}.") from None
+            raise self._fail(f"source: expected {self._name} to be readable; received {error.strerror}.") from None
         if change is None and received < rows.nbytes:
             change = f"ends {rows.nbytes - received} bytes early"
         if change is not None:
-            raise self._failed(f"{_AS_IT_WAS}{self._called} {change}. Load it again when nothing writes to it anymore.")
+            raise self._fail(f"{_AS_IT_WAS}{self._name} {change}. Load it again when nothing writes to it anymore.")
 
     @property
-    def _called(self) -> str:
+    def _name(self) -> str:
         return "the temporary file" if self._path is None else repr(str(self._path))
 
     def _change(self) -> str | None:
@@ -81,35 +73,26 @@ class RowFile:
             return f"has changed from {was.st_size} to {now.st_size} bytes"
         return None if now.st_mtime_ns == was.st_mtime_ns else "has changed"
 
-    def _failed(self, message: str) -> ValueError:
+    def _fail(self, message: str) -> ValueError:
         # Another one than is raised, whose traceback would keep the buffers of the pipeline in memory.
         self.defect = ValueError(message)
         return ValueError(message)
 
 
 def write_rows(blocks: Iterable[np.ndarray], row_bytes: int, *, num_rows: int | None) -> RowFile:
-    """Write rows to a temporary file without a name, whose space is free again however the process ends.
-
-    Args:
-        blocks: Arrays of rows, one after the other.
-        row_bytes: Of each row.
-        num_rows: In all blocks, where that is known.
-
-    Raises:
-        ValueError: The folder of temporary files does not have the space, or can not be written to.
-    """
+    """Write blocks of rows to a temporary file without a name, whose space is free again however the process ends."""
     # /tmp can be in memory, which is what streaming is to spare.
     folder = os.environ.get("TMPDIR") or ("/var/tmp" if Path("/var/tmp").is_dir() else tempfile.gettempdir())
-    with _writing(folder):
+    with _check_space(folder):
         free, needed = shutil.disk_usage(folder).free, (num_rows or 0) * row_bytes
         if needed > free:
-            raise _no_space(folder, f"{free / 1e6:.0f} MB free where {needed / 1e6:.0f} MB are needed")
+            raise _space_error(folder, f"{free / 1e6:.0f} MB free where {needed / 1e6:.0f} MB are needed")
         file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (RowFile closes it)
     try:
         for block in blocks:
-            with _writing(folder):
+            with _check_space(folder):
                 file.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
-        with _writing(folder):
+        with _check_space(folder):
             file.flush()
     except BaseException:
         with contextlib.suppress(OSError):  # What is left to write does not fit either.
@@ -119,14 +102,14 @@ def write_rows(blocks: Iterable[np.ndarray], row_bytes: int, *, num_rows: int | 
 
 
 @contextlib.contextmanager
-def _writing(folder: str) -> Iterator[None]:
+def _check_space(folder: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _no_space(folder, error.strerror or str(error)) from None
+        raise _space_error(folder, error.strerror or str(error)) from None
 
 
-def _no_space(folder: str, received: str) -> ValueError:
+def _space_error(folder: str, received: str) -> ValueError:
     return ValueError(
         f"source: expected space for samples that are streamed in {folder!r}, the folder of temporary files; received "
         f"{received}. Set TMPDIR to a folder on a disk with more, or pass in_memory=True if the samples fit."

@@ -23,6 +23,9 @@ class Scan:
     Args:
         expected: Indices of the samples of each split, or nothing where they can not be told.
         has_moments: Whether to find mean and deviation of the training split.
+
+    Attributes:
+        num_samples: How many have come.
     """
 
     def __init__(self, expected: Sequence[np.ndarray] = (), *, has_moments: bool = False) -> None:
@@ -33,20 +36,19 @@ class Scan:
             self._split_of[indices] = split
         self._found: list[_Statistics] = []
         self._digests: list[np.ndarray] = []
-        self._num_samples = 0
+        self.num_samples = 0
 
     def add(self, samples: np.ndarray) -> None:
         """Take in the next samples ``(m, *shape)``."""
         self._digests.append(sample_digests([samples]))
         if self._expected and not self._found:
             self._found = [
-                _Statistics(len(indices), samples[0], self._has_moments and split == 0)
-                for split, indices in enumerate(self._expected)
+                _Statistics(samples[0], self._has_moments and split == 0) for split in range(len(self._expected))
             ]
-        split_of = self._split_of[self._num_samples : self._num_samples + len(samples)]
+        split_of = self._split_of[self.num_samples : self.num_samples + len(samples)]
         for split, found in enumerate(self._found):
             found.add(samples[split_of == split])
-        self._num_samples += len(samples)
+        self.num_samples += len(samples)
 
     @property
     def digests(self) -> np.ndarray:
@@ -57,19 +59,14 @@ class Scan:
         """Return how the samples of splits spread; None unless these are the expected ones."""
         if not self._found or not all(map(np.array_equal, self._expected, splits)):
             return None
-        return Splits(*(each.finish() for each in self._found)), self._found[0].moments
+        return _join(self._found)
 
 
 def scan(splits: Splits, *, has_moments: bool) -> Spread:
-    """Find how the samples ``(n, *shape)`` of splits spread, in one pass over each file that holds them.
-
-    Args:
-        splits: In memory or on disk.
-        has_moments: Whether to find mean and deviation of the training split.
-    """
+    """Find how the samples of splits, in memory or on disk, spread, in one pass over each file that holds them."""
     if not all(isinstance(samples, StoredSamples) for samples in splits):
         return Splits(*map(bounds, splits)), moments(splits.train) if has_moments else None
-    found = [_Statistics(len(samples), samples[:1][0], has_moments and samples is splits.train) for samples in splits]
+    found = [_Statistics(samples[:1][0], has_moments and samples is splits.train) for samples in splits]
     for file in {samples.file for samples in splits}:
         held = [index for index, samples in enumerate(splits) if samples.file is file]
         rows = np.concatenate([splits[index].rows for index in held])
@@ -80,41 +77,36 @@ def scan(splits: Splits, *, has_moments: bool) -> Spread:
             for index in held:
                 found[index].add(block[split_of[start : start + len(block)] == index])
             start += len(block)
-    return Splits(*(each.finish() for each in found)), found[0].moments
+    return _join(found)
 
 
 class _Statistics:
     """Bounds and moments of samples that come in pieces, added up in the blocks of ``tfae.moments.blocks``."""
 
-    def __init__(self, num_samples: int, sample: np.ndarray, has_moments: bool) -> None:
-        size = min(rows_per_block(sample[None]), num_samples)
-        self._block = np.empty((size, *sample.shape), sample.dtype)
-        self._filled = 0
+    def __init__(self, sample: np.ndarray, has_moments: bool) -> None:
+        self._size = rows_per_block(sample[None])
+        self._pending = np.empty((0, *sample.shape), sample.dtype)
         self._bounds: np.ndarray | None = None
         self._moments = Moments(sample.shape[-1], scatter="diagonal") if has_moments else None
 
     def add(self, samples: np.ndarray) -> None:
-        start = 0
-        while start < len(samples):
-            taken = samples[start : start + len(self._block) - self._filled]
-            self._block[self._filled : self._filled + len(taken)] = taken
-            self._filled += len(taken)
-            start += len(taken)
-            if self._filled == len(self._block):
-                self._add_block()
+        samples = np.concatenate([self._pending, samples])
+        stop = len(samples) - len(samples) % self._size
+        self._add_blocks(samples[:stop])
+        self._pending = samples[stop:].copy()  # Not a view, which would keep all samples.
 
-    def finish(self) -> np.ndarray:
-        if self._filled:
-            self._add_block()
+    def finish(self) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+        self._add_blocks(self._pending)
         assert self._bounds is not None
-        return self._bounds
+        return self._bounds, None if self._moments is None else self._moments.of_columns()
 
-    @property
-    def moments(self) -> tuple[np.ndarray, np.ndarray] | None:
-        return None if self._moments is None else self._moments.of_columns()
+    def _add_blocks(self, samples: np.ndarray) -> None:
+        for block in blocks(samples):
+            self._bounds = bounds(block if self._bounds is None else np.concatenate([self._bounds, bounds(block)]))
+            if self._moments is not None:
+                self._moments.add(block.reshape(-1, block.shape[-1]).astype("float64"))
 
-    def _add_block(self) -> None:
-        block, self._filled = self._block[: self._filled], 0
-        self._bounds = bounds(block if self._bounds is None else np.concatenate([self._bounds, bounds(block)]))
-        if self._moments is not None:
-            self._moments.add(block.reshape(-1, block.shape[-1]).astype("float64"))
+
+def _join(splits: Sequence[_Statistics]) -> Spread:
+    found, (moments, *_) = zip(*(each.finish() for each in splits), strict=True)
+    return Splits(*found), moments

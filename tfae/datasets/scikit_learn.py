@@ -6,7 +6,7 @@ import numpy as np
 import sklearn.datasets
 
 from tfae.datasets.arrays import ArrayPart
-from tfae.datasets.source import Source, kind_of
+from tfae.datasets.source import Source
 
 #: The names under which ``load`` offers them: 8×8 images with gray values from 0 to 16, and three tables.
 NAMES = ("digits", "breast_cancer", "wine", "diabetes")
@@ -20,12 +20,5 @@ def from_name(name: str, *, feature: str | None = None) -> Source:
     if feature not in (None, only):
         raise ValueError(f"feature: expected {only!r} or None for {name!r}; received {feature!r}.")
     samples = bunch.images[..., np.newaxis].astype(np.uint8) if is_images else bunch.data
-    return Source(
-        name=name,
-        kind=kind_of(samples.shape[1:]),
-        shape=samples.shape[1:],
-        dtype=samples.dtype.name,
-        parts={"all": ArrayPart(samples, bunch.target)},
-        feature_names=None if is_images else tuple(map(str, bunch.feature_names)),
-        value_range=(0.0, 16.0) if is_images else None,
-    )
+    part = ArrayPart(samples, bunch.target, feature_names=None if is_images else tuple(map(str, bunch.feature_names)))
+    return Source(name, {"all": part}, value_range=(0.0, 16.0) if is_images else None)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import abc
-import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from tfae.datasets import defects
 from tfae.datasets.row_file import write_rows
 from tfae.datasets.scan import Scan
 from tfae.datasets.stored import StoredSamples
+from tfae.preprocessing import declared_range
 
 # Samples per block when a whole part is read, and bytes at most. Large enough that Python costs little.
 READ_SIZE = 4096
@@ -22,10 +23,13 @@ _READ_BYTES = 2**23
 Batch = tuple[np.ndarray, np.ndarray | None]
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Part(abc.ABC):
     """Samples that belong together, in stored order, read in constant memory where the format allows.
 
     Attributes:
+        shape: Of one sample.
+        dtype: Of the samples.
         num_samples: How many samples there are, or None where only reading tells.
         max_samples: How many there can be at most, where only reading tells.
         sample_names: The file of each sample for a folder of images, else None.
@@ -33,6 +37,8 @@ class Part(abc.ABC):
         first_empty: Row and column of the first cell of a table that is empty, as far as it has been read, else None.
     """
 
+    shape: tuple[int, ...]
+    dtype: np.dtype
     num_samples: int | None = None
     max_samples: int | None = None
     sample_names: tuple[str, ...] | None = None
@@ -44,10 +50,7 @@ class Part(abc.ABC):
         """Yield ``(samples, labels)`` of at most ``size`` samples, unchecked."""
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
-        """Yield the samples in stored order.
-
-        Args:
-            batch_size: Samples per batch, at least 1. Only the last batch can be smaller.
+        """Yield the samples in stored order, ``batch_size`` at a time; only the last batch can be smaller.
 
         Yields:
             ``(samples, labels)``: raw samples ``(batch, *shape)`` in their own dtype, and labels ``(batch,)`` or None.
@@ -68,7 +71,7 @@ class Part(abc.ABC):
             if self.num_samples is not None and first > self.num_samples:
                 break
             yield samples, labels
-        missing.refuse()
+        missing.validate()
         if first == 0:
             raise ValueError("source: expected at least one sample; received none. Is the file complete?")
         if self.num_samples not in (None, first):
@@ -80,75 +83,56 @@ class Part(abc.ABC):
 
     def read(self, size: int = READ_SIZE) -> Batch:
         """Return all samples and all labels (or None), as ``batches`` of this size give them."""
-        if self.num_samples is None:
-            samples, labels = zip(*self.batches(size), strict=True)
-            return _join(samples), None if labels[0] is None else self.whole_labels(_join(labels))
-        whole: np.ndarray | None = None
-        label_blocks: list[np.ndarray] = []
-        start = 0
-        for block, block_labels in self.batches(size):
-            if whole is None:
-                whole = np.empty((self.num_samples, *block.shape[1:]), block.dtype)  # Joining would take it twice.
-            whole[start : start + len(block)] = block
-            start += len(block)
-            if block_labels is not None:
-                label_blocks.append(block_labels)
-        assert whole is not None
-        return whole, self.whole_labels(_join(label_blocks)) if label_blocks else None
+        samples, labels = zip(*self.batches(size), strict=True)
+        return _join(samples), None if labels[0] is None else self.whole_labels(_join(labels))
 
     def store(self, size: int, scan: Scan) -> tuple[StoredSamples, np.ndarray | None]:
-        """Write all samples to a temporary file, as ``batches`` of this size give them, and have them scanned.
-
-        Returns:
-            The samples and their labels.
-
-        Raises:
-            ValueError: Like those of ``batches``, or there is no space for the file.
-        """
-        label_blocks: list[np.ndarray] = []
-        batches = self.batches(size)
-        first, first_labels = next(batches)
-        num_samples = 0
+        """Write all samples to a temporary file, have them scanned, and return them with their labels."""
+        labels: list[np.ndarray] = []
 
         def blocks() -> Iterator[np.ndarray]:
-            nonlocal num_samples
-            for samples, labels in itertools.chain([(first, first_labels)], batches):
-                if labels is not None:
-                    label_blocks.append(labels)
-                num_samples += len(samples)
+            for samples, block_labels in self.batches(size):
+                if block_labels is not None:
+                    labels.append(block_labels)
                 scan.add(samples)
                 yield samples
 
-        file = write_rows(blocks(), first[0].nbytes, num_rows=self.num_samples)
-        labels = self.whole_labels(_join(label_blocks)) if label_blocks else None
-        return StoredSamples(file, first.shape[1:], first.dtype, np.arange(num_samples)), labels
+        file = write_rows(blocks(), math.prod(self.shape) * self.dtype.itemsize, num_rows=self.num_samples)
+        stored = StoredSamples(file, self.shape, self.dtype, np.arange(scan.num_samples))
+        return stored, self.whole_labels(_join(labels)) if labels else None
 
     def whole_labels(self, labels: np.ndarray) -> np.ndarray:
         """Return all labels, which ``batches`` gave bit by bit, in the dtype that only all of them tell."""
         return labels
 
 
-@dataclass(frozen=True)
+@final
 class Source:
     """Data that is opened, and neither split nor scaled.
 
-    Attributes:
+    Args:
         name: The name of the data set, or of the file or folder without its suffix.
-        kind: "image", "sequence", "table" or "other".
+        parts: "all", or the splits that the data set itself has: "train", "test", sometimes "validation"; their samples
+            are of one shape and dtype.
+        value_range: ``(low, high)`` the raw values can take; None where at most kind and dtype say it.
+
+    Attributes:
+        name: As given.
+        parts: As given.
+        kind: What samples of this shape are: ``(h, w, c)`` an "image", ``(time, channels)`` a "sequence",
+            ``(columns,)`` a "table", all else "other".
         shape: Of one sample.
         dtype: Of the raw samples, a NumPy dtype name.
-        parts: "all", or the splits that the data set itself has: "train", "test", sometimes "validation".
         feature_names: The names of a table's columns, or None where it has none.
-        value_range: ``(low, high)`` the raw values can take, or None where that is not known.
+        value_range: As given, or what kind and dtype say.
     """
 
-    name: str
-    kind: str
-    shape: tuple[int, ...]
-    dtype: str
-    parts: Mapping[str, Part]
-    feature_names: tuple[str, ...] | None = None
-    value_range: tuple[float, float] | None = None
+    def __init__(self, name: str, parts: Mapping[str, Part], *, value_range: tuple[float, float] | None = None) -> None:
+        first = next(iter(parts.values()))
+        self.name, self.parts = name, parts
+        self.shape, self.dtype, self.feature_names = first.shape, first.dtype.name, first.feature_names
+        self.kind = {1: "table", 2: "sequence", 3: "image"}.get(len(first.shape), "other")
+        self.value_range = value_range or declared_range(self.kind, first.dtype)
 
     @property
     def read_size(self) -> int:
@@ -166,42 +150,5 @@ class Source:
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
-def kind_of(shape: tuple[int, ...]) -> str:
-    """Return the kind of data that samples of this shape are.
-
-    Args:
-        shape: Of one sample: ``(h, w, c)`` is an image, ``(time, channels)`` a sequence, ``(columns,)`` a table.
-
-    Returns:
-        "image", "sequence", "table" or "other".
-
-    Example:
-        >>> kind_of((28, 28, 1)), kind_of((100, 2)), kind_of((30,)), kind_of((8, 8, 8, 1))
-        ('image', 'sequence', 'table', 'other')
-    """
-    return {1: "table", 2: "sequence", 3: "image"}.get(len(shape), "other")
-
-
-def rebatch(blocks: Iterable[Batch], size: int) -> Iterator[Batch]:
-    """Yield the samples of blocks of any size in blocks of ``size``, in the same order; only the last is smaller."""
-    samples: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
-    pending = 0
-    for block_samples, block_labels in blocks:
-        start = 0
-        while start < len(block_samples):
-            taken = slice(start, start + size - pending)
-            samples.append(block_samples[taken])
-            if block_labels is not None:
-                labels.append(block_labels[taken])
-            start += len(samples[-1])
-            pending += len(samples[-1])
-            if pending == size:
-                yield _join(samples), _join(labels) if labels else None
-                samples, labels, pending = [], [], 0
-    if pending:
-        yield _join(samples), _join(labels) if labels else None
-
-
-def _join(arrays: list[np.ndarray] | tuple[np.ndarray, ...]) -> np.ndarray:
+def _join(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfae.moments import Samples, blocks
-
 
 class Splits(NamedTuple):
     """One array, or what is indexed like one, for each split.
@@ -25,22 +23,6 @@ class Splits(NamedTuple):
     test: Any
 
 
-def identity(samples: Samples) -> np.ndarray:
-    """Number the distinct samples in the order in which they appear.
-
-    Args:
-        samples: ``(n, *shape)``, any dtype, in memory or on disk.
-
-    Returns:
-        int64 ``(n,)``: equal for samples with the same bytes, and different for all others.
-
-    Example:
-        >>> identity(np.array([[1, 2], [3, 4], [1, 2]]))
-        array([0, 1, 0])
-    """
-    return number_distinct(sample_digests(blocks(samples)))
-
-
 def split_indices(groups: np.ndarray, fractions: Sequence[float], *, seed: int) -> tuple[np.ndarray, ...]:
     """Draw splits of about these fractions, so that no group is in two of them.
 
@@ -48,7 +30,7 @@ def split_indices(groups: np.ndarray, fractions: Sequence[float], *, seed: int) 
     to the side of the boundary that keeps the sizes closest.
 
     Args:
-        groups: Int ``(n,)``, as from ``identity``: the samples of one group stay together.
+        groups: Int ``(n,)``, as from ``number_distinct``: the samples of one group stay together.
         fractions: Of the samples in each split, positive.
         seed: Of the draw, in [0, 2³²).
 
@@ -87,14 +69,11 @@ def split_indices(groups: np.ndarray, fractions: Sequence[float], *, seed: int) 
 
 
 def disjoint(digests: Splits) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find what to leave out so that splits that a data set comes with share no sample.
-
-    Args:
-        digests: The digests of the samples of each split, as from ``sample_digests``.
+    """Find what to keep so that splits, given by ``sample_digests``, share no sample.
 
     Returns:
-        For each split, the int64 indices to keep in ascending order: all of test, of validation those that are not in
-        test, of train those that are in neither.
+        For each split, int64 indices in ascending order: all of test, of validation those that are not in test, of
+        train those that are in neither.
 
     Example:
         >>> splits = np.array([[1], [2], [3], [4]]), np.array([[2], [5]]), np.array([[3], [3], [5]])
@@ -122,7 +101,12 @@ def sample_digests(blocks: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def number_distinct(digests: np.ndarray) -> np.ndarray:
-    """Number the distinct rows of ``(n, 2)`` in the order in which they appear: int64 ``(n,)``."""
+    """Number the distinct rows of ``(n, 2)`` in the order in which they appear: int64 ``(n,)``.
+
+    Example:
+        >>> number_distinct(sample_digests([np.array([[1, 2], [3, 4], [1, 2]])]))
+        array([0, 1, 0])
+    """
     order = np.lexsort(digests.T)  # Stable: the first of equal rows comes first.
     is_new = np.ones(len(digests), bool)
     is_new[1:] = (np.diff(digests[order], axis=0) != 0).any(axis=1)

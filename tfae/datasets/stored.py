@@ -23,11 +23,8 @@ class StoredSamples:
         rows: int64 ``(n,)``, the row of each sample.
 
     Attributes:
-        shape: ``(n, *shape)``.
-        dtype: Of the samples.
+        shape: ``(n, *shape)``; ``dtype``, ``rows`` and ``file`` are as given.
         nbytes: Of all samples, on disk.
-        rows: The row of each sample.
-        file: What holds them.
     """
 
     def __init__(self, file: RowFile, shape: tuple[int, ...], dtype: np.dtype, rows: np.ndarray) -> None:
@@ -62,29 +59,26 @@ class StoredSamples:
         """Return those of these indices, without reading them."""
         return StoredSamples(self.file, self.shape[1:], self.dtype, self.rows[indices])
 
-    def chunks(self) -> np.ndarray:
-        """Divide the samples into runs that lie within 1 MB of the file.
+    def chunks(self, rows: np.ndarray | None = None) -> np.ndarray:
+        """Divide samples, by default all, into runs that lie within 1 MB of the file.
 
         Returns:
             int64 ``(num_chunks + 1,)``: chunk i is the samples from element i to element i + 1.
         """
-        return self._chunks(self.rows)
-
-    def read_into(self, samples: np.ndarray, start: int) -> None:
-        """Fill an array ``(m, *shape)`` of the same dtype with the samples from ``start`` on."""
-        self._read(self.rows[start : start + len(samples)], samples)
-
-    def _chunks(self, rows: np.ndarray) -> np.ndarray:
+        rows = self.rows if rows is None else rows
         return np.append(np.flatnonzero(np.diff(rows // self._rows_per_block, prepend=-1)), len(rows))
+
+    def read_into(self, samples: np.ndarray, indices: np.ndarray) -> None:
+        """Fill an array ``(m, *shape)`` of the same dtype with the samples of these indices."""
+        self._read(self.rows[indices], samples)
 
     def _read(self, rows: np.ndarray, samples: np.ndarray) -> None:
         out = samples.reshape(len(samples), math.prod(self.shape[1:])).view(np.uint8)
-        chunks = self._chunks(rows)
-        for start, stop in itertools.pairwise(chunks):
-            chosen = rows[start:stop]
-            first, last = int(chosen.min()), int(chosen.max())
+        for start, stop in itertools.pairwise(self.chunks(rows)):
+            asked = rows[start:stop]
+            first, last = int(asked.min()), int(asked.max())
             # One read of the rows in between too costs less than a read of each: rows left out are few or near.
             block = np.empty((last - first + 1, self._row_bytes), np.uint8)
             self.file.read(first, block)
             # Other modes than "clip" take the long way through a buffer, in case that an index is out of range.
-            np.take(block, chosen - first, axis=0, out=out[start:stop], mode="clip")
+            np.take(block, asked - first, axis=0, out=out[start:stop], mode="clip")

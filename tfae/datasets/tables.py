@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import pyarrow as pa
@@ -12,47 +13,50 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from tfae.datasets import defects
-from tfae.datasets.columns import chosen
-from tfae.datasets.source import Batch, Part, Source, rebatch
-from tfae.preprocessing import declared_range
-
-Opener = Callable[[], Iterable[pa.RecordBatch]]
+from tfae.datasets.columns import choose_features
+from tfae.datasets.source import Batch, Part, Source
 
 
+@final
+@dataclass(kw_only=True, eq=False, repr=False)
 class TablePart(Part):
     """Rows of a table, streamed.
 
-    Args:
+    Attributes:
         record_batches: Opens the table anew, each time it is called.
         where: What holds the table, for errors.
         feature_names: The columns that are x, in this order.
         label: The column that is the label, or None.
-        dtype: That all columns of x are converted to.
-        num_samples: The number of rows where it is known.
-        max_samples: What it can be at most where it is not.
     """
 
-    def __init__(
-        self,
-        record_batches: Opener,
-        where: str,
-        feature_names: tuple[str, ...],
-        label: str | None,
-        dtype: np.dtype,
-        num_samples: int | None,
-        max_samples: int | None = None,
-    ) -> None:
-        self.num_samples = num_samples
-        self.max_samples = max_samples
-        self.feature_names = feature_names
-        self._record_batches = record_batches
-        self._where = where
-        self._label = label
-        self._dtype = dtype
+    record_batches: Callable[[], Iterable[pa.RecordBatch]]
+    where: str
+    feature_names: tuple[str, ...]
+    label: str | None
 
     def blocks(self, size: int) -> Iterator[Batch]:
-        """Yield rows in blocks of ``size``, whatever the blocks of the file are."""
-        return rebatch(self._stored_blocks(), size)
+        """Yield rows in blocks of ``size``, whatever the blocks of the file are; an empty cell becomes NaN."""
+        first, self.first_empty = 0, None
+        for batch in _rebatch(self.record_batches(), size):
+            columns = [batch.column(name) for name in self.feature_names]
+            empty = [
+                (first + pc.index(pc.is_null(column), True).as_py(), index)
+                for index, column in enumerate(columns)
+                if column.null_count
+            ]
+            if empty and self.first_empty is None:
+                self.first_empty = min(empty)
+            samples = np.empty(
+                (len(batch), *self.shape), np.result_type(self.dtype, np.float64) if empty else self.dtype
+            )
+            for index, column in enumerate(columns):
+                column = pc.cast(column, pa.float64()) if column.null_count else column
+                samples[:, index] = column.to_numpy(zero_copy_only=False)
+            yield samples, None if self.label is None else _labels(batch.column(self.label))
+            first += len(batch)
+        if first == 0:
+            below = " below its header" if self.num_samples is None else ""  # It is a .csv file.
+            raise ValueError(f"source: expected a table with rows; received {self.where}, which holds none{below}.")
 
     def whole_labels(self, labels: np.ndarray) -> np.ndarray:
         """Return labels that are all numbers as numbers: a .csv file has no types."""
@@ -72,28 +76,6 @@ class TablePart(Part):
             return converted
         return labels
 
-    def _stored_blocks(self) -> Iterator[Batch]:
-        first, self.first_empty = 0, None
-        for batch in self._record_batches():
-            # An empty cell becomes NaN, and is refused as such.
-            has_empty = any(batch.column(name).null_count for name in self.feature_names or ())
-            dtype = np.result_type(self._dtype, np.float64) if has_empty else self._dtype
-            samples = np.empty((batch.num_rows, len(self.feature_names or ())), dtype)
-            empty: list[tuple[int, int]] = []
-            for index, name in enumerate(self.feature_names or ()):
-                column = batch.column(name)
-                if column.null_count:
-                    empty.append((first + pc.index(pc.is_null(column), True).as_py(), index))
-                    column = pc.cast(column, pa.float64())
-                samples[:, index] = column.to_numpy(zero_copy_only=False)
-            if empty and self.first_empty is None:
-                self.first_empty = min(empty)
-            yield samples, None if self._label is None else _labels(batch.column(self._label))
-            first += batch.num_rows
-        if first == 0:
-            below = " below its header" if self.num_samples is None else ""  # It is a .csv file.
-            raise ValueError(f"source: expected a table with rows; received {self._where}, which holds none{below}.")
-
 
 def from_parquet(path: Path, *, columns: Sequence[int | str] | None = None, label: str | None = None) -> Source:
     """Open a .parquet file; the columns are converted to the one NumPy dtype that holds them all."""
@@ -104,7 +86,8 @@ def from_parquet(path: Path, *, columns: Sequence[int | str] | None = None, labe
         raise ValueError(
             f"source: expected a .parquet file; received {str(path)!r}: {defects.reason(error)}."
         ) from None
-    features = chosen(_names(schema), columns, label, repr(str(path)))
+    where = repr(str(path))
+    features = choose_features(_names(schema), columns, label, where)
 
     def record_batches() -> Iterator[pa.RecordBatch]:
         # Otherwise whole columns of a row group are in memory, and these can be as large as the file.
@@ -112,8 +95,16 @@ def from_parquet(path: Path, *, columns: Sequence[int | str] | None = None, labe
             columns = [*features, *([] if label is None else [label])]
             yield from file.iter_batches(max(1, min(2**16, 2**20 // len(columns))), columns=columns)
 
-    dtype = _common_dtype(schema, features, repr(str(path)))
-    return source_of(path.stem, record_batches, repr(str(path)), features, label, dtype, num_rows)
+    part = TablePart(
+        shape=(len(features),),
+        dtype=_common_dtype(schema, features, where),
+        num_samples=num_rows,
+        feature_names=features,
+        record_batches=record_batches,
+        where=where,
+        label=label,
+    )
+    return Source(path.stem, {"all": part})
 
 
 def from_frame(frame: Any, *, columns: Sequence[int | str] | None = None, label: str | None = None) -> Source:
@@ -125,31 +116,30 @@ def from_frame(frame: Any, *, columns: Sequence[int | str] | None = None, label:
             f"source: expected a data frame; received {type(frame).__name__}: {defects.reason(error)}."
         ) from None
     where = "the data frame"
-    features = chosen(_names(table.schema), columns, label, where)
-    dtype = _common_dtype(table.schema, features, where)
-    return source_of("table", table.to_batches, where, features, label, dtype, table.num_rows)
-
-
-def source_of(
-    name: str,
-    record_batches: Opener,
-    where: str,
-    features: tuple[str, ...],
-    label: str | None,
-    dtype: np.dtype,
-    num_rows: int | None,
-    max_rows: int | None = None,
-) -> Source:
-    """Return the source of a table; the arguments are those of ``TablePart``."""
-    return Source(
-        name=name,
-        kind="table",
+    features = choose_features(_names(table.schema), columns, label, where)
+    part = TablePart(
         shape=(len(features),),
-        dtype=dtype.name,
-        parts={"all": TablePart(record_batches, where, features, label, dtype, num_rows, max_rows)},
+        dtype=_common_dtype(table.schema, features, where),
+        num_samples=table.num_rows,
         feature_names=features,
-        value_range=declared_range("table", dtype),
+        record_batches=table.to_batches,
+        where=where,
+        label=label,
     )
+    return Source("table", {"all": part})
+
+
+def _rebatch(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of batches in batches of ``size``; only the last is smaller."""
+    pending: pa.Table | None = None
+    for batch in batches:
+        table = pa.Table.from_batches([batch])
+        pending = table if pending is None else pa.concat_tables([pending, table])
+        while len(pending) >= size:
+            yield from pending.slice(0, size).combine_chunks().to_batches()
+            pending = pending.slice(size)
+    if pending is not None and len(pending):
+        yield from pending.combine_chunks().to_batches()
 
 
 def _names(schema: pa.Schema) -> list[str]:

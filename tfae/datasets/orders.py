@@ -1,11 +1,13 @@
 """The order of samples in training: a function of seed, epoch and position, the same on every machine.
 
-Any part of it is computed when it is needed.
+Any part of it is computed when it is needed; no permutation is kept in memory.
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
+from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
@@ -49,6 +51,10 @@ class WindowedShuffle:
     The chunks of 1 MB are put in a random order and divided into windows, and the samples of each window are shuffled.
     The window that was asked for last, and what has been read of the next one, stay in memory.
 
+    Args:
+        samples: On disk.
+        seed: In [0, 2³²).
+
     Attributes:
         block_size: Samples to ask for at once: about 1 MB of them.
     """
@@ -61,16 +67,17 @@ class WindowedShuffle:
         num_windows = -(-samples.nbytes // WINDOW_BYTES)
         # Whole blocks, of which none is in two windows. The last window is no smaller than it has to be.
         self._window_size = -(-len(samples) // (num_windows * self.block_size)) * self.block_size
-        self._sequence: tuple[int, np.ndarray] | None = None
+        self._plan: _Plan | None = None
         self._windows: dict[tuple[int, int], _Window] = {}
         self._asking = threading.Lock()
 
     def indices(self, epoch: int, start: int, stop: int) -> np.ndarray:
         """Return which samples are at the positions from ``start`` to ``stop`` of an epoch, int64 ``(m,)``."""
-        sequence, parts = self._sequence_of(epoch), [np.empty(0, np.int64)]
-        for first in range(start - start % self._window_size, stop, self._window_size):
-            order = self.order(epoch, max(start, first), min(stop, first + self._window_size))
-            parts.append(sequence[first + order.numpy()])
+        plan, parts = self._plan_of(epoch), [np.empty(0, np.int64)]
+        while start < stop:
+            end = min(stop, start - start % self._window_size + self._window_size)
+            parts.append(plan.samples_at(start - start % self._window_size + self.order(epoch, start, end).numpy()))
+            start = end
         return np.concatenate(parts)
 
     def order(self, epoch: Any, start: Any, stop: Any) -> tf.Tensor:
@@ -84,8 +91,9 @@ class WindowedShuffle:
         """Read the samples ``(m, *shape)`` from a position on, in their ``order``: fastest block after block."""
         epoch, start = int(epoch), int(start)
         with self._asking:
+            plan = self._plan_of(epoch)
             number = start // self._window_size
-            window = self._window(epoch, number)
+            window = self._window(plan, number)
             window.fill(1)
             samples = window.samples[order]
             self._windows = {(epoch, number): window} | {
@@ -93,43 +101,62 @@ class WindowedShuffle:
             }
             if (number + 1) * self._window_size < len(self._samples):
                 # It is read as fast as this one is used up, lest the training waits.
-                following = self._windows[epoch, number + 1] = self._window(epoch, number + 1)
+                following = self._windows[epoch, number + 1] = self._window(plan, number + 1)
                 following.fill(min(1, (start + self.block_size) / self._window_size - number))
             elif start + len(order) == len(self._samples):
                 self._windows = {}
             return samples
 
-    def _sequence_of(self, epoch: int) -> np.ndarray:
-        """Return the samples chunk after chunk, int64 ``(n,)``, in the order of the chunks in an epoch."""
-        if self._sequence is None or self._sequence[0] != epoch:
+    def _plan_of(self, epoch: int) -> _Plan:
+        if (plan := self._plan) is None or plan.epoch != epoch:
             count = len(self._chunks) - 1
             with tf.device("CPU"):
-                chunks = shuffle(np.arange(count), count, seed=self._seed, epoch=epoch).numpy()
-            starts, sizes = self._chunks[chunks], np.diff(self._chunks)[chunks]
-            places = np.cumsum(sizes) - sizes
-            self._sequence = epoch, np.repeat(starts - places, sizes) + np.arange(len(self._samples))
-        return self._sequence[1]
+                drawn = shuffle(np.arange(count), count, seed=self._seed, epoch=epoch).numpy()
+            starts, sizes = self._chunks[drawn], np.diff(self._chunks)[drawn]
+            self._plan = plan = _Plan(epoch, starts, np.cumsum(sizes) - sizes)
+        return plan
 
-    def _window(self, epoch: int, number: int) -> _Window:
-        if window := self._windows.get((epoch, number)):
+    def _window(self, plan: _Plan, number: int) -> _Window:
+        if window := self._windows.get((plan.epoch, number)):
             return window
         first = number * self._window_size
-        return _Window(self._samples, self._sequence_of(epoch)[first : first + self._window_size])
+        return _Window(self._samples, plan.runs(first, min(first + self._window_size, len(self._samples))))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The order of the chunks of an epoch: the first sample of each, and the place of that in the order."""
+
+    epoch: int
+    starts: np.ndarray
+    places: np.ndarray
+
+    def samples_at(self, places: np.ndarray) -> np.ndarray:
+        chunks = np.searchsorted(self.places, places, side="right") - 1
+        return self.starts[chunks] + places - self.places[chunks]
+
+    def runs(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Return the samples at the places from ``first`` to ``last``, as ``(start, stop)`` of each chunk's part."""
+        inner = self.places[(self.places > first) & (self.places < last)].tolist()
+        return [
+            (start, start + end - begin)
+            for begin, end in itertools.pairwise([first, *inner, last])
+            for start in self.samples_at(np.array([begin])).tolist()
+        ]
 
 
 class _Window:
-    """Samples that are read one after the other."""
+    """Runs of samples that are read one after the other."""
 
-    def __init__(self, stored: StoredSamples, indices: np.ndarray) -> None:
-        self.samples = np.empty((len(indices), *stored.shape[1:]), stored.dtype)
-        self._stored = stored
-        self._indices = indices
-        self._ends = stored.chunks(stored.rows[indices])  # Chunks are read whole: parts of one take two reads.
+    def __init__(self, samples: StoredSamples, runs: list[tuple[int, int]]) -> None:
+        self.samples = np.empty((sum(stop - start for start, stop in runs), *samples.shape[1:]), samples.dtype)
+        self._stored = samples
+        self._unread = iter(runs)
         self._num_read = 0
 
     def fill(self, share: float) -> None:
         """Read on until this share of the samples is there."""
-        stop = int(self._ends[np.searchsorted(self._ends, share * len(self.samples))])
-        unread = slice(self._num_read, max(self._num_read, stop))
-        self._stored.read_into(self.samples[unread], self._indices[unread])
-        self._num_read = unread.stop
+        while self._num_read < share * len(self.samples):
+            start, stop = next(self._unread)
+            self._stored.read_into(self.samples[self._num_read : self._num_read + stop - start], start)
+            self._num_read += stop - start

@@ -68,9 +68,9 @@ class StoredSamples:
         rows = self.rows if rows is None else rows
         return np.append(np.flatnonzero(np.diff(rows // self._rows_per_block, prepend=-1)), len(rows))
 
-    def read_into(self, samples: np.ndarray, indices: np.ndarray) -> None:
-        """Fill an array ``(m, *shape)`` of the same dtype with the samples of these indices."""
-        self._read(self.rows[indices], samples)
+    def read_into(self, samples: np.ndarray, start: int) -> None:
+        """Fill an array ``(m, *shape)`` of the same dtype with the samples from ``start`` on."""
+        self._read(self.rows[start : start + len(samples)], samples)
 
     def _read(self, rows: np.ndarray, samples: np.ndarray) -> None:
         out = samples.reshape(len(samples), math.prod(self.shape[1:])).view(np.uint8)

@@ -201,6 +201,7 @@ def test_a_linear_autoencoder_has_no_hidden_layers_and_integers_of_numpy_are_int
         ("dense", (8,), {"bottleneck": "sparse"}, "bottleneck: expected a Keras layer, .*received 'sparse'"),
         ("dense", (8,), {"bottleneck": keras.layers.Dense(3)}, r"shape \(None, 2\).*which returns \(None, 3\)"),
         ("dense", (8,), {"bottleneck": models.SparseBottleneck(1, 3)}, r"'sparse_bottleneck', .*\(None, 3\)"),
+        ("dense", (8,), {"bottleneck": keras.layers.Lambda(lambda x: x[:, :2])}, "that its get_config.* builds again"),
         ("convolutional", (28, 28), {"filters": ()}, "filters: expected one to 5 entries"),
         ("convolutional", (3, 9, 1), {}, r"sides of at least 4; received \(3, 9, 1\)"),
         ("convolutional", (9,), {}, r"\(height, width, channels\) or \(time, channels\)"),

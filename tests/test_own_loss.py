@@ -12,7 +12,7 @@ import scipy.special
 
 from tests.commands import run
 from tests.samples import normal
-from tfae import advice, comparison, datasets, export, losses
+from tfae import activations, advice, comparison, datasets, export, losses
 from tfae.losses import ReconstructionLoss, registry
 from tfae.serving import LocalServer
 
@@ -84,7 +84,7 @@ def test_it_is_advised_and_compared(folder):
     assert [row.loss for row in comparison.load_comparison("one").rows] == ["huber"]
 
 
-def test_mistakes_in_a_loss_or_its_name_are_named(folder):
+def test_mistakes_in_a_loss_or_its_name_are_named(folder, monkeypatch):
     refused = run("--import", "no_such_losses", "advise", "x.npy", code=2).stderr
     assert re.search(r"--import: expected a module .* received no_such_losses \(No module named", refused)
 
@@ -96,3 +96,12 @@ def test_mistakes_in_a_loss_or_its_name_are_named(folder):
         Scalar()([[1.0], [2.0]], [[1.0], [2.0]])
     with pytest.raises(ValueError, match="Huber: expected a new name; received 'huber', which Huber has"):
         losses.register(type("Huber", (Scalar,), {}))
+    with pytest.raises(ValueError, match=r"register: expected a subclass of ReconstructionLoss.*received 'huber'"):
+        losses.register("huber")
+    monkeypatch.delitem(keras.saving.get_custom_objects(), "own_losses>Huber")
+    assert "Huber is unknown: import its module first" in run("evaluate", "run", code=2).stderr
+
+
+def test_a_domain_bounds_the_outputs():
+    loss = type("Bounded", (ReconstructionLoss,), {"domain": (0, 2), "elementwise": lambda self, x, output: x})()
+    assert loss.output_activation() == activations.Clip(0, 2)

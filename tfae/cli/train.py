@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @loss_option(
     "loss_name",
     help="mse, squared error; mae, absolute error, for data with outliers; bce, binary cross-entropy, for data in "
-    "[0, 1]; or one of your own.  [default: as tfae advise says]",
+    "[0, 1]; or one of your own, with tfae --import MODULE.  [default: as tfae advise says]",
 )
 @model_options
 @click.option(

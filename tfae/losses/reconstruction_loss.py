@@ -127,12 +127,13 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
 
         Args:
             output_range: What reconstructions are bounded by in model space, as ``tfae.datasets.Data`` has it; None
-                where nothing bounds them.
+                where only the ``domain`` of the loss bounds them.
 
         Returns:
             :class:`tfae.activations.Clip` to the range, which says why, or ``"linear"``.
         """
-        return "linear" if output_range is None else activations.Clip(*output_range)
+        bounds = output_range or self.domain
+        return "linear" if bounds is None else activations.Clip(*bounds)
 
     def reconstruction(self, output: Any) -> tf.Tensor:
         """Return the reconstruction x̂ in model space that the model's ``output`` stands for; same shape."""

@@ -26,8 +26,15 @@ def register(loss: _Loss) -> _Loss:
         The class, so that ``register`` is a decorator.
 
     Raises:
-        ValueError: If another class has one of the names.
+        ValueError: If it is no such class, or another class has one of the names.
     """
+    try:
+        loss(**loss.config_by_name)
+    except (AttributeError, TypeError) as error:
+        raise ValueError(
+            f"register: expected a subclass of ReconstructionLoss that has elementwise, and defaults for all of its "
+            f"arguments; received {loss!r} ({error})."
+        ) from error
     for name in (loss.long_name, loss.short_name):
         other = find(name)
         # The same class is defined again where its module is reloaded, or its cell of a notebook is run again.

@@ -106,7 +106,14 @@ def latent_of(features: tf.Tensor, latent_dim: int, bottleneck: layers.Layer | N
     if config.get("latent_dim", latent_dim) is None:
         config["latent_dim"] = latent_dim
     # Two models that share a layer would share its weights.
-    latent = type(bottleneck).from_config(config)(features)
+    try:
+        copied = type(bottleneck).from_config(config)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "bottleneck: expected a layer that its get_config() builds again, as every Keras layer that is saved; "
+            f"received {bottleneck.name!r} ({error})."
+        ) from error
+    latent = copied(features)
     shape = getattr(latent, "shape", None)
     if shape != (None, latent_dim):
         raise ValueError(

@@ -29,7 +29,7 @@ from tfae.checks import check
 from tfae.datasets import Data
 from tfae.datasets.fingerprint import differences, fingerprint, format_differences, remedy
 from tfae.losses import ReconstructionLoss, get_loss
-from tfae.runs.directory import MODEL, check_room, clear_remains, lock
+from tfae.runs.directory import MODEL, check_room, clear_remains, explain_unreadable, lock
 from tfae.runs.fitting import finish_run, fit, format_json
 from tfae.runs.run import Run, load_data, load_run
 from tfae.training import Interrupted
@@ -65,7 +65,7 @@ def train(
     the steps under way are done.
 
     Args:
-        autoencoder: The model, functional or sequential, and outside of distribution strategies.
+        autoencoder: The model, functional or sequential, with a layer ``encoder``; outside of distribution strategies.
         data: What to train on; training and validation split steer the training, the test split is only evaluated.
         run_dir: A new or empty directory.
         loss: What to minimise, with the optimizer of :func:`tfae.training.compile`. None for a model that is compiled
@@ -88,6 +88,11 @@ def train(
             together; or the loss stops being finite.
         Interrupted: Instead of KeyboardInterrupt, when the training was saved.
     """
+    if not any(layer.name == "encoder" for layer in autoencoder.layers):
+        raise ValueError(
+            'autoencoder: expected a model with a layer "encoder", as those of tfae.models, that emits the latent; '
+            f"received {autoencoder.name!r} without one. tfae.training.compile and fit train it without a run."
+        )
     if loss is not None:
         training.compile(autoencoder, loss, data, epochs=epochs, learning_rate=learning_rate)
     check(data, get_loss(autoencoder), autoencoder, ignore=ignore)
@@ -169,7 +174,8 @@ def resume(
             autoencoder = keras.models.load_model(directory / MODEL, safe_mode=True)
         except (OSError, ValueError, KeyError, TypeError) as error:  # The latter two are of other versions of Keras.
             raise ValueError(
-                f"run_dir: expected the directory of a training that was stopped; received {directory} ({error})."
+                f"run_dir: expected the directory of a training that was stopped; received {directory} "
+                f"({explain_unreadable(error)})."
             ) from error
         start = newest(directory / "checkpoints")
         if data is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,14 @@ def how_to_resume(directory: Path, config: dict[str, Any], *, finish: bool = Fal
     if config["data"]["arguments"] is None:  # The command line does not have the arrays.
         return f"tfae.runs.resume({str(directory)!r}, data=data{', finish=True' if finish else ''})"
     return f"tfae train --resume {directory}{' --finish' if finish else ''}"
+
+
+def explain_unreadable(error: Exception) -> object:
+    """Return why Keras can not load a model, in the words of whoever trained it with classes of his own."""
+    unknown = re.search(r"Could not locate (?:class|function) '(\w+)'", str(error))
+    if unknown is None:
+        return error
+    return f"{unknown[1]} is unknown: import its module first, on the command line with tfae --import MODULE"
 
 
 def clear_remains(directory: Path) -> None:

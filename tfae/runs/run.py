@@ -16,7 +16,7 @@ from tfae.datasets import Data, load
 from tfae.datasets.fingerprint import differences, format_differences
 from tfae.evaluation import Evaluation
 from tfae.preprocessing import Preprocessing
-from tfae.runs.directory import MODEL, how_to_resume
+from tfae.runs.directory import MODEL, explain_unreadable, how_to_resume
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,8 +85,8 @@ def load_run(run_dir: str | os.PathLike[str]) -> Run:
         preprocessing = json.loads((directory / "preprocessing.json").read_text(encoding="utf-8"))
         measures = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))
         autoencoder = keras.models.load_model(directory / MODEL, safe_mode=True)
-    except (OSError, ValueError) as error:
-        reason: object = error
+    except (OSError, ValueError, KeyError, TypeError) as error:  # The latter two as in resume.
+        reason = explain_unreadable(error)
         if config and any(directory.glob("checkpoints/*")):
             reason = f"which is not finished: go on with {how_to_resume(directory, config)}"
         elif any(directory.glob("saved_model.pb")) or any(directory.glob("*/saved_model.pb")):

@@ -147,3 +147,10 @@ def test_checkpoints_need_no_run_directory(data, tmp_path):
     model.compile("adam", losses.SquaredError())
     with pytest.raises(ValueError, match=r"with a model that tfae\.training\.compile compiled"):
         fit(model, data, 1, [training.CheckpointCallback(tmp_path / "other")])
+
+
+@pytest.mark.parametrize(("argument", "value"), [("loss", "mse"), ("epochs", 0), ("learning_rate", -1.0)])
+def test_compile_validates_its_arguments(data, argument, value):
+    arguments = {"loss": losses.SquaredError(), "epochs": 1, argument: value}
+    with pytest.raises(ValueError, match=f"{argument}: expected .*; received .*{value}"):
+        training.compile(models.dense((5,), latent_dim=2), data=data, **arguments)

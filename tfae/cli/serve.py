@@ -51,7 +51,7 @@ _ENGINES_ONLY = ("batching_parameters_file", "metrics", "cors", "flags", "image"
     "--poll-seconds", type=click.FloatRange(0), default=1, help="Time between two looks for new versions; 0 looks once."
 )
 @click.option(
-    "--xla", "allow_xla", is_flag=True, help="Run functions with jit_compile=True, which is refused by default."
+    "--xla", "allow_xla", is_flag=True, help="Run functions with jit_compile=True, which the server rejects by default."
 )
 @click.option("--max-request-bytes", type=click.IntRange(1), help="Largest request.  [default: 64 MiB]")
 @click.option("--access-log", metavar="FILE", help="Log every REST request as a line; - for stderr.")

@@ -78,6 +78,8 @@ class Data:
             >>> bool((next(iter(data.train_from(2)))[0] == passed[2][0]).numpy().all())
             True
         """
+        if epoch < 0 or step < 0:
+            raise ValueError(f"train_from: expected an epoch and a step of at least 0; received {epoch} and {step}.")
         return self.feed.shuffled(self.seed, epoch, step)
 
     def training_batch(self, epoch: int, batch: int) -> np.ndarray:

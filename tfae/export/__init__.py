@@ -152,6 +152,9 @@ def _validate_exportable(autoencoder: keras.Model, preprocessing: Preprocessing)
 
 def _select_signatures(model: TracedModel, signatures: Sequence[SignatureDefinition]) -> list[SignatureDefinition]:
     """The rows of the table that the model has, and the given ones."""
+    for row in signatures:
+        if not isinstance(row, SignatureDefinition):
+            raise ValueError(f"signatures: expected each a tfae.signatures.SignatureDefinition; received {row!r}.")
     names = [row.name for row in (*SIGNATURES, *signatures)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

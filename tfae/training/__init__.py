@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 from tfae.datasets import Data
-from tfae.losses import ReconstructionLoss
+from tfae.losses import ReconstructionLoss, explain_invalid
 from tfae.training import schedule
 from tfae.training.checkpoint_callback import CheckpointCallback, Interrupted
 from tfae.training.execution import Execution, execution_of, has_convolutions
@@ -49,6 +49,9 @@ def compile(
         epochs: How many will be trained; the learning rate is 0 after them.
         learning_rate: Its peak; None for that of :func:`default_learning_rate`.
 
+    Raises:
+        ValueError: If an argument is not as above.
+
     Example:
         >>> import tfae
         >>> data = tfae.datasets.load("digits")
@@ -58,6 +61,12 @@ def compile(
         >>> history = autoencoder.fit(data.train, epochs=2, verbose=0, **options)
     """
     peak = default_learning_rate(autoencoder) if learning_rate is None else learning_rate
+    if not isinstance(loss, ReconstructionLoss):
+        raise ValueError(f"loss: {explain_invalid(loss)}")
+    if epochs < 1:
+        raise ValueError(f"epochs: expected an integer of at least 1; received {epochs!r}.")
+    if not 0 < peak < math.inf:
+        raise ValueError(f"learning_rate: expected a positive number; received {learning_rate!r}.")
     autoencoder.compile(optimizer=schedule.adam(epochs * int(data.train.cardinality()), peak), loss=loss)
     schedule.scale_loss(autoencoder)
     execution = execution_of(autoencoder, data, epochs=epochs)

@@ -132,6 +132,8 @@ class EarlyDecay(keras.callbacks.EarlyStopping):
     """
 
     def __init__(self, patience: int = 5) -> None:
+        if patience < 0:
+            raise ValueError(f"patience: expected an integer of at least 0; received {patience!r}.")
         super().__init__("val_loss", patience=patience, restore_best_weights=True)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

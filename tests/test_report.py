@@ -20,8 +20,8 @@ from sklearn.datasets import load_digits
 from tfae import comparison, datasets, losses, models, report, runs
 from tfae.advice import advise
 from tfae.evaluation import Finding, scores
+from tfae.report import metric_tables
 from tfae.report import page as pages
-from tfae.report import tables
 from tfae.report.picture import draw_picture
 
 matplotlib.use("Agg")
@@ -211,7 +211,7 @@ def test_what_was_not_measured_is_not_there_with_the_reason_and_findings_are_sho
     assert cells["Loss and penalties"][1] == "what Keras reports as loss and val_loss"
     with_penalty, without = dataclasses.replace(run.evaluation, penalties={"sparse": 0.5}), run.evaluation
     row = ("Penalty of sparse", ("0.5", "n/a"))
-    assert row in tables.rows_of_losses([[with_penalty, with_penalty], [without]])
+    assert row in metric_tables.rows_of_losses([[with_penalty, with_penalty], [without]])
     assert cells["SSIM"][0].strip() == "n/a"
     assert cells["SSIM"][1] == "samples are no images"
     assert cells["PSNR"][0].strip() == "∞"

@@ -12,7 +12,7 @@ import keras
 from tfae.comparison.result import Comparison, Row, compared_metrics
 from tfae.datasets import Data
 from tfae.evaluation import Evaluation
-from tfae.report import drawing, page, tables
+from tfae.report import drawing, metric_tables, page
 
 
 def write_page(comparison: Comparison, data: Data, path: Path) -> None:
@@ -67,7 +67,7 @@ def _block(kind: str, comparison: Comparison) -> dict[str, Any]:
         "losses": [row.loss for row in rows],
         "table": table,
         "missing": [metric.heading for metric in compared_metrics() if metric.heading not in table],
-        "own": tables.rows_of_losses(evaluations),
+        "own": metric_tables.rows_of_losses(evaluations),
         "units": [of_seeds[0].loss_unit for of_seeds in evaluations],
         "findings": _findings([row.loss for row in rows], evaluations),
     }

@@ -11,7 +11,7 @@ import numpy as np
 from tfae.datasets import Data
 from tfae.evaluation import Evaluation
 from tfae.losses import get_loss
-from tfae.report import drawing, page, picture, tables
+from tfae.report import drawing, metric_tables, page, picture
 
 #: Of every section, its heading, what to look for, and the caption of each of its pictures.
 _SECTIONS: tuple[tuple[str, str, dict[str, str]], ...] = (
@@ -109,6 +109,6 @@ def write_run_page(
         facts,
         title=f"{model['name'].replace('_', ' ').capitalize()} on {described['name']}",
         evaluation=evaluation,
-        key_figures=tables.key_figures(evaluation),
-        groups=tables.group_rows(evaluation),
+        key_figures=metric_tables.key_figures(evaluation),
+        groups=metric_tables.group_rows(evaluation),
     )

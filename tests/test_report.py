@@ -72,6 +72,12 @@ class Page(html.parser.HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_figures():
+    """No figure of another test is open."""
+    plt.close("all")
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Small pictures of digits, with labels."""

@@ -19,15 +19,15 @@ import numpy as np
 import tensorflow as tf
 
 from tfae.checks import check
-from tfae.evaluation import baselines, element_metrics, loss_metrics  # noqa: F401
+from tfae.evaluation import baselines, element_metrics, latent_metrics, loss_metrics  # noqa: F401
 from tfae.evaluation.batches import leaves, measure_batches, sample_shape
 from tfae.evaluation.evaluation import Evaluation, Finding
 from tfae.evaluation.findings import collect_findings
 from tfae.evaluation.image_metrics import are_images
-from tfae.evaluation.latent_metrics import find_encoder
 from tfae.evaluation.metrics import METRICS, Metric, Split, likely_interval
 from tfae.evaluation.totals import Totals, gather_totals
 from tfae.losses import ReconstructionLoss, get_loss, mask_of
+from tfae.models.structure import find_encoder
 
 __all__ = ["METRICS", "Evaluation", "Finding", "Metric", "evaluate", "scores"]
 

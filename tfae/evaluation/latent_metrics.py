@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import scipy.stats
 import tensorflow as tf
@@ -24,19 +23,6 @@ ACTIVE_DEVIATION = 1e-3
 _ROUNDING = 1e-6
 
 _COMPARED: dict[str, Any] = {"group": LATENT, "in_comparison": True}
-
-
-def find_encoder(autoencoder: keras.Model) -> keras.Model | str:
-    """Return the sub-model "encoder", or why there is no latent to measure."""
-    encoder = next((layer for layer in autoencoder.layers if layer.name == "encoder"), None)
-    if not isinstance(encoder, keras.Model):
-        return 'the model has no sub-model named "encoder"'
-    shape = encoder.output_shape
-    if not isinstance(shape, tuple) or not shape or not all(isinstance(side, int) for side in shape[1:]):
-        return f"the encoder has several outputs, or one of unknown shape: {shape}"
-    if not tf.TensorShape(encoder.input_shape).is_compatible_with(autoencoder.input_shape):
-        return f"the encoder takes {encoder.input_shape}, not the model's {autoencoder.input_shape}"
-    return encoder
 
 
 @per_split("latent units")

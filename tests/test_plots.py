@@ -539,7 +539,7 @@ REFUSALS: list[tuple[Callable, str]] = [
     (lambda: plots.latents(CODED, batches(ROWS), labels=range(4)), rf"{LABELS}, one per sample; received \(4,\)"),
     (lambda: plots.latents(CODED, batches(ROWS[:1])), "dataset: expected two samples or more"),
     (lambda: plots.latents(CODED, batches(ROWS * np.nan)), "autoencoder: expected finite latents"),
-    (lambda: plots.latents(IDENTITY, batches(ROWS)), 'expected a sub-model named "encoder"'),
+    (lambda: plots.latents(IDENTITY, batches(ROWS)), 'no sub-model named "encoder"'),
     (lambda: plots.score_histogram([]), NUMBERS),
     (lambda: plots.score_histogram([1.0, np.nan]), NUMBERS),
     (lambda: plots.score_histogram([np.inf]), NUMBERS),

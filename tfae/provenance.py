@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import tfae
 from tfae.losses import get_loss
+from tfae.models.structure import latent_dim_of
 
 
 def now() -> str:
@@ -28,13 +29,20 @@ def versions() -> dict[str, str]:
     }
 
 
-def model(autoencoder: keras.Model) -> dict[str, Any]:
-    """Name, number of parameters and width of the latent."""
+def model(autoencoder: keras.Model, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Name, number of parameters, and number of elements of the latent of a sample of a shape, None without any."""
+    latent_dim = latent_dim_of(autoencoder, shape)
     return {
         "name": autoencoder.name,
         "parameters": autoencoder.count_params(),
-        "latent_dim": autoencoder.get_layer("encoder").output_shape[-1],
+        "latent_dim": None if isinstance(latent_dim, str) else latent_dim,
     }
+
+
+def format_model(facts: dict[str, Any]) -> str:
+    """What :func:`model` returned, as a line."""
+    latent = "no latent" if facts["latent_dim"] is None else f"latent_dim {facts['latent_dim']}"
+    return f"{facts['name']}, {facts['parameters']:,} parameters, {latent}"
 
 
 def loss(autoencoder: keras.Model) -> dict[str, Any]:

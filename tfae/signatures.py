@@ -68,7 +68,8 @@ class ExportedModel(abc.ABC):
             of rounding.
         loss: The reconstruction loss that it is compiled with.
         preprocessing: From data space to model space.
-        sample_shape, latent_shape: Shapes of one sample and of one latent.
+        sample_shape: Of one sample.
+        latent_shape: Of one latent; None for a model without an encoder that emits one.
         sample_dtype: Name of the dtype in which samples are served.
     """
 
@@ -78,12 +79,30 @@ class ExportedModel(abc.ABC):
         self.preprocessing = preprocessing
         self.sample_shape: tuple[int, ...] = preprocessing.sample_shape
         self.sample_dtype: str = WIDENED.get(preprocessing.sample_dtype, preprocessing.sample_dtype)
-        self.latent_shape: tuple[int, ...] = tuple(autoencoder.get_layer("encoder").output_shape[1:])
+        # Here, since the client reads the table and does without TensorFlow.
+        from tfae.models.structure import find_decoder, find_encoder, latent_shape_of
+
+        encoder, decoder = find_encoder(autoencoder), find_decoder(autoencoder, self.sample_shape)
+        self._encoder: Any = None if isinstance(encoder, str) else encoder
+        self._decoder: Any = None if isinstance(decoder, str) else decoder
+        self.latent_shape: Any = None
+        if self._encoder is not None:
+            self.latent_shape = latent_shape_of(autoencoder, self.sample_shape)
 
     @property
     def takes_images(self) -> bool:
         """Whether samples can come as PNG or JPEG files."""
         return self.sample_dtype == "uint8" and len(self.sample_shape) == 3 and self.sample_shape[-1] in (1, 3, 4)
+
+    @property
+    def can_encode(self) -> bool:
+        """Whether the model has an encoder that emits one latent."""
+        return self._encoder is not None
+
+    @property
+    def can_decode(self) -> bool:
+        """Whether the model has a decoder that makes the latent its reconstruction."""
+        return self._decoder is not None
 
     @abc.abstractmethod
     def _run(self, model: keras.Model, x: tf.Tensor) -> tf.Tensor:
@@ -99,11 +118,11 @@ class ExportedModel(abc.ABC):
 
     def encode(self, x: tf.Tensor) -> tf.Tensor:
         """Latents ``(batch, *latent_shape)`` of samples in model space."""
-        return self._run(self.autoencoder.get_layer("encoder"), x)
+        return self._run(self._encoder, x)
 
     def decode(self, latent: tf.Tensor) -> tf.Tensor:
         """Outputs of the network, ``(batch, *sample_shape)``, for latents; served ones have to be finite."""
-        return self._run(self.autoencoder.get_layer("decoder"), latent)
+        return self._run(self._decoder, latent)
 
     def forward(self, x: tf.Tensor) -> tf.Tensor:
         """Outputs of the network, ``(batch, *sample_shape)``, for samples in model space."""
@@ -191,12 +210,14 @@ SIGNATURES = (
         lambda model, inputs: {"embedding": model.encode(model.to_model_space(inputs))},
         {"inputs": SAMPLES},
         {"embedding": LATENT},
+        is_available=lambda model: model.can_encode,
     ),
     SignatureDefinition(
         "decode",
         lambda model, embedding: {"reconstruction": model.to_data_space(model.decode(embedding))},
         {"embedding": LATENT},
         {"reconstruction": RECONSTRUCTION},
+        is_available=lambda model: model.can_decode,
     ),
     SignatureDefinition(
         "score", lambda model, inputs: {"instance_score": model.score(inputs)}, {"inputs": SAMPLES}, _SCORED

@@ -54,7 +54,8 @@ from tfae.comparison.result import (
 )
 from tfae.datasets import Data
 from tfae.losses import ReconstructionLoss
-from tfae.runs.directory import MODEL, lock
+from tfae.runs.directory import lock
+from tfae.runs.model_file import MODEL
 from tfae.training import Interrupted
 
 __all__ = [

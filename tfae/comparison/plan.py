@@ -20,6 +20,7 @@ from tfae.comparison.corruption import Corruption, corrupt
 from tfae.datasets import Data
 from tfae.datasets.fingerprint import IN_MEMORY, differences, fingerprint, remedy
 from tfae.losses import ReconstructionLoss, get, registered
+from tfae.models import structure
 
 #: Builds a model that ends with ``output_activation``.
 Build = Callable[..., keras.Model]
@@ -82,19 +83,12 @@ def build_models(build: Build, losses: dict[str, ReconstructionLoss], seed: int,
     built_for = {}
     for name, loss in losses.items():
         model = built_for[name] = build_seeded(build, loss, seed, data)
-        received = getattr(model, "input_shape", None)
-        if not isinstance(model, keras.Model) or received is None or tuple(received[1:]) != data.shape:
+        if not isinstance(model, keras.Model):
             raise ValueError(
                 f"build: expected a function that returns a model for samples of shape {data.shape}, called as "
-                f"build(output_activation=...); received {type(model).__name__}"
-                f"{'' if received is None else f' for samples of shape {tuple(received[1:])}'}."
+                f"build(output_activation=...); received {type(model).__name__}."
             )
-        layers = [layer.name for layer in model.layers]
-        if "encoder" not in layers:
-            raise ValueError(
-                f'build: expected a model with a layer "encoder", whose output is the latent; received layers '
-                f"{', '.join(layers)}. Build it as tfae.models does."
-            )
+        structure.build(model, data.shape)
     first, *others = (model.get_weights() for model in built_for.values())
     for weights in others:
         shapes = [[value.shape for value in values] for values in (first, weights)]
@@ -148,7 +142,7 @@ def make_plan(
         "corruptions": list(map(str, corruptions)),
         "epochs": epochs,
         "learning_rate": learning_rate,
-        "model": {**provenance.model(model), "layers": _digest_of_layers(model)},
+        "model": {**provenance.model(model, data.shape), "layers": _digest_of_layers(model)},
         "versions": provenance.versions(),
         "notes": notes,
     }

@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tfae.datasets import Data, Splits
 from tfae.evaluation import Metric
+from tfae.models.structure import find_encoder, latent_dim_of
 
 #: Training samples of a class, on average, from which labels are taken for classes; fewer are measurements.
 _SAMPLES_PER_CLASS = 5
@@ -54,12 +55,12 @@ def probe(autoencoder: keras.Model, data: Data) -> dict[str, float | None]:
     nearest neighbours, whose accuracy says whether alike is close to alike. Samples without a label are left out.
 
     Returns:
-        The accuracies by name, "linear_probe" and "neighbor_accuracy". They are None where there are no labels, or only
+        The accuracies by name, "linear_probe" and "neighbor_accuracy". They are None without labels or a latent, or of
         one class in the training split, or fewer than 5 training samples per class, as where the labels are
         measurements.
     """
     none: dict[str, float | None] = {metric.name: None for metric in PROBES}
-    if data.labels is None:
+    if data.labels is None or isinstance(latent_dim_of(autoencoder, data.shape), str):
         return none
     labels = Splits(*map(np.asarray, data.labels))
     labelled = [~_is_missing(labels.train), ~_is_missing(labels.test)]
@@ -75,8 +76,8 @@ def probe(autoencoder: keras.Model, data: Data) -> dict[str, float | None]:
 
 def encode(autoencoder: keras.Model, dataset: tf.data.Dataset) -> np.ndarray:
     """Return the latents of a data set of batches ``(x, x)``, float32 ``(n, latent_dim)``, in its order."""
-    encoder = autoencoder.get_layer("encoder")
-    return np.concatenate([np.asarray(encoder(x, training=False), "float32") for x, _ in dataset])
+    encoder: Any = find_encoder(autoencoder)
+    return np.concatenate([np.asarray(encoder(x, training=False), "float32").reshape(len(x), -1) for x, _ in dataset])
 
 
 def score_probes(

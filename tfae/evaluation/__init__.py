@@ -27,7 +27,7 @@ from tfae.evaluation.image_metrics import are_images
 from tfae.evaluation.metrics import METRICS, Metric, Split, likely_interval
 from tfae.evaluation.totals import Totals, gather_totals
 from tfae.losses import ReconstructionLoss, get_loss, mask_of
-from tfae.models.structure import find_encoder
+from tfae.models.structure import find_encoder, latent_dim_of
 
 __all__ = ["METRICS", "Evaluation", "Finding", "Metric", "evaluate", "scores"]
 
@@ -89,8 +89,8 @@ def evaluate(
     check(None, loss, autoencoder, ignore=ignore)
     shape = sample_shape(autoencoder, dataset)
     interval = _interval(data_range)
-    encoder = find_encoder(autoencoder)
-    latent_dim = encoder if isinstance(encoder, str) else math.prod(encoder.output_shape[1:])
+    latent_dim = latent_dim_of(autoencoder, shape)
+    encoder = None if isinstance(latent_dim, str) else find_encoder(autoencoder)
     split = Split(loss, shape, interval, latent_dim)
     if train is not None:
         quantities = {name: METRICS[name].quantities(split)[name] for name in ("loss", "floor")}
@@ -105,7 +105,7 @@ def evaluate(
         autoencoder,
         dataset,
         split.quantities(),
-        encoder=None if isinstance(encoder, str) else encoder,
+        encoder=encoder,
         ignore=ignore,
     )
     values, reasons = split.measure()

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, mask_of
+from tfae.models.structure import sample_shape_of, validate_output
 
 
 class Batch(NamedTuple):
@@ -84,12 +85,13 @@ def measure_batches(
     @tf.function(input_signature=signature, autograph=False)
     def measure(inputs: tf.Tensor, x: tf.Tensor) -> BatchValues:
         output = autoencoder(inputs, training=False)
+        validate_output(autoencoder, output, shape)
         penalties = _sum_penalties(autoencoder)  # The encoder's call below clears those that belong to this one.
         batch = Batch(x, output, loss.reconstruction(output), mask_of(output))
         latents = tf.zeros((tf.shape(x)[0], 0))
         if encoder is not None:
             latents = encoder(inputs, training=False)
-            latents = tf.reshape(latents, (-1, math.prod(latents.shape[1:])))
+            latents = tf.reshape(latents, (tf.shape(x)[0], -1))
         values = {key: of(batch) for key, of in quantities.items()}
         return BatchValues(values, extremes(x), extremes(batch.reconstruction), penalties, latents)
 
@@ -176,7 +178,8 @@ def sample_shape(autoencoder: keras.Model, dataset: tf.data.Dataset, *, name: st
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError(f"{name}: expected a finite one; received one that repeats forever. Use take().")
     shape = spec[0].shape.merge_with(spec[1].shape)
-    expected = tf.TensorShape(getattr(autoencoder, "input_shape", None))
+    sides = sample_shape_of(autoencoder)
+    expected = tf.TensorShape(None if sides is None else (None, *sides))
     if not shape.is_compatible_with(expected) or not shape.merge_with(expected)[1:].is_fully_defined():
         raise ValueError(
             f"{name}: expected batches of a known shape like {expected}, which the model takes; received {shape}. "

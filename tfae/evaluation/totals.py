@@ -97,10 +97,7 @@ def gather_totals(
     """
     sums, penalties = dict.fromkeys(quantities, 0.0), dict[str, float]()
     excess, reservoir = Moments(1, scatter="diagonal"), Reservoir(len(quantities), NUM_KEPT)
-    latents = None
-    if encoder is not None:
-        width = math.prod(encoder.output_shape[1:])
-        latents = Moments(width, scatter="full" if width <= MAX_LATENT_DIM else None)
+    latents: Moments | None = None
     samples = reconstructions = (math.inf, -math.inf)
     for batch in measure_batches(autoencoder, dataset, quantities, encoder=encoder, name=name, ignore=ignore):
         values = batch.quantities
@@ -111,7 +108,9 @@ def gather_totals(
             penalties[key] = penalties.get(key, 0.0) + len(batch.samples.low) * float(value)
         excess.add((values["loss"].astype("float64") - values["floor"])[:, None])
         reservoir.add(np.stack([values[key] for key in quantities], 1, dtype="float64"))
-        if latents is not None:
+        if encoder is not None:
+            width = batch.latents.shape[1]
+            latents = latents or Moments(width, scatter="full" if width <= MAX_LATENT_DIM else None)
             latents.add(batch.latents)
     return Totals(
         means={key: total / excess.count for key, total in sums.items()},

@@ -28,6 +28,7 @@ from tfae.export.publication import find_version, publish, validate_writable
 from tfae.export.saved_autoencoder import SavedAutoencoder
 from tfae.export.traced_model import TracedModel, trace
 from tfae.losses import get_loss
+from tfae.models.structure import build, is_deterministic, sample_shape_of
 from tfae.preprocessing import Preprocessing
 from tfae.signatures import SIGNATURES, SignatureDefinition
 
@@ -50,7 +51,8 @@ def save(
     """Export an autoencoder as a SavedModel, under the next free version number.
 
     Args:
-        autoencoder: Functional model with sub-models ``encoder`` and ``decoder``, compiled with a tfae loss.
+        autoencoder: Keras model that returns something of the shape of a sample, compiled with a tfae loss. Sub-models
+            ``encoder`` and ``decoder`` become signatures, if it has them. Free sides become those of the data.
         directory: ``saved_models/<name>``; the versions are its sub-folders.
         preprocessing: From data space to model space; becomes part of the graph. By default that of ``data``, and
             without either the model takes data as it is, in float32.
@@ -70,7 +72,7 @@ def save(
     if preprocessing is None:
         preprocessing = getattr(data, "preprocessing", None)
     if preprocessing is None:
-        preprocessing = Preprocessing("none", sample_shape=autoencoder.input_shape[1:], sample_dtype="float32")
+        preprocessing = Preprocessing("none", sample_shape=_fixed_shape(autoencoder), sample_dtype="float32")
     _validate_exportable(autoencoder, preprocessing)
     check(None if isinstance(data, Mapping) else data, get_loss(autoencoder), autoencoder, ignore=ignore)
     description = json.dumps(_describe(autoencoder, preprocessing, data, metrics), indent=2, allow_nan=False) + "\n"
@@ -137,17 +139,29 @@ def _validate_exportable(autoencoder: keras.Model, preprocessing: Preprocessing)
             f"preprocessing: expected a fitted tfae.preprocessing.Preprocessing, such as data.preprocessing; received "
             f"{preprocessing!r}."
         )
-    missing = {"encoder", "decoder"} - {layer.name for layer in autoencoder.layers}
-    if missing:
+    shape = sample_shape_of(autoencoder)
+    if shape is not None and not tf.TensorShape(shape).is_compatible_with(preprocessing.sample_shape):
         raise ValueError(
-            f'autoencoder: expected layers named "encoder" and "decoder"; received {autoencoder.name!r} without '
-            f"{' and '.join(sorted(missing))}. Build it with tfae.models, or name your two sub-models so."
-        )
-    if autoencoder.input_shape[1:] != preprocessing.sample_shape:
-        raise ValueError(
-            f"preprocessing: expected one fitted on samples of shape {autoencoder.input_shape[1:]}, the model's; "
+            f"preprocessing: expected one fitted on samples of shape {shape}, the model's; "
             f"received sample_shape={preprocessing.sample_shape}."
         )
+    build(autoencoder, preprocessing.sample_shape)
+    if not is_deterministic(autoencoder, preprocessing.sample_shape):
+        raise ValueError(
+            "autoencoder: expected a model that gives the same sample the same answer; received one that samples at "
+            "inference, so that no score could be told from another. Sample in training only: call(self, x, training) "
+            "tells the layer which it is."
+        )
+
+
+def _fixed_shape(autoencoder: keras.Model) -> tuple[int, ...]:
+    shape = sample_shape_of(autoencoder)
+    if shape is None or None in shape:
+        raise ValueError(
+            f"data: expected the data, or the preprocessing, of a model whose samples are of "
+            f"{'unknown shape' if shape is None else f'shape {shape}'}; received none. Give data=data."
+        )
+    return tuple(side for side in shape if side is not None)
 
 
 def _select_signatures(model: TracedModel, signatures: Sequence[SignatureDefinition]) -> list[SignatureDefinition]:
@@ -205,7 +219,7 @@ def _describe(
     return {
         "format": FORMAT,
         "created": provenance.now(),
-        "model": provenance.model(autoencoder),
+        "model": provenance.model(autoencoder, preprocessing.sample_shape),
         "loss": provenance.loss(autoencoder),
         "preprocessing": preprocessing.get_config(),
         "data": data,

@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfae import provenance
 from tfae.export.publication import find_version
 from tfae.servable import find_operations, read_signatures
 
@@ -21,7 +22,7 @@ _SHOWN = ("loss", "excess", "constant_skill", "linear_skill", "mse", "mae", "psn
 #: What a description holds, so far as it is read: kinds of values by name, those of mappings by name again.
 _LAYOUT: dict[str, Any] = {
     "created": str,
-    "model": {"name": str, "parameters": int, "latent_dim": int},
+    "model": {"name": str, "parameters": int, "latent_dim": int | None},
     "loss": {"class_name": str, "sample_reduction": str},
     "preprocessing": {"method": str},
     "data": dict | None,
@@ -73,7 +74,7 @@ def _list_facts(description: dict[str, Any]) -> list[str]:
         ", ".join(f"{key} {data[key]}" for key in ("name", "kind", "seed") if key in data) if data else "not recorded"
     )
     lines = [
-        f"model          {model['name']}, {model['parameters']:,} parameters, latent_dim {model['latent_dim']}",
+        f"model          {provenance.format_model(model)}",
         f"loss           {loss['class_name']}, {loss['sample_reduction']} over elements",
         f"preprocessing  {description['preprocessing']['method']}",
         f"data           {source}",

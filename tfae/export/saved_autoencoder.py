@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tfae.columns_by_name import arrange_columns
 from tfae.preprocessing import cast_exactly
 from tfae.servable import Servable
 from tfae.signatures import SIGNATURES, SignatureMethods
@@ -49,7 +50,8 @@ class SavedAutoencoder(SignatureMethods):
 
         Args:
             signature: Name of the signature, of the table or the export's own.
-            inputs: Arrays by name, with the same number of rows. Strings are bytes.
+            inputs: Arrays by name, with the same number of rows. Strings are bytes. Samples of a table with names are
+                taken as data frames and records, too, whose columns may come in any order, with others beside them.
 
         Returns:
             Arrays by name; strings as object arrays of bytes.
@@ -62,7 +64,7 @@ class SavedAutoencoder(SignatureMethods):
                 f"signature: expected one of {', '.join(self._servable.signatures)}; received {signature!r}."
             )
         spec = self._servable.signatures[signature]
-        arrays = spec.fit(inputs, _fit)
+        arrays = spec.fit(inputs, self._fit)
         num_rows = len(next(iter(arrays.values())))
         if not num_rows:  # The graph takes no empty batch.
             return {name: output.zeros(0) for name, output in spec.outputs.items()}
@@ -78,14 +80,15 @@ class SavedAutoencoder(SignatureMethods):
     def _call_with(self, signature: str, array: npt.ArrayLike, options: dict[str, Any]) -> dict[str, np.ndarray]:
         if options:
             raise TypeError(f"expected no options; received {', '.join(options)}.")
-        return self.call(signature, **dict.fromkeys(self._servable.signatures[signature].inputs, array))
+        known = self._servable.signatures.get(signature)
+        return self.call(signature, **dict.fromkeys(known.inputs if known else ("inputs",), array))
 
-
-def _fit(name: str, given: npt.ArrayLike, spec: TensorSpec) -> np.ndarray:
-    """An input in the shape and dtype of the signature."""
-    array = np.asarray(given, object if spec.is_string else None)
-    spec.validate_shape(name, array.shape)
-    return array if spec.is_string else cast_exactly(array, spec.dtype, name=name)
+    def _fit(self, name: str, given: npt.ArrayLike, spec: TensorSpec) -> np.ndarray:
+        """An input in the shape and dtype of the signature."""
+        given = arrange_columns(given, (self.description["data"] or {}).get("feature_names"), name=name)
+        array = np.asarray(given, object if spec.is_string else None)
+        spec.validate_shape(name, array.shape)
+        return array if spec.is_string else cast_exactly(array, spec.dtype, name=name)
 
 
 def _assertion_message(error: tf.errors.InvalidArgumentError) -> str:

@@ -106,6 +106,12 @@ elements of a sample: call autoencoder.compile(optimizer, loss=tfae.losses.Squar
     """
     if isinstance(loss, ReconstructionLoss):
         return None
+    if isinstance(loss, dict | list | tuple):
+        output = next(iter(loss), "NAME") if isinstance(loss, dict) else "NAME"
+        return (
+            f"expected a model with one output and a loss of tfae.losses; received {len(loss)} losses, one for each "
+            f"output. Take the autoencoder out of it with tfae.models.select_output(autoencoder, {output!r})."
+        )
     name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
     first, *others = registered()
     counterpart = f"tfae.losses.{first()!r}, or {' or '.join(each.__name__ for each in others)}"

@@ -10,5 +10,6 @@ A model knows its shapes and its output activation, never its loss; `compile` br
 
 from tfae.models.bottlenecks import SparseBottleneck, parse_bottleneck
 from tfae.models.builders import convolutional, default_latent_dim, dense
+from tfae.models.structure import select_output
 
-__all__ = ["SparseBottleneck", "convolutional", "default_latent_dim", "dense", "parse_bottleneck"]
+__all__ = ["SparseBottleneck", "convolutional", "default_latent_dim", "dense", "parse_bottleneck", "select_output"]

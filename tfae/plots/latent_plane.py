@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 from sklearn.decomposition import PCA
 
+from tfae.models.structure import find_encoder
 from tfae.plots.figures import new_axes
 from tfae.plots.labels import COLORS, are_classes, are_names_of_samples, classes_of, validate_labels
 
@@ -50,10 +51,11 @@ def latents(
         >>> ax.get_xlabel(), [text.get_text() for text in ax.get_legend().get_texts()]
         ('latent 1', ['a', 'b'])
     """
-    names = [layer.name for layer in autoencoder.layers]
-    if "encoder" not in names:
-        raise ValueError(f'autoencoder: expected a sub-model named "encoder"; received layers {names}.')
-    encoder = autoencoder.get_layer("encoder")
+    encoder = find_encoder(autoencoder)
+    if isinstance(encoder, str):
+        raise ValueError(
+            f'autoencoder: expected a sub-model "encoder" that emits the latent; received none: {encoder}.'
+        )
     parts = [encoder(inputs, training=False).numpy() for inputs, _ in dataset]
     if sum(map(len, parts)) < 2:
         raise ValueError("dataset: expected two samples or more; received fewer.")

@@ -12,6 +12,7 @@ from tfae.datasets import Data
 from tfae.evaluation import scores
 from tfae.evaluation.image_metrics import HALF_OF_NYQUIST, are_images
 from tfae.losses import get_loss
+from tfae.models.structure import latent_dim_of
 from tfae.report.picture import Picture, draw_picture
 
 #: Samples in a picture of reconstructions.
@@ -99,8 +100,9 @@ def draw_curves(histories: dict[str, dict[str, list[float]]]) -> Picture:
 
 
 def draw_latents(models: dict[str, keras.Model], data: Data) -> Picture | None:
-    """Draw the latents of the test split in a plane, for each model; None of a single sample, which has no plane."""
-    if len(data.raw.test) < 2:
+    """Draw the latents of the test split in a plane, for each model; None without any, and of a single sample."""
+    models = {name: model for name, model in models.items() if isinstance(latent_dim_of(model, data.shape), int)}
+    if len(data.raw.test) < 2 or not models:
         return None
     figure, axes = _new_axes(len(models), 6, 5)
     labels = None if data.labels is None else data.labels.test

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jinja2
 import numpy as np
 
-from tfae import losses
+from tfae import losses, provenance
 from tfae.advice import Advice, advise
 from tfae.atomic_write import write_atomically
 from tfae.datasets import Data, StoredSamples
@@ -59,7 +59,7 @@ def write(
         "Data": f"{described['name']}, {described['kind']}, samples of shape {tuple(described['shape'])}",
         "Samples": ", ".join(f"{number:,} for {split}" for split, number in described["num_samples"].items()),
         "Preprocessing": described["preprocessing"],
-        "Model": f"{model['name']}, {model['parameters']:,} parameters, latent_dim {model['latent_dim']}",
+        "Model": provenance.format_model(model),
         **facts,
         "Made": f"{format_time(about['created'])}, with {versions}",
     }

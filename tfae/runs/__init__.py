@@ -29,8 +29,10 @@ from tfae.checks import check
 from tfae.datasets import Data
 from tfae.datasets.fingerprint import differences, fingerprint, format_differences, remedy
 from tfae.losses import ReconstructionLoss, get_loss
-from tfae.runs.directory import MODEL, check_room, clear_remains, explain_unreadable, lock
+from tfae.models import structure
+from tfae.runs.directory import check_room, clear_remains, lock
 from tfae.runs.fitting import finish_run, fit, format_json
+from tfae.runs.model_file import explain_unreadable, load_model, write_model
 from tfae.runs.run import Run, load_data, load_run
 from tfae.training import Interrupted
 from tfae.training.checkpoint import Checkpoint, assign, build, newest, values_of
@@ -65,7 +67,8 @@ def train(
     the steps under way are done.
 
     Args:
-        autoencoder: The model, functional or sequential, with a layer ``encoder``; outside of distribution strategies.
+        autoencoder: Any Keras model that returns something of the shape of a sample, outside of distribution
+            strategies. The latent is what its sub-model ``encoder`` emits, a layer of that name or an attribute.
         data: What to train on; training and validation split steer the training, the test split is only evaluated.
         run_dir: A new or empty directory.
         loss: What to minimise, with the optimizer of :func:`tfae.training.compile`. None for a model that is compiled
@@ -88,11 +91,7 @@ def train(
             together; or the loss stops being finite.
         Interrupted: Instead of KeyboardInterrupt, when the training was saved.
     """
-    if not any(layer.name == "encoder" for layer in autoencoder.layers):
-        raise ValueError(
-            'autoencoder: expected a model with a layer "encoder", as those of tfae.models, that emits the latent; '
-            f"received {autoencoder.name!r} without one. tfae.training.compile and fit train it without a run."
-        )
+    structure.build(autoencoder, data.shape)
     if loss is not None:
         training.compile(autoencoder, loss, data, epochs=epochs, learning_rate=learning_rate)
     check(data, get_loss(autoencoder), autoencoder, ignore=ignore)
@@ -105,7 +104,7 @@ def train(
         raise ValueError('tensorboard: expected the extra to be installed. Run pip install "tfae[tensorboard]".')
     directory = Path(run_dir)
     scale_loss(autoencoder)
-    build(autoencoder)
+    build(autoencoder, data.shape)
     cover(autoencoder, epochs * int(data.train.cardinality()))
     execution = execution_of(autoencoder, data, epochs=epochs)
     with lock(directory, is_new=True):
@@ -115,7 +114,7 @@ def train(
         config = {
             "created": provenance.now(),
             "data": fingerprint(data),
-            "model": provenance.model(autoencoder),
+            "model": provenance.model(autoencoder, data.shape),
             "loss": provenance.loss(autoencoder),
             "optimizer": {"class_name": optimizer["class_name"], **optimizer["config"]},
             "versions": provenance.versions(),
@@ -132,7 +131,8 @@ def train(
             start.write(directory / "checkpoints")
             write_atomically(directory / "preprocessing.json", format_json(data.preprocessing.get_config()))
             write_atomically(directory / "config.json", format_json(config))
-            write_atomically(directory / MODEL, autoencoder.save)  # Last: from here on there is a run to go on with.
+            x, _ = next(iter(data.validation))
+            write_model(autoencoder, directory, x[:8])  # Last: from here on there is a run to go on with.
         except OSError as error:
             raise ValueError(
                 f"run_dir: expected to write a run to {directory}; received {error}. Make room, and run the same again."
@@ -171,7 +171,7 @@ def resume(
     with lock(directory):
         try:
             config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-            autoencoder = keras.models.load_model(directory / MODEL, safe_mode=True)
+            autoencoder = load_model(directory)
         except (OSError, ValueError, KeyError, TypeError) as error:  # The latter two are of other versions of Keras.
             raise ValueError(
                 f"run_dir: expected the directory of a training that was stopped; received {directory} "
@@ -197,7 +197,7 @@ def resume(
                 stacklevel=2,
             )
         clear_remains(directory)
-        build(autoencoder)
+        build(autoencoder, data.shape)
         assign(autoencoder, start.variables)
         if finish and not start.best_weights:
             raise ValueError(

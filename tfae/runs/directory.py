@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +11,6 @@ from typing import Any
 import filelock
 import keras
 
-#: The file without which there is no run to go on with: it is the last one that is written before a training.
-MODEL = "model.keras"
 _LOCK = ".lock"
 _BEFORE_THE_MODEL = {_LOCK, "checkpoints", "preprocessing.json", "config.json"}
 # In sizes of the model: three checkpoints with weights, best weights and two moments of Adam, and the model with those.
@@ -77,14 +74,6 @@ def how_to_resume(directory: Path, config: dict[str, Any], *, finish: bool = Fal
     if config["data"]["arguments"] is None:  # The command line does not have the arrays.
         return f"tfae.runs.resume({str(directory)!r}, data=data{', finish=True' if finish else ''})"
     return f"tfae train --resume {directory}{' --finish' if finish else ''}"
-
-
-def explain_unreadable(error: Exception) -> object:
-    """Return why Keras can not load a model, in the words of whoever trained it with classes of his own."""
-    unknown = re.search(r"Could not locate (?:class|function) '(\w+)'", str(error))
-    if unknown is None:
-        return error
-    return f"{unknown[1]} is unknown: import its module first, on the command line with tfae --import MODULE"
 
 
 def clear_remains(directory: Path) -> None:

@@ -16,7 +16,8 @@ from tfae import report
 from tfae.atomic_write import write_atomically
 from tfae.datasets import Data
 from tfae.evaluation import evaluate
-from tfae.runs.directory import MODEL, how_to_resume
+from tfae.runs.directory import how_to_resume
+from tfae.runs.model_file import MODEL
 from tfae.runs.run import Run
 from tfae.training import CheckpointCallback, EarlyDecay
 from tfae.training.checkpoint import Checkpoint, write_history

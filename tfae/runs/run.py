@@ -16,7 +16,8 @@ from tfae.datasets import Data, load
 from tfae.datasets.fingerprint import differences, format_differences
 from tfae.evaluation import Evaluation
 from tfae.preprocessing import Preprocessing
-from tfae.runs.directory import MODEL, explain_unreadable, how_to_resume
+from tfae.runs.directory import how_to_resume
+from tfae.runs.model_file import explain_unreadable, load_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +85,7 @@ def load_run(run_dir: str | os.PathLike[str]) -> Run:
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
         preprocessing = json.loads((directory / "preprocessing.json").read_text(encoding="utf-8"))
         measures = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))
-        autoencoder = keras.models.load_model(directory / MODEL, safe_mode=True)
+        autoencoder = load_model(directory)
     except (OSError, ValueError, KeyError, TypeError) as error:  # The latter two as in resume.
         reason = explain_unreadable(error)
         if config and any(directory.glob("checkpoints/*")):

@@ -14,7 +14,9 @@ import keras
 
 from tfae.datasets import Data
 from tfae.losses import ReconstructionLoss, explain_invalid
+from tfae.models import structure
 from tfae.training import schedule
+from tfae.training.checkpoint import build
 from tfae.training.checkpoint_callback import CheckpointCallback, Interrupted
 from tfae.training.execution import Execution, execution_of, has_convolutions
 from tfae.training.schedule import EarlyDecay, WarmupStableDecay
@@ -60,6 +62,7 @@ def compile(
         >>> options = {"validation_data": data.validation, "callbacks": [EarlyDecay(patience=5)], "shuffle": False}
         >>> history = autoencoder.fit(data.train, epochs=2, verbose=0, **options)
     """
+    structure.build(autoencoder, data.shape)
     peak = default_learning_rate(autoencoder) if learning_rate is None else learning_rate
     if not isinstance(loss, ReconstructionLoss):
         raise ValueError(f"loss: {explain_invalid(loss)}")
@@ -69,6 +72,7 @@ def compile(
         raise ValueError(f"learning_rate: expected a positive number; received {learning_rate!r}.")
     autoencoder.compile(optimizer=schedule.adam(epochs * int(data.train.cardinality()), peak), loss=loss)
     schedule.scale_loss(autoencoder)
+    build(autoencoder, data.shape)
     execution = execution_of(autoencoder, data, epochs=epochs)
     execution.install()
     _adapt_fit(autoencoder, execution)

@@ -81,11 +81,11 @@ def newest(folder: Path) -> Checkpoint:
     )
 
 
-def build(autoencoder: keras.Model) -> None:
+def build(autoencoder: keras.Model, shape: tuple[int, ...]) -> None:
     """Make all variables of a compiled model, those of the optimizer and the metrics too, as ``fit`` would."""
     if not autoencoder.optimizer.built:  # That of mixed_float16 would make its variables anew.
         autoencoder.optimizer.build(autoencoder.trainable_variables)
-    x = tf.zeros((1, *autoencoder.input_shape[1:]))
+    x = tf.zeros((1, *shape))
     autoencoder.test_step((x, x))
     autoencoder.reset_metrics()
 

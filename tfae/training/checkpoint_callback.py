@@ -16,7 +16,7 @@ from typing import Any, final
 import keras
 import numpy as np
 
-from tfae.training.checkpoint import Checkpoint, assign, build, newest, values_of, write_history
+from tfae.training.checkpoint import Checkpoint, assign, newest, values_of, write_history
 from tfae.training.execution import MORE_STABLE, Execution
 from tfae.training.schedule import EarlyDecay, cover, schedule_of
 
@@ -110,7 +110,6 @@ class CheckpointCallback(keras.callbacks.Callback):
             return
         if epoch != start.epoch:
             raise ValueError(f"initial_epoch: expected {start.epoch}, as in the checkpoint; received {epoch}.")
-        build(self.model)
         assign(self.model, start.variables)
         if start.step == 0:
             self.model.reset_metrics()  # They were those of the validation.

@@ -5,7 +5,7 @@ import numpy as np
 from tfae.training import execution
 
 
-class CrashError(Exception):
+class CrashError(BaseException):
     """What stands for the end of the process."""
 
 

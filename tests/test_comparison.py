@@ -456,9 +456,15 @@ COUNTER = itertools.count(1)  # By which every call builds another model.
         ({"learning_rate": math.nan}, "learning_rate: expected a positive number"),
         ({"corruptions": ["outliers=0.1", Corruption("outliers", 0.1)]}, r"received outliers=0\.1 more than once"),
         ({"corruptions": "outliers=0.1"}, "corruptions: expected a list"),
-        ({"build": lambda **_: models.dense((5,), latent_dim=2)}, r"received Functional for samples of shape \(5,\)"),
+        (
+            {"build": lambda **_: models.dense((5,), latent_dim=2)},
+            r"expected a model for samples of shape \(4,\), those of the data; received one for \(5,\)",
+        ),
         ({"build": lambda **_: None}, "received NoneType"),
-        ({"build": lambda **_: keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])}, 'a layer "encoder"'),
+        (
+            {"build": lambda **_: keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])},
+            r"received float32 of shape \(3,\)",
+        ),
         ({"build": lambda **_: build(widths=(next(COUNTER),))}, "the same layers and initial weights"),
     ],
 )

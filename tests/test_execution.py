@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from tfae import datasets, losses, models, runs, training
+from tfae.schedule import adam
 from tfae.training.execution import Execution, NonFiniteLossError, execution_of, multiply_adds
-from tfae.training.schedule import adam
 
 
 def images(n=150, shape=(8, 8, 1)):

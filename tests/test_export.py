@@ -276,7 +276,6 @@ def test_what_does_not_fit_is_refused_before_it_is_sent(saved, method, array, me
         getattr(saved, method)(array)
 
 
-without_halves = functools.partial(keras.Sequential, [keras.Input((4,)), keras.layers.Dense(4)])
 of_four = functools.partial(models.dense, (4,), latent_dim=2)
 
 
@@ -285,7 +284,6 @@ of_four = functools.partial(models.dense, (4,), latent_dim=2)
     [
         (of_four, "mse", {}, r"compiled with a loss of tfae\.losses"),
         (of_four, None, {}, r"compiled with a loss of tfae\.losses"),
-        (without_halves, SquaredError(), {}, r'layers named "encoder" and "decoder".*without decoder and encoder'),
         (of_four, SquaredError(), {"preprocessing": "standard"}, r"preprocessing: expected a fitted .*'standard'"),
         (
             *(of_four, SquaredError(), {"preprocessing": preprocessing.fit("unit", TABLE, kind="table")}),

@@ -230,5 +230,5 @@ def test_a_keras_file_with_python_in_it_is_not_loaded(tmp_path):
         (tmp_path / name).write_text("{}")
     model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x * 2)])
     model.save(tmp_path / "model.keras")
-    with pytest.raises(ValueError, match=r"Lambda.*safe_mode=False|arbitrary code execution"):
+    with pytest.raises(ValueError, match="it holds a Lambda layer, whose Python Keras does not load"):
         runs.load_run(tmp_path)

@@ -99,7 +99,10 @@ def test_mistakes_in_a_loss_or_its_name_are_named(folder, monkeypatch):
     with pytest.raises(ValueError, match=r"register: expected a subclass of ReconstructionLoss.*received 'huber'"):
         losses.register("huber")
     monkeypatch.delitem(keras.saving.get_custom_objects(), "own_losses>Huber")
-    assert "Huber is unknown: import its module first" in run("evaluate", "run", code=2).stderr
+    assert (
+        "Huber is unknown: put @keras.saving.register_keras_serializable() above it, and import its module"
+        in run("evaluate", "run", code=2).stderr
+    )
 
 
 def test_a_domain_bounds_the_outputs():

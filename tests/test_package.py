@@ -26,6 +26,7 @@ ALLOWED = {
     "casting": "",
     "columns_by_name": "",
     "moments": "",
+    "schedule": "losses",
     "load_options": "",
     "preprocessing": "casting moments",
     "atomic_write": "",
@@ -44,8 +45,9 @@ ALLOWED = {
     "atomic_write",
     "serving": "casting columns_by_name servable signatures tensor_spec atomic_write",
     "report": "advice datasets evaluation losses models plots provenance atomic_write",
-    "training": "checks datasets losses models atomic_write",
-    "runs": "checks datasets evaluation export losses models preprocessing provenance report atomic_write training",
+    "training": "checks datasets losses models schedule atomic_write",
+    "runs": "checks datasets evaluation export losses models preprocessing provenance report schedule "
+    "atomic_write training",
     "comparison": "checks datasets evaluation losses models moments provenance report runs atomic_write training",
     "cli": "advice comparison datasets evaluation export load_options losses models moments plots report runs "
     "score_file serving atomic_write",
@@ -112,6 +114,7 @@ def test_importing_tfae_imports_no_tensorflow():
 def test_keras_finds_the_classes_of_tfae_whichever_is_imported_first(first, tmp_path):
     second = {"keras": "tfae"}.get(first, "keras")
     names = ["Clip", "SquaredError", "AbsoluteError", "BinaryCrossentropy", "Preprocessing", "SparseBottleneck"]
+    names += ["WarmupStableDecay"]
     code = (
         f"import {first}, {second}; print([keras.saving.get_registered_object('tfae>' + n).__name__ for n in {names}])"
     )

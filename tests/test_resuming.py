@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.crashes import CrashError, assert_same, at_call, crash
-from tfae import datasets, losses, models, report, runs, training
+from tfae import datasets, losses, models, report, runs, schedule
 from tfae.datasets import fingerprint
 from tfae.runs import directory, fitting
 from tfae.training import checkpoint, checkpoint_callback, execution
@@ -47,7 +47,7 @@ def compiled(optimizer=None):
     """With noise on the input, so that there is a random state to keep, and a metric."""
     keras.utils.set_random_seed(0)
     model = models.dense((5,), latent_dim=2, widths=(8,), input_noise=0.1)
-    model.compile(optimizer or training.schedule.adam(EPOCHS * 10, 5e-3), losses.SquaredError(), metrics=["mae"])
+    model.compile(optimizer or schedule.adam(EPOCHS * 10, 5e-3), losses.SquaredError(), metrics=["mae"])
     return model
 
 

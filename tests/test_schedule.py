@@ -6,8 +6,8 @@ import pytest
 
 from tests.crashes import CrashError, assert_same, at_call
 from tfae import datasets, losses, models, runs, training
+from tfae.schedule import schedule_of
 from tfae.training import checkpoint_callback
-from tfae.training.schedule import schedule_of
 
 NUM_BATCHES = 10
 

@@ -58,5 +58,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
 @wrapt.when_imported("keras")
 def _register_with_keras(keras: ModuleType) -> None:
     """Let ``keras.models.load_model`` find the classes of tfae, whichever of the two is imported first."""
-    for module in ("losses", "models", "preprocessing", "training.schedule"):
+    for module in ("losses", "models", "preprocessing", "schedule"):
         importlib.import_module(f"{__name__}.{module}")

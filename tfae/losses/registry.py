@@ -106,7 +106,7 @@ elements of a sample: call autoencoder.compile(optimizer, loss=tfae.losses.Squar
     """
     if isinstance(loss, ReconstructionLoss):
         return None
-    if isinstance(loss, dict | list | tuple):
+    if isinstance(loss, dict | list | tuple) and len(loss) > 1:
         output = next(iter(loss), "NAME") if isinstance(loss, dict) else "NAME"
         return (
             f"expected a model with one output and a loss of tfae.losses; received {len(loss)} losses, one for each "

@@ -34,10 +34,10 @@ from tfae.runs.directory import check_room, clear_remains, lock
 from tfae.runs.fitting import finish_run, fit, format_json
 from tfae.runs.model_file import explain_unreadable, load_model, write_model
 from tfae.runs.run import Run, load_data, load_run
+from tfae.schedule import cover, scale_loss
 from tfae.training import Interrupted
 from tfae.training.checkpoint import Checkpoint, assign, build, newest, values_of
 from tfae.training.execution import execution_of, is_distributed
-from tfae.training.schedule import cover, scale_loss
 
 __all__ = ["Interrupted", "Run", "load_run", "resume", "train"]
 

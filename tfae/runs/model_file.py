@@ -74,4 +74,4 @@ def explain_unreadable(error: Exception) -> str:
         )
     if missing := re.search(r"(\w+)\.__init__\(\) (missing .*)", text):
         return f"{missing[1]} is {missing[2].strip()}: return them in its get_config()"
-    return " ".join(text.split())[:300]
+    return " ".join(text.split())[:300] or type(error).__name__

@@ -12,14 +12,14 @@ from typing import Any
 
 import keras
 
+from tfae import schedule
 from tfae.datasets import Data
 from tfae.losses import ReconstructionLoss, explain_invalid
 from tfae.models import structure
-from tfae.training import schedule
+from tfae.schedule import EarlyDecay, WarmupStableDecay
 from tfae.training.checkpoint import build
 from tfae.training.checkpoint_callback import CheckpointCallback, Interrupted
 from tfae.training.execution import Execution, execution_of, has_convolutions
-from tfae.training.schedule import EarlyDecay, WarmupStableDecay
 
 __all__ = ["CheckpointCallback", "EarlyDecay", "Interrupted", "WarmupStableDecay", "compile", "default_learning_rate"]
 

@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfae.atomic_write import write_atomically
-from tfae.training.schedule import schedule_of
+from tfae.schedule import schedule_of
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing import Any, final
 import keras
 import numpy as np
 
+from tfae.schedule import EarlyDecay, cover, schedule_of
 from tfae.training.checkpoint import Checkpoint, assign, newest, values_of, write_history
 from tfae.training.execution import MORE_STABLE, Execution
-from tfae.training.schedule import EarlyDecay, cover, schedule_of
 
 # The most work that a kill costs, unless writing took more than a twentieth of that.
 _SECONDS_BETWEEN = 10.0

@@ -1,0 +1,100 @@
+"""Data frames and records are scored by the names of their columns, wherever a model is asked."""
+
+import keras
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tfae import datasets, export, models
+from tfae.columns_by_name import arrange_columns
+from tfae.losses import SquaredError
+from tfae.serving import LocalServer
+
+NAMES = ["height", "weight", "age"]
+ROWS = np.random.default_rng(0).normal([1.7, 70, 40], [0.1, 10, 20], (50, 3)).astype("float32")
+REORDERED = {name: ROWS[:, NAMES.index(name)] for name in ("age", "height", "weight")}
+LABELLED = {"label": np.arange(50), **REORDERED}
+
+
+class Frame(dict):
+    """As much of a pandas frame as is asked for."""
+
+    @property
+    def columns(self):
+        return list(self)
+
+
+def structured():
+    array = np.empty(50, [(name, "f4") for name in LABELLED])
+    for name, column in LABELLED.items():
+        array[name] = column
+    return array
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("table")
+    header = ",".join(NAMES)
+    np.savetxt(folder / "rows.csv", ROWS, fmt="%.9g", delimiter=",", header=header, comments="")
+    data = datasets.load(folder / "rows.csv")
+    keras.utils.set_random_seed(0)
+    model = models.dense(data.shape, latent_dim=2)
+    model.compile(loss=SquaredError())
+    return export.save(model, folder / "model", data=data)
+
+
+NAMED = {
+    "a frame": Frame(LABELLED),
+    "a dict of columns": LABELLED,
+    "an Arrow table": pa.table(LABELLED),
+    "records": [{name: column[index] for name, column in LABELLED.items()} for index in range(50)],
+    "a structured array": structured(),
+}
+
+
+@pytest.mark.parametrize("given", NAMED.values(), ids=NAMED)
+def test_columns_in_any_order_score_like_the_array(path, given):
+    exported = export.load(path)
+    np.testing.assert_allclose(exported.score(given), exported.score(ROWS), rtol=1e-6)
+    np.testing.assert_allclose(
+        exported.explain(given)["feature_score"], exported.explain(ROWS)["feature_score"], rtol=1e-5
+    )
+
+
+def test_the_client_takes_them_where_it_is_told_the_names(path):
+    expected = export.load(path).score(ROWS)
+    with LocalServer(path.parent) as server:
+        with server.client(feature_names=NAMES) as client:
+            for given in NAMED.values():
+                np.testing.assert_allclose(client.score(given), expected, rtol=1e-6)
+            np.testing.assert_allclose(client.call("score", inputs=LABELLED)["instance_score"], expected, rtol=1e-6)
+        with server.client() as client:
+            with pytest.raises(ValueError, match="a Client takes the names as feature_names="):
+                client.score(NAMED["a frame"])
+            np.testing.assert_allclose(client.score(ROWS), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        (Frame(height=[1.0], weigth=[2.0], age=[3.0]), r"received 'weight' 0 times\. Did you mean 'weigth'\?"),
+        (
+            [{"height": 1, "weight": 2}],
+            "expected a value of 'age' in every record; received record 0 with 'height', 'w",
+        ),
+        (pa.Table.from_arrays([pa.array([1.0])] * 4, names=[*NAMES, "age"]), "received 'age' 2 times"),
+        ({"height": [1, 2], "weight": [1], "age": [1]}, r"expected columns of one length; received \(2,\), \(1,\), "),
+    ],
+)
+def test_what_does_not_have_the_columns_is_refused(path, given, match):
+    with pytest.raises(ValueError, match=match):
+        export.load(path).score(given)
+
+
+def test_a_model_without_names_takes_arrays_only():
+    assert arrange_columns(ROWS, None) is ROWS
+    assert arrange_columns([[1.0, 2.0]], None) == [[1.0, 2.0]]
+    with pytest.raises(
+        ValueError, match="expected an array, since the names of the model's columns are not known here"
+    ):
+        arrange_columns(Frame(LABELLED), None)

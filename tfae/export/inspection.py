@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,11 @@ def _list_facts(description: dict[str, Any]) -> list[str]:
         f"data           {source}",
         "versions       " + ", ".join(f"{name} {version}" for name, version in description["versions"].items()),
     ]
+    names = (data or {}).get("feature_names")
+    if names:  # In the order of the inputs.
+        lines += textwrap.wrap(
+            f"columns        {', '.join(names)}", 80, subsequent_indent=" " * 15, break_long_words=False
+        )
     if metrics is not None:
         shown = {name: metrics[name] for name in _SHOWN if isinstance(metrics.get(name), float)}
         lines += ["test split     " + ", ".join(f"{name} {value:.4g}" for name, value in shown.items())]

@@ -167,7 +167,7 @@ def select_output(autoencoder: keras.Model, name: str) -> keras.Model:
             f"received {name!r}."
         )
     index = names.index(name)
-    selected = keras.Model(autoencoder.inputs, autoencoder.outputs[index], name=autoencoder.name)
+    selected = keras.Model(autoencoder.input, autoencoder.outputs[index], name=autoencoder.name)
     losses = getattr(autoencoder, "loss", None)
     if isinstance(losses, dict):
         losses = losses.get(name)

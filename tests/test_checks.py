@@ -9,7 +9,7 @@ from keras import layers, ops
 from scipy import optimize
 
 from tests.commands import run
-from tfae import checks, datasets, evaluation, export, models, runs
+from tfae import checks, datasets, evaluation, export, models, runs, training
 from tfae.activations import Clip
 from tfae.checks.output import output_of
 from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
@@ -34,12 +34,17 @@ def rows(low, high, n=40):
 
 @pytest.fixture(scope="module")
 def standard():
-    return datasets.load(rows(-3, 5), preprocessing="standard")
+    return datasets.load(rows(-3, 5), preprocessing="standard", batch_size=128)
 
 
 @pytest.fixture(scope="module")
 def unit():
-    return datasets.load(rows(0, 1), preprocessing="unit", value_range=(0, 1))
+    return datasets.load(rows(0, 1), preprocessing="unit", value_range=(0, 1), batch_size=128)
+
+
+@pytest.fixture(scope="module")
+def sequences():
+    return datasets.load(padded(0.0))
 
 
 def ending(*last, shape=SHAPE):
@@ -107,6 +112,19 @@ def test_a_test_split_outside_of_zero_to_one_is_no_mistake_of_the_model_but_refu
         checks.check(data, logits, dense())
 
 
+@keras.saving.register_keras_serializable("tests")
+class Penalty(layers.Layer):
+    """Adds the squares of the latent as a reduction makes a number of them."""
+
+    def __init__(self, reduction, **kwargs):
+        super().__init__(**kwargs)
+        self.reduction = reduction
+
+    def call(self, x):
+        self.add_loss(self.reduction(ops.sum(x**2, axis=1)))
+        return x
+
+
 undefined = r"BinaryCrossentropy is defined on \[0\.0, 1\.0\]; the train split spans \[-"
 squeezed = r"ends in sigmoid, which read so keeps reconstructions in \[0\.5, 0\.7311\]"
 # Each case: name of the check, data, loss, model, what the message says.
@@ -116,6 +134,19 @@ FAILING = {
     "activation": ("unit", probabilities, dense(), r"ends in linear, whose output spans \(-inf, inf\)"),
     "logits": ("unit", logits, dense("sigmoid"), squeezed),
     "loss": ("unit", "mse", dense(), r"received loss='mse'.*loss=tfae\.losses\.SquaredError\(\)\)"),
+    "tied": ("unit", SquaredError(), dense("softmax"), "ends in softmax, under which they sum to 1"),
+    "masking": (
+        "sequences",
+        SquaredError(),
+        ending(layers.Masking(), layers.LSTM(3, return_sequences=True), layers.Dense(2), shape=(7, 2)),
+        r"masks, 0; received steps of 0 in the training samples that preprocessing \"standard\" makes -",
+    ),
+    "penalty": (
+        "unit",
+        SquaredError(),
+        ending(Penalty(ops.sum), layers.Dense(6)),
+        "grows with the size of the batch",
+    ),
     "reduction": (
         "unit",
         SquaredError(sample_reduction="mean"),
@@ -125,7 +156,7 @@ FAILING = {
 }
 
 
-@pytest.mark.parametrize("name", checks.NAMES)
+@pytest.mark.parametrize("name", FAILING)
 def test_each_mistake_is_refused_alone_and_can_be_silenced_by_its_name(name, request):
     data, loss, model, message = FAILING[name]
     data = request.getfixturevalue(data)
@@ -187,11 +218,11 @@ def test_the_command_evaluates_what_it_is_told_to_ignore(standard, tmp_path):
     assert "outside domain: Samples are from -3 to 5" in run(*arguments, "--ignore", "domain").stdout
 
 
-@pytest.mark.parametrize("name", checks.NAMES)
+@pytest.mark.parametrize("name", FAILING)
 def test_loss_and_model_can_be_checked_without_data_but_for_what_needs_it(name):
     _, loss, model, message = FAILING[name]
     expected = pytest.raises(ValueError, match=message)
-    with contextlib.nullcontext() if name in ("domain", "range") else expected:
+    with contextlib.nullcontext() if name in ("domain", "range", "tied", "masking") else expected:
         checks.check(None, loss, model)
 
 
@@ -211,7 +242,7 @@ def test_all_mistakes_are_listed_at_once_but_none_that_another_explains(standard
 
 
 def test_an_unknown_name_is_an_error_that_lists_the_names():
-    message = r"which are loss, domain, range, activation, logits, reduction; received 'ranges'\."
+    message = rf"which are {', '.join(checks.NAMES)}; received 'ranges'\."
     for ignore in ("ranges", ["range", "ranges"]):
         with pytest.raises(ValueError, match=message):
             checks.check(None, SquaredError(), dense(), ignore=ignore)
@@ -392,3 +423,70 @@ def test_export_refuses_what_does_not_fit_and_can_be_told_not_to(standard, tmp_p
         export.save(model, tmp_path, data=standard)
     assert export.save(model, tmp_path, data=standard, ignore=["range"]).name == "1"
     assert export.save(model, tmp_path, data=standard.describe(), preprocessing=standard.preprocessing).name == "1"
+
+
+@pytest.mark.parametrize("reduction", [lambda penalties: penalties, ops.sum])
+def test_a_penalty_that_grows_with_the_batch_is_refused_and_its_mean_is_not(standard, reduction):
+    checks.check(standard, SquaredError(), ending(Penalty(ops.mean), layers.Dense(6)))
+    with pytest.raises(ValueError, match=r"grows with the size of the batch, of layer 'summed'.*keras\.ops\.mean"):
+        checks.check(standard, SquaredError(), ending(Penalty(reduction, name="summed"), layers.Dense(6)))
+    inner = keras.Sequential([keras.Input(SHAPE), Penalty(reduction, name="summed")], name="encoder")
+    with pytest.raises(ValueError, match="of layer 'summed'"):
+        checks.check(standard, SquaredError(), ending(inner, layers.Dense(6)))
+
+
+@pytest.mark.parametrize("last", [layers.Dense(6, "softmax"), layers.Softmax(), layers.Activation("softmax")])
+def test_a_softmax_is_refused_unless_the_samples_are_distributions(unit, last):
+    distributions = datasets.load(np.random.default_rng(0).dirichlet(np.ones(6), 100), preprocessing="none")
+    for loss in (probabilities, SquaredError()):
+        with pytest.raises(
+            ValueError, match=r"ends in [sS]oftmax.*of a training sample sum to [0-9.]+ and up to 6\..*End it in "
+        ):
+            checks.check(unit, loss, ending(layers.Dense(6), last))
+        checks.check(distributions, loss, ending(layers.Dense(6), last))
+
+
+def padded(value):
+    sequences = np.random.default_rng(0).normal(5, 2, (60, 7, 2))
+    sequences[::2, 4:] = value
+    return sequences
+
+
+def test_padding_that_scaling_moves_from_under_the_mask_is_refused():
+    def masked(value):
+        return ending(layers.Masking(value), layers.LSTM(3, return_sequences=True), layers.Dense(2), shape=(7, 2))
+
+    for value in (0.0, -1.0):
+        with pytest.raises(
+            ValueError, match=rf"masks, {value:g}; received steps of {value:g} .*\"standard\" makes -.*\"none\""
+        ):
+            checks.check(datasets.load(padded(value)), SquaredError(), masked(value))
+        data = datasets.load(padded(value), preprocessing="none")
+        checks.check(data, SquaredError(), masked(value))
+        assert "the model masks elements" in str(evaluated(masked(value), data).reasons["constant_loss"])
+    # Nothing is padded with 9, and so nothing is masked.
+    data = datasets.load(padded(0.0))
+    checks.check(data, SquaredError(), masked(9.0))
+    assert evaluated(masked(9.0), data).constant_loss is not None
+
+
+def evaluated(model, data):
+    model.compile(loss=SquaredError())
+    return evaluation.evaluate(model, data.test, train=data.train_from(0))
+
+
+def test_compile_makes_the_checks_of_train(standard):
+    with pytest.raises(ValueError, match=r"BinaryCrossentropy is defined on \[0\.0, 1\.0\]"):
+        training.compile(dense("sigmoid"), probabilities, standard, epochs=1)
+    training.compile(dense("sigmoid"), probabilities, standard, epochs=1, ignore=["domain"])
+    with pytest.raises(ValueError, match=r"data: expected what tfae\.datasets\.load returns; received ndarray"):
+        training.compile(dense(), SquaredError(), rows(0, 1), epochs=1)
+    with pytest.raises(ValueError, match="epochs: expected an integer of at least 1; received None"):
+        training.compile(dense(), SquaredError(), standard, epochs=None)
+
+
+def test_a_table_in_zero_to_one_follows_the_remedy_of_the_domain(tmp_path):
+    data = datasets.load(rows(0, 1))
+    with pytest.raises(ValueError, match='or preprocessing="none" for values that are in it already'):
+        checks.check(data, logits, dense())
+    checks.check(datasets.load(rows(0, 1), preprocessing="none"), logits, dense())

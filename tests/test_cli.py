@@ -39,7 +39,8 @@ def process(code, folder, **environment):
 @pytest.fixture(scope="module")
 def trained(folder):
     """What the command prints that trains on the digits for a short time, its run directory and its export."""
-    command = "train digits --epochs 2 --widths 32 --latent-dim 4 --loss bce --run-dir run --export-dir digits"
+    command = "train digits --epochs 2 --widths 32 --latent-dim 4 --loss bce --run-dir run --export-dir digits "
+    command += "--ignore constant"
     result = process(f"from tfae.cli import main; main({command.split()})", folder)
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout, folder / "run", folder / "digits"
@@ -355,7 +356,8 @@ def test_a_training_that_is_interrupted_says_how_to_go_on_and_does_or_keeps_its_
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tfae.report.draw_pictures", lambda *_: None)
-    command = "train digits --epochs 3 --widths 8 --latent-dim 2 --run-dir run --export-dir exported"
+    command = "train digits --epochs 3 --widths 8 --latent-dim 2 --run-dir run --export-dir exported "
+    command += "--ignore constant"
     with monkeypatch.context() as patch:
         patch.setattr(keras.callbacks.EarlyStopping, "on_epoch_begin", interrupt)
         result = run(*command.split(), code=130)

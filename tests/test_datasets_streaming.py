@@ -370,7 +370,7 @@ def test_a_set_with_another_number_of_samples_than_announced_is_refused(tmp_path
 def test_a_pipeline_keeps_its_samples_when_the_data_is_gone(tmp_path: Path) -> None:
     path = save(tmp_path, TABLE)
     num_samples = len(load(path, in_memory=False).raw.train)
-    dataset = load(path, in_memory=False).train.map(lambda x, _: x).take(2)
+    dataset = load(path, in_memory=False, batch_size=128).train.map(lambda x, _: x).take(2)
     gc.collect()
     assert sum(len(x) for x in dataset) == num_samples
     iterator = iter(load(path, in_memory=False, batch_size=10).train)

@@ -105,8 +105,9 @@ def test_latents_that_vary_alike_or_in_one_direction_have_the_dimension_one_expe
 def test_units_that_all_but_stand_still_are_dead(model, x, num_active, latent_dim):
     result = evaluate(model, batches(x, 16))
     assert (result.num_active_units, result.latent_dim) == (num_active, latent_dim)
-    assert ("dead_latent" in names(result)) == (num_active < latent_dim)
-    if num_active < latent_dim:
+    assert ("constant_latent" in names(result)) == (num_active == 0)
+    assert ("dead_latent" in names(result)) == (0 < num_active < latent_dim)
+    if 0 < num_active < latent_dim:
         assert figure(result, "dead_latent") == 2
         assert f"2 of the {latent_dim} latent units all but stand still" in str(result)
         assert "hold it at its mean and see that the loss stays" in " ".join(str(result).split())
@@ -253,3 +254,47 @@ def test_a_good_model_is_not_warned_of():
     result = evaluate(model, batches(x), train=batches(normal(300, 6, seed=1)))
     assert names(result) <= {"trivial_score"}
     assert json.dumps(result.as_dict(), allow_nan=False)
+
+
+class Noise(keras.layers.Layer):
+    """Samples at inference."""
+
+    def call(self, x):
+        return x + keras.random.normal(keras.ops.shape(x), stddev=0.1)
+
+
+def test_a_model_that_samples_at_inference_is_told_with_the_spread_of_its_losses():
+    x = np.random.default_rng(0).normal(size=(500, 4)).astype("float32")
+    dataset = tf.data.Dataset.from_tensor_slices((x, x)).batch(500)
+    for last, expected in ((Noise(), True), (keras.layers.Rescaling(0.5), False)):
+        model = keras.Sequential([keras.Input((4,)), last])
+        model.compile(loss=SquaredError())
+        found = {finding.name: finding for finding in evaluate(model, dataset).findings}
+        assert ("samples_at_inference" in found) is expected
+    # Two independent sums of four squared normal errors differ by 1.5 of their standard deviations √8 / 4 … of 4.
+    model = keras.Sequential([keras.Input((4,)), Noise()])
+    model.compile(loss=SquaredError())
+    figure = {finding.name: finding.figure for finding in evaluate(model, dataset).findings}["samples_at_inference"]
+    chi = np.random.default_rng(1).chisquare(4, (2, 100_000))
+    assert figure == pytest.approx(np.abs(chi[0] - chi[1]).mean() / 4, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("latent_dim", "extra", "expected"),
+    [(3, [], False), (4, [], True), (6, [], True), (6, [keras.layers.GaussianNoise(0.1)], False)],
+)
+def test_a_latent_as_wide_as_a_sample_is_told(latent_dim, extra, expected):
+    x = np.random.default_rng(0).normal(size=(50, 4)).astype("float32")
+    dataset = tf.data.Dataset.from_tensor_slices((x, x)).batch(50)
+    encoder = keras.Sequential([keras.Input((4,)), *extra, keras.layers.Dense(latent_dim)], name="encoder")
+    model = keras.Sequential([keras.Input((4,)), encoder, keras.layers.Dense(4)])
+    model.compile(loss=SquaredError())
+    assert ("latent_as_wide" in names(evaluate(model, dataset))) is expected
+
+
+def test_an_encoder_that_ignores_its_input_is_told():
+    x = np.random.default_rng(0).normal(size=(50, 4)).astype("float32")
+    dataset = tf.data.Dataset.from_tensor_slices((x, x)).batch(50)
+    found = names(evaluate(with_encoder(lambda x: x / 2, lambda x: 0 * x[:, :2] + 3, (4,)), dataset))
+    assert "constant_latent" in found
+    assert "dead_latent" not in found

@@ -85,8 +85,10 @@ class LoadOptions(ReadOptions):
     """
 
     seed: int = _option(0, "Of the splits and of the order of training, in [0, 2³²); tfae train: of the weights, too.")
-    batch_size: int = _option(
-        128, "Samples per batch; the last one of an epoch is smaller where they do not come out even."
+    batch_size: int | None = _option(
+        None,
+        "Samples per batch; the last one of an epoch is smaller where they do not come out even.  [default: 128, or "
+        "as many fewer, down to 8, as make 10 batches of an epoch]",
     )
     splits: tuple[float, float, float] = _option(
         (0.8, 0.1, 0.1), "Fractions of training, validation and test, where the data set has no test split of its own."
@@ -106,7 +108,7 @@ class LoadOptions(ReadOptions):
     def __post_init__(self) -> None:
         if not _is_integer(self.seed) or not 0 <= self.seed < 2**32:
             raise ValueError(f"seed: expected an integer in [0, 2**32); received {self.seed!r}.")
-        if not _is_integer(self.batch_size) or self.batch_size < 1:
+        if self.batch_size is not None and (not _is_integer(self.batch_size) or self.batch_size < 1):
             raise ValueError(f"batch_size: expected an integer of at least 1; received {self.batch_size!r}.")
         splits = _numbers(self.splits, 3)
         if splits is None or not all(fraction > 0 for fraction in splits) or not math.isclose(sum(splits), 1):
@@ -123,7 +125,8 @@ class LoadOptions(ReadOptions):
             raise ValueError(f"preprocessing: expected the name of a method; received {self.preprocessing!r}.")
         if self.in_memory is not None and not isinstance(self.in_memory, bool):
             raise ValueError(f"in_memory: expected None, True or False; received {self.in_memory!r}.")
-        self._set(seed=int(self.seed), batch_size=int(self.batch_size), splits=splits, value_range=value_range)
+        batch_size = None if self.batch_size is None else int(self.batch_size)
+        self._set(seed=int(self.seed), batch_size=batch_size, splits=splits, value_range=value_range)
         super().__post_init__()
 
 

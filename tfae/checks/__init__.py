@@ -6,16 +6,20 @@ Each check finds one mistake that trains without an error and spoils the result,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Union
 
 import keras
 import numpy as np
 
 from tfae.activations import Clip
+from tfae.checks.layers import find_penalties, layers_of, mask_values, penalties_grow, penalty_weights
 from tfae.checks.output import Output, output_of
 from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, explain_invalid, registered
 from tfae.preprocessing import RANGES
+
+#: Training samples on which a check looks at values.
+_TRIED = 1024
 
 _Samples = Union["Data", tuple[float, float], None]
 
@@ -36,8 +40,15 @@ def check(data: _Samples, loss: Any, model: keras.Model, *, ignore: Collection[s
       sigmoid does where data is negative.
     - ``"activation"``: the model's output can leave ``loss.domain``, such as [0, 1] where probabilities are read.
     - ``"logits"``: the loss reads logits, and the model ends in a sigmoid.
+    - ``"tied"``: the last activation ties the elements of a sample together, such as a softmax, under which they sum to
+      1, and those of the data do not.
+    - ``"masking"``: the model masks a value that padding has in the raw data, and that scaling makes another value of.
+    - ``"penalty"``: a layer adds a penalty that grows with the size of the batch, of which the loss is a mean. Keras
+      sums what ``add_loss`` is given.
     - ``"reduction"``: a mean over elements together with a penalty that layers add, such as a KL divergence or an L1
       norm of the latent. Beside a mean over n elements it weighs n times what it weighs beside their sum.
+
+    ``"constant"`` is of :meth:`tfae.runs.Run.export`: the evaluation found no more skill than one constant has.
 
     Where a model's output activation can not be known, as behind a layer of one's own, it is taken to be right.
 
@@ -58,10 +69,10 @@ def check(data: _Samples, loss: Any, model: keras.Model, *, ignore: Collection[s
         >>> check(None, tfae.losses.BinaryCrossentropy(from_logits=True), model, ignore=["logits"])
     """
     names = {ignore} if isinstance(ignore, str) else set(ignore)
-    if not names <= _CHECKS.keys():
+    if not names <= set(NAMES):
         raise ValueError(
-            f"ignore: expected names of checks, which are {', '.join(_CHECKS)}; received "
-            f"{', '.join(sorted(map(repr, names - _CHECKS.keys())))}."
+            f"ignore: expected names of checks, which are {', '.join(NAMES)}; received "
+            f"{', '.join(sorted(map(repr, names - set(NAMES))))}."
         )
     checks = _CHECKS if isinstance(loss, ReconstructionLoss) else {"loss": _loss}
     failed = {name: of(data, loss, model) for name, of in checks.items() if name not in names}
@@ -85,7 +96,7 @@ def _domain(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str
             remedy = (
                 "declare a value_range=(low, high) that holds the raw values of all splits"
                 if data.preprocessing.method == "unit"
-                else 'use preprocessing="unit"'
+                else 'use preprocessing="unit", or preprocessing="none" for values that are in it already'
             )
             others = " or ".join(each.__name__ for each in registered() if each.domain is None)
             return (
@@ -160,13 +171,13 @@ def _reachable(output: Output, loss: ReconstructionLoss) -> list[float]:
 
 
 def _reduction(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
-    if loss.sample_reduction == "sum" or not _adds_losses(model):
+    if loss.sample_reduction == "sum" or not find_penalties(model, _shape_of(data)):
         return None
     num_elements = math.prod(model.output_shape[1:])
     weights = [
         f"{name}={weight:.4g} in layer {layer.name!r} becomes {weight / num_elements:.4g}"
         for layer in layers_of(model)
-        for name, weight in _penalty_weights(layer).items()
+        for name, weight in penalty_weights(layer).items()
     ]
     return (
         'loss: expected sample_reduction="sum" beside the penalty that layers of the model add; received "mean", '
@@ -177,6 +188,55 @@ def _reduction(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> 
     )
 
 
+def _tied(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
+    output = output_of(model)
+    if output is None or not output.is_tied or data is None or isinstance(data, tuple):
+        return None
+    x = data.preprocessing(data.raw.train[:_TRIED]).numpy()
+    sums = x.sum(axis=-1)
+    if np.allclose(sums, 1, atol=1e-3):
+        return None
+    return (
+        f"model: expected one whose elements are independent, as those of the data; received one that ends in "
+        f"{output.name}, under which they sum to 1; those of a training sample sum to {sums.min():.4g} and up to "
+        f"{sums.max():.4g}. End it in {_as_argument(loss.output_activation(data.output_range))}."
+    )
+
+
+def _masking(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
+    if data is None or isinstance(data, tuple) or data.kind != "sequence":
+        return None
+    raw = data.raw.train[:_TRIED]
+    for value in mask_values(model):
+        padded = (raw == value).all(axis=-1)
+        if not padded.any():
+            continue
+        scaled = data.preprocessing(raw).numpy()[padded]
+        if not (scaled == value).all():
+            moved = f"{scaled.min():.4g}" + (f" to {scaled.max():.4g}" if scaled.min() < scaled.max() else "")
+            return (
+                f"model: expected padding that reaches the Masking layer as the value that it masks, {value:g}; "
+                f'received steps of {value:g} in the training samples that preprocessing "{data.preprocessing.method}" '
+                f'makes {moved} of. Scale before you pad, and load the data with preprocessing="none".'
+            )
+    return None
+
+
+def _penalty(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
+    growing = [name for name, of in find_penalties(model, _shape_of(data)).items() if penalties_grow(of)]
+    if not growing:
+        return None
+    return (
+        f"model: expected penalties that are a mean over the batch, as the loss is; received one that grows with the "
+        f"size of the batch, of layer {growing[0]!r}. Keras sums what add_loss is given: give it "
+        "keras.ops.mean(penalty) of the penalties of the samples, (batch,)."
+    )
+
+
+def _shape_of(data: _Samples) -> tuple[int, ...] | None:
+    return None if data is None or isinstance(data, tuple) else data.shape
+
+
 #: In the order in which they are reported.
 _CHECKS: dict[str, Callable[[_Samples, Any, keras.Model], str | None]] = {
     "loss": _loss,
@@ -184,11 +244,14 @@ _CHECKS: dict[str, Callable[[_Samples, Any, keras.Model], str | None]] = {
     "range": _range,
     "activation": _activation,
     "logits": _logits,
+    "tied": _tied,
+    "masking": _masking,
+    "penalty": _penalty,
     "reduction": _reduction,
 }
 
 #: What ``ignore`` may hold.
-NAMES = tuple(_CHECKS)
+NAMES = (*_CHECKS, "constant")
 
 
 def _span(data: Data, split: str) -> tuple[float, float]:
@@ -200,35 +263,3 @@ def _span(data: Data, split: str) -> tuple[float, float]:
 
 def _interval(low: float, high: float) -> str:
     return f"{'[' if math.isfinite(low) else '('}{low:.4g}, {high:.4g}{']' if math.isfinite(high) else ')'}"
-
-
-def _adds_losses(model: keras.Model) -> bool:
-    """Whether layers add losses, those of activity regularizers included and those of weights not.
-
-    Only a call of the model shows it; one without effects on weights and random states.
-    """
-    shape = getattr(model, "input_shape", None)
-    if not model.built or not isinstance(shape, tuple) or None in shape[1:]:
-        return False
-    *_, added = model.stateless_call(
-        [variable.value for variable in model.trainable_variables],
-        [variable.value for variable in model.non_trainable_variables],
-        np.zeros((1, *shape[1:]), "float32"),
-        training=True,
-        return_losses=True,
-    )
-    num_regularized = sum(weight.regularizer is not None for weight in model.trainable_weights)
-    return len(added) > num_regularized
-
-
-def layers_of(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """The layers of a model, and of the models in it."""
-    for layer in model.layers:
-        yield from layers_of(layer) if isinstance(layer, keras.Model) else [layer]
-
-
-def _penalty_weights(layer: keras.layers.Layer) -> dict[str, float]:
-    """The weights by name, as far as the layer tells them as Keras and tfae do."""
-    penalty = layer.activity_regularizer or layer
-    weights = {name: float(getattr(penalty, name, 0.0)) for name in ("l1", "l2")}
-    return {name: weight for name, weight in weights.items() if weight}

@@ -29,11 +29,13 @@ class Output:
         name: Of the activation that bounds them, and of what comes behind it.
         low: The least value, or what it comes arbitrarily close to; −inf where there is none.
         high: The greatest, likewise.
+        is_tied: Whether the elements of the last axis sum to 1, as under a softmax.
     """
 
     name: str
     low: float
     high: float
+    is_tied: bool = dataclasses.field(default=False, repr=False)
 
 
 def output_of(model: keras.Model, outside: tuple[keras.KerasTensor, ...] = ()) -> Output | None:
@@ -103,7 +105,8 @@ def _output_of_activation(activation: Callable[[Any], Any]) -> Output | None:
     high = float(far.max()) + 0.0 if far.max() <= near.max() + 1e-5 else math.inf
     if low >= high:  # That was an overflow.
         return None
-    return Output(getattr(activation, "__name__", type(activation).__name__), low, high)
+    is_tied = np.allclose(near.sum(axis=-1), 1, atol=1e-3)
+    return Output(getattr(activation, "__name__", type(activation).__name__), low, high, is_tied)
 
 
 def _rescale(output: Output | None, rescaling: layers.Rescaling) -> Output | None:

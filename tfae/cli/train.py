@@ -172,10 +172,10 @@ def _export(run: Run, data: Data, export_dir: Path) -> None:
     from tfae import export as exporting
     from tfae.moments import blocks
 
+    click.echo(f"\n{run.evaluation}\n")
     path = run.export(export_dir, data=data)
     exported = exporting.load(path)
     scores = np.concatenate([exported.score(block) for block in blocks(data.raw.test)])
-    click.echo(f"\n{run.evaluation}\n")
     click.echo(f"report    {run.directory / 'report.html'}")
     click.echo(f"pictures  {run.directory / 'pictures'}")
     click.echo(f"exported  {path}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any, NamedTuple
 
@@ -65,7 +66,10 @@ def prepare(source: Source, options: LoadOptions, arguments: dict[str, Any] | No
         bounds=bounds_of.train,
         moments=moments,
     )
-    train, validation, test = (Feed(part, fitted, options.batch_size) for part in samples)
+    batch_size = options.batch_size or default_batch_size(len(raw.train))
+    if arguments is not None:
+        arguments = arguments | {"batch_size": batch_size}
+    train, validation, test = (Feed(part, fitted, batch_size) for part in samples)
     data = Data(
         name=source.name,
         kind=source.kind,
@@ -80,12 +84,24 @@ def prepare(source: Source, options: LoadOptions, arguments: dict[str, Any] | No
         feature_names=source.feature_names,
         value_range=value_range,
         seed=seed,
-        batch_size=options.batch_size,
+        batch_size=batch_size,
         arguments=arguments,
         feed=train,
     )
     vars(data)["digest"] = digest_of(raw, digests)  # Known without another pass.
     return data
+
+
+def default_batch_size(num_samples: int) -> int:
+    """Return a power of two of which 10 batches make an epoch of so many training samples, from 8 to 128.
+
+    A training is a number of steps. Two of them per epoch, as with batches of 128 of 240 images, end in nothing.
+
+    Example:
+        >>> [default_batch_size(number) for number in (20, 240, 455, 1437, 60_000)]
+        [8, 16, 32, 128, 128]
+    """
+    return min(128, max(8, 2 ** int(math.log2(max(1, num_samples / 10)))))
 
 
 def _split(

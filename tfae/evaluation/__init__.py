@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Collection
 
 import keras
@@ -19,15 +20,16 @@ import numpy as np
 import tensorflow as tf
 
 from tfae.checks import check
+from tfae.checks.layers import layers_of
 from tfae.evaluation import baselines, element_metrics, latent_metrics, loss_metrics  # noqa: F401
-from tfae.evaluation.batches import leaves, measure_batches, sample_shape
+from tfae.evaluation.batches import Batch, leaves, measure_batches, sample_shape
 from tfae.evaluation.evaluation import Evaluation, Finding
 from tfae.evaluation.findings import collect_findings
 from tfae.evaluation.image_metrics import are_images
 from tfae.evaluation.metrics import METRICS, Metric, Split, likely_interval
 from tfae.evaluation.totals import Totals, gather_totals
-from tfae.losses import ReconstructionLoss, get_loss, mask_of
-from tfae.models.structure import find_encoder, latent_dim_of
+from tfae.losses import ReconstructionLoss, get_loss
+from tfae.models.structure import find_encoder, is_deterministic, latent_dim_of
 
 __all__ = ["METRICS", "Evaluation", "Finding", "Metric", "evaluate", "scores"]
 
@@ -94,9 +96,10 @@ def evaluate(
     split = Split(loss, shape, interval, latent_dim)
     if train is not None:
         quantities = {name: METRICS[name].quantities(split)[name] for name in ("loss", "floor")}
+        quantities["masked"] = _is_masked
         split.train = gather_totals(autoencoder, train, quantities, name="train", ignore=ignore)
         check(split.train.samples, loss, autoencoder, ignore=ignore)
-        split.baselines = _no_baselines(autoencoder, loss, shape, split.train) or baselines.fit(
+        split.baselines = _no_baselines(loss, split.train) or baselines.fit(
             train, loss, shape, latent_dim=None if isinstance(latent_dim, str) else latent_dim, interval=interval
         )
     if are_images(shape):
@@ -117,7 +120,10 @@ def evaluate(
         penalties=split.totals.penalties,
         reasons=reasons,
     )
-    return dataclasses.replace(evaluation, findings=tuple(collect_findings(evaluation, split)))
+    spread = 0.0 if is_deterministic(autoencoder, shape) else _spread(autoencoder, dataset.take(1), ignore)
+    can_copy = not evaluation.penalties and not _adds_noise(autoencoder)
+    findings = collect_findings(evaluation, split, spread=spread, can_copy=can_copy)
+    return dataclasses.replace(evaluation, findings=tuple(findings))
 
 
 def scores(autoencoder: keras.Model, dataset: tf.data.Dataset, *, ignore: Collection[str] = ()) -> np.ndarray:
@@ -148,14 +154,30 @@ def scores(autoencoder: keras.Model, dataset: tf.data.Dataset, *, ignore: Collec
     return np.concatenate([batch.quantities["loss"] for batch in batches])
 
 
-def _no_baselines(
-    autoencoder: keras.Model, loss: ReconstructionLoss, shape: tuple[int, ...], trained: Totals
-) -> str | None:
+def _spread(autoencoder: keras.Model, dataset: tf.data.Dataset, ignore: Collection[str]) -> float:
+    """Mean difference of the scores of two passes over the same samples, relative to their mean."""
+    first, second = (scores(autoencoder, dataset, ignore=ignore) for _ in range(2))
+    return float(np.abs(first - second).mean() / max(np.abs(first).mean(), np.finfo("float32").tiny))
+
+
+def _adds_noise(autoencoder: keras.Model) -> bool:
+    """Whether a layer of Keras, or one that is called alike, disturbs samples in training."""
+    return any(re.search("Dropout|Noise", type(layer).__name__) for layer in layers_of(autoencoder))
+
+
+def _is_masked(batch: Batch) -> tf.Tensor:
+    """Whether elements of a sample count for nothing, as a Keras mask that comes with the output says."""
+    if batch.mask is None:
+        return tf.zeros(tf.shape(batch.x)[:1])
+    kept = tf.reshape(tf.cast(batch.mask, "float32"), (tf.shape(batch.x)[0], -1))
+    return 1 - tf.reduce_min(kept, axis=1)
+
+
+def _no_baselines(loss: ReconstructionLoss, trained: Totals) -> str | None:
     """Why no baseline can be fitted; None where one can."""
     if leaves(trained.samples, loss.domain):
         return f"the training split leaves {list(loss.domain or ())}, where {loss.name} is defined"
-    # A Keras mask comes with the output: elements of a sample count for nothing.
-    if mask_of(autoencoder(tf.zeros((1, *shape)), training=False)) is not None:
+    if trained.means["masked"]:
         return "the model masks elements"
     return None
 

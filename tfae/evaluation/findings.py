@@ -43,8 +43,15 @@ FAR_APART = 1.5
 STANDARD_ERRORS = 3
 
 
-def collect_findings(evaluation: Evaluation, split: Split) -> Iterator[Finding]:
-    """Yield what should worry the reader of an evaluation."""
+def collect_findings(evaluation: Evaluation, split: Split, *, spread: float, can_copy: bool) -> Iterator[Finding]:
+    """Yield what should worry the reader of an evaluation.
+
+    Args:
+        evaluation: What was measured.
+        split: The model and the data that it was measured on.
+        spread: Mean difference of the losses of two passes over the same samples, relative to their mean.
+        can_copy: Whether nothing but the width of its latent keeps the model from copying: no penalty, no noise.
+    """
     loss, totals = split.loss, split.totals
     if leaves(totals.samples, loss.domain) or leaves(totals.reconstructions, loss.domain):
         yield _outside_domain(loss, totals)
@@ -55,6 +62,22 @@ def collect_findings(evaluation: Evaluation, split: Split) -> Iterator[Finding]:
     yield from _no_better_than_constant(evaluation, is_exact=is_exact)
     yield from _worse_than_linear(evaluation, is_best_linear=loss.pca_is_optimal)
     yield from _dead_latent(evaluation)
+    if can_copy and evaluation.latent_dim is not None and evaluation.latent_dim >= evaluation.num_elements:
+        yield Finding(
+            "latent_as_wide",
+            float(evaluation.latent_dim),
+            f"The latent has {evaluation.latent_dim:,} numbers, and a sample {evaluation.num_elements:,}: it "
+            "compresses nothing, and the model can learn to copy. A small loss says nothing then. Use a smaller "
+            "latent_dim, noise on the input, or a sparse bottleneck.",
+        )
+    if spread > 0:
+        yield Finding(
+            "samples_at_inference",
+            spread,
+            "The model samples at inference: the losses of the same samples differ from one pass to the next, by "
+            f"{percent(spread)} on average. So does this evaluation. Such a model is not exported: sample in training "
+            "only.",
+        )
     yield from _trivial_score(evaluation)
     if not isinstance(split.train, str):
         yield from _far_from_train(totals, split.train)
@@ -101,8 +124,8 @@ def _no_better_than_constant(e: Evaluation, *, is_exact: bool) -> Iterator[Findi
     yield Finding(
         "no_better_than_constant",
         figure,
-        f"{what} Train longer or with another learning rate, check the scaling of the data, and end the model in "
-        "activation=loss.output_activation(data.output_range).",
+        f"{what} Take smaller batches, which make more steps of an epoch; train longer, or with another learning rate. "
+        "Check the scaling of the data, and end the model in activation=loss.output_activation(data.output_range).",
     )
 
 
@@ -123,7 +146,14 @@ def _worse_than_linear(e: Evaluation, *, is_best_linear: bool) -> Iterator[Findi
 
 
 def _dead_latent(e: Evaluation) -> Iterator[Finding]:
-    if e.latent_dim is not None and e.num_active_units is not None and e.num_active_units < e.latent_dim:
+    if e.latent_dim is not None and e.num_active_units == 0:
+        yield Finding(
+            "constant_latent",
+            0.0,
+            "The encoder ignores its input: the latent is the same for all samples. What skill there is comes past it. "
+            "Lower the learning rate, weaken the penalty on the latent, and look for a path around the encoder.",
+        )
+    elif e.latent_dim is not None and e.num_active_units is not None and e.num_active_units < e.latent_dim:
         dead = e.latent_dim - e.num_active_units
         yield Finding(
             "dead_latent",

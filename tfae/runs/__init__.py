@@ -91,10 +91,11 @@ def train(
             together; or the loss stops being finite.
         Interrupted: Instead of KeyboardInterrupt, when the training was saved.
     """
-    structure.build(autoencoder, data.shape)
     if loss is not None:
-        training.compile(autoencoder, loss, data, epochs=epochs, learning_rate=learning_rate)
-    check(data, get_loss(autoencoder), autoencoder, ignore=ignore)
+        training.compile(autoencoder, loss, data, epochs=epochs, learning_rate=learning_rate, ignore=ignore)
+    else:
+        structure.build(autoencoder, data.shape)
+        check(data, get_loss(autoencoder), autoencoder, ignore=ignore)
     if is_distributed(autoencoder):
         raise ValueError(
             "autoencoder: expected a model outside of a distribution strategy; received one inside. Train it with "

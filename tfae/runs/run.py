@@ -59,14 +59,26 @@ class Run:
 
         Returns:
             The folder of the new version.
+
+        Raises:
+            ValueError: As of ``save``; or the evaluation found the model no better than one constant, unless
+                "constant" is ignored.
         """
+        ignored = {*self.config["ignore"], *([ignore] if isinstance(ignore, str) else ignore)}
+        useless = next((each for each in self.evaluation.findings if each.name == "no_better_than_constant"), None)
+        if useless is not None and "constant" not in ignored:
+            raise ValueError(
+                f"autoencoder: expected a model that is worth serving; received one that is not. {useless.message} The "
+                f"run stays in {self.directory}. To export it all the same, silence this with "
+                f'ignore=["constant"], or tfae export {self.directory} --ignore constant.'
+            )
         return export.save(
             self.autoencoder,
             export_dir,
             preprocessing=self.preprocessing,
             data=self.config["data"] if data is None else data,
             metrics=self.evaluation.as_dict(),
-            ignore=[*self.config["ignore"], *ignore],
+            ignore=sorted(ignored),
         )
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+from collections.abc import Collection
 from typing import Any
 
 import keras
 
 from tfae import schedule
+from tfae.checks import check
 from tfae.datasets import Data
 from tfae.losses import ReconstructionLoss, explain_invalid
 from tfae.models import structure
@@ -33,7 +35,13 @@ def default_learning_rate(autoencoder: keras.Model) -> float:
 
 
 def compile(
-    autoencoder: keras.Model, loss: ReconstructionLoss, data: Data, *, epochs: int, learning_rate: float | None = None
+    autoencoder: keras.Model,
+    loss: ReconstructionLoss,
+    data: Data,
+    *,
+    epochs: int,
+    learning_rate: float | None = None,
+    ignore: Collection[str] = (),
 ) -> None:
     """Compile a model so that Keras's ``fit`` trains it as fast as the machine allows.
 
@@ -50,9 +58,10 @@ def compile(
         data: What it will be trained on; the number of its batches sets the length of the schedule.
         epochs: How many will be trained; the learning rate is 0 after them.
         learning_rate: Its peak; None for that of :func:`default_learning_rate`.
+        ignore: Names of checks of :func:`tfae.checks.check` to leave out.
 
     Raises:
-        ValueError: If an argument is not as above.
+        ValueError: If an argument is not as above, or data, loss and model do not fit together.
 
     Example:
         >>> import tfae
@@ -62,14 +71,20 @@ def compile(
         >>> options = {"validation_data": data.validation, "callbacks": [EarlyDecay(patience=5)], "shuffle": False}
         >>> history = autoencoder.fit(data.train, epochs=2, verbose=0, **options)
     """
+    if not isinstance(data, Data):
+        raise ValueError(
+            f"data: expected what tfae.datasets.load returns; received {type(data).__name__}. Give "
+            "tfae.datasets.load(x), which splits and scales an array."
+        )
     structure.build(autoencoder, data.shape)
     peak = default_learning_rate(autoencoder) if learning_rate is None else learning_rate
     if not isinstance(loss, ReconstructionLoss):
         raise ValueError(f"loss: {explain_invalid(loss)}")
-    if epochs < 1:
+    if not isinstance(epochs, int) or epochs < 1:
         raise ValueError(f"epochs: expected an integer of at least 1; received {epochs!r}.")
     if not 0 < peak < math.inf:
         raise ValueError(f"learning_rate: expected a positive number; received {learning_rate!r}.")
+    check(data, loss, autoencoder, ignore=ignore)
     autoencoder.compile(optimizer=schedule.adam(epochs * int(data.train.cardinality()), peak), loss=loss)
     schedule.scale_loss(autoencoder)
     build(autoencoder, data.shape)

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfae.checks import layers_of
+from tfae.checks.layers import layers_of
 from tfae.datasets import Data
 
 # Per call: so many steps that Python costs nothing, so few that Ctrl-C and checkpoints need not wait.

@@ -39,6 +39,10 @@ class ReadOptions:
         'Columns of a table, by name, or by index in an array; "varying": those that are not constant in '
         "the training split.  [default: all but the label]",
     )
+    drop: Sequence[int | str] | None = _option(None, "Columns of a table to leave out, named as in columns.")
+    header: bool | None = _option(
+        None, "Whether the first row of a .csv file names its columns.  [default: unless all of it are numbers]"
+    )
     label: str | None = _option(None, "Column of a table that holds labels, not features.")
     key: str | None = _option(None, "Array of an .npz archive to take.")
     feature: str | None = _option(
@@ -52,11 +56,14 @@ class ReadOptions:
     )
 
     def __post_init__(self) -> None:
+        if not isinstance(self.header, bool | None):
+            raise ValueError(f"header: expected True, False or None; received {self.header!r}.")
         for name in ("label", "key", "feature"):
             if not isinstance(getattr(self, name), str | None):
                 raise ValueError(f"{name}: expected a name; received {getattr(self, name)!r}.")
         self._set(
-            columns=_column_list(self.columns),
+            columns=_column_list("columns", self.columns),
+            drop=_column_list("drop", self.drop),
             data_dir=_absolute("data_dir", self.data_dir),
             manual_dir=_absolute("manual_dir", self.manual_dir),
         )
@@ -150,20 +157,20 @@ def takes(
     return decorate
 
 
-def _column_list(columns: Any) -> list[int | str] | None:
+def _column_list(option: str, columns: Any) -> list[int | str] | None:
     """Return ``columns`` as a list of names and indices, each once; None if it is None."""
     if columns is None:
         return None
     asked = [columns] if isinstance(columns, str) else list(columns) if isinstance(columns, Iterable) else []
     if not asked or not all(isinstance(column, str) or _is_integer(column) for column in asked):
         raise ValueError(
-            f'columns: expected a list of names, of indices for an array without names, or "{VARYING}"; '
-            f"received {columns!r}."
+            f"{option}: expected a list of names, or of indices for a table without names"
+            f"{f', or {VARYING!r}' if option == 'columns' else ''}; received {columns!r}."
         )
     plain = [column if isinstance(column, str) else int(column) for column in asked]
     repeated = [column for index, column in enumerate(plain) if column in plain[:index]]
     if repeated:
-        raise ValueError(f"columns: expected each column once; received {repeated[0]!r} more than once.")
+        raise ValueError(f"{option}: expected each column once; received {repeated[0]!r} more than once.")
     return plain
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,13 +25,16 @@ def together(*options: Callable) -> Callable[[Callable], Callable]:
 
 
 def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[str] | None:
-    return None if value is None else [name.strip() for name in value.split(",")]
+    """Names as in a row of a .csv file: one that holds a comma stands in quotes."""
+    return None if value is None else [name.strip() for name in next(csv.reader([value], skipinitialspace=True))]
 
 
 # What click has to know of options, beside their defaults and help.
 _FOLDER = click.Path(file_okay=False)
 _DETAILS: dict[str, dict[str, Any]] = {
     "columns": {"metavar": "A,B,…", "callback": _names},
+    "drop": {"metavar": "A,B,…", "callback": _names},
+    "header": {"flags": "--header/--no-header"},
     "label": {"metavar": "COLUMN"},
     "key": {"metavar": "NAME"},
     "feature": {"metavar": "NAME"},
@@ -119,12 +124,14 @@ def open_for_model(
     # The columns of an array that were chosen by index are called column_<index>.
     named = Path(source).suffix.lower() in (".csv", ".parquet") or all(name.startswith("column_") for name in names)
     chosen = options["columns"]
-    if names and chosen not in (None, ["varying"]) and sorted(chosen) != sorted(names):
+    # Where a file has no header, they say which of its columns is which of the model's.
+    by_position = bool(chosen) and len(chosen) == len(names) and all(re.fullmatch(r"(column_)?\d+", c) for c in chosen)
+    if names and chosen not in (None, ["varying"]) and sorted(chosen) != sorted(names) and not by_position:
         raise ValueError(
             f"columns: expected those that the model was trained on, {', '.join(names)}; received {', '.join(chosen)}. "
-            "Leave --columns out."
+            "Leave --columns out; or, for a file without a header, give the position in it of each of them, from 0."
         )
-    if names and (named or chosen):
+    if names and (named or chosen) and not by_position:
         # In the order of the training, whatever that of the file or the option.
         options = {**options, "columns": names}
     try:
@@ -132,7 +139,10 @@ def open_for_model(
     except ValueError as error:
         if options["columns"] is not names:
             raise
-        raise ValueError(f"{error} The model was trained on columns {', '.join(names)}.") from error
+        raise ValueError(
+            f"{error} The model was trained on columns {', '.join(names)}. If the file has no header, say which of its "
+            f"columns they are, counted from 0: --no-header --columns {','.join(map(str, range(len(names))))}."
+        ) from error
     if tuple(opened.shape) != tuple(sample_shape):
         raise ValueError(
             f"source: expected samples of shape {tuple(sample_shape)}, which the model was trained on; received "

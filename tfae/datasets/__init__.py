@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tfae.datasets import arrays, catalog, csv_files, image_folder, npy_files, tables
-from tfae.datasets.columns import select
+from tfae.datasets.columns import leave_out, select
 from tfae.datasets.data import Data, stream
 from tfae.datasets.preparation import prepare
 from tfae.datasets.source import Part, Source
@@ -127,13 +127,13 @@ def open_source(source: Any, options: ReadOptions) -> Source:
 # What opens a source, and the options that it takes.
 _OPENERS: dict[str, tuple[Callable[..., Source], tuple[str, ...]]] = {
     "a data set by name": (catalog.from_name, ("feature", "data_dir", "manual_dir")),
-    "a data frame": (tables.from_frame, ("columns", "label")),
+    "a data frame": (tables.from_frame, ("columns", "label", "drop")),
     "an array": (arrays.from_memory, ()),
     "a folder": (image_folder.from_folder, ()),
     "a .npy file": (npy_files.from_npy, ()),
     "a .npz file": (npy_files.from_npz, ("key",)),
-    "a .csv file": (csv_files.from_csv, ("columns", "label")),
-    "a .parquet file": (tables.from_parquet, ("columns", "label")),
+    "a .csv file": (csv_files.from_csv, ("columns", "label", "drop", "header")),
+    "a .parquet file": (tables.from_parquet, ("columns", "label", "drop")),
 }
 
 
@@ -152,10 +152,14 @@ def _open(source: Any, options: ReadOptions) -> Source:
     opener, names = _OPENERS[what]
     for field in fields(ReadOptions):
         value = getattr(options, field.name)
-        if value is not None and field.name not in ("columns", *names):
+        if value is not None and field.name not in ("columns", "drop", *names):
             raise ValueError(f"{field.name}: expected None for {what}; received {value!r}.")
     opened = opener(source, **{name: getattr(options, name) for name in names})
-    return opened if options.columns is None or "columns" in names else select(opened, options.columns)
+    if "columns" in names:
+        return opened
+    if options.drop is not None:
+        opened = leave_out(opened, options.drop)
+    return opened if options.columns is None else select(opened, options.columns)
 
 
 def _locate(source: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, final
 
@@ -94,6 +95,12 @@ def normalize_shape(shape: tuple[int, ...], dtype: np.dtype, called: str) -> tup
         )
     if 0 in shape:
         raise ValueError(f"source: expected {called} to hold at least one value; received shape {tuple(shape)}.")
+    if len(shape) == 4 and dtype == np.uint8 and shape[1] in (1, 3, 4) and shape[3] not in (1, 3, 4):
+        warnings.warn(
+            f"{called} of shape {tuple(shape)} is taken for images (n, height, width, channels) of height {shape[1]}; "
+            "if its channels come first, give np.moveaxis(x, 1, -1)",
+            stacklevel=4,
+        )
     return (*shape, 1) if len(shape) == 3 and dtype == np.uint8 else tuple(shape)
 
 

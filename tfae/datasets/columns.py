@@ -74,8 +74,20 @@ def select(source: Source, columns: Sequence[int | str]) -> Source:
     return Source(source.name, parts, value_range=source.value_range)
 
 
+def leave_out(source: Source, drop: Sequence[int | str]) -> Source:
+    """Take the columns of a table that is opened but for some, by name or index as of :func:`select`."""
+    left_out = set(next(iter(select(source, drop).parts.values())).feature_names or ())
+    names = source.feature_names or tuple(f"column_{index}" for index in range(*source.shape))
+    return select(source, [name for name in names if name not in left_out])
+
+
 def choose_features(
-    names: Sequence[str], columns: Sequence[int | str] | None, label: str | None, where: str
+    names: Sequence[str],
+    columns: Sequence[int | str] | None,
+    label: str | None,
+    where: str,
+    *,
+    drop: Sequence[int | str] | None = None,
 ) -> tuple[str, ...]:
     """Return the names of the columns of a table that are x; ``where`` is what holds it, for errors."""
     repeated = sorted(name for name, count in collections.Counter(names).items() if count > 1)
@@ -83,7 +95,11 @@ def choose_features(
         raise ValueError(
             f"source: expected columns with names of their own; received {repeated} more than once in {where}."
         )
-    for argument, asked in (("columns", columns or ()), ("label", () if label is None else (label,))):
+    for argument, asked in (
+        ("columns", columns or ()),
+        ("label", () if label is None else (label,)),
+        ("drop", drop or ()),
+    ):
         for name in asked:
             validate_known(argument, name, names, where)
     if columns is None and "" in names:
@@ -93,9 +109,13 @@ def choose_features(
         )
     if columns is not None and label in columns:
         raise ValueError(f"label: expected another column than those in columns=; received {label!r} in both.")
-    features = tuple(str(name) for name in (names if columns is None else columns) if name != label)
+    left_out = {label, *(drop or ())}
+    features = tuple(str(name) for name in (names if columns is None else columns) if name not in left_out)
     if not features:
-        raise ValueError(f"source: expected at least one column beside the label; received {list(names)} in {where}.")
+        raise ValueError(
+            f"source: expected at least one column beside the label; received {list(names)} in {where}, and "
+            f"{sorted(map(str, left_out - {None}))} to leave out."
+        )
     return features
 
 

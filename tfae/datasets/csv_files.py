@@ -18,27 +18,51 @@ from tfae.datasets.columns import choose_features
 from tfae.datasets.source import Source
 from tfae.datasets.tables import TablePart
 
+#: Rows in which true and false are looked for.
+_NUM_TRIED = 1000
 # What programs write into a cell for a number that is missing.
 _MISSING = ("", "na", "n/a", "#n/a", "nan", "null", "none")
 
 
-def from_csv(path: Path, *, columns: Sequence[int | str] | None = None, label: str | None = None) -> Source:
-    """Open a .csv file: with a header, or all numbers without one; every column is float64, for text has no dtype."""
+def from_csv(
+    path: Path,
+    *,
+    columns: Sequence[int | str] | None = None,
+    label: str | None = None,
+    drop: Sequence[int | str] | None = None,
+    header: bool | None = None,
+) -> Source:
+    """Open a .csv file; every column is float64, for text has no dtype, with 1 for true and 0 for false.
+
+    Without ``header``, the first row is one unless all of it is numbers.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            header = next((row for row in csv.reader(file) if row), [])
+            first_rows = list(itertools.islice(filter(None, csv.reader(file)), _NUM_TRIED))
     except UnicodeDecodeError:
         raise _encoding_error(path) from None
     except csv.Error as error:
         raise _table_error(path, f": {defects.reason(error)}.") from None
-    if not header:
+    if not first_rows:
         raise ValueError(f"source: expected a table; received {str(path)!r}, which is empty.")
-    if len(header) == 1 and (separator := next((sign for sign in ";\t" if sign in header[0]), None)):
-        raise _separator_error(path, separator, header[0])
-    has_header = _is_header(header, path)
-    names = [cell.strip() for cell in header] if has_header else [f"column_{index}" for index in range(len(header))]
-    features = choose_features(names, columns, label, repr(str(path)))
-    stored = dict(zip(names, header if has_header else names, strict=True))
+    first = first_rows[0]
+    if first[0].lstrip().startswith(("#", "%")) and len(first_rows) > 1 and len(first) != len(first_rows[1]):
+        raise _table_error(path, f", which begins with a comment, {first[0]!r}. Take such lines out.")
+    if len(first) == 1 and (separator := next((sign for sign in ";\t| " if sign in first[0].strip()), None)):
+        raise _separator_error(path, separator, first[0])
+    has_header = _is_header(first, path) if header is None else header
+    names = [cell.strip() for cell in first] if has_header else [f"column_{index}" for index in range(len(first))]
+    if not has_header:
+        columns, drop = ([*map(_name_of_position, chosen)] if chosen else chosen for chosen in (columns, drop))
+        label = label and _name_of_position(label)
+    features = choose_features(names, columns, label, repr(str(path)), drop=drop)
+    stored = dict(zip(names, first if has_header else names, strict=True))
+    flags = {
+        name
+        for row in first_rows[has_header:]
+        for name, cell in zip(names, row, strict=False)
+        if cell.strip().lower() in ("true", "false")
+    }
 
     def record_batches(types: dict[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
         with pyarrow.csv.open_csv(
@@ -54,11 +78,15 @@ def from_csv(path: Path, *, columns: Sequence[int | str] | None = None, label: s
             for batch in reader:
                 yield batch.rename_columns(list(types))
 
+    def to_numbers(batch: pa.RecordBatch) -> pa.RecordBatch:
+        columns = [pc.cast(column, pa.float64()) if pa.types.is_boolean(column.type) else column for column in batch]
+        return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
     def numbers() -> Iterator[pa.RecordBatch]:
-        types = dict.fromkeys(features, pa.float64())
+        types = {name: pa.bool_() if name in flags else pa.float64() for name in features}
         text = {} if label is None else {label: pa.string()}
         try:
-            yield from record_batches(types | text)
+            yield from map(to_numbers, record_batches(types | text))
         except pa.ArrowInvalid as error:
             if "UTF8" in str(error) or "UTF-8" in str(error):
                 raise _encoding_error(path) from None
@@ -82,7 +110,14 @@ def _table_error(path: Path, reason: str) -> ValueError:
 
 
 def _separator_error(path: Path, separator: str, text: str) -> ValueError:
-    return _table_error(path, f" with {separator!r} in {text!r}. Save it with commas, and with points in its numbers.")
+    names = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
+    return _table_error(
+        path, f" with {names[separator]}, as in {text!r}. Save it with commas, and with points in its numbers."
+    )
+
+
+def _name_of_position(column: int | str) -> str:
+    return f"column_{column}" if str(column).isdecimal() else str(column)
 
 
 def _encoding_error(path: Path) -> ValueError:
@@ -108,7 +143,20 @@ def _is_header(row: list[str], path: Path) -> bool:
             f"source: expected a header or complete numbers in the first row; received {','.join(row)!r} in "
             f"{str(path)!r}. Fill in the cells that are empty or hold no number, or write a header above."
         )
-    if not numbers or len(numbers) < len(row):
+    if not numbers:
+        return True
+    if len(numbers) < len(row):
+        if 2 * len(numbers) > len(row):
+            raise ValueError(
+                f"source: expected a header of names, or a first sample of numbers; received {','.join(row)!r} as "
+                f"the first row of {str(path)!r}, most of which are numbers. Say which it is: header=False, or "
+                "--no-header, if it is a sample; header=True, or --header, if these are names."
+            )
+        warnings.warn(
+            f"the first row of {str(path)!r}, {','.join(row)!r}, is taken for a header, although some of it are "
+            "numbers; header=False, or --no-header, makes a sample of it",
+            stacklevel=3,
+        )
         return True
     warnings.warn(
         f"{str(path)!r} has no header: its first row, {','.join(row)!r}, is taken as a sample, and the columns are "

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,12 +18,18 @@ from PIL import Image, UnidentifiedImageError
 from tfae.datasets import defects
 from tfae.datasets.source import Batch, Part, Source
 
+#: The EXIF tag.
+_ORIENTATION = 0x0112
 #: What the served signature decodes too.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 
 # Channels that TensorFlow decodes a PNG or JPEG of Pillow's mode to. Palettes are left to decoding: it knows whether
 # they have transparency.
 _CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 3}
+#: What sub-folders of the splits are called.
+_SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
+#: What looks like the folder of a split.
+_LIKE_A_SPLIT = re.compile("(train|val|test|dev|eval)", re.IGNORECASE)
 _WORDS = {1: "grayscale", 2: "grayscale with alpha", 3: "RGB", 4: "RGB with alpha"}
 
 
@@ -49,15 +58,10 @@ class FolderPart(Part):
 
 def from_folder(folder: Path) -> Source:
     """Open images of one size: in a folder, in one sub-folder per class, or either in each of "train", "test", …."""
-    sub_folders = {path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")}
-    if {"train", "test"} <= sub_folders <= {"train", "validation", "test"}:
-        folders: dict[str, Path] = {
-            name: folder / name for name in ("train", "validation", "test") if name in sub_folders
-        }
-    else:
-        folders = {"all": folder}
+    folders = _folders_of_splits(folder) or {"all": folder}
     listed = {part: _list_images(path) for part, path in folders.items()}
     first = next(folders[part] / names[0] for part, (names, _) in listed.items())
+    _header(first)
     shape = decode(first).shape
     parts = {}
     for part, (names, has_classes) in listed.items():
@@ -66,6 +70,7 @@ def from_folder(folder: Path) -> Source:
             header = _header(path)
             if any(found not in (None, expected) for found, expected in zip(header, shape, strict=True)):
                 raise ValueError(_mix_error(first, shape, path, header))
+        _warn_of_rotation(folders[part], names)
         labels = np.array([name.split("/")[0] for name in names]) if has_classes else None
         parts[part] = FolderPart(
             shape=shape,
@@ -91,11 +96,56 @@ def decode(path: Path) -> np.ndarray:
         ) from None
 
 
+def _folders_of_splits(folder: Path) -> dict[str, Path] | None:
+    """Return the folders of the splits; None if the sub-folders are classes, or there are none.
+
+    Raises:
+        ValueError: If only some of them look like splits, which would make classes of these and train on test images.
+    """
+    sub_folders = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    found = {split: [name for name in sub_folders if name in names] for split, names in _SPLITS.items()}
+    like_splits = [name for name in sub_folders if _LIKE_A_SPLIT.match(name)]
+    if len(like_splits) < 2 and not (like_splits and len(sub_folders) == 1):
+        return None
+    others = [name for name in sub_folders if not any(name in names for names in _SPLITS.values())]
+    if others or len(found["train"]) + len(found["test"]) < 2 or len(found["validation"]) > 1:
+        raise ValueError(
+            f"source: expected sub-folders train, test and perhaps val for the splits, or one for each class; received "
+            f"{', '.join(sub_folders)} in {str(folder)!r}. Rename them, move what belongs to no split elsewhere, or "
+            "give one of them as the source, to have it split."
+        )
+    return {split: folder / names[0] for split, names in found.items() if names}
+
+
+def _warn_of_rotation(folder: Path, names: Sequence[str]) -> None:
+    """Warn of images that their EXIF data wants rotated, which neither training nor a served model does."""
+    rotated = []
+    for name in names:
+        # What is broken is found when it is decoded.
+        with contextlib.suppress(OSError, SyntaxError, struct.error), Image.open(folder / name) as image:
+            if image.getexif().get(_ORIENTATION, 1) != 1:
+                rotated.append(name)
+    if rotated:
+        more = f" and {len(rotated) - 5} more" if len(rotated) > 5 else ""
+        warnings.warn(
+            f"images in {str(folder)!r} are taken as they are stored, although their EXIF orientation says that they "
+            f"lie on a side: {', '.join(rotated[:5])}{more}. Turn them with PIL.ImageOps.exif_transpose and save them",
+            stacklevel=6,
+        )
+
+
 def _list_images(folder: Path) -> tuple[list[str], bool]:
     """Return the images relative to the folder, sorted, and whether they are in sub-folders."""
     # Sorted as text, for paths sort differently on different systems.
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     files = [name for name in files if not any(part.startswith(".") for part in name.split("/"))]
+    for name in files:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"source: expected names of files in UTF-8; received {name!r} in {str(folder)!r}. Rename it."
+            ) from None
     names = [name for name in files if name.lower().endswith(SUFFIXES)]
     if not names:
         found = ", ".join(map(repr, files[:5])) or "no file"
@@ -120,18 +170,27 @@ def _header(path: Path) -> tuple[int, int, int | None]:
     """Return height, width and channels (None where only decoding tells), without decoding."""
     try:
         with Image.open(path) as image:
-            if image.mode.startswith("I"):
+            # Pillow, and TensorFlow too, would cut channels of 16 bits to 8.
+            if image.mode.startswith("I") or ";16" in str(image.tile):
                 raise ValueError(
                     f"source: expected 8 bits per channel; received 16 in {str(path)!r}. Convert such images, or give "
                     "them as a uint16 array."
                 )
-            if image.format == "BMP" and image.mode == "P":  # TensorFlow would take the indices for gray levels
+            # TensorFlow would take the indices of a palette for gray levels, and takes no single bits.
+            if image.format == "BMP" and image.mode in ("P", "1"):
+                what = "a palette" if image.mode == "P" else "1 bit per pixel"
                 raise ValueError(
-                    f"source: expected RGB or grayscale; received a BMP with a palette in {str(path)!r}. Convert such "
-                    "images."
+                    f"source: expected RGB or grayscale; received a BMP with {what} in {str(path)!r}. Convert such "
+                    "images, for instance to PNG."
                 )
             channels = _CHANNELS.get(image.mode) if image.format in ("PNG", "JPEG") else None
             return image.height, image.width, channels
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise ValueError(
+            f"source: expected images of at most {limit:,} pixels; received {str(path)!r} with more. "
+            "Scale it down, or set PIL.Image.MAX_IMAGE_PIXELS."
+        ) from None
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise ValueError(
             f"source: expected an image; received {str(path)!r}: {defects.reason(error)}. Repair or remove the file."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,9 @@ from tfae.datasets.splits import Splits, disjoint, number_distinct, sample_diges
 from tfae.datasets.stored import StoredSamples
 from tfae.load_options import VARYING, LoadOptions
 from tfae.moments import Samples, blocks
+
+#: Rows in which columns that rise are looked for, and how few show nothing.
+_NUM_TRIED, _LEAST_TRIED = 1000, 20
 
 
 def prepare(source: Source, options: LoadOptions, arguments: dict[str, Any] | None) -> Data:
@@ -46,6 +50,8 @@ def prepare(source: Source, options: LoadOptions, arguments: dict[str, Any] | No
         arguments = arguments | {"in_memory": in_memory}
         if arguments["columns"] is not None:
             arguments["columns"] = list(source.feature_names or ())
+    if source.feature_names is not None:
+        _warn_of_identifiers(split.train, source.feature_names)
     samples = raw = split
     if in_memory:
         with tf.device("CPU"):  # a batch at a time goes to the accelerator, whose memory the data may not fit
@@ -90,6 +96,22 @@ def prepare(source: Source, options: LoadOptions, arguments: dict[str, Any] | No
     )
     vars(data)["digest"] = digest_of(raw, digests)  # Known without another pass.
     return data
+
+
+def _warn_of_identifiers(train: Samples, feature_names: Sequence[str]) -> None:
+    """Warn of columns of the training split that count its rows or tell their time, from which nothing is learned."""
+    rows = train[:_NUM_TRIED]
+    if len(rows) < _LEAST_TRIED:
+        return
+    steps = np.diff(rows.astype("float64"), axis=0)
+    found = np.flatnonzero((steps > 0).all(axis=0))
+    if 0 < len(found) < rows.shape[1]:
+        names = ", ".join(repr(feature_names[index]) for index in found.tolist())
+        warnings.warn(
+            f"each of {names} rises from row to row, as identifiers and times do, which say nothing about a sample; "
+            "drop=[...], or --drop, leaves them out",
+            stacklevel=4,
+        )
 
 
 def default_batch_size(num_samples: int) -> int:

@@ -77,7 +77,13 @@ class TablePart(Part):
         return labels
 
 
-def from_parquet(path: Path, *, columns: Sequence[int | str] | None = None, label: str | None = None) -> Source:
+def from_parquet(
+    path: Path,
+    *,
+    columns: Sequence[int | str] | None = None,
+    label: str | None = None,
+    drop: Sequence[int | str] | None = None,
+) -> Source:
     """Open a .parquet file; the columns are converted to the one NumPy dtype that holds them all."""
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
@@ -87,7 +93,7 @@ def from_parquet(path: Path, *, columns: Sequence[int | str] | None = None, labe
             f"source: expected a .parquet file; received {str(path)!r}: {defects.reason(error)}."
         ) from None
     where = repr(str(path))
-    features = choose_features(_names(schema), columns, label, where)
+    features = choose_features(_names(schema), columns, label, where, drop=drop)
 
     def record_batches() -> Iterator[pa.RecordBatch]:
         # Otherwise whole columns of a row group are in memory, and these can be as large as the file.
@@ -107,7 +113,13 @@ def from_parquet(path: Path, *, columns: Sequence[int | str] | None = None, labe
     return Source(path.stem, {"all": part})
 
 
-def from_frame(frame: Any, *, columns: Sequence[int | str] | None = None, label: str | None = None) -> Source:
+def from_frame(
+    frame: Any,
+    *,
+    columns: Sequence[int | str] | None = None,
+    label: str | None = None,
+    drop: Sequence[int | str] | None = None,
+) -> Source:
     """Open a data frame of pandas, polars or pyarrow, or of any library that exports Arrow streams."""
     try:
         table = pa.table(frame)
@@ -116,7 +128,7 @@ def from_frame(frame: Any, *, columns: Sequence[int | str] | None = None, label:
             f"source: expected a data frame; received {type(frame).__name__}: {defects.reason(error)}."
         ) from None
     where = "the data frame"
-    features = choose_features(_names(table.schema), columns, label, where)
+    features = choose_features(_names(table.schema), columns, label, where, drop=drop)
     part = TablePart(
         shape=(len(features),),
         dtype=_common_dtype(table.schema, features, where),

@@ -19,8 +19,9 @@ def validate_labels(labels: npt.ArrayLike | None, num_samples: int) -> np.ndarra
     if array.shape != (num_samples,):
         raise ValueError(f"labels: expected shape ({num_samples},), one per sample; received {array.shape}.")
     if array.dtype.kind == "O":  # Texts or numbers with missing ones between them.
-        array = np.array(["missing" if label is None else str(label) for label in array])
-    # TFDS stores texts as bytes.
+        # TFDS stores texts as bytes.
+        texts = (label.decode("utf-8", "replace") if isinstance(label, bytes) else label for label in array)
+        array = np.array(["missing" if label is None else str(label) for label in texts])
     return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
 
 

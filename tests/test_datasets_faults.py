@@ -1,0 +1,219 @@
+"""What people have in files, and what is said of it."""
+
+import io
+import os
+import warnings
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+from tests.commands import run, train
+from tfae import datasets, export, plots
+from tfae.load_options import ReadOptions
+
+GRAY = np.random.default_rng(0).integers(0, 256, (30, 8, 8)).astype("uint8")
+
+
+def write_images(folder, images=GRAY, suffix="png", **options):
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{index}.{suffix}", **options)
+
+
+@pytest.mark.parametrize("validation", ["val", "valid", "validation"])
+def test_folders_of_splits_are_the_splits_whatever_the_validation_is_called(tmp_path, validation):
+    for number, (split, count) in enumerate((("train", 12), (validation, 5), ("test", 7))):
+        write_images(tmp_path / split, GRAY[:count] + number)
+    data = datasets.load(tmp_path)
+    assert [len(samples) for samples in data.raw] == [12, 5, 7]
+    assert data.labels is None
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [("train", "Test"), ("train", "val"), ("train", "test", "ground_truth"), ("training", "test"), ("train",)],
+)
+def test_what_is_nearly_folders_of_splits_is_neither_pooled_nor_trained_on(tmp_path, folders):
+    for folder in folders:
+        write_images(tmp_path / folder)
+    with pytest.raises(
+        ValueError, match=rf"for the splits, or one for each class; received {', '.join(sorted(folders))} in"
+    ):
+        datasets.load(tmp_path)
+
+
+def test_folders_of_classes_stay_classes(tmp_path):
+    for folder, images in (("cats", GRAY[:9]), ("testers", GRAY[9:])):
+        write_images(tmp_path / folder, images)
+    assert set(datasets.load(tmp_path).labels.train) == {"cats", "testers"}
+
+
+def png_of_16_bits(channels):
+    """By hand: Pillow writes none but gray ones."""
+    import struct
+    import zlib
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    rows = b"".join(b"\0" + b"\x12\xff" * 8 * channels for _ in range(8))
+    header = struct.pack(">IIBBBBB", 8, 8, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_images_of_16_bits_are_refused_and_not_cut_to_8(tmp_path, channels):
+    for index in range(5):
+        (tmp_path / f"{index}.png").write_bytes(png_of_16_bits(channels))
+    with pytest.raises(ValueError, match=r"expected 8 bits per channel; received 16 in '.*0\.png'"):
+        datasets.load(tmp_path)
+
+
+def test_images_that_lie_on_a_side_are_named(tmp_path):
+    write_images(tmp_path, suffix="jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(GRAY[0]).save(tmp_path / "lying.jpg", exif=exif)
+    with pytest.warns(
+        UserWarning, match=r"that they lie on a side: lying\.jpg\. Turn them with PIL\.ImageOps\.exif_trans"
+    ):
+        datasets.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("write", "match"),
+    [
+        (
+            lambda path: Image.fromarray(GRAY[0] > 99).save(path / "bits.bmp"),
+            r"a BMP with 1 bit per pixel in '.*bits\.bmp'",
+        ),
+        (lambda path: write_images(path / os.fsdecode(b"\xff")), r"names of files in UTF-8; received '\\udcff/0\.png'"),
+    ],
+)
+def test_images_that_can_not_be_taken_are_named(tmp_path, write, match):
+    write(tmp_path)
+    with pytest.raises(ValueError, match=match):
+        datasets.load(tmp_path)
+
+
+def test_a_large_image_is_named(tmp_path, monkeypatch):
+    write_images(tmp_path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 31)
+    with pytest.raises(ValueError, match=r"expected images of at most 62 pixels; received '.*0\.png' with more"):
+        datasets.load(tmp_path)
+
+
+def test_channels_that_come_first_are_told():
+    images = np.repeat(GRAY[:, None], 3, axis=1)
+    with pytest.warns(
+        UserWarning, match=r"\(30, 3, 8, 8\) is taken for images .* of height 3; .*np\.moveaxis\(x, 1, -1\)"
+    ):
+        datasets.load(images)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        datasets.load(np.moveaxis(images, 1, -1))
+
+
+def csv_file(path, text):
+    (path / "table.csv").write_text(text)
+    return path / "table.csv"
+
+
+HEART = "75,?,190\n74,1,188\n70,0,150\n" + "".join(f"{60 + i},{i % 3},{140 + 7 * i % 50}\n" for i in range(9))
+
+
+def test_a_first_row_of_numbers_and_others_is_no_header_without_a_word(tmp_path):
+    path = csv_file(tmp_path, HEART)
+    with pytest.raises(ValueError, match="most of which are numbers"):
+        datasets.load(path)
+    with pytest.raises(ValueError, match=r"'\?' in row 0"):
+        datasets.load(path, header=False)
+    assert datasets.load(path, header=False, drop=["column_1"]).raw.train.shape == (10, 2)
+    assert datasets.load(path, header=True).feature_names == ("75", "?", "190")
+    path.write_text(HEART.replace("?", "yes"))
+    with pytest.raises(ValueError, match=r"received '75,yes,190' .* most of which are numbers\. .*--no-header"):
+        datasets.load(path)
+    path.write_text("a,b,2020\n" + HEART.split("\n", 1)[1])
+    with pytest.warns(UserWarning, match=r"'a,b,2020', is taken for a header, although some of it are numbers"):
+        datasets.load(path)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_true_and_false_are_one_and_zero(tmp_path, kind):
+    values = {"x": list(np.arange(20.0) % 7), "flag": [index % 3 == 0 for index in range(20)]}
+    if kind == "csv":
+        rows = "".join(f"{x},{flag}\n" for x, flag in zip(*values.values(), strict=True))
+        path = csv_file(tmp_path, "x,flag\n" + rows)
+    else:
+        path = tmp_path / "table.parquet"
+        pa.parquet.write_table(pa.table(values), path)
+    part = datasets.open_source(path).parts["all"]
+    np.testing.assert_array_equal(part.read()[0], np.stack([*values.values()], axis=1).astype("float64"))
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("1 2 3\n4 5 6\n", "with spaces, as in '1 2 3'"),
+        ("a|b\n4|5\n", r"with bars, as in 'a\|b'"),
+        ("a\tb\n4\t5\n", "with tabs"),
+        ("a;b\n4;5\n", "with semicolons"),
+        ("# made by a logger\n1,2\n3,4\n", "begins with a comment, '# made by a logger'. Take such lines out"),
+    ],
+)
+def test_other_tables_are_told_for_what_they_are(tmp_path, text, match):
+    with pytest.raises(ValueError, match=match):
+        datasets.load(csv_file(tmp_path, text))
+
+
+NAMES = ["height", "weight", "age"]
+ROWS = np.random.default_rng(0).normal(size=(60, 3)).round(6)
+
+
+def as_csv(rows, *header):
+    text = io.StringIO()
+    np.savetxt(text, rows, delimiter=",", fmt="%.6f")
+    return "".join([*header, text.getvalue()])
+
+
+@pytest.mark.filterwarnings("ignore:.*has no header")
+def test_a_file_without_header_is_scored_by_the_positions_of_its_columns(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train(
+        csv_file(tmp_path, as_csv(ROWS, "height,weight,age\n")), "--epochs", 1, "--run-dir", "run", export_dir="model"
+    )
+    (tmp_path / "bare.csv").write_text(as_csv(ROWS[:, [2, 0, 1]]))
+    message = run("score", "model", "bare.csv", "-o", "scores.csv", code=2).stderr
+    assert "If the file has no header, say which of its columns they are" in message
+    run("score", "model", "bare.csv", "-o", "scores.csv", "--no-header", "--columns", "1,2,0")
+    scores = np.genfromtxt("scores.csv", delimiter=",", names=True)["instance_score"]
+    np.testing.assert_allclose(scores, export.load("model").score(ROWS), rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*rises from row to row")
+def test_columns_are_dropped_and_headers_may_hold_commas(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    header = 'id,"height, cm",weight\n'
+    rows = np.column_stack([np.arange(60), ROWS[:, :2]])
+    with pytest.warns(UserWarning, match=r"each of 'id' rises from row to row.*drop=\[\.\.\.\], or --drop"):
+        datasets.load(csv_file(tmp_path, as_csv(rows, header)))
+    data = datasets.load(tmp_path / "table.csv", drop=["id"])
+    assert data.feature_names == ("height, cm", "weight")
+    output = train("table.csv", "--drop", "id", "--epochs", 1, "--run-dir", "run", export_dir="model").output
+    assert "table data of shape (2,)" in output
+    assert "shape (1,)" in train("table.csv", "--columns", '"height, cm"', "--epochs", 1, "--run-dir", "one").output
+    run("evaluate", "run")
+    run("score", "model", "table.csv", "-o", "scores.csv")
+    assert datasets.load(ROWS, drop=[0]).shape == (2,)
+    with pytest.raises(ValueError, match=r"drop: expected a column of .*received 'iden'\. Did you mean 'id'"):
+        datasets.load(tmp_path / "table.csv", drop=["iden"])
+    with pytest.raises(ValueError, match="drop: expected each column once"):
+        ReadOptions(drop=["id", "id"])
+
+
+def test_labels_of_bytes_are_texts():
+    labels = np.array([b"cat", b"dog", None, "cat"], object)
+    assert plots.labels.validate_labels(labels, 4).tolist() == ["cat", "dog", "missing", "cat"]

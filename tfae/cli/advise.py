@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from tfae.cli.command import Command
 from tfae.cli.options import load_options
 from tfae.cli.tensorflow import import_tensorflow
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("source")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @load_options

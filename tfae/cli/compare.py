@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
+from tfae.cli.command import Command
 from tfae.cli.model_options import ModelOptions, model_options
 from tfae.cli.options import ignore_option, load_options, loss_option
 from tfae.cli.tensorflow import import_tensorflow
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("source")
 @loss_option(
     "loss_names",

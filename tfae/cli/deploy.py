@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from tfae.cli.command import Command
 from tfae.cli.options import label_option
 from tfae.cli.tensorflow import import_tensorflow
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("saved_models", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("deploy"), help="Folder to write.")
 @click.option("--replace", is_flag=True, help="Replace a folder that was written before.")

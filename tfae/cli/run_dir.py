@@ -8,13 +8,14 @@ from typing import Any
 
 import click
 
+from tfae.cli.command import Command
 from tfae.cli.options import default_export_dir, export_dir_option, ignore_option, open_for_model, source_options
 from tfae.cli.tensorflow import import_tensorflow, onednn_of
 
 _run_dir_argument = click.argument("run_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
 
-@click.command()
+@click.command(cls=Command)
 @_run_dir_argument
 @click.argument("source", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -54,7 +55,7 @@ def evaluate(run_dir: Path, source: str | None, *, as_json: bool, ignore: tuple[
     click.echo(json.dumps(measures.as_dict(), indent=2) if as_json else str(measures))
 
 
-@click.command()
+@click.command(cls=Command)
 @_run_dir_argument
 @export_dir_option
 @ignore_option

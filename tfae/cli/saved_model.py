@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tfae.cli.command import Command
 from tfae.cli.options import open_for_model, source_options, together
 from tfae.cli.tensorflow import import_tensorflow
 
@@ -46,7 +47,7 @@ def _open(saved_model: Path, source: str, trust: bool, options: dict[str, Any]) 
     return model, open_for_model(source, options, model.description["data"], model.sample_shape)
 
 
-@click.command()
+@click.command(cls=Command)
 @_saved_model_argument
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_trust_option
@@ -70,7 +71,7 @@ def inspect(ctx: click.Context, saved_model: Path, *, as_json: bool, trust: bool
         ctx.exit(1)
 
 
-@click.command()
+@click.command(cls=Command)
 @_output_of_source("File to write, .csv or .parquet")
 def score(saved_model: Path, source: str, *, output: Path, trust: bool, **options: Any) -> None:
     """Score every sample of SOURCE with SAVED_MODEL; the higher, the more anomalous.
@@ -99,7 +100,7 @@ def score(saved_model: Path, source: str, *, output: Path, trust: bool, **option
     click.echo(f"{output}: {total:,} samples", err=True)
 
 
-@click.command()
+@click.command(cls=Command)
 @_output_of_source("Picture to write, .png, .pdf or .svg")
 @click.option("--num-samples", type=click.IntRange(1, 64), default=8, help="Samples to show.")
 def reconstruct(saved_model: Path, source: str, *, output: Path, num_samples: int, trust: bool, **options: Any) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from tfae.cli.command import Command
 from tfae.cli.options import is_given, label_option
 from tfae.cli.tensorflow import import_tensorflow
 
@@ -35,7 +36,7 @@ _LOCAL_ONLY = ("max_request_bytes", "access_log", "grace_seconds")
 _ENGINES_ONLY = ("batching_parameters_file", "metrics", "cors", "flags", "image", "only_print")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("saved_models", required=False, type=click.Path(path_type=Path))
 @click.option("--name", help="Of the model, as clients ask for it.  [default: the folder's]")
 @label_option

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tfae.cli.command import Command
 from tfae.cli.model_options import ModelOptions, model_options
 from tfae.cli.options import default_export_dir, export_dir_option, ignore_option, is_given, load_options, loss_option
 from tfae.cli.tensorflow import import_tensorflow, onednn_of
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from tfae.runs import Run
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("source", required=False)
 @loss_option(
     "loss_name",

@@ -39,7 +39,7 @@ ALLOWED = {
     "plots": "losses models",
     "score_file": "atomic_write",
     "provenance": "losses models",
-    "checks": "activations datasets losses preprocessing",
+    "checks": "activations datasets losses models preprocessing",
     "evaluation": "checks losses models moments",
     "export": "checks columns_by_name datasets losses models preprocessing provenance servable signatures tensor_spec "
     "atomic_write",
@@ -49,7 +49,7 @@ ALLOWED = {
     "runs": "checks datasets evaluation export losses models preprocessing provenance report schedule "
     "atomic_write training",
     "comparison": "checks datasets evaluation losses models moments provenance report runs atomic_write training",
-    "cli": "advice comparison datasets evaluation export load_options losses models moments plots report runs "
+    "cli": "advice comparison datasets evaluation export load_options losses models moments plots provenance report runs "
     "score_file serving atomic_write",
 }
 

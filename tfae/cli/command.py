@@ -15,7 +15,7 @@ _REFUSED = {("inside of it", "source"), ("around it", "saved_models")}
 
 @final
 class Command(click.Command):
-    """Refuses, before anything is read or written, an output that is an input of the command, or inside of its SOURCE."""
+    """Refuses, before anything is read or written, an output that is an input of the command, or inside of SOURCE."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Compare the paths, and run the command."""
@@ -32,9 +32,10 @@ class Command(click.Command):
             for argument, source in read:
                 relation = _relate(output, source)
                 if relation == "the same" or (relation, argument.name) in _REFUSED:
+                    name = argument.make_metavar(ctx)
                     raise click.UsageError(
-                        f"{option}: expected another place than {argument.make_metavar(ctx)}, {source}; received {output}, which is "
-                        f"{relation}. Choose one elsewhere."
+                        f"{option}: expected another place than {name}, {source}; received {output}, "
+                        f"which is {relation}. Choose one elsewhere."
                     )
         return super().invoke(ctx)
 

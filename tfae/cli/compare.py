@@ -64,10 +64,10 @@ def compare(
     it, and saves; the same command again goes on.
     """
     import_tensorflow(onednn="1")
-    from tfae import comparison, datasets, losses, models
+    from tfae import comparison, datasets, losses
 
     # Mistakes show before the data is read.
-    models.parse_bottleneck(model.bottleneck)
+    model.validate()
     chosen_losses = [losses.get(name, sample_reduction=model.sample_reduction) for name in loss_names]
     chosen = [comparison.Corruption.parse(text) for text in corruptions]
     data = datasets.load(source, **load)
@@ -86,7 +86,7 @@ def compare(
             run_dir=run_dir,
             seeds=seeds,
             epochs=model.epochs,
-            build=model.builder(data.shape),
+            build=model.builder(data),
             corruptions=chosen,
             learning_rate=model.learning_rate,
             sample_reduction=model.sample_reduction,

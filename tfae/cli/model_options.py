@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfae.cli.options import together
+from tfae.cli.tensorflow import import_module
 
 if TYPE_CHECKING:
     import keras
+
+    from tfae.datasets import Data
+
+_BUILT_IN = ("dense", "convolutional")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,24 +35,65 @@ class ModelOptions:
     epochs: int
     learning_rate: float | None
 
-    def builder(self, shape: tuple[int, ...]) -> functools.partial[keras.Model]:
-        """Return a builder of the model, to be called with the ``output_activation`` that fits the loss.
-
-        Raises:
-            ValueError: If there is no such bottleneck.
-        """
+    def validate(self) -> None:
+        """Raise ValueError for what can be told before the data is read: another architecture, module or bottleneck."""
         from tfae import models
 
+        models.parse_bottleneck(self.bottleneck)
+        if ":" in self.architecture:
+            given = {"--latent-dim": self.latent_dim, "--widths": self.widths, "--input-noise": self.input_noise}
+            useless = [name for name, value in given.items() if value]
+            useless += ["--bottleneck"] if self.bottleneck != "plain" else []
+            if useless:
+                raise ValueError(
+                    f"--model: expected no {useless[0]} beside a function, which builds the model; received "
+                    f"{self.architecture}. Leave {useless[0]} out."
+                )
+            self._own_function()
+        elif self.architecture not in _BUILT_IN:
+            raise ValueError(
+                f"--model: expected {' or '.join(_BUILT_IN)}, or MODULE:FUNCTION, which gets the data and returns a "
+                f"Keras model; received {self.architecture!r}."
+            )
+
+    def builder(self, data: Data) -> Callable[..., keras.Model]:
+        """Return a builder of the model, to be called with the ``output_activation`` that fits the loss."""
+        from tfae import models
+
+        if ":" in self.architecture:
+            return functools.partial(self._build_own, data)
         is_dense = self.architecture == "dense"
         sizes: dict[str, Any] = {} if self.widths is None else {"widths" if is_dense else "filters": self.widths}
         return functools.partial(
             models.dense if is_dense else models.convolutional,
-            shape,
-            latent_dim=self.latent_dim or models.default_latent_dim(shape),
+            data.shape,
+            latent_dim=self.latent_dim or models.default_latent_dim(data.shape),
             bottleneck=models.parse_bottleneck(self.bottleneck),
             input_noise=self.input_noise,
             **sizes,
         )
+
+    def _own_function(self) -> Callable[..., Any]:
+        module_name, _, name = self.architecture.partition(":")
+        function = getattr(import_module("--model", module_name), name, None)
+        if not callable(function):
+            raise ValueError(f"--model: expected a function {name!r} in module {module_name}; received none.")
+        return function
+
+    def _build_own(self, data: Data, *, output_activation: Any) -> keras.Model:
+        import keras
+
+        function = self._own_function()
+        takes = inspect.signature(function).parameters
+        try:
+            model = function(data, **({"output_activation": output_activation} if "output_activation" in takes else {}))
+        except Exception as error:  # Whatever the function raises is the user's.
+            raise ValueError(f"--model: {self.architecture} raised {type(error).__name__}: {error}") from error
+        if not isinstance(model, keras.Model):
+            raise ValueError(
+                f"--model: expected {self.architecture} to return a Keras model; received {type(model).__name__}."
+            )
+        return model
 
 
 def _finite(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
@@ -81,9 +128,10 @@ def model_options(command: Callable) -> Callable:
         click.option(
             "--model",
             "architecture",
-            type=click.Choice(["dense", "convolutional"]),
+            metavar="NAME",
             default="dense",
-            help="Convolutional models take images and sequences.",
+            help="dense; convolutional, for images and sequences; or MODULE:FUNCTION, which gets the data, and "
+            "output_activation if it has such an argument, and returns a Keras model.",
         ),
         click.option(
             "--latent-dim",

@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from types import ModuleType
 
 import click
 
@@ -47,16 +48,25 @@ def import_tensorflow(*, onednn: str | None = None) -> None:
             os.close(stderr)
     context = click.get_current_context(silent=True)
     modules = () if context is None else context.find_root().params.get("modules", ())
-    if modules and str(Path.cwd()) not in sys.path:  # Python itself looks there; an installed command does not.
-        sys.path.insert(0, str(Path.cwd()))
     for name in modules:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise ValueError(
-                f"--import: expected a module in the working directory or on the Python path; received {name} "
-                f"({error})."
-            ) from error
+        import_module("--import", name)
+
+
+def import_module(option: str, name: str) -> ModuleType:
+    """Import the module that an option names, from the working directory too.
+
+    Raises:
+        ValueError: If it can not be imported.
+    """
+    if str(Path.cwd()) not in sys.path:  # Python itself looks there; an installed command does not.
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # It may raise whatever it likes.
+        raise ValueError(
+            f"{option}: expected a module in the working directory or on the Python path; received {name} "
+            f"({type(error).__name__}: {error})."
+        ) from error
 
 
 def onednn_of(run_dir: Path) -> str | None:

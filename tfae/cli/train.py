@@ -107,12 +107,13 @@ def _train(
 ) -> None:
     import keras
 
-    from tfae import datasets, losses, models, runs
+    from tfae import datasets, losses, provenance, runs
     from tfae import export as exporting
     from tfae.advice import advise
+    from tfae.models import structure
 
     # Mistakes show before the data is read.
-    models.parse_bottleneck(model.bottleneck)
+    model.validate()
     if loss_name is not None:
         losses.get(loss_name)
     data = datasets.load(source, **load)
@@ -136,18 +137,24 @@ def _train(
     keras.utils.set_random_seed(load["seed"])
     export_dir = export_dir or default_export_dir(data.name)
     exporting.validate_writable(export_dir)
-    build = model.builder(data.shape)
-    latent_dim, num_elements = build.keywords["latent_dim"], math.prod(data.shape)
-    if latent_dim >= num_elements and model.bottleneck == "plain" and not model.input_noise:
+    build = model.builder(data)
+    autoencoder = build(output_activation=loss.output_activation(data.output_range))
+    structure.build(autoencoder, data.shape)
+    latent_dim, num_elements = structure.latent_dim_of(autoencoder, data.shape), math.prod(data.shape)
+    if (
+        isinstance(latent_dim, int)
+        and latent_dim >= num_elements
+        and model.bottleneck == "plain"
+        and not model.input_noise
+    ):
         remedy = "a smaller --latent-dim" if num_elements > 1 else "more columns, or --input-noise"
         click.echo(
             f"Warning: a latent of width {latent_dim} compresses nothing for samples of that size ({num_elements}); "
             f"the model can learn to copy. Choose {remedy}.",
             err=True,
         )
-    autoencoder = build(output_activation=loss.output_activation(data.output_range))
     click.echo(
-        f"{autoencoder.name}: {autoencoder.count_params():,} parameters, latent_dim {latent_dim}; "
+        f"{provenance.format_model(provenance.model(autoencoder, data.shape))}; "
         f"{type(loss).__name__}, {model.sample_reduction} over elements"
     )
     run = runs.train(

@@ -68,9 +68,10 @@ class Run:
         useless = next((each for each in self.evaluation.findings if each.name == "no_better_than_constant"), None)
         if useless is not None and "constant" not in ignored:
             raise ValueError(
-                f"autoencoder: expected a model that is worth serving; received one that is not. {useless.message} The "
-                f"run stays in {self.directory}. To export it all the same, silence this with "
-                f'ignore=["constant"], or tfae export {self.directory} --ignore constant.'
+                f"autoencoder: expected a model that is better than one constant for all samples; received one that is "
+                f"not. What to change is among the findings of the evaluation; the run stays in {self.directory}. To "
+                f'export it all the same, silence this with ignore=["constant"], or tfae export {self.directory} '
+                "--ignore constant."
             )
         return export.save(
             self.autoencoder,

@@ -499,7 +499,7 @@ def test_a_loss_that_is_not_defined_on_the_data_is_refused_or_left_out_of_all(bl
         compare(standard, tmp_path / "run", ["mse", "bce"])
     train = np.random.RandomState(0).rand(50, 4)
     inner = train[:20] * 0.5 + train.mean(0) * 0.5
-    undeclared = datasets.load((train, inner[:10], inner[10:]), preprocessing="unit")
+    undeclared = datasets.load({"train": train, "validation": inner[:10], "test": inner[10:]}, preprocessing="unit")
     with pytest.raises(ValueError, match=r"the train split spans .* is binary_crossentropy on array\+outliers=0\.1"):
         compare(undeclared, tmp_path / "run", ["mse", "bce"])
     assert list(begin(monkeypatch, standard, tmp_path / "run", None)["losses"]) == ["squared_error", "absolute_error"]

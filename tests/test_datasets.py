@@ -136,7 +136,7 @@ def test_every_numeric_dtype_stays_as_it_is_in_memory_and_read_only(dtype: str) 
 
 
 def test_own_splits_are_kept_and_validation_is_carved_from_training() -> None:
-    data = load((numbered(90), numbered(110)[100:]), preprocessing="none", splits=(0.6, 0.3, 0.1))
+    data = load({"train": numbered(90), "test": numbered(110)[100:]}, preprocessing="none", splits=(0.6, 0.3, 0.1))
     assert [len(split) for split in data.raw] == [60, 30, 10]
     assert data.raw.test.ravel().tolist() == list(range(100, 110))
     parts = {"train": numbered(50), "validation": numbered(60)[50:], "test": numbered(70)[60:]}
@@ -194,11 +194,14 @@ def test_uint8_images_get_a_channel_axis_and_all_their_range() -> None:
         (None, r'^source: expected a name such as "digits" .*; received None\.$'),
         ("", r"^source: expected a name such as .* or a data frame; received ''\.$"),
         (" ", "^source: expected a name such as"),
-        (tf.data.Dataset.range(3), "^source: expected a name such as .*; received _?RangeDataset for the array"),
+        (
+            tf.data.Dataset.range(3),
+            r"^source: expected the pipeline to give batches of samples of one shape.*received \(\)",
+        ),
         (object(), "^source: expected a name such as .*; received object for the array"),
         (7, "^source: expected a name such as .*; received int for the array"),
         ([[1, 2], [3]], "expected the array to be an array of samples of one shape"),
-        ([np.zeros((2, 2)), np.zeros((2, 3))], "expected the array to be an array of samples of one shape"),
+        ([np.zeros((2, 2)), np.zeros((2, 3))], "expected names for several arrays; received a list of 2"),
     ],
 )
 def test_what_can_not_be_trained_on_is_refused(samples: Any, message: str) -> None:

@@ -93,9 +93,12 @@ def test_labels_must_be_as_many_as_samples_and_may_be_a_column(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("samples", "message"),
     [
-        ((TABLE, TABLE[:, :2]), r"expected array 'test' to be like the other parts, float32 .* shape \(3,\)"),
-        ((TABLE, TABLE.astype("float64")), "received float64 samples"),
-        ((TABLE,) * 4, r"received 4 elements\. Give a tuple of samples as np\.stack"),
+        (
+            {"train": TABLE, "test": TABLE[:, :2]},
+            r"expected array 'test' to be like the other parts, float32 .* shape \(3,\)",
+        ),
+        ({"train": TABLE, "test": TABLE.astype("float64")}, "received float64 samples"),
+        ((TABLE,) * 4, r"received a tuple of 4.* samples in a tuple are np\.stack"),
         (dict.fromkeys(("train", "dev", "test"), TABLE), r"received \['train', 'dev', 'test'\]"),
     ],
 )

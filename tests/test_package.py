@@ -49,8 +49,8 @@ ALLOWED = {
     "runs": "checks datasets evaluation export losses models preprocessing provenance report schedule "
     "atomic_write training",
     "comparison": "checks datasets evaluation losses models moments provenance report runs atomic_write training",
-    "cli": "advice comparison datasets evaluation export load_options losses models moments plots provenance report runs "
-    "score_file serving atomic_write",
+    "cli": "advice comparison datasets evaluation export load_options losses models moments plots provenance report "
+    "runs score_file serving atomic_write",
 }
 
 

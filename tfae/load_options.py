@@ -108,6 +108,16 @@ class LoadOptions(ReadOptions):
     value_range: tuple[float, float] | None = _option(
         None, "Least and greatest value that the raw data can take, where neither data set nor dtype says it."
     )
+    inputs: Any = _option(
+        None,
+        "What the model gets in place of each sample and is to turn into it, such as the sample with noise: a source "
+        "of as many rows of the same shape, which are scaled alike. Such data is held in memory.",
+    )
+    sample_weight: Any = _option(
+        None,
+        "Weight of each sample in the loss of training and validation, but not in evaluations: a .npy file, or a "
+        "column of a table; in Python, an array, too. Such data is held in memory.",
+    )
     in_memory: bool | None = _option(
         None, "Whether the raw samples are held in memory or read from disk.  [default: as it fits]"
     )
@@ -133,6 +143,12 @@ class LoadOptions(ReadOptions):
         if self.in_memory is not None and not isinstance(self.in_memory, bool):
             raise ValueError(f"in_memory: expected None, True or False; received {self.in_memory!r}.")
         batch_size = None if self.batch_size is None else int(self.batch_size)
+        if (self.inputs is not None or self.sample_weight is not None) and self.in_memory is False:
+            raise ValueError("in_memory: expected None or True beside inputs and sample_weight; received False.")
+        for name in ("inputs", "sample_weight"):
+            given = getattr(self, name)
+            if isinstance(given, str | os.PathLike) and ("/" in str(given) or Path(given).suffix):
+                self._set(**{name: str(Path(given).expanduser().absolute())})
         self._set(seed=int(self.seed), batch_size=batch_size, splits=splits, value_range=value_range)
         super().__post_init__()
 

@@ -45,6 +45,8 @@ _DETAILS: dict[str, dict[str, Any]] = {
     "splits": {"type": float, "nargs": 3, "metavar": "TRAIN VALIDATION TEST"},
     "preprocessing": {"type": click.Choice(["default", "unit", "symmetric", "standard", "none"])},
     "value_range": {"type": float, "nargs": 2, "metavar": "LOW HIGH"},
+    "inputs": {"metavar": "SOURCE"},
+    "sample_weight": {"metavar": "FILE|COLUMN"},
     "in_memory": {"flags": "--in-memory/--streamed"},
 }
 

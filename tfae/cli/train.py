@@ -126,11 +126,7 @@ def _train(
             data = datasets.load(source, **load)
             advised = advise(data)
         loss_name = advised.loaded_loss
-    parts = ", ".join(f"{len(samples):,} {split}" for split, samples in zip(data.raw._fields, data.raw, strict=True))
-    click.echo(
-        f"{data.name}: {data.kind} data of shape {data.shape}, {data.raw.train.dtype}; {parts}; "
-        f"preprocessing {data.preprocessing.method}"
-    )
+    click.echo(data.summary())
     if advised is not None:
         click.echo(_advice(advised))
     loss = losses.get(loss_name, sample_reduction=model.sample_reduction)

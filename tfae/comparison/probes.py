@@ -77,7 +77,7 @@ def probe(autoencoder: keras.Model, data: Data) -> dict[str, float | None]:
 def encode(autoencoder: keras.Model, dataset: tf.data.Dataset) -> np.ndarray:
     """Return the latents of a data set of batches ``(x, x)``, float32 ``(n, latent_dim)``, in its order."""
     encoder: Any = find_encoder(autoencoder)
-    return np.concatenate([np.asarray(encoder(x, training=False), "float32").reshape(len(x), -1) for x, _ in dataset])
+    return np.concatenate([np.asarray(encoder(x, training=False), "float32").reshape(len(x), -1) for x, *_ in dataset])
 
 
 def score_probes(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tfae.datasets import arrays, catalog, csv_files, image_folder, npy_files, tables
+from tfae.datasets.beside import read_inputs, read_weights
 from tfae.datasets.columns import leave_out, select
 from tfae.datasets.data import Data, stream
 from tfae.datasets.preparation import prepare
@@ -59,7 +60,9 @@ def load(source: Any, options: LoadOptions) -> Data:
 
             - ``"digits"``, ``"breast_cancer"``, ``"wine"``, ``"diabetes"``: scikit-learn's, without a network;
             - any TFDS name: ``"mnist"``, ``"mnist:3.*"``, ``"emnist/letters"``; prepared on the first use;
-            - an array ``(n, *shape)``, or a tuple or dict of arrays for the splits; a data frame;
+            - an array ``(n, *shape)``, or a dict of arrays for the splits, ``{"train": …, "test": …}``; a data frame;
+            - a ``tf.data.Dataset`` of batches ``x`` or ``(x, x)``, or ``(x, label)``, or a dict of such for the splits.
+              It is read once: what it draws at random is drawn once;
             - a path: ``.npy``, ``.npz``, ``.csv``, ``.parquet``, or a folder of images, flat or with a sub-folder per
               class.
 
@@ -90,8 +93,24 @@ def load(source: Any, options: LoadOptions) -> Data:
         raise ValueError("in_memory: expected None or True for data that is in memory already; received False.")
     else:
         options = replace(options, in_memory=True)
+    beside = (options.inputs, options.sample_weight)
+    if any(each is not None for each in beside):
+        options = replace(options, in_memory=True)
+        if not all(isinstance(each, str | None) for each in beside):
+            arguments = None
     reading = replace(options, columns=None) if options.columns == [VARYING] else options
-    return prepare(_open(source, reading), options, arguments)
+    weights: Any = options.sample_weight
+    if isinstance(weights, str) and not weights.endswith(".npy"):  # A column of the table.
+        part = _open(source, replace(reading, columns=[weights], drop=None)).parts["all"]
+        weights = part.read(options.batch_size or 1024)[0][:, 0]
+        reading = replace(reading, drop=[*(reading.drop or ()), options.sample_weight])
+    opened = _open(source, reading)
+    inputs = None
+    if options.inputs is not None:
+        located = _locate(options.inputs)
+        alike = isinstance(source, Path) and isinstance(located, Path) and source.suffix == located.suffix
+        inputs = read_inputs(_open(located, reading if alike else ReadOptions()), opened)
+    return prepare(opened, options, arguments, inputs, None if weights is None else read_weights(weights, opened))
 
 
 @takes(ReadOptions)

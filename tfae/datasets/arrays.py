@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any, final
 
 import numpy as np
+import tensorflow as tf
 
-from tfae.datasets import defects
+from tfae.datasets import defects, pipelines
 from tfae.datasets.source import READ_SIZE, Batch, Part, Source
 
 #: What data can be given as, for error messages.
 SOURCES = (
-    'a name such as "digits" or "mnist", the path of a file or folder, an array (n, ...), a tuple or dict of arrays, '
-    "or a data frame"
+    'a name such as "digits" or "mnist", the path of a file or folder, an array (n, ...), a dict of arrays, '
+    "a tf.data pipeline, or a data frame"
 )
 #: What the splits are called, and how else.
 SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
@@ -46,31 +47,41 @@ class ArrayPart(Part):
 
 
 def from_memory(source: Any) -> Source:
-    """Open an array ``(n, *shape)``, or a tuple or dict of such for the splits."""
-    if isinstance(source, tuple):
-        if len(source) not in (2, 3):
-            raise ValueError(
-                f"source: expected a tuple (train, test) or (train, validation, test); received {len(source)} "
-                "elements. Give a tuple of samples as np.stack(samples)."
-            )
-        names = ("train", "test") if len(source) == 2 else ("train", "validation", "test")
-        source = dict(zip(names, source, strict=True))
+    """Open an array ``(n, *shape)`` or a pipeline, or a dict of such for the splits."""
+    _validate_named(source)
     if isinstance(source, Mapping):
         if not {"train", "test"} <= set(source) <= set(SPLIT_NAMES):
             raise ValueError(
                 f"source: expected the keys 'train', 'test' and perhaps 'validation'; received {list(source)}. "
                 "Give one array to have it split."
             )
-        arrays = {name: _array(source[name], name) for name in SPLIT_NAMES if name in source}
+        given = {name: source[name] for name in SPLIT_NAMES if name in source}
         where = "array"
     else:
-        arrays = {"all": _array(source, "the array")}
-        where = "the array"
-    parts = {}
-    for name, array in arrays.items():
-        shape = normalize_shape(array.shape, array.dtype, where if name == "all" else f"{where} {name!r}")
+        given, where = {"all": source}, "the array"
+    parts: dict[str, Part] = {}
+    for name, each in given.items():
+        called = where if name == "all" else f"{where} {name!r}"
+        if isinstance(each, tf.data.Dataset):
+            parts[name] = pipelines.open_part(each, called.replace("array", "pipeline"))
+            continue
+        array = _array(each, "the array" if name == "all" else name)
+        shape = normalize_shape(array.shape, array.dtype, called)
         parts[name] = ArrayPart(array.astype(array.dtype.newbyteorder("="), copy=False).reshape(shape))
     return source_of("array", parts, where)
+
+
+def _validate_named(source: Any) -> None:
+    """Raise ValueError for several arrays without names: splits, pairs and labels can not be told from each other."""
+    is_tuple = isinstance(source, tuple)
+    if is_tuple or (
+        isinstance(source, list) and len(source) in (2, 3) and all(getattr(each, "ndim", 0) > 1 for each in source)
+    ):
+        raise ValueError(
+            f"source: expected names for several arrays; received a {type(source).__name__} of {len(source)}. For "
+            'splits give {"train": x_train, "test": x_test}; for pairs, load(clean, inputs=noisy); leave labels out; '
+            "and samples in a tuple are np.stack(samples)."
+        )
 
 
 def source_of(name: str, parts: Mapping[str, Part], where: str) -> Source:

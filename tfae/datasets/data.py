@@ -27,13 +27,16 @@ class Data:
         kind: "image", "sequence", "table" or "other".
         shape: Of one sample.
         train: Batches ``(x, x)``, float32 ``(batch, *shape)`` in model space, in a new order every time it is
-            iterated over: first the seed's order 0, then 1, and so on. ``train_from`` begins with any of them.
+            iterated over: first the seed's order 0, then 1, and so on. ``train_from`` begins with any of them. With
+            ``inputs`` these come first in place of x, and with ``sample_weight`` that comes third, ``(batch,)``.
         validation: Likewise, always in stored order.
         test: Likewise, always in stored order.
         preprocessing: Fitted on the training split: data space to model space, and back.
         raw: The samples of each split in data space and in their own dtype, read-only: arrays, or ``StoredSamples``,
             which read from disk what they are indexed with and hold nothing in memory.
         bounds: The least and the greatest value of every element in each split, ``(2, *shape)`` in data space.
+        inputs: What the model gets in place of the samples of each split, in data space; None for these themselves.
+        sample_weight: Of each split, float32 ``(n,)``, for the loss of training and validation; None without any.
         labels: The labels of each split, for evaluation only; None where the data has none.
         feature_names: The names of a table's columns, or None where it has none.
         value_range: ``(low, high)`` the raw values can take, or None where that is not known.
@@ -59,6 +62,8 @@ class Data:
     batch_size: int
     arguments: dict[str, Any] | None = field(repr=False)
     feed: Feed = field(repr=False)
+    inputs: Splits | None = field(repr=False, default=None)
+    sample_weight: Splits | None = field(repr=False, default=None)
 
     def train_from(self, epoch: int, step: int = 0) -> tf.data.Dataset:
         """Return a pipeline like ``train`` that begins with the order of another epoch.
@@ -111,7 +116,17 @@ class Data:
     @functools.cached_property
     def digest(self) -> str:
         """Of dtype, shape and every byte of the raw splits, in hexadecimal: another one tells that the data changed."""
-        return digest_of(self.raw, Splits(*(sample_digests(blocks(samples)) for samples in self.raw)))
+        digests = Splits(*(sample_digests(blocks(samples)) for samples in self.raw))
+        return digest_of(self.raw, digests, self.inputs, self.sample_weight)
+
+    def summary(self) -> str:
+        """Return a line on what the data is and how it is split and scaled."""
+        parts = ", ".join(f"{len(samples):,} {split}" for split, samples in self.raw._asdict().items())
+        beside = "".join(f", with {name}" for name in ("inputs", "sample_weight") if getattr(self, name) is not None)
+        return (
+            f"{self.name}: {self.kind} data of shape {self.shape}, {self.raw.train.dtype}{beside}; {parts}; batches of "
+            f"{self.batch_size}; preprocessing {self.preprocessing.method}"
+        )
 
     def describe(self) -> dict[str, Any]:
         """Return what run directories and exported models write down about the data, JSON-able."""
@@ -131,11 +146,14 @@ class Data:
         }
 
 
-def digest_of(raw: Splits, digests: Splits) -> str:
-    """Return the digest of splits, of the digests of their samples as from ``sample_digests``."""
+def digest_of(raw: Splits, digests: Splits, *more: Splits | None) -> str:
+    """Return the digest of splits, of the digests of their samples as from ``sample_digests``, and of more arrays."""
     digest = hashlib.blake2b(digest_size=16)
     for samples, of_samples in zip(raw, digests, strict=True):
         digest.update(f"{samples.dtype.name}{samples.shape}".encode() + np.ascontiguousarray(of_samples).tobytes())
+    for splits in filter(None, more):
+        for array in splits:
+            digest.update(f"{array.dtype.name}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 

@@ -22,10 +22,12 @@ _PREFETCHED = 16
 @final
 @dataclass(frozen=True)
 class Feed:
-    """Pipelines of one split.
+    """Pipelines of one split: batches ``(x, x)``; or ``(inputs, x)``, and ``(inputs, x, sample_weight)``.
 
     Attributes:
         samples: ``(n, *shape)`` in data space, in memory or on disk.
+        inputs: What the model gets in place of the samples, likewise in memory; None for the samples themselves.
+        sample_weight: float32 ``(n,)``, or None.
         preprocessing: From data space to model space.
         batch_size: Samples per batch; the last one may be smaller.
     """
@@ -33,6 +35,8 @@ class Feed:
     samples: tf.Tensor | StoredSamples
     preprocessing: Preprocessing
     batch_size: int
+    inputs: tf.Tensor | None = None
+    sample_weight: tf.Tensor | None = None
 
     def in_stored_order(self) -> tf.data.Dataset:
         """Batches ``(x, x)``, float32 ``(batch, *shape)``, of all samples."""
@@ -45,7 +49,7 @@ class Feed:
             )
             return self._finish(self._rebatch(blocks, samples))
         starts = tf.data.Dataset.range(0, count, self.batch_size)
-        return self._finish(starts.map(lambda start: self._pair(samples[start : start + self.batch_size])))
+        return self._finish(starts.map(lambda start: self._take(lambda held: held[start : start + self.batch_size])))
 
     def shuffled(self, seed: int, epoch: int, step: int = 0) -> tf.data.Dataset:
         """Likewise, in the order of another epoch every time it is iterated over.
@@ -68,7 +72,7 @@ class Feed:
 
             def read(epoch: tf.Tensor, start: tf.Tensor, stop: tf.Tensor) -> Any:
                 indices = shuffle(tf.range(start, stop), count, seed=seed, epoch=epoch)
-                return self._pair(tf.gather(samples, indices))
+                return self._take(lambda held: tf.gather(held, indices))
 
         with tf.device("CPU"):
             next_epoch = tf.Variable(epoch, dtype=tf.int64, trainable=False)
@@ -118,6 +122,12 @@ class Feed:
         """Make batches of blocks, which are larger: going through Python takes as long as a batch does."""
         blocks.owner = owner
         return blocks.rebatch(self.batch_size).map(self._pair)
+
+    def _take(self, take: Callable[[tf.Tensor], tf.Tensor]) -> tuple[tf.Tensor, ...]:
+        """What is taken out of each of the arrays in memory, in model space."""
+        _, x = self._pair(take(self.samples))
+        inputs = x if self.inputs is None else self.preprocessing(take(self.inputs))
+        return (inputs, x) if self.sample_weight is None else (inputs, x, take(self.sample_weight))
 
     def _pair(self, samples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         x = self.preprocessing(samples)

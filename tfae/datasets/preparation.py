@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from tfae import preprocessing as scaling
 from tfae.datasets import defects, memory
+from tfae.datasets.beside import Rows, take_rows
 from tfae.datasets.columns import select
 from tfae.datasets.data import Data, digest_of
 from tfae.datasets.feeds import Feed
@@ -26,8 +28,22 @@ from tfae.moments import Samples, blocks
 _NUM_TRIED, _LEAST_TRIED = 1000, 20
 
 
-def prepare(source: Source, options: LoadOptions, arguments: dict[str, Any] | None) -> Data:
-    """Read, split and scale a source; ``arguments`` of ``load`` give it again, and are None for data from memory."""
+def prepare(
+    source: Source,
+    options: LoadOptions,
+    arguments: dict[str, Any] | None,
+    paired: Rows | None,
+    sample_weight: Rows | None,
+) -> Data:
+    """Read, split and scale a source.
+
+    Args:
+        source: What to read.
+        options: How.
+        arguments: Those of ``load`` that give it again; None for data from memory.
+        paired: What the model gets in place of the samples.
+        sample_weight: Weights of the samples.
+    """
     splits, seed, in_memory = options.splits, options.seed, options.in_memory
     only_varying = options.columns == [VARYING]
     if in_memory is None:
@@ -37,13 +53,14 @@ def prepare(source: Source, options: LoadOptions, arguments: dict[str, Any] | No
     if method == "default":
         method = scaling.default_method(source.kind, source.dtype)
     has_moments = method == "standard"
-    split, labels, digests, spread = _split(source, splits, seed, in_memory, has_moments)
+    split, labels, digests, rows, spread = _split(source, splits, seed, in_memory, has_moments)
     # Without some columns samples can be alike that were not, and the splits others: so the splits are made anew,
     # until they are those that the columns give when they are asked for by name.
     while only_varying and not (varying := _find_varying(split.train)).all():
         names = source.feature_names or range(len(varying))
         source = select(source, [names[index] for index in np.flatnonzero(varying)])
-        split, labels, digests, spread = _split(source, splits, seed, in_memory, has_moments)
+        paired = paired and {name: array[:, varying] for name, array in paired.items()}
+        split, labels, digests, rows, spread = _split(source, splits, seed, in_memory, has_moments)
     if only_varying:
         source = source if source.feature_names else select(source, range(*source.shape))
     if arguments is not None:
@@ -75,7 +92,11 @@ def prepare(source: Source, options: LoadOptions, arguments: dict[str, Any] | No
     batch_size = options.batch_size or default_batch_size(len(raw.train))
     if arguments is not None:
         arguments = arguments | {"batch_size": batch_size}
-    train, validation, test = (Feed(part, fitted, batch_size) for part in samples)
+    inputs, weights = (None if each is None else take_rows(each, rows) for each in (paired, sample_weight))
+    with tf.device("CPU"):
+        held = (map(tf.constant, each) if each is not None else itertools.repeat(None) for each in (inputs, weights))
+        feeds = (Feed(part, fitted, batch_size, *beside) for part, *beside in zip(samples, *held, strict=False))
+    train, validation, test = feeds
     data = Data(
         name=source.name,
         kind=source.kind,
@@ -93,8 +114,10 @@ def prepare(source: Source, options: LoadOptions, arguments: dict[str, Any] | No
         batch_size=batch_size,
         arguments=arguments,
         feed=train,
+        inputs=inputs,
+        sample_weight=weights,
     )
-    vars(data)["digest"] = digest_of(raw, digests)  # Known without another pass.
+    vars(data)["digest"] = digest_of(raw, digests, inputs, weights)  # Known without another pass.
     return data
 
 
@@ -128,21 +151,24 @@ def default_batch_size(num_samples: int) -> int:
 
 def _split(
     source: Source, fractions: tuple[float, float, float], seed: int, in_memory: bool, has_moments: bool
-) -> tuple[Splits, Splits | None, Splits, Spread | None]:
-    """Return samples, labels, digests and, if known, spread of the splits: the data set's own where it has them."""
+) -> tuple[Splits, Splits | None, Splits, Splits, Spread | None]:
+    """Return samples, labels, digests, rows and, if known, spread of the splits: the data set's own where it has them.
+
+    The rows say where each sample is in the part that it comes from: the name of that, and indices.
+    """
     size = source.read_size
     read: dict[str, _Samples] = {}
     for name, part in source.parts.items():
         if in_memory:
             samples, labels = part.read(size)
-            read[name] = _Samples(samples, labels, sample_digests(blocks(samples)))
+            read[name] = _Samples(samples, labels, sample_digests(blocks(samples)), name, np.arange(len(samples)))
             continue
         number = part.num_samples or 0
         expected: tuple[np.ndarray, ...] = ()
         if name == "all" and number >= len(fractions):
             expected = split_indices(np.arange(number), fractions, seed=seed)
         found = Scan(expected, has_moments=has_moments)
-        read[name] = _Samples(*part.store(size, found), found.digests)
+        read[name] = _Samples(*part.store(size, found), found.digests, name, np.arange(found.num_samples))
     first = read.get("all") or read["train"]
     defects.validate_varies(first.samples, first.digests)
     spread = None
@@ -164,16 +190,18 @@ def _split(
             splits = Splits(*(each.take(indices) for each, indices in zip(splits, kept, strict=True)))
             if min(map(len, kept)) == 0:
                 raise ValueError("source: expected splits that differ; received one whose samples are all in another.")
-    raw, held, of = (Splits(*each) for each in zip(*splits, strict=True))
-    return raw, None if any(each is None for each in held) else held, of, spread
+    raw, held, of, names, rows = (Splits(*each) for each in zip(*splits, strict=True))
+    return raw, None if any(each is None for each in held) else held, of, Splits(*zip(names, rows, strict=True)), spread
 
 
 class _Samples(NamedTuple):
-    """Samples in memory or on disk, with their labels if there are any, and their digests."""
+    """Samples in memory or on disk, with their labels if there are any, their digests, and where they come from."""
 
     samples: Any
     labels: np.ndarray | None
     digests: np.ndarray
+    part: str
+    rows: np.ndarray
 
     def take(self, indices: np.ndarray) -> _Samples:
         stored = isinstance(self.samples, StoredSamples)
@@ -181,6 +209,8 @@ class _Samples(NamedTuple):
             self.samples.take(indices) if stored else self.samples[indices],
             None if self.labels is None else self.labels[indices],
             self.digests[indices],
+            self.part,
+            self.rows[indices],
         )
 
 

@@ -51,7 +51,7 @@ def evaluate(
     Args:
         autoencoder: Model compiled with a loss of :mod:`tfae.losses`. What its sub-model "encoder" emits is the latent.
         dataset: Batches ``(x, x)`` in model space, such as ``data.test``; the first is what the model gets, the
-            second what it is compared with. float, ``(batch, ...)``.
+            second what it is compared with. float, ``(batch, ...)``. Weights that come third count for nothing here.
         train: Likewise the training split, such as ``data.train_from(0)``. The baselines are fitted on it, in some
             passes: the best constant of each element, its mean or, under absolute error, its median; and PCA with
             ``latent_dim`` components, clipped into the data's range. Without it there are none.
@@ -88,6 +88,7 @@ def evaluate(
         (2016): active units.
     """
     loss = get_loss(autoencoder)
+    dataset, train = _without_weights(dataset), None if train is None else _without_weights(train)
     check(None, loss, autoencoder, ignore=ignore)
     shape = sample_shape(autoencoder, dataset)
     interval = _interval(data_range)
@@ -148,10 +149,17 @@ def scores(autoencoder: keras.Model, dataset: tf.data.Dataset, *, ignore: Collec
         >>> scores(halves, tf.data.Dataset.from_tensor_slices((x, x)).batch(2)).tolist()
         [0.5, 0.25, 0.0]
     """
-    loss = get_loss(autoencoder)
+    loss, dataset = get_loss(autoencoder), _without_weights(dataset)
     quantities = {"loss": lambda batch: loss.per_sample(batch.x, batch.output, mask=batch.mask)}
     batches = measure_batches(autoencoder, dataset, quantities, ignore=ignore)
     return np.concatenate([batch.quantities["loss"] for batch in batches])
+
+
+def _without_weights(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Batches ``(inputs, x)``: an evaluation is of samples as they are, whatever they weigh in training."""
+    spec = dataset.element_spec
+    is_weighted = isinstance(spec, tuple) and len(spec) == 3 and spec[2].shape.rank == 1
+    return dataset.map(lambda inputs, x, _: (inputs, x)) if is_weighted else dataset
 
 
 def _spread(autoencoder: keras.Model, dataset: tf.data.Dataset, ignore: Collection[str]) -> float:

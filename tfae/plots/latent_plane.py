@@ -56,7 +56,7 @@ def latents(
         raise ValueError(
             f'autoencoder: expected a sub-model "encoder" that emits the latent; received none: {encoder}.'
         )
-    parts = [encoder(inputs, training=False).numpy() for inputs, _ in dataset]
+    parts = [encoder(inputs, training=False).numpy() for inputs, *_ in dataset]
     if sum(map(len, parts)) < 2:
         raise ValueError("dataset: expected two samples or more; received fewer.")
     latent = np.concatenate(parts)

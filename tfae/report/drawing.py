@@ -22,10 +22,11 @@ NUM_PICTURED = 8
 NUM_SPECTRA = 512
 
 
-def reconstruct(autoencoder: keras.Model, data: Data, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the reconstructions of samples in data space, ``(n, ...)``, and their losses, ``(n,)``."""
-    loss, x = get_loss(autoencoder), data.preprocessing(samples)
-    output = autoencoder(x, training=False)
+def reconstruct(autoencoder: keras.Model, data: Data, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return reconstructions of samples of the test split in data space, ``(n, ...)``, and their losses, ``(n,)``."""
+    loss, x = get_loss(autoencoder), data.preprocessing(data.raw.test[indices])
+    inputs = x if data.inputs is None else data.preprocessing(data.inputs.test[indices])
+    output = autoencoder(inputs, training=False)
     return data.preprocessing.inverse(loss.reconstruction(output)).numpy(), loss.per_sample(x, output).numpy()
 
 
@@ -37,10 +38,11 @@ def first(data: Data, number: int = NUM_PICTURED) -> np.ndarray:
 def draw_samples(name: str, which: str, autoencoder: keras.Model, data: Data, indices: np.ndarray) -> Picture:
     """Draw samples beside their reconstructions; ``which`` says which of the test split they are."""
     samples = data.raw.test[indices]
-    reconstruction, losses = reconstruct(autoencoder, data, samples)
+    reconstruction, losses = reconstruct(autoencoder, data, indices)
+    given = {} if data.inputs is None else {"input": data.inputs.test[indices]}
     figure = plots.side_by_side(
         samples,
-        {"reconstruction": reconstruction},
+        {**given, "reconstruction": reconstruction},
         scores=losses,
         score_name="loss",
         value_range=data.value_range,
@@ -53,7 +55,7 @@ def draw_samples(name: str, which: str, autoencoder: keras.Model, data: Data, in
 def draw_side_by_side(name: str, models: dict[str, keras.Model], data: Data) -> Picture:
     """Draw the first samples of the test split beside the reconstructions of several models."""
     samples = data.raw.test[first(data)]
-    of_each = {loss: reconstruct(model, data, samples)[0] for loss, model in models.items()}
+    of_each = {loss: reconstruct(model, data, first(data))[0] for loss, model in models.items()}
     figure = plots.side_by_side(samples, of_each, value_range=data.value_range, feature_names=data.feature_names)
     errors = ", ".join(
         f"{np.abs(reconstruction - samples.astype('float64')).mean():.4g} under {loss.replace('_', ' ')}"
@@ -139,7 +141,7 @@ def draw_spectra(models: dict[str, keras.Model], data: Data) -> Picture | None:
     if not are_images(data.shape):
         return None
     samples = data.raw.test[first(data, NUM_SPECTRA)]
-    of_each = {name: reconstruct(model, data, samples)[0] for name, model in models.items()}
+    of_each = {name: reconstruct(model, data, first(data, NUM_SPECTRA))[0] for name, model in models.items()}
     figure, (ax,) = _new_axes(1, 6, 3.6)
     plots.spectra(samples, of_each, ax=ax)
     shares = []

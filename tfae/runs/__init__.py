@@ -26,7 +26,7 @@ import keras
 from tfae import provenance, training
 from tfae.atomic_write import write_atomically
 from tfae.checks import check
-from tfae.datasets import Data
+from tfae.datasets import Data, load
 from tfae.datasets.fingerprint import differences, fingerprint, format_differences, remedy
 from tfae.losses import ReconstructionLoss, get_loss
 from tfae.models import structure
@@ -48,7 +48,7 @@ _ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 
 def train(
     autoencoder: keras.Model,
-    data: Data,
+    data: Any,
     *,
     run_dir: str | os.PathLike[str],
     loss: ReconstructionLoss | None = None,
@@ -69,7 +69,9 @@ def train(
     Args:
         autoencoder: Any Keras model that returns something of the shape of a sample, outside of distribution
             strategies. The latent is what its sub-model ``encoder`` emits, a layer of that name or an attribute.
-        data: What to train on; training and validation split steer the training, the test split is only evaluated.
+        data: What to train on, as :func:`tfae.datasets.load` returns it; or what that takes, such as an array, which is
+            loaded with its defaults. Training and validation split steer the training, the test split is only
+            evaluated.
         run_dir: A new or empty directory.
         loss: What to minimise, with the optimizer of :func:`tfae.training.compile`. None for a model that is compiled
             with a loss of :mod:`tfae.losses` already, whose optimizer is kept.
@@ -91,6 +93,7 @@ def train(
             together; or the loss stops being finite.
         Interrupted: Instead of KeyboardInterrupt, when the training was saved.
     """
+    data = _load(data, verbose)
     if loss is not None:
         training.compile(autoencoder, loss, data, epochs=epochs, learning_rate=learning_rate, ignore=ignore)
     else:
@@ -132,7 +135,7 @@ def train(
             start.write(directory / "checkpoints")
             write_atomically(directory / "preprocessing.json", format_json(data.preprocessing.get_config()))
             write_atomically(directory / "config.json", format_json(config))
-            x, _ = next(iter(data.validation))
+            x, *_ = next(iter(data.validation))
             write_model(autoencoder, directory, x[:8])  # Last: from here on there is a run to go on with.
         except OSError as error:
             raise ValueError(
@@ -142,15 +145,25 @@ def train(
         return finish_run(autoencoder, data, directory, config, last)
 
 
+def _load(data: Any, verbose: str | int) -> Data:
+    """Load what is not loaded yet, and say how it is split."""
+    if isinstance(data, Data):
+        return data
+    loaded = load(data)
+    if verbose:
+        print(loaded.summary())
+    return loaded
+
+
 def resume(
-    run_dir: str | os.PathLike[str], *, data: Data | None = None, finish: bool = False, verbose: str | int = "auto"
+    run_dir: str | os.PathLike[str], *, data: Any = None, finish: bool = False, verbose: str | int = "auto"
 ) -> Run:
     """Go on with a run that was killed or interrupted, from its newest checkpoint.
 
     Args:
         run_dir: What :func:`train` was given.
-        data: The data, where it came from memory; else it is loaded again, to where it was then: memory or disk. Only
-            data with the same samples, scaling, labels, batches and order is gone on with.
+        data: The data as of :func:`train`, where it came from memory; else it is loaded again, to where it was then:
+            memory or disk. Only data with the same samples, scaling, labels, batches and order is gone on with.
         finish: Whether to train no more, but to finish the run with the best epoch so far.
         verbose: As in ``fit``.
 
@@ -181,7 +194,7 @@ def resume(
         start = newest(directory / "checkpoints")
         if data is None:
             data = load_data(directory, config)
-        elif found := differences(config["data"], data):
+        elif found := differences(config["data"], data := _load(data, verbose)):
             raise ValueError(
                 f"data: expected what {directory} is trained on, in the same batches and order; received other "
                 f"{format_differences(found)}. {remedy(found)}"

@@ -100,7 +100,7 @@ def _tensorboard_callbacks(directory: Path, data: Data) -> list[keras.callbacks.
     logs = keras.callbacks.TensorBoard(directory, write_graph=False)
     if data.kind != "image" or data.shape[-1] not in (1, 3, 4):
         return [logs]
-    x, _ = next(iter(data.validation.unbatch().batch(report.NUM_PICTURED)))
+    x, *_ = next(iter(data.validation.unbatch().batch(report.NUM_PICTURED)))
 
     def write_reconstructions(epoch: int, _: Any = None) -> None:
         model = logs.model

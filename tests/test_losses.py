@@ -478,3 +478,38 @@ def test_hypothesis_finds_no_reconstruction_below_the_floor(x, data):
     probabilities = data.draw(hnp.arrays("float32", x.shape, elements=unit_floats))
     loss = BinaryCrossentropy()
     assert (loss.per_sample(x, probabilities).numpy() >= loss.floor(x).numpy() * (1 - 1e-5) - 1e-6).all()
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_loss_as_a_metric_is_the_mean_over_all_samples_with_a_short_last_batch_too(jit_compile, tmp_path):
+    x = np.random.default_rng(0).normal(size=(10, 4)).astype("float32") ** 3
+    weight = np.arange(10, dtype="float32")
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Rescaling(0.5)])
+    model.compile(loss=SquaredError(), metrics=[losses.LossMetric(AbsoluteError())], jit_compile=jit_compile)
+    expected = np.abs(x / 2).sum(axis=1)
+    result = model.evaluate(x, x, batch_size=4, verbose=0, return_dict=True)
+    assert result["absolute_error"] == pytest.approx(expected.mean(), rel=1e-6)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.evaluate(x, x, batch_size=3, verbose=0)[1] == pytest.approx(expected.mean(), rel=1e-6)
+    weighted = losses.LossMetric(AbsoluteError(), name="weighted")
+    weighted.update_state(x, x / 2, weight)
+    assert float(weighted.result()) == pytest.approx((weight * expected).sum() / weight.sum(), rel=1e-6)
+    with pytest.raises(ValueError, match=r"loss: expected a loss of tfae\.losses; received 'mse'"):
+        losses.LossMetric("mse")
+
+
+@pytest.mark.filterwarnings("ignore:.*retracing")
+def test_data_whose_rank_changes_is_refused_in_words_and_does_no_harm():
+    x = np.random.default_rng(0).random((8, 4, 4, 1)).astype("float32")
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Rescaling(0.5)])
+    model.compile(loss=SquaredError())
+    before = model.evaluate(x, x, verbose=0)
+    with pytest.raises(ValueError, match="y_true: expected a tensor of known rank"):
+        model.evaluate(x, x[..., 0], verbose=0)
+    assert model.evaluate(x, x, verbose=0, sample_weight=np.ones(8)) == before
+    with pytest.raises(ValueError, match="sample_weight: expected a tensor of known rank"):
+        model.evaluate(x, x, verbose=0, sample_weight=np.ones((8, 4, 4, 1)))
+    ragged = tf.ragged.constant([[1.0, 2.0], [3.0]])
+    with pytest.raises(ValueError, match=r"y_true: expected a dense tensor; received a RaggedTensor\. Pad it"):
+        SquaredError()(ragged, tf.zeros((2, 2)))

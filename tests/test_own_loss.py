@@ -86,7 +86,9 @@ def test_it_is_advised_and_compared(folder):
 
 def test_mistakes_in_a_loss_or_its_name_are_named(folder, monkeypatch):
     refused = run("--import", "no_such_losses", "advise", "x.npy", code=2).stderr
-    assert re.search(r"--import: expected a module .* received no_such_losses \(No module named", refused)
+    assert re.search(
+        r"--import: expected a module .* received no_such_losses \(ModuleNotFoundError: No module named", refused
+    )
 
     class Scalar(ReconstructionLoss):
         def elementwise(self, x, output):

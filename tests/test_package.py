@@ -26,7 +26,8 @@ ALLOWED = {
     "casting": "",
     "columns_by_name": "",
     "moments": "",
-    "schedule": "losses",
+    "progress": "",
+    "schedule": "",
     "load_options": "",
     "preprocessing": "casting moments",
     "atomic_write": "",
@@ -34,23 +35,23 @@ ALLOWED = {
     "servable": "tensor_spec",
     "signatures": "models",
     "models": "",
-    "datasets": "load_options moments preprocessing",
+    "datasets": "progress load_options moments preprocessing",
     "advice": "activations datasets losses moments preprocessing",
     "plots": "losses models",
     "score_file": "atomic_write",
     "provenance": "losses models",
     "checks": "activations datasets losses models preprocessing",
-    "evaluation": "checks losses models moments",
-    "export": "checks columns_by_name datasets losses models preprocessing provenance servable signatures tensor_spec "
-    "atomic_write",
+    "evaluation": "progress checks losses models moments",
+    "export": "progress checks columns_by_name datasets losses models preprocessing provenance servable signatures "
+    "tensor_spec atomic_write",
     "serving": "casting columns_by_name servable signatures tensor_spec atomic_write",
-    "report": "advice datasets evaluation losses models plots provenance atomic_write",
+    "report": "progress advice datasets evaluation losses models plots provenance atomic_write",
     "training": "checks datasets losses models schedule atomic_write",
     "runs": "checks datasets evaluation export losses models preprocessing provenance report schedule "
     "atomic_write training",
     "comparison": "checks datasets evaluation losses models moments provenance report runs atomic_write training",
-    "cli": "advice comparison datasets evaluation export load_options losses models moments plots provenance report "
-    "runs score_file serving atomic_write",
+    "cli": "progress advice comparison datasets evaluation export load_options losses models moments plots provenance "
+    "report runs score_file serving atomic_write",
 }
 
 
@@ -114,7 +115,7 @@ def test_importing_tfae_imports_no_tensorflow():
 def test_keras_finds_the_classes_of_tfae_whichever_is_imported_first(first, tmp_path):
     second = {"keras": "tfae"}.get(first, "keras")
     names = ["Clip", "SquaredError", "AbsoluteError", "BinaryCrossentropy", "Preprocessing", "SparseBottleneck"]
-    names += ["WarmupStableDecay"]
+    names += ["WarmupStableDecay", "LossMetric"]
     code = (
         f"import {first}, {second}; print([keras.saving.get_registered_object('tfae>' + n).__name__ for n in {names}])"
     )

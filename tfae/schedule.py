@@ -10,8 +10,6 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfae.losses import ReconstructionLoss
-
 #: Peaks of the learning rate, of models with convolutions and without.
 CONVOLUTIONAL, DENSE = 8e-3, 5e-3
 _BETA_2 = 0.99
@@ -160,7 +158,7 @@ def scale_loss(autoencoder: keras.Model) -> None:
     are trained already, and other losses, stay as they are.
     """
     optimizer, loss = autoencoder.optimizer, autoencoder.loss
-    sums = isinstance(loss, ReconstructionLoss) and loss.sample_reduction != "mean"
+    sums = getattr(loss, "sample_reduction", "mean") != "mean"
     if not sums or not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return
     if not optimizer.built:  # It would make its variables anew.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,6 +21,11 @@ def layers_of(model: keras.Model) -> Iterator[keras.layers.Layer]:
         yield from layers_of(layer) if isinstance(layer, keras.Model) else [layer]
 
 
+def is_of_keras(operation: Any) -> bool:
+    """Return whether a layer or operation computes what Keras says, and not what a subclass may do."""
+    return (type(operation).call.__module__ or "").startswith("keras.")
+
+
 def find_penalties(model: keras.Model, shape: tuple[int, ...] | None) -> dict[str, tuple[float, float]]:
     """Try what layers add to the loss, those of activity regularizers included and those of weights not.
 
@@ -35,10 +41,7 @@ def find_penalties(model: keras.Model, shape: tuple[int, ...] | None) -> dict[st
     """
     sides = sample_shape_of(model) if shape is None else shape
     # What Keras brings adds a penalty through its activity regularizer only.
-    may_add = any(
-        layer.activity_regularizer or not type(layer).call.__module__.startswith("keras.")
-        for layer in model._flatten_layers()
-    )
+    may_add = any(layer.activity_regularizer or not is_of_keras(layer) for layer in model._flatten_layers())
     if not may_add or not model.built or sides is None or None in sides:
         return {}
     x = np.random.default_rng(0).random((1, *(side or 1 for side in sides)), "float32")

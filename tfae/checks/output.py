@@ -12,6 +12,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from tfae.checks.layers import is_of_keras
+
 #: Names of Keras's layers and operations that leave every value as it is, outside of training.
 _PASSING = re.compile(
     "ActivityRegularization|(Alpha|Gaussian|Spatial)?Dropout([123]D)?|Cast|Cropping[123]D|ExpandDims|Flatten|"
@@ -50,7 +52,7 @@ def output_of(model: keras.Model, outside: tuple[keras.KerasTensor, ...] = ()) -
         Output(name='tanh', low=-1.0, high=1.0)
     """
     outputs = getattr(model, "outputs", None) or []  # A subclassed model has none.
-    return _output(outputs[0], outside) if len(outputs) == 1 and _is_of_keras(model) else None
+    return _output(outputs[0], outside) if len(outputs) == 1 and is_of_keras(model) else None
 
 
 def _output(tensor: keras.KerasTensor, outside: tuple[keras.KerasTensor, ...]) -> Output | None:
@@ -60,7 +62,7 @@ def _output(tensor: keras.KerasTensor, outside: tuple[keras.KerasTensor, ...]) -
         return _output(outside[-1], outside[:-1]) if outside else None
     if isinstance(operation, layers.TimeDistributed):
         operation = operation.layer
-    if len(inputs) != 1 or not _is_of_keras(operation):
+    if len(inputs) != 1 or not is_of_keras(operation):
         return None
     if isinstance(operation, keras.Model):
         return output_of(operation, (*outside, *inputs))
@@ -71,11 +73,6 @@ def _output(tensor: keras.KerasTensor, outside: tuple[keras.KerasTensor, ...]) -
         return _rescale(_output(inputs[0], outside), operation)
     activation = _activation_of(operation)
     return None if activation is None else _output_of_activation(activation)
-
-
-def _is_of_keras(operation: Any) -> bool:
-    """Whether it computes what Keras says, and not what a subclass may do with its activation."""
-    return type(operation).call.__module__.startswith("keras.")
 
 
 def _activation_of(operation: Any) -> Callable[[Any], Any] | None:

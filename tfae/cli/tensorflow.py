@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import gc
 import importlib
 import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import click
+
+from tfae import progress
 
 
 def import_tensorflow(*, onednn: str | None = None) -> None:
@@ -31,9 +37,10 @@ def import_tensorflow(*, onednn: str | None = None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if onednn is not None and "tensorflow" not in sys.modules:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", onednn)
+    progress.log.info("loading TensorFlow")
     sys.stderr.flush()
     stderr = os.dup(2)
-    with tempfile.TemporaryFile() as muted:
+    with tempfile.TemporaryFile() as muted, _spare_collections():
         os.dup2(muted.fileno(), 2)
         try:
             import tensorflow as tf
@@ -67,6 +74,21 @@ def import_module(option: str, name: str) -> ModuleType:
             f"{option}: expected a module in the working directory or on the Python path; received {name} "
             f"({type(error).__name__}: {error})."
         ) from error
+
+
+@contextlib.contextmanager
+def _spare_collections() -> Iterator[None]:
+    """Import TensorFlow without looking for garbage in it, which takes a tenth of the time, and a second at the end."""
+    if "tensorflow" in sys.modules:
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+    gc.freeze()
+    atexit.register(gc.freeze)
 
 
 def onednn_of(run_dir: Path) -> str | None:

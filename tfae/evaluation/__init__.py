@@ -19,6 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfae import progress
 from tfae.checks import check
 from tfae.checks.layers import layers_of
 from tfae.evaluation import baselines, element_metrics, latent_metrics, loss_metrics  # noqa: F401
@@ -96,13 +97,16 @@ def evaluate(
     encoder = None if isinstance(latent_dim, str) else find_encoder(autoencoder)
     split = Split(loss, shape, interval, latent_dim)
     if train is not None:
+        progress.log.info("evaluating the training split")
         quantities = {name: METRICS[name].quantities(split)[name] for name in ("loss", "floor")}
         quantities["masked"] = _is_masked
         split.train = gather_totals(autoencoder, train, quantities, name="train", ignore=ignore)
         check(split.train.samples, loss, autoencoder, ignore=ignore)
+        progress.log.info("fitting the baselines")
         split.baselines = _no_baselines(loss, split.train) or baselines.fit(
             train, loss, shape, latent_dim=None if isinstance(latent_dim, str) else latent_dim, interval=interval
         )
+    progress.log.info("evaluating the data")
     if are_images(shape):
         split.given_interval = interval or likely_interval(*_observed_interval(dataset))
     split.totals = gather_totals(
@@ -157,7 +161,7 @@ def scores(autoencoder: keras.Model, dataset: tf.data.Dataset, *, ignore: Collec
 
 def _without_weights(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Batches ``(inputs, x)``: an evaluation is of samples as they are, whatever they weigh in training."""
-    spec = dataset.element_spec
+    spec = getattr(dataset, "element_spec", None)
     is_weighted = isinstance(spec, tuple) and len(spec) == 3 and spec[2].shape.rank == 1
     return dataset.map(lambda inputs, x, _: (inputs, x)) if is_weighted else dataset
 

@@ -14,6 +14,7 @@ known by name.
 
 from tfae.losses.absolute_error import AbsoluteError
 from tfae.losses.binary_crossentropy import BinaryCrossentropy
+from tfae.losses.loss_metric import LossMetric
 from tfae.losses.reconstruction_loss import DOMAIN_TOLERANCE, ReconstructionLoss
 from tfae.losses.registry import explain_invalid, find, get, get_loss, register, registered
 from tfae.losses.shapes import mask_of
@@ -23,6 +24,7 @@ __all__ = [
     "DOMAIN_TOLERANCE",
     "AbsoluteError",
     "BinaryCrossentropy",
+    "LossMetric",
     "ReconstructionLoss",
     "SquaredError",
     "explain_invalid",

@@ -182,8 +182,7 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
             ValueError: If the shapes differ. Nothing is broadcast.
         """
         mask = shapes.mask_of(output) if mask is None else mask
-        x = ops.convert_to_tensor(x, self._compute_dtype)
-        output = shapes.validate_pair(x, ops.convert_to_tensor(output, self._compute_dtype))
+        x, output = shapes.convert_pair(x, output, self._compute_dtype)
         if mask is None:
             return self._reduce_elements(x, output, tf.identity)
         mask = shapes.expand_leading(ops.convert_to_tensor(mask, "bool"), x, "mask")
@@ -216,8 +215,7 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
             array([5.], dtype=float32)
         """
         mask = shapes.mask_of(output) if mask is None else mask
-        x = ops.convert_to_tensor(x, self._compute_dtype)
-        output = shapes.validate_pair(x, ops.convert_to_tensor(output, self._compute_dtype))
+        x, output = shapes.convert_pair(x, output, self._compute_dtype)
         if mask is None and weight is None:
             sums = self._reduce_elements(x, output, sum_per_sample)
         else:
@@ -251,16 +249,17 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         Returns:
             float scalar; ``(batch,)`` if ``reduction`` is None.
         """
-        y_true = ops.convert_to_tensor(y_true, self._compute_dtype)
+        mask = shapes.mask_of(y_pred)
+        y_true, y_pred = shapes.convert_pair(y_true, y_pred, self._compute_dtype)
         weight = None
         if sample_weight is not None:
-            sample_weight = ops.convert_to_tensor(sample_weight, self._compute_dtype)
+            sample_weight = shapes.convert(sample_weight, self._compute_dtype, "sample_weight")
             if len(sample_weight.shape) > 1:
                 weight, sample_weight = sample_weight, None
             elif len(sample_weight.shape) == 1:
                 sample_weight = shapes.validate_leading_shape(sample_weight, y_true, "sample_weight")
         with keras.name_scope(self.name):
-            values = self.per_sample(y_true, y_pred, weight=weight)
+            values = self.per_sample(y_true, y_pred, mask=mask, weight=weight)
             return self._reduce_batch(values, values, sample_weight)
 
     def get_config(self) -> dict[str, Any]:

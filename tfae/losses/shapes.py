@@ -13,8 +13,25 @@ def mask_of(output: Any) -> tf.Tensor | None:
     return getattr(output, "_keras_mask", None)
 
 
-def validate_pair(x: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
-    """Return ``output``, checked to have the shape of ``x``, which is checked to be of rank 2 or more."""
+def convert(value: Any, dtype: str, name: str) -> tf.Tensor:
+    """Return a tensor of a dtype, of known rank; raise ValueError where there is none."""
+    if isinstance(value, tf.RaggedTensor | tf.SparseTensor):
+        raise ValueError(
+            f"{name}: expected a dense tensor; received a {type(value).__name__}. Pad it, x.to_tensor(), and mask the "
+            "padding with keras.layers.Masking."
+        )
+    tensor = ops.convert_to_tensor(value, dtype)
+    if tensor.shape.rank is None and name != "y_pred":  # An output takes the rank of the samples.
+        raise ValueError(
+            f"{name}: expected a tensor of known rank; received one of any, as Keras makes of data whose rank changes "
+            "between calls. Give it the rank that it had, or compile the model anew."
+        )
+    return tensor
+
+
+def convert_pair(x: Any, output: Any, dtype: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return samples and outputs as tensors of one shape, which is checked to be of rank 2 or more."""
+    x, output = (convert(value, dtype, name) for value, name in ((x, "y_true"), (output, "y_pred")))
     validate_same_shape(x.shape, output.shape, "y_true", "y_pred")
     if len(x.shape) < 2:
         raise ValueError(
@@ -22,10 +39,10 @@ def validate_pair(x: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
             "that are single numbers: x[:, None]."
         )
     if x.shape.is_fully_defined() and output.shape.is_fully_defined():
-        return output
+        return x, output
     output = _validate_when_run(output, tf.shape(x), "y_true and y_pred: expected equal shapes.")
     # XLA drops assertions, but can not reshape to another number of elements.
-    return ops.reshape(output, ops.shape(x))
+    return x, ops.reshape(output, ops.shape(x))
 
 
 def validate_same_shape(first: Any, second: Any, first_name: str, second_name: str) -> None:

@@ -17,7 +17,7 @@ import importlib.util
 import json
 import os
 import warnings
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from tfae.atomic_write import write_atomically
 from tfae.checks import check
 from tfae.datasets import Data, load
 from tfae.datasets.fingerprint import differences, fingerprint, format_differences, remedy
+from tfae.evaluation import Evaluation
 from tfae.losses import ReconstructionLoss, get_loss
 from tfae.models import structure
 from tfae.runs.directory import check_room, clear_remains, lock
@@ -59,6 +60,7 @@ def train(
     verbose: str | int = "auto",
     notes: dict[str, Any] | None = None,
     ignore: Collection[str] = (),
+    on_evaluation: Callable[[Evaluation], object] | None = None,
 ) -> Run:
     """Train, evaluate, and leave everything in a run directory.
 
@@ -84,6 +86,7 @@ def train(
         verbose: As in ``fit``.
         notes: More for ``config.json``, JSON-able.
         ignore: Names of checks of :func:`tfae.checks.check` to leave out.
+        on_evaluation: Called with the evaluation as soon as it is there, before pictures are drawn.
 
     Returns:
         The run, with its evaluation on the test split.
@@ -142,7 +145,7 @@ def train(
                 f"run_dir: expected to write a run to {directory}; received {error}. Make room, and run the same again."
             ) from error
         last = fit(autoencoder, data, directory, config, start=start, verbose=verbose)
-        return finish_run(autoencoder, data, directory, config, last)
+        return finish_run(autoencoder, data, directory, config, last, on_evaluation)
 
 
 def _load(data: Any, verbose: str | int) -> Data:
@@ -156,7 +159,12 @@ def _load(data: Any, verbose: str | int) -> Data:
 
 
 def resume(
-    run_dir: str | os.PathLike[str], *, data: Any = None, finish: bool = False, verbose: str | int = "auto"
+    run_dir: str | os.PathLike[str],
+    *,
+    data: Any = None,
+    finish: bool = False,
+    verbose: str | int = "auto",
+    on_evaluation: Callable[[Evaluation], object] | None = None,
 ) -> Run:
     """Go on with a run that was killed or interrupted, from its newest checkpoint.
 
@@ -166,6 +174,7 @@ def resume(
             memory or disk. Only data with the same samples, scaling, labels, batches and order is gone on with.
         finish: Whether to train no more, but to finish the run with the best epoch so far.
         verbose: As in ``fit``.
+        on_evaluation: As in :func:`train`.
 
     Returns:
         As :func:`train`.
@@ -219,4 +228,4 @@ def resume(
             )
         if not (finish or start.is_last):
             start = fit(autoencoder, data, directory, config, start=start, verbose=verbose)
-        return finish_run(autoencoder, data, directory, config, start)
+        return finish_run(autoencoder, data, directory, config, start, on_evaluation)

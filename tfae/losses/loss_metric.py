@@ -1,0 +1,51 @@
+"""A loss as a metric of Keras."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import keras
+
+from tfae.losses.reconstruction_loss import ReconstructionLoss
+
+
+@final
+@keras.saving.register_keras_serializable(package="tfae")
+class LossMetric(keras.metrics.Mean):
+    """Mean of a reconstruction loss over all samples of an epoch, for ``compile(metrics=[...])``.
+
+    Keras takes a loss for a metric too, and averages the means of the batches then, of which the last one, smaller than
+    the others, weighs too much.
+
+    Args:
+        loss: The loss to report.
+        name: Of the metric; by default that of the loss.
+        **kwargs: As for every metric of Keras.
+
+    Example:
+        >>> from tfae.losses import AbsoluteError
+        >>> metric = LossMetric(AbsoluteError())
+        >>> metric.update_state([[1.0], [1.0], [1.0]], [[0.0], [0.0], [0.0]])
+        >>> metric.update_state([[5.0]], [[0.0]])
+        >>> float(metric.result())
+        2.0
+    """
+
+    def __init__(self, loss: ReconstructionLoss, name: str | None = None, **kwargs: Any) -> None:
+        if not isinstance(loss, ReconstructionLoss):
+            raise ValueError(f"loss: expected a loss of tfae.losses; received {loss!r}.")
+        super().__init__(name=name or loss.name, **kwargs)
+        self.loss = loss
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take in a batch: samples and outputs ``(batch, ...)``, weights ``(batch,)``; masks are respected."""
+        super().update_state(self.loss.per_sample(y_true, y_pred), sample_weight)
+
+    def get_config(self) -> dict[str, Any]:
+        """Configuration from which ``from_config`` builds an equal metric."""
+        return {**super().get_config(), "loss": keras.saving.serialize_keras_object(self.loss)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> LossMetric:
+        """The metric of a configuration."""
+        return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})

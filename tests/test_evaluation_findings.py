@@ -298,3 +298,12 @@ def test_an_encoder_that_ignores_its_input_is_told():
     found = names(evaluate(with_encoder(lambda x: x / 2, lambda x: 0 * x[:, :2] + 3, (4,)), dataset))
     assert "constant_latent" in found
     assert "dead_latent" not in found
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(0.9, False), (0.5, True)])
+def test_a_gap_is_told_where_it_costs_skill(scale, expected):
+    # The model takes away a share of every sample; the test split's is 1.5 times as far from 0.
+    x = np.random.default_rng(0).normal(size=(4000, 4)).astype("float32")
+    model = function_model(lambda x: scale * x, (4,))
+    result = evaluate(model, batches(1.5 * x, 500), train=batches(x, 500))
+    assert ("train_test_gap" in names(result)) is expected

@@ -38,6 +38,9 @@ FLOOR_TOLERANCE = 1e-4
 #: Ratio of the excess on the evaluated samples and on the training split from which on they are far apart.
 FAR_APART = 1.5
 
+#: Of the excess of the best constant, the difference from which on it matters: so many points of skill are lost to it.
+SKILL_APART = 0.05
+
 #: Standard errors of the difference of the means by which they differ then, too: a few samples of heavy tails are half
 #: apart by chance.
 STANDARD_ERRORS = 3
@@ -80,7 +83,8 @@ def collect_findings(evaluation: Evaluation, split: Split, *, spread: float, can
         )
     yield from _trivial_score(evaluation)
     if not isinstance(split.train, str):
-        yield from _far_from_train(totals, split.train)
+        of_constant = 0.0 if evaluation.constant_loss is None else evaluation.constant_loss - evaluation.floor
+        yield from _far_from_train(totals, split.train, least=SKILL_APART * of_constant)
 
 
 def _outside_domain(loss: ReconstructionLoss, totals: Totals) -> Finding:
@@ -180,13 +184,13 @@ def _trivial_score(e: Evaluation) -> Iterator[Finding]:
         )
 
 
-def _far_from_train(totals: Totals, trained: Totals) -> Iterator[Finding]:
+def _far_from_train(totals: Totals, trained: Totals, *, least: float) -> Iterator[Finding]:
     error, train_error = totals.standard_error, trained.standard_error
     if error is None or train_error is None:
         return
     excess, train_excess = (one.means["loss"] - one.means["floor"] for one in (totals, trained))
     low, high = sorted((excess, train_excess))
-    if high <= FAR_APART * max(low, 0) or high - low <= STANDARD_ERRORS * math.hypot(error, train_error):
+    if high <= FAR_APART * max(low, 0) or high - low <= max(least, STANDARD_ERRORS * math.hypot(error, train_error)):
         return
     remedy = "These samples are easier than those it was trained on. Check where they come from."
     if excess > train_excess:

@@ -4,8 +4,11 @@ import ast
 import graphlib
 import importlib.metadata
 import json
+import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import venv
 import zipfile
@@ -121,6 +124,27 @@ def test_keras_finds_the_classes_of_tfae_whichever_is_imported_first(first, tmp_
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output == f"{names}\n"
+
+
+def test_an_editable_install_is_found_from_the_folder_above_a_clone_called_tfae(tmp_path):
+    """Where Python would take the clone itself for a namespace of that name."""
+    pytest.importorskip("setuptools")
+    clone = tmp_path / "above" / "tfae"
+    shutil.copytree(ROOT / "tfae", clone / "tfae", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, clone)
+    code = f"from setuptools import build_meta; build_meta.build_editable({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=clone, capture_output=True, check=True)
+    venv.create(tmp_path / "venv", symlinks=True)
+    (site,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    (wheel,) = tmp_path.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(site)
+    # What tfae needs; the .pth files in there, such as that of this installation, are not read.
+    (site / "needed.pth").write_text(sysconfig.get_path("purelib"))
+    command = [tmp_path / "venv" / "bin" / "python", "-c", "import tfae; print(tfae.__file__)"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    found = subprocess.run(command, cwd=clone.parent, env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout == f"{clone / 'tfae' / '__init__.py'}\n"
 
 
 @pytest.fixture(scope="module", params=[pytest.param("built", marks=pytest.mark.slow)])

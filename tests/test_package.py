@@ -32,20 +32,21 @@ ALLOWED = {
     "servable": "tensor_spec",
     "signatures": "",
     "models": "",
-    "datasets": "load_options moments preprocessing",
+    "progress": "",
+    "datasets": "load_options moments preprocessing progress",
     "advice": "activations datasets losses moments preprocessing",
     "plots": "losses",
     "score_file": "atomic_write",
     "provenance": "losses",
     "checks": "activations datasets losses preprocessing",
-    "evaluation": "checks losses moments",
-    "export": "checks datasets losses preprocessing provenance servable signatures tensor_spec atomic_write",
+    "evaluation": "checks losses moments progress",
+    "export": "checks datasets losses preprocessing progress provenance servable signatures tensor_spec atomic_write",
     "serving": "casting servable signatures tensor_spec atomic_write",
-    "report": "advice datasets evaluation losses plots atomic_write",
+    "report": "advice datasets evaluation losses plots progress atomic_write",
     "training": "checks datasets losses atomic_write",
     "runs": "checks datasets evaluation export losses preprocessing provenance report atomic_write training",
     "comparison": "checks datasets evaluation losses models moments provenance report runs atomic_write training",
-    "cli": "advice comparison datasets evaluation export load_options losses models moments plots report runs "
+    "cli": "advice comparison datasets evaluation export load_options losses models moments plots progress report runs "
     "score_file serving atomic_write",
 }
 

@@ -5,6 +5,7 @@ TensorFlow is imported inside the commands, so that ``tfae --help`` answers at o
 
 from __future__ import annotations
 
+import logging
 import re
 import signal
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 import click
 
-from tfae import __version__
+from tfae import __version__, progress
 from tfae.cli.advise import advise
 from tfae.cli.compare import compare
 from tfae.cli.deploy import deploy
@@ -54,6 +55,14 @@ def _users_mistake(error: Exception) -> str | None:
     return None
 
 
+class _Echo(logging.Handler):
+    """Shows on stderr what is under way."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a line."""
+        click.echo(record.getMessage(), err=True)
+
+
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
@@ -77,6 +86,10 @@ def main(traceback: bool, modules: tuple[str, ...]) -> None:
     warnings.showwarning = lambda message, *_, **__: click.echo(f"Warning: {message}", err=True)
     # SIGTERM unwinds the stack as Ctrl-C does, so that no half-written file stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    progress.log.handlers = [_Echo()]
+    click.get_current_context().call_on_close(progress.log.handlers.clear)
+    progress.log.setLevel("INFO")
+    progress.log.propagate = False  # Importing TensorFlow gives the root logger a handler.
 
 
 for command in (advise, train, compare, evaluate, score, reconstruct, export, inspect, serve, deploy):

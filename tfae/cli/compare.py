@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from tfae import progress
 from tfae.cli.model_options import ModelOptions, model_options
 from tfae.cli.options import ignore_option, load_options, loss_option
 from tfae.cli.tensorflow import import_tensorflow
@@ -78,6 +79,7 @@ def compare(
         del data
         data = datasets.load(source, **{**load, "in_memory": in_memory})
         click.echo(f"{data.name}: {'held in memory' if in_memory else 'streamed'}, as the comparison began.", err=True)
+    progress.log.setLevel("WARNING")  # Of every run, the comparison says itself how far it is.
     try:
         found = comparison.compare(
             data,

@@ -82,6 +82,7 @@ def score(saved_model: Path, source: str, *, output: Path, trust: bool, **option
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+    from tfae.progress import count
     from tfae.score_file import ScoreFile
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
@@ -90,7 +91,11 @@ def score(saved_model: Path, source: str, *, output: Path, trust: bool, **option
         for name, part in opened.parts.items():
             task = progress.add_task(f"scoring {opened.name}, {name}", total=part.num_samples)
             start = 0
-            for samples, labels in part.batches(CHUNK):
+            for samples, labels in (
+                part.batches(CHUNK)
+                if progress.console.is_terminal
+                else count(part.batches(CHUNK), f"scoring {opened.name}")
+            ):
                 names = None if part.sample_names is None else part.sample_names[start : start + len(samples)]
                 file.write(name, start, model.score(samples), labels=labels, names=names)
                 start += len(samples)

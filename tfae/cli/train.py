@@ -18,6 +18,7 @@ from tfae.cli.tensorflow import import_tensorflow, onednn_of
 if TYPE_CHECKING:
     from tfae.advice import Advice
     from tfae.datasets import Data
+    from tfae.evaluation import Evaluation
     from tfae.runs import Run
 
 
@@ -80,7 +81,7 @@ def train(
     verbose = 1 if sys.stdout.isatty() else 2
     try:
         if resume is not None:
-            run = runs.resume(resume, finish=finish, verbose=verbose)
+            run = runs.resume(resume, finish=finish, verbose=verbose, on_evaluation=_show)
             data = run.load_data()
             noted = run.config["notes"].get("export_dir")  # A run that began in Python has none.
             _export(run, data, export_dir or Path(noted or default_export_dir(data.name)))
@@ -160,9 +161,14 @@ def _train(
         tensorboard=tensorboard,
         ignore=ignore,
         verbose=verbose,
+        on_evaluation=_show,
         notes={"export_dir": str(export_dir.resolve()), "advice": None if advised is None else advised.as_dict()},
     )
     _export(run, data, export_dir)
+
+
+def _show(evaluation: Evaluation) -> None:
+    click.echo(f"\n{evaluation}\n")
 
 
 def _export(run: Run, data: Data, export_dir: Path) -> None:
@@ -175,7 +181,6 @@ def _export(run: Run, data: Data, export_dir: Path) -> None:
     path = run.export(export_dir, data=data)
     exported = exporting.load(path)
     scores = np.concatenate([exported.score(block) for block in blocks(data.raw.test)])
-    click.echo(f"\n{run.evaluation}\n")
     click.echo(f"report    {run.directory / 'report.html'}")
     click.echo(f"pictures  {run.directory / 'pictures'}")
     click.echo(f"exported  {path}")

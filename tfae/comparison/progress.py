@@ -47,7 +47,9 @@ class RunProgress(Progress):
         self._runs = self.add_task("", total=num_runs, epochs=epochs)
 
     def begin(self, title: str, directory: Path) -> None:
-        """Show what runs."""
+        """Show what runs: in a log, by a line."""
+        if not self.console.is_terminal:
+            self.console.print(f"{title}: training", highlight=False, markup=False, soft_wrap=True)
         self.update(self._runs, description=title, history=directory / "history.csv")
 
     def end(self, line: str) -> None:

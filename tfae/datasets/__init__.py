@@ -7,13 +7,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from tfae.datasets import arrays, catalog, csv_files, image_folder, npy_files, tables
+from tfae import progress
+from tfae.datasets import arrays
 from tfae.datasets.columns import select
 from tfae.datasets.data import Data, stream
 from tfae.datasets.preparation import prepare
@@ -86,6 +87,7 @@ def load(source: Any, options: LoadOptions) -> Data:
     arguments = None
     if isinstance(source, str | Path):
         arguments = {"source": str(source), **options.as_dict()}
+        progress.log.info("reading %s", source)
     elif options.in_memory is False:
         raise ValueError("in_memory: expected None or True for data that is in memory already; received False.")
     else:
@@ -124,16 +126,17 @@ def open_source(source: Any, options: ReadOptions) -> Source:
     return _open(_locate(source), options)
 
 
-# What opens a source, and the options that it takes.
-_OPENERS: dict[str, tuple[Callable[..., Source], tuple[str, ...]]] = {
-    "a data set by name": (catalog.from_name, ("feature", "data_dir", "manual_dir")),
-    "a data frame": (tables.from_frame, ("columns", "label")),
-    "an array": (arrays.from_memory, ()),
-    "a folder": (image_folder.from_folder, ()),
-    "a .npy file": (npy_files.from_npy, ()),
-    "a .npz file": (npy_files.from_npz, ("key",)),
-    "a .csv file": (csv_files.from_csv, ("columns", "label")),
-    "a .parquet file": (tables.from_parquet, ("columns", "label")),
+# What opens a source, as module and function, and the options that it takes. Imported where it is needed: TFDS,
+# scikit-learn and Arrow take a second.
+_OPENERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "a data set by name": ("catalog", "from_name", ("feature", "data_dir", "manual_dir")),
+    "a data frame": ("tables", "from_frame", ("columns", "label")),
+    "an array": ("arrays", "from_memory", ()),
+    "a folder": ("image_folder", "from_folder", ()),
+    "a .npy file": ("npy_files", "from_npy", ()),
+    "a .npz file": ("npy_files", "from_npz", ("key",)),
+    "a .csv file": ("csv_files", "from_csv", ("columns", "label")),
+    "a .parquet file": ("tables", "from_parquet", ("columns", "label")),
 }
 
 
@@ -149,12 +152,13 @@ def _open(source: Any, options: ReadOptions) -> Source:
         what = "a data set by name"
     else:
         what = "a data frame" if hasattr(source, "__arrow_c_stream__") else "an array"
-    opener, names = _OPENERS[what]
+    module, function, names = _OPENERS[what]
     for field in fields(ReadOptions):
         value = getattr(options, field.name)
         if value is not None and field.name not in ("columns", *names):
             raise ValueError(f"{field.name}: expected None for {what}; received {value!r}.")
-    opened = opener(source, **{name: getattr(options, name) for name in names})
+    opener = getattr(importlib.import_module(f"{__name__}.{module}"), function)
+    opened: Source = opener(source, **{name: getattr(options, name) for name in names})
     return opened if options.columns is None or "columns" in names else select(opened, options.columns)
 
 
@@ -165,8 +169,11 @@ def _locate(source: Any) -> Any:
     if not isinstance(source, str | os.PathLike):
         return source
     # What a name means does not depend on the folder one is in: a folder named mnist is ./mnist.
-    if isinstance(source, str) and "/" not in source and catalog.is_known(source):
-        return source
+    if isinstance(source, str) and "/" not in source and not _is_path(source):
+        from tfae.datasets import catalog
+
+        if catalog.is_known(source):
+            return source
     path = Path(source).expanduser()
     if path.exists():
         return path.absolute()

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfae import progress
 from tfae.checks import check
 from tfae.evaluation import baselines, element_metrics, loss_metrics  # noqa: F401
 from tfae.evaluation.batches import leaves, measure_batches, sample_shape
@@ -93,12 +94,15 @@ def evaluate(
     latent_dim = encoder if isinstance(encoder, str) else math.prod(encoder.output_shape[1:])
     split = Split(loss, shape, interval, latent_dim)
     if train is not None:
+        progress.log.info("evaluating the training split")
         quantities = {name: METRICS[name].quantities(split)[name] for name in ("loss", "floor")}
         split.train = gather_totals(autoencoder, train, quantities, name="train", ignore=ignore)
         check(split.train.samples, loss, autoencoder, ignore=ignore)
+        progress.log.info("fitting the baselines")
         split.baselines = _no_baselines(autoencoder, loss, shape, split.train) or baselines.fit(
             train, loss, shape, latent_dim=None if isinstance(latent_dim, str) else latent_dim, interval=interval
         )
+    progress.log.info("evaluating the data")
     if are_images(shape):
         split.given_interval = interval or likely_interval(*_observed_interval(dataset))
     split.totals = gather_totals(

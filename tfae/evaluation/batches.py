@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from tfae import progress
 from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, mask_of
 
 
@@ -96,7 +97,7 @@ def measure_batches(
     # The concrete function, because tf.function would warn that each evaluation makes a new one.
     run = measure.get_concrete_function()
     start = 0
-    for inputs, x in dataset:
+    for inputs, x in progress.count(dataset, "running the model", int(dataset.cardinality())):
         if not len(x):
             continue
         values: BatchValues = tf.nest.map_structure(lambda tensor: tensor.numpy(), run(inputs, x))

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfae import provenance
+from tfae import progress, provenance
 from tfae.checks import check
 from tfae.export.golden_requests import GoldenRequest, make_golden_requests
 from tfae.export.health import Health, check_health, validate_operations
@@ -82,6 +82,8 @@ def save(
     traced = TracedModel(autoencoder, preprocessing)
     rows = _select_signatures(traced, signatures)
 
+    progress.log.info("exporting %d signatures", len(rows))
+
     def prepare() -> tuple[list[GoldenRequest], dict[str, Callable]]:
         answers = KerasAnswers(autoencoder, preprocessing)
         return make_golden_requests(answers, rows, data), {row.name: trace(traced, row) for row in rows}
@@ -95,6 +97,7 @@ def save(
         _write_saved_model(module, folder, functions)
         validate_graph(folder)
         write_golden(folder, golden, model_name=Path(directory).absolute().name)
+        progress.log.info("comparing the answers of the export with those of the model")
         validate_parity(folder, golden)
 
     def write(folder: Path) -> None:

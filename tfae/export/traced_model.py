@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfae.losses import DOMAIN_TOLERANCE
-from tfae.signatures import ExportedModel, SignatureDefinition
+from tfae.signatures import SIGNATURES, ExportedModel, SignatureDefinition
 
 
 @final
@@ -89,7 +89,8 @@ def trace(model: TracedModel, signature: SignatureDefinition) -> Callable:
             validated[name] = _require(tf.equal(length, lengths[0]), validated[name], message)
         return convert_outputs(model, signature, signature.function(model, **validated))
 
-    return tf.function(function).get_concrete_function(**specs)
+    # AutoGraph, which takes longer than all else, is for what others write.
+    return tf.function(function, autograph=signature not in SIGNATURES).get_concrete_function(**specs)
 
 
 def convert_outputs(

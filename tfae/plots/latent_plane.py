@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
-from sklearn.decomposition import PCA
 
 from tfae.plots.figures import new_axes
 from tfae.plots.labels import COLORS, are_classes, are_names_of_samples, classes_of, validate_labels
@@ -114,8 +113,11 @@ def _plane(latent: np.ndarray) -> tuple[np.ndarray, np.ndarray, str, str]:
     if latent.shape[1] == 2:
         return latent[:, 0], latent[:, 1], "latent 1", "latent 2"
     with np.errstate(invalid="ignore"):  # a constant latent has no variance to explain: 0 / 0
-        pca = PCA(2, random_state=0).fit(latent.astype("float64"))
-    x, y = pca.transform(latent).T
-    shares = np.nan_to_num(pca.explained_variance_ratio_)
+        centred = latent - latent.mean(axis=0, dtype="float64")
+        variances, directions = np.linalg.eigh(centred.T @ centred)
+        shares = np.nan_to_num(variances[:-3:-1] / variances.sum())
+    directions = directions[:, :-3:-1]
+    directions *= np.sign(directions[np.abs(directions).argmax(axis=0), (0, 1)])  # The same on every machine.
+    x, y = (centred @ directions).T
     first, second = (f"principal component {i} ({share:.0%} of the variance)" for i, share in enumerate(shares, 1))
     return x, y, first, second

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfae import progress
 from tfae.datasets import Data
 from tfae.evaluation import Evaluation
 from tfae.losses import get_loss
@@ -57,6 +58,7 @@ def draw_pictures(autoencoder: keras.Model, data: Data, history: dict[str, list[
     They are of the test split: reconstructions, the worst and the best of them, spectra of images, latents and the
     distribution of the losses; and the training curves.
     """
+    progress.log.info("drawing pictures")
     losses = drawing.score_test_split(autoencoder, data)
     which = f"The first {drawing.number_of(len(drawing.first(data)), 'test sample')}"
     for drawn in (

@@ -17,7 +17,7 @@ import importlib.util
 import json
 import os
 import warnings
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from tfae.atomic_write import write_atomically
 from tfae.checks import check
 from tfae.datasets import Data
 from tfae.datasets.fingerprint import differences, fingerprint, format_differences, remedy
+from tfae.evaluation import Evaluation
 from tfae.losses import ReconstructionLoss, get_loss
 from tfae.runs.directory import MODEL, check_room, clear_remains, explain_unreadable, lock
 from tfae.runs.fitting import finish_run, fit, format_json
@@ -57,6 +58,7 @@ def train(
     verbose: str | int = "auto",
     notes: dict[str, Any] | None = None,
     ignore: Collection[str] = (),
+    on_evaluation: Callable[[Evaluation], object] | None = None,
 ) -> Run:
     """Train, evaluate, and leave everything in a run directory.
 
@@ -79,6 +81,7 @@ def train(
         verbose: As in ``fit``.
         notes: More for ``config.json``, JSON-able.
         ignore: Names of checks of :func:`tfae.checks.check` to leave out.
+        on_evaluation: Called with the evaluation as soon as it is there, before pictures are drawn.
 
     Returns:
         The run, with its evaluation on the test split.
@@ -138,11 +141,16 @@ def train(
                 f"run_dir: expected to write a run to {directory}; received {error}. Make room, and run the same again."
             ) from error
         last = fit(autoencoder, data, directory, config, start=start, verbose=verbose)
-        return finish_run(autoencoder, data, directory, config, last)
+        return finish_run(autoencoder, data, directory, config, last, on_evaluation)
 
 
 def resume(
-    run_dir: str | os.PathLike[str], *, data: Data | None = None, finish: bool = False, verbose: str | int = "auto"
+    run_dir: str | os.PathLike[str],
+    *,
+    data: Data | None = None,
+    finish: bool = False,
+    verbose: str | int = "auto",
+    on_evaluation: Callable[[Evaluation], object] | None = None,
 ) -> Run:
     """Go on with a run that was killed or interrupted, from its newest checkpoint.
 
@@ -152,6 +160,7 @@ def resume(
             data with the same samples, scaling, labels, batches and order is gone on with.
         finish: Whether to train no more, but to finish the run with the best epoch so far.
         verbose: As in ``fit``.
+        on_evaluation: As in :func:`train`.
 
     Returns:
         As :func:`train`.
@@ -205,4 +214,4 @@ def resume(
             )
         if not (finish or start.is_last):
             start = fit(autoencoder, data, directory, config, start=start, verbose=verbose)
-        return finish_run(autoencoder, data, directory, config, start)
+        return finish_run(autoencoder, data, directory, config, start, on_evaluation)

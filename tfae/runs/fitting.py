@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import tensorflow as tf
 from tfae import report
 from tfae.atomic_write import write_atomically
 from tfae.datasets import Data
-from tfae.evaluation import evaluate
+from tfae.evaluation import Evaluation, evaluate
 from tfae.runs.directory import MODEL, how_to_resume
 from tfae.runs.run import Run
 from tfae.training import CheckpointCallback, EarlyDecay
@@ -64,7 +64,14 @@ def fit(
     return checkpoints.last
 
 
-def finish_run(autoencoder: keras.Model, data: Data, directory: Path, config: dict[str, Any], last: Checkpoint) -> Run:
+def finish_run(
+    autoencoder: keras.Model,
+    data: Data,
+    directory: Path,
+    config: dict[str, Any],
+    last: Checkpoint,
+    on_evaluation: Callable[[Evaluation], object] | None = None,
+) -> Run:
     """Keep the best epoch, evaluate and draw it, and declare the run finished.
 
     Raises:
@@ -82,6 +89,8 @@ def finish_run(autoencoder: keras.Model, data: Data, directory: Path, config: di
                 data_range=data.preprocessing.value_range,
                 ignore=config["ignore"],
             )
+            if on_evaluation is not None:
+                on_evaluation(evaluation)
             report.draw_pictures(autoencoder, data, last.history, directory / "pictures")
         report.write_run_page(directory / "report.html", data, config, last.history, evaluation, directory / "pictures")
         write_atomically(directory / "evaluation.json", format_json(evaluation.as_dict()))

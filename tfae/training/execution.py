@@ -115,7 +115,8 @@ class Execution:
         if program == "loop":  # ... and a short group is filled up.
             batches = batches + batches[-1:] * (self.steps - count)
         stacked = tf.nest.map_structure(lambda *tensors: tf.stack(tensors), *batches)
-        done, finite = self._run[program](stacked, count)
+        # A tensor: for every other number, the program would be compiled anew.
+        done, finite = self._run[program](stacked, tf.constant(count))
         return int(done), bool(finite)
 
 
@@ -170,7 +171,11 @@ def _program(autoencoder: keras.Model, program: str, batch: Any) -> Callable:
 
     It returns on how many it has trained, and whether the loss of the last one is finite.
     """
-    step = tf.function(autoencoder.train_step, jit_compile=True) if program == "step" else autoencoder.train_step
+    step = (
+        tf.function(autoencoder.train_step, jit_compile=True, autograph=False)
+        if program == "step"
+        else autoencoder.train_step
+    )
 
     def run(batches: Any, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         def body(index: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -182,10 +187,11 @@ def _program(autoencoder: keras.Model, program: str, batch: Any) -> Callable:
         )
 
     if program == "loop":
-        return tf.function(run, jit_compile=True)
+        return tf.function(run, jit_compile=True, autograph=False)
     # One graph for batches of every size.
     specs = tf.nest.map_structure(lambda tensor: tf.TensorSpec((None, None, *tensor.shape[1:]), tensor.dtype), batch)
-    return tf.function(run, input_signature=(specs, tf.TensorSpec((), tf.int32))).get_concrete_function()
+    signature = (specs, tf.TensorSpec((), tf.int32))
+    return tf.function(run, input_signature=signature, autograph=False).get_concrete_function()
 
 
 def _is_finite(metrics: dict[str, Any]) -> tf.Tensor:

@@ -57,6 +57,12 @@ def test_an_epoch_equals_plain_keras_on_the_same_batches_last_partial_one_includ
     assert int(fast.optimizer.iterations) == 8
 
 
+def test_groups_of_all_lengths_are_trained_by_one_compiled_program():
+    model = compiled(program="loop", steps=4)
+    model.fit(loaded().train, epochs=1, verbose=0, shuffle=False)  # Four batches, three, and a smaller one.
+    assert model.train_function._run["loop"].experimental_get_tracing_count() == 1
+
+
 @functools.cache
 def weighted_history(program):
     """Of a training with a penalty, a metric and weights of the samples."""

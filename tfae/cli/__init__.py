@@ -86,8 +86,10 @@ def main(traceback: bool, modules: tuple[str, ...]) -> None:
     warnings.showwarning = lambda message, *_, **__: click.echo(f"Warning: {message}", err=True)
     # SIGTERM unwinds the stack as Ctrl-C does, so that no half-written file stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    progress.log.handlers, progress.log.propagate = [_Echo()], False
+    progress.log.handlers = [_Echo()]
+    click.get_current_context().call_on_close(progress.log.handlers.clear)
     progress.log.setLevel("INFO")
+    progress.log.propagate = False  # Importing TensorFlow gives the root logger a handler.
 
 
 for command in (advise, train, compare, evaluate, score, reconstruct, export, inspect, serve, deploy):

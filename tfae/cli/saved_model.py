@@ -92,11 +92,7 @@ def score(saved_model: Path, source: str, *, output: Path, trust: bool, **option
         for name, part in opened.parts.items():
             task = progress.add_task(f"scoring {opened.name}, {name}", total=part.num_samples)
             start = 0
-            for samples, labels in (
-                part.batches(CHUNK)
-                if progress.console.is_terminal
-                else count(part.batches(CHUNK), f"scoring {opened.name}")
-            ):
+            for samples, labels in count(part.batches(CHUNK), f"scoring {opened.name}"):
                 names = None if part.sample_names is None else part.sample_names[start : start + len(samples)]
                 file.write(name, start, model.score(samples), labels=labels, names=names)
                 start += len(samples)

@@ -37,7 +37,8 @@ def import_tensorflow(*, onednn: str | None = None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if onednn is not None and "tensorflow" not in sys.modules:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", onednn)
-    progress.log.info("loading TensorFlow")
+    if "tensorflow" not in sys.modules:
+        progress.log.info("loading TensorFlow")
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as muted, _spare_collections():

@@ -80,7 +80,8 @@ def test_train_imports_only_what_it_uses(tmp_path):
     others = ("tensorflow_datasets", "pyarrow.parquet", "grpc")
     code = (
         "import sys; from tfae.cli import main\n"
-        "main('train rows.npy --epochs 1 --widths 4 --latent-dim 1 --loss mse --ignore constant'.split(), standalone_mode=False)\n"
+        "command = 'train rows.npy --epochs 1 --widths 4 --latent-dim 1 --loss mse --ignore constant'\n"
+        "main(command.split(), standalone_mode=False)\n"
         f"print([name for name in {others} if name in sys.modules])"
     )
     result = process(code, tmp_path)

@@ -185,7 +185,7 @@ def _validate_numbers(read_as_text: Callable[[], Iterator[pa.RecordBatch]], path
                 listed = ", ".join(f"{name!r} ({cell!r} in row {row})" for name, row, cell in found)
                 raise ValueError(
                     f"source: expected numeric columns; received text in {listed} of {str(path)!r}, rows counted from "
-                    "0. Choose others with columns=, or take one out with label=."
+                    "0. Choose others with columns=, or take one out with drop= or label=."
                 )
             first += batch.num_rows
     except pa.ArrowInvalid:

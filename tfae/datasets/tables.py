@@ -170,7 +170,7 @@ def _common_dtype(schema: pa.Schema, features: Sequence[str], where: str) -> np.
     if others:
         raise ValueError(
             f"source: expected numeric columns; received {', '.join(others)} in {where}. "
-            "Choose others with columns=, or take one out with label=."
+            "Choose others with columns=, or take one out with drop= or label=."
         )
     return np.result_type(*(pa.array([], kind).to_numpy(zero_copy_only=False).dtype for kind in types.values()))
 

@@ -222,7 +222,8 @@ def test_the_bundled_data_sets_get_squared_error_as_they_are_loaded(name):
 
 def test_only_the_training_split_counts_and_few_samples_of_one_column_are_enough(rng):
     normal = rng.normal(size=(1000, 3))
-    assert advised((normal, rng.standard_t(1, (500, 3)))).statistics == advised((normal, normal[:9] + 1)).statistics
+    heavy, moved = ({"train": normal, "test": test} for test in (rng.standard_t(1, (500, 3)), normal[:9] + 1))
+    assert advised(heavy).statistics == advised(moved).statistics
     advice = advised(np.arange(5.0).reshape(-1, 1))
     assert (advice.statistics.num_samples, advice.loss in ("mse", "mae")) == (3, True)
 

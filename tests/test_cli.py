@@ -285,7 +285,8 @@ def test_a_reader_that_leaves_early_is_no_mistake(monkeypatch):
 
     monkeypatch.setattr("tfae.datasets.load", leave)
     result = CliRunner().invoke(main, ["train", "wine"])
-    assert (result.exit_code, result.stderr) == (1, "loading TensorFlow\n")
+    assert result.exit_code == 1
+    assert result.stderr in ("", "loading TensorFlow\n")
 
 
 def test_the_options_of_train_reach_the_training(folder):

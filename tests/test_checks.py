@@ -134,7 +134,12 @@ FAILING = {
     "activation": ("unit", probabilities, dense(), r"ends in linear, whose output spans \(-inf, inf\)"),
     "logits": ("unit", logits, dense("sigmoid"), squeezed),
     "loss": ("unit", "mse", dense(), r"received loss='mse'.*loss=tfae\.losses\.SquaredError\(\)\)"),
-    "tied": ("unit", SquaredError(), dense("softmax"), "ends in softmax, under which they sum to 1"),
+    "tied": (
+        "unit",
+        SquaredError(),
+        dense("softmax"),
+        r"ends in softmax, which ties those of a sample together.*differs .* by up to \d",
+    ),
     "masking": (
         "sequences",
         SquaredError(),
@@ -435,15 +440,51 @@ def test_a_penalty_that_grows_with_the_batch_is_refused_and_its_mean_is_not(stan
         checks.check(standard, SquaredError(), ending(inner, layers.Dense(6)))
 
 
-@pytest.mark.parametrize("last", [layers.Dense(6, "softmax"), layers.Softmax(), layers.Activation("softmax")])
-def test_a_softmax_is_refused_unless_the_samples_are_distributions(unit, last):
-    distributions = datasets.load(np.random.default_rng(0).dirichlet(np.ones(6), 100), preprocessing="none")
-    for loss in (probabilities, SquaredError()):
-        with pytest.raises(
-            ValueError, match=r"ends in [sS]oftmax.*of a training sample sum to [0-9.]+ and up to 6\..*End it in "
-        ):
-            checks.check(unit, loss, ending(layers.Dense(6), last))
-        checks.check(distributions, loss, ending(layers.Dense(6), last))
+def distributions(*shape, axis=-1):
+    """Samples that sum to 1 along an axis."""
+    samples = np.random.default_rng(0).random((100, *shape))
+    return samples / samples.sum(axis=axis, keepdims=True)
+
+
+def standardized(width):
+    samples = np.random.default_rng(0).normal(size=(100, width))
+    return (samples - samples.mean(axis=1, keepdims=True)) / samples.std(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("last", "samples"),
+    [
+        ([layers.Dense(6, "softmax")], distributions(6)),
+        ([layers.Softmax()], distributions(6)),
+        ([layers.Activation("softmax"), layers.Dropout(0.1)], distributions(6)),
+        ([layers.Dense(6, "softmax"), layers.Reshape((3, 2))], distributions(6).reshape(-1, 3, 2)),
+        ([layers.Reshape((3, 2)), layers.Softmax(axis=1)], distributions(3, 2, axis=1)),
+        ([layers.Reshape((3, 2)), layers.Softmax(axis=2)], distributions(3, 2)),
+        ([layers.Reshape((3, 2)), layers.TimeDistributed(layers.Dense(2, "softmax"))], distributions(3, 2)),
+        ([layers.Dense(6, "log_softmax")], np.log(distributions(6))),
+        ([layers.UnitNormalization()], np.sqrt(distributions(6))),
+        ([layers.LayerNormalization()], standardized(6)),
+    ],
+)
+def test_a_last_layer_that_ties_elements_is_refused_unless_the_samples_are_tied_so(last, samples):
+    model = ending(layers.Dense(6), *last)
+    variables = [np.array(variable) for variable in model.variables]
+    tied, independent = (
+        datasets.load(each, preprocessing="none") for each in (samples, np.random.default_rng(1).random(samples.shape))
+    )
+    for loss in (SquaredError(), AbsoluteError()):
+        with pytest.raises(ValueError, match=r"ties those of a sample together.*differs from training samples by"):
+            checks.check(independent, loss, model, ignore=["range"])
+        checks.check(tied, loss, model)
+    np.testing.assert_equal([np.array(variable) for variable in model.variables], variables)
+
+
+@pytest.mark.parametrize(
+    "last", [ops.softmax, functools.partial(ops.softmax, axis=1), ops.normalize, layers.RMSNormalization()]
+)
+def test_operations_that_tie_elements_are_refused_too(last, unit):
+    with pytest.raises(ValueError, match="which ties those of a sample together"):
+        checks.check(unit, SquaredError(), functional(last))
 
 
 def padded(value):

@@ -21,6 +21,9 @@ from tfae.preprocessing import RANGES
 #: Training samples on which a check looks at values.
 _TRIED = 1024
 
+#: How far samples may be from what a softmax, or a normalization, can put out: rounding, smoothing, and its epsilon.
+_TIED_TOLERANCE = 1e-2
+
 _Samples = Union["Data", tuple[float, float], None]
 
 if TYPE_CHECKING:
@@ -40,8 +43,8 @@ def check(data: _Samples, loss: Any, model: keras.Model, *, ignore: Collection[s
       sigmoid does where data is negative.
     - ``"activation"``: the model's output can leave ``loss.domain``, such as [0, 1] where probabilities are read.
     - ``"logits"``: the loss reads logits, and the model ends in a sigmoid.
-    - ``"tied"``: the last activation ties the elements of a sample together, such as a softmax, under which they sum to
-      1, and those of the data do not.
+    - ``"tied"``: the last layer ties the elements of a sample together, such as a softmax, under which they sum to 1,
+      or a normalization of each sample, and those of the data are not.
     - ``"masking"``: the model masks a value that padding has in the raw data, and that scaling makes another value of.
     - ``"penalty"``: a layer adds a penalty that grows with the size of the batch, of which the loss is a mean. Keras
       sums what ``add_loss`` is given.
@@ -190,16 +193,18 @@ def _reduction(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> 
 
 def _tied(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
     output = output_of(model)
-    if output is None or not output.is_tied or data is None or isinstance(data, tuple):
+    if output is None or output.project is None or data is None or isinstance(data, tuple):
         return None
-    x = data.preprocessing(data.raw.train[:_TRIED]).numpy()
-    sums = x.sum(axis=-1)
-    if np.allclose(sums, 1, atol=1e-3):
+    if _logits(None, loss, model):
+        return None
+    moved = output.moves(data.preprocessing(data.raw.train[:_TRIED]).numpy())
+    if moved < _TIED_TOLERANCE:
         return None
     return (
-        f"model: expected one whose elements are independent, as those of the data; received one that ends in "
-        f"{output.name}, under which they sum to 1; those of a training sample sum to {sums.min():.4g} and up to "
-        f"{sums.max():.4g}. End it in {_as_argument(loss.output_activation(data.output_range))}."
+        f"model: expected one whose elements are as independent as those of the data; received one that ends in "
+        f"{output.name}, which ties those of a sample together, so that they have one sum or one norm. What comes out "
+        f"of it differs from training samples by up to {moved:.3g}. End it in "
+        f"{_as_argument(loss.output_activation(data.output_range))}."
     )
 
 

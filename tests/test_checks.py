@@ -1,5 +1,6 @@
 import contextlib
 import functools
+import re
 from collections.abc import Callable
 
 import keras
@@ -144,7 +145,7 @@ FAILING = {
         "sequences",
         SquaredError(),
         ending(layers.Masking(), layers.LSTM(3, return_sequences=True), layers.Dense(2), shape=(7, 2)),
-        r"masks, 0; received steps of 0 in the training samples that preprocessing \"standard\" makes -",
+        r"masks, 0; received training samples padded with 0, of which preprocessing \"standard\" makes -\S+ to -",
     ),
     "penalty": (
         "unit",
@@ -487,28 +488,56 @@ def test_operations_that_tie_elements_are_refused_too(last, unit):
         checks.check(unit, SquaredError(), functional(last))
 
 
-def padded(value):
-    sequences = np.random.default_rng(0).normal(5, 2, (60, 7, 2))
+def padded(value, width=2):
+    sequences = np.random.default_rng(0).normal(5, 2, (60, 7, width))
     sequences[::2, 4:] = value
     return sequences
 
 
-def test_padding_that_scaling_moves_from_under_the_mask_is_refused():
-    def masked(value):
-        return ending(layers.Masking(value), layers.LSTM(3, return_sequences=True), layers.Dense(2), shape=(7, 2))
+def masked(value, width=2):
+    layer = layers.Masking(value)
+    return ending(layer, layers.LSTM(3, return_sequences=True), layers.Dense(width), shape=(7, width))
 
+
+def is_masked(model, data):
+    return evaluated(model, data).reasons.get("constant_loss") == "the model masks elements"
+
+
+def test_padding_that_scaling_moves_from_under_the_mask_is_refused():
+    for padding, value in ((0.0, 0.0), (-1.0, -1.0), (0.0, 9.0)):
+        with pytest.raises(ValueError, match=rf"masks, {value:g}; .* padded with {padding:g}, .*\"standard\" makes -"):
+            checks.check(datasets.load(padded(padding)), SquaredError(), masked(value))
     for value in (0.0, -1.0):
-        with pytest.raises(
-            ValueError, match=rf"masks, {value:g}; received steps of {value:g} .*\"standard\" makes -.*\"none\""
-        ):
-            checks.check(datasets.load(padded(value)), SquaredError(), masked(value))
         data = datasets.load(padded(value), preprocessing="none")
         checks.check(data, SquaredError(), masked(value))
-        assert "the model masks elements" in str(evaluated(masked(value), data).reasons["constant_loss"])
-    # Nothing is padded with 9, and so nothing is masked.
-    data = datasets.load(padded(0.0))
-    checks.check(data, SquaredError(), masked(9.0))
-    assert evaluated(masked(9.0), data).constant_loss is not None
+        assert is_masked(masked(value), data)
+    # Nothing is padded, and so nothing is masked.
+    data = datasets.load(np.random.default_rng(0).normal(5, 2, (60, 7, 2)))
+    checks.check(data, SquaredError(), masked(0.0))
+    assert not is_masked(masked(0.0), data)
+
+
+@pytest.mark.parametrize("method", ["standard", "unit", "symmetric"])
+def test_padding_that_scaling_makes_one_number_of_can_be_masked_by_that_number(method):
+    sequences = padded(0.0, width=1) - 20
+    sequences[::2, 4:] = 0
+    data = datasets.load(sequences, preprocessing=method)
+    with pytest.raises(ValueError, match=r"or use keras\.layers\.Masking\((\S+)\)\.") as refusal:
+        checks.check(data, SquaredError(), masked(0.0, width=1))
+    number = float(re.search(r"Masking\((\S+)\)\. To go on", str(refusal.value))[1])
+    checks.check(data, SquaredError(), masked(number, width=1))
+    assert is_masked(masked(number, width=1), data)
+
+
+def test_indices_that_scaling_moves_from_under_the_mask_are_refused():
+    indices = np.random.default_rng(0).integers(1, 9, (60, 7)).astype("float32")
+    indices[::2, 4:] = 0
+    model = ending(layers.Embedding(9, 3, mask_zero=True), layers.LSTM(3), layers.Dense(7), shape=(7,))
+    with pytest.raises(
+        ValueError, match=r"masks, 0; .*Load indices with preprocessing=\"none\" \(--preprocessing none"
+    ):
+        checks.check(datasets.load(indices), SquaredError(), model)
+    checks.check(datasets.load(indices, preprocessing="none"), SquaredError(), model)
 
 
 def evaluated(model, data):

@@ -1,5 +1,6 @@
 import contextlib
 import functools
+import re
 from collections.abc import Callable
 
 import keras
@@ -134,12 +135,17 @@ FAILING = {
     "activation": ("unit", probabilities, dense(), r"ends in linear, whose output spans \(-inf, inf\)"),
     "logits": ("unit", logits, dense("sigmoid"), squeezed),
     "loss": ("unit", "mse", dense(), r"received loss='mse'.*loss=tfae\.losses\.SquaredError\(\)\)"),
-    "tied": ("unit", SquaredError(), dense("softmax"), "ends in softmax, under which they sum to 1"),
+    "tied": (
+        "unit",
+        SquaredError(),
+        dense("softmax"),
+        r"ends in softmax, which ties those of a sample together.*differs .* by up to \d",
+    ),
     "masking": (
         "sequences",
         SquaredError(),
         ending(layers.Masking(), layers.LSTM(3, return_sequences=True), layers.Dense(2), shape=(7, 2)),
-        r"masks, 0; received steps of 0 in the training samples that preprocessing \"standard\" makes -",
+        r"masks, 0; received training samples padded with 0, of which preprocessing \"standard\" makes -\S+ to -",
     ),
     "penalty": (
         "unit",
@@ -435,39 +441,103 @@ def test_a_penalty_that_grows_with_the_batch_is_refused_and_its_mean_is_not(stan
         checks.check(standard, SquaredError(), ending(inner, layers.Dense(6)))
 
 
-@pytest.mark.parametrize("last", [layers.Dense(6, "softmax"), layers.Softmax(), layers.Activation("softmax")])
-def test_a_softmax_is_refused_unless_the_samples_are_distributions(unit, last):
-    distributions = datasets.load(np.random.default_rng(0).dirichlet(np.ones(6), 100), preprocessing="none")
-    for loss in (probabilities, SquaredError()):
-        with pytest.raises(
-            ValueError, match=r"ends in [sS]oftmax.*of a training sample sum to [0-9.]+ and up to 6\..*End it in "
-        ):
-            checks.check(unit, loss, ending(layers.Dense(6), last))
-        checks.check(distributions, loss, ending(layers.Dense(6), last))
+def distributions(*shape, axis=-1):
+    """Samples that sum to 1 along an axis."""
+    samples = np.random.default_rng(0).random((100, *shape))
+    return samples / samples.sum(axis=axis, keepdims=True)
 
 
-def padded(value):
-    sequences = np.random.default_rng(0).normal(5, 2, (60, 7, 2))
+def standardized(width):
+    samples = np.random.default_rng(0).normal(size=(100, width))
+    return (samples - samples.mean(axis=1, keepdims=True)) / samples.std(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("last", "samples"),
+    [
+        ([layers.Dense(6, "softmax")], distributions(6)),
+        ([layers.Softmax()], distributions(6)),
+        ([layers.Activation("softmax"), layers.Dropout(0.1)], distributions(6)),
+        ([layers.Dense(6, "softmax"), layers.Reshape((3, 2))], distributions(6).reshape(-1, 3, 2)),
+        ([layers.Reshape((3, 2)), layers.Softmax(axis=1)], distributions(3, 2, axis=1)),
+        ([layers.Reshape((3, 2)), layers.Softmax(axis=2)], distributions(3, 2)),
+        ([layers.Reshape((3, 2)), layers.TimeDistributed(layers.Dense(2, "softmax"))], distributions(3, 2)),
+        ([layers.Dense(6, "log_softmax")], np.log(distributions(6))),
+        ([layers.UnitNormalization()], np.sqrt(distributions(6))),
+        ([layers.LayerNormalization()], standardized(6)),
+    ],
+)
+def test_a_last_layer_that_ties_elements_is_refused_unless_the_samples_are_tied_so(last, samples):
+    model = ending(layers.Dense(6), *last)
+    variables = [np.array(variable) for variable in model.variables]
+    tied, independent = (
+        datasets.load(each, preprocessing="none") for each in (samples, np.random.default_rng(1).random(samples.shape))
+    )
+    for loss in (SquaredError(), AbsoluteError()):
+        with pytest.raises(ValueError, match=r"ties those of a sample together.*differs from training samples by"):
+            checks.check(independent, loss, model, ignore=["range"])
+        checks.check(tied, loss, model)
+    np.testing.assert_equal([np.array(variable) for variable in model.variables], variables)
+
+
+@pytest.mark.parametrize(
+    "last", [ops.softmax, functools.partial(ops.softmax, axis=1), ops.normalize, layers.RMSNormalization()]
+)
+def test_operations_that_tie_elements_are_refused_too(last, unit):
+    with pytest.raises(ValueError, match="which ties those of a sample together"):
+        checks.check(unit, SquaredError(), functional(last))
+
+
+def padded(value, width=2):
+    sequences = np.random.default_rng(0).normal(5, 2, (60, 7, width))
     sequences[::2, 4:] = value
     return sequences
 
 
-def test_padding_that_scaling_moves_from_under_the_mask_is_refused():
-    def masked(value):
-        return ending(layers.Masking(value), layers.LSTM(3, return_sequences=True), layers.Dense(2), shape=(7, 2))
+def masked(value, width=2):
+    layer = layers.Masking(value)
+    return ending(layer, layers.LSTM(3, return_sequences=True), layers.Dense(width), shape=(7, width))
 
+
+def is_masked(model, data):
+    return evaluated(model, data).reasons.get("constant_loss") == "the model masks elements"
+
+
+def test_padding_that_scaling_moves_from_under_the_mask_is_refused():
+    for padding, value in ((0.0, 0.0), (-1.0, -1.0), (0.0, 9.0)):
+        with pytest.raises(ValueError, match=rf"masks, {value:g}; .* padded with {padding:g}, .*\"standard\" makes -"):
+            checks.check(datasets.load(padded(padding)), SquaredError(), masked(value))
     for value in (0.0, -1.0):
-        with pytest.raises(
-            ValueError, match=rf"masks, {value:g}; received steps of {value:g} .*\"standard\" makes -.*\"none\""
-        ):
-            checks.check(datasets.load(padded(value)), SquaredError(), masked(value))
         data = datasets.load(padded(value), preprocessing="none")
         checks.check(data, SquaredError(), masked(value))
-        assert "the model masks elements" in str(evaluated(masked(value), data).reasons["constant_loss"])
-    # Nothing is padded with 9, and so nothing is masked.
-    data = datasets.load(padded(0.0))
-    checks.check(data, SquaredError(), masked(9.0))
-    assert evaluated(masked(9.0), data).constant_loss is not None
+        assert is_masked(masked(value), data)
+    # Nothing is padded, and so nothing is masked.
+    data = datasets.load(np.random.default_rng(0).normal(5, 2, (60, 7, 2)))
+    checks.check(data, SquaredError(), masked(0.0))
+    assert not is_masked(masked(0.0), data)
+
+
+@pytest.mark.parametrize("method", ["standard", "unit", "symmetric"])
+def test_padding_that_scaling_makes_one_number_of_can_be_masked_by_that_number(method):
+    sequences = padded(0.0, width=1) - 20
+    sequences[::2, 4:] = 0
+    data = datasets.load(sequences, preprocessing=method)
+    with pytest.raises(ValueError, match=r"or use keras\.layers\.Masking\((\S+)\)\.") as refusal:
+        checks.check(data, SquaredError(), masked(0.0, width=1))
+    number = float(re.search(r"Masking\((\S+)\)\. To go on", str(refusal.value))[1])
+    checks.check(data, SquaredError(), masked(number, width=1))
+    assert is_masked(masked(number, width=1), data)
+
+
+def test_indices_that_scaling_moves_from_under_the_mask_are_refused():
+    indices = np.random.default_rng(0).integers(1, 9, (60, 7)).astype("float32")
+    indices[::2, 4:] = 0
+    model = ending(layers.Embedding(9, 3, mask_zero=True), layers.LSTM(3), layers.Dense(7), shape=(7,))
+    with pytest.raises(
+        ValueError, match=r"masks, 0; .*Load indices with preprocessing=\"none\" \(--preprocessing none"
+    ):
+        checks.check(datasets.load(indices), SquaredError(), model)
+    checks.check(datasets.load(indices, preprocessing="none"), SquaredError(), model)
 
 
 def evaluated(model, data):

@@ -21,6 +21,9 @@ from tfae.preprocessing import RANGES
 #: Training samples on which a check looks at values.
 _TRIED = 1024
 
+#: How far samples may be from what a softmax, or a normalization, can put out: rounding, smoothing, and its epsilon.
+_TIED_TOLERANCE = 1e-2
+
 _Samples = Union["Data", tuple[float, float], None]
 
 if TYPE_CHECKING:
@@ -40,9 +43,10 @@ def check(data: _Samples, loss: Any, model: keras.Model, *, ignore: Collection[s
       sigmoid does where data is negative.
     - ``"activation"``: the model's output can leave ``loss.domain``, such as [0, 1] where probabilities are read.
     - ``"logits"``: the loss reads logits, and the model ends in a sigmoid.
-    - ``"tied"``: the last activation ties the elements of a sample together, such as a softmax, under which they sum to
-      1, and those of the data do not.
-    - ``"masking"``: the model masks a value that padding has in the raw data, and that scaling makes another value of.
+    - ``"tied"``: the last layer ties the elements of a sample together, such as a softmax, under which they sum to 1,
+      or a normalization of each sample, and those of the data are not.
+    - ``"masking"``: the model has layers that mask padding, ``Masking`` or ``Embedding(mask_zero=True)``, of which
+      scaling makes another value than the one that they mask.
     - ``"penalty"``: a layer adds a penalty that grows with the size of the batch, of which the loss is a mean. Keras
       sums what ``add_loss`` is given.
     - ``"reduction"``: a mean over elements together with a penalty that layers add, such as a KL divergence or an L1
@@ -130,6 +134,11 @@ def _range(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str 
     )
 
 
+def as_option(name: str, value: str) -> str:
+    """Return an argument of ``load`` as it is given in Python, and on the command line."""
+    return f'{name}="{value}" (--{name.replace("_", "-")} {value})'
+
+
 def _as_argument(activation: str | Clip) -> str:
     return f"activation=tfae.activations.{activation}" if isinstance(activation, Clip) else f'activation="{activation}"'
 
@@ -190,34 +199,43 @@ def _reduction(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> 
 
 def _tied(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
     output = output_of(model)
-    if output is None or not output.is_tied or data is None or isinstance(data, tuple):
+    if output is None or output.project is None or data is None or isinstance(data, tuple):
         return None
-    x = data.preprocessing(data.raw.train[:_TRIED]).numpy()
-    sums = x.sum(axis=-1)
-    if np.allclose(sums, 1, atol=1e-3):
+    if _logits(None, loss, model):
+        return None
+    moved = output.moves(data.preprocessing(data.raw.train[:_TRIED]).numpy())
+    if moved < _TIED_TOLERANCE:
         return None
     return (
-        f"model: expected one whose elements are independent, as those of the data; received one that ends in "
-        f"{output.name}, under which they sum to 1; those of a training sample sum to {sums.min():.4g} and up to "
-        f"{sums.max():.4g}. End it in {_as_argument(loss.output_activation(data.output_range))}."
+        f"model: expected one whose elements are as independent as those of the data; received one that ends in "
+        f"{output.name}, which ties those of a sample together, so that they have one sum or one norm. What comes out "
+        f"of it differs from training samples by up to {moved:.3g}. End it in "
+        f"{_as_argument(loss.output_activation(data.output_range))}."
     )
 
 
 def _masking(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
-    if data is None or isinstance(data, tuple) or data.kind != "sequence":
+    if data is None or isinstance(data, tuple) or not (values := mask_values(model, data.kind)):
         return None
-    raw = data.raw.train[:_TRIED]
-    for value in mask_values(model):
-        padded = (raw == value).all(axis=-1)
-        if not padded.any():
+    # Sequences are padded at an end: values in between may be data.
+    raw = data.raw.train[:_TRIED].reshape(-1, data.shape[0], math.prod(data.shape[1:]))[:, [0, -1]]
+    scaled = data.preprocessing(data.raw.train[:_TRIED]).numpy().reshape(-1, data.shape[0], raw.shape[-1])[:, [0, -1]]
+    for value in values:
+        if (scaled == np.float32(value)).all(axis=-1).any():
             continue
-        scaled = data.preprocessing(raw).numpy()[padded]
-        if not (scaled == value).all():
-            moved = f"{scaled.min():.4g}" + (f" to {scaled.max():.4g}" if scaled.min() < scaled.max() else "")
+        for padding in (value, 0.0):
+            padded = scaled[(raw == padding).all(axis=-1)]
+            if not len(padded):
+                continue
+            low, high = float(padded.min()), float(padded.max())
+            is_one, is_table = low == high, data.kind == "table"
+            made = f"{low:.4g}" + ("" if is_one else f" to {high:.4g}")
             return (
-                f"model: expected padding that reaches the Masking layer as the value that it masks, {value:g}; "
-                f'received steps of {value:g} in the training samples that preprocessing "{data.preprocessing.method}" '
-                f'makes {moved} of. Scale before you pad, and load the data with preprocessing="none".'
+                f"model: expected padding that arrives as the value that the model masks, {value:g}; received training "
+                f'samples padded with {padding:g}, of which preprocessing "{data.preprocessing.method}" makes {made}. '
+                + ("Load indices" if is_table else "Scale before you pad, pad with that value, and load the data")
+                + f" with {as_option('preprocessing', 'none')}"
+                + (f", or use keras.layers.Masking({low!r})." if is_one and not is_table else ".")
             )
     return None
 

@@ -73,9 +73,12 @@ def penalties_grow(penalty: tuple[float, float]) -> bool:
     return abs(large) > _REPEATS / 2 * abs(small) > 0
 
 
-def mask_values(model: keras.Model) -> list[float]:
-    """Return the values that Masking layers of a model take for padding."""
-    return [float(layer.mask_value) for layer in layers_of(model) if isinstance(layer, layers.Masking)]
+def mask_values(model: keras.Model, kind: str) -> list[float]:
+    """Return the values that layers take for padding: of steps of a sequence, or of columns of a table of indices."""
+    if kind == "sequence":
+        return [float(layer.mask_value) for layer in layers_of(model) if isinstance(layer, layers.Masking)]
+    are_masked = any(isinstance(layer, layers.Embedding) and layer.mask_zero for layer in layers_of(model))
+    return [0.0] if kind == "table" and are_masked else []
 
 
 def penalty_weights(layer: keras.layers.Layer) -> dict[str, float]:

@@ -19,6 +19,10 @@ _PASSING = re.compile(
     "ActivityRegularization|(Alpha|Gaussian|Spatial)?Dropout([123]D)?|Cast|Cropping[123]D|ExpandDims|Flatten|"
     "GaussianNoise|Identity|Permute|RepeatVector|Reshape|Squeeze|Transpose"
 )
+#: Those among them that change the order of the elements, or their number.
+_REARRANGING = re.compile("Cropping[123]D|Permute|RepeatVector|Transpose")
+#: Those that give each sample the same norm or deviation.
+_NORMALIZING = re.compile("UnitNormalization|Normalize|(Layer|Group|RMS)Norm(alization)?")
 #: Layers that are functions and learn nothing.
 _ACTIVATIONS = (layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Softmax)
 
@@ -31,13 +35,22 @@ class Output:
         name: Of the activation that bounds them, and of what comes behind it.
         low: The least value, or what it comes arbitrarily close to; −inf where there is none.
         high: The greatest, likewise.
-        is_tied: Whether the elements of the last axis sum to 1, as under a softmax.
+        project: What ties the elements of a sample together, as a softmax does, under which they sum to 1: a function
+            that returns an output ``(n, ...)`` of it, or the logarithms of one, as that output. None where elements are
+            independent, or that is not known.
     """
 
     name: str
     low: float
     high: float
-    is_tied: bool = dataclasses.field(default=False, repr=False)
+    project: Callable[[Any], Any] | None = dataclasses.field(default=None, repr=False)
+
+    def moves(self, x: np.ndarray) -> float:
+        """How far the nearer one of what ``project`` makes of samples ``(n, ...)`` is from them; 0 without it."""
+        if self.project is None:
+            return 0.0
+        logarithms = np.log(np.maximum(x, np.finfo("float32").tiny))
+        return min(float(np.abs(keras.ops.convert_to_numpy(self.project(z)) - x).max()) for z in (x, logarithms))
 
 
 def output_of(model: keras.Model, outside: tuple[keras.KerasTensor, ...] = ()) -> Output | None:
@@ -60,19 +73,33 @@ def _output(tensor: keras.KerasTensor, outside: tuple[keras.KerasTensor, ...]) -
     inputs = operation._inbound_nodes[node].input_tensors
     if isinstance(operation, layers.InputLayer):
         return _output(outside[-1], outside[:-1]) if outside else None
-    if isinstance(operation, layers.TimeDistributed):
+    is_repeated = isinstance(operation, layers.TimeDistributed)
+    if is_repeated:
         operation = operation.layer
     if len(inputs) != 1 or not is_of_keras(operation):
         return None
+    kind = type(operation).__name__
     if isinstance(operation, keras.Model):
-        return output_of(operation, (*outside, *inputs))
+        found = output_of(operation, (*outside, *inputs))
+        return dataclasses.replace(found, project=None) if found and is_repeated else found
     is_linear = isinstance(operation, layers.Activation) and operation.activation is keras.activations.linear
-    if is_linear or _PASSING.fullmatch(type(operation).__name__):
-        return _output(inputs[0], outside)
+    if is_linear or _PASSING.fullmatch(kind):
+        found = _output(inputs[0], outside)
+        return found and _reshape(found, None if _REARRANGING.fullmatch(kind) else inputs[0].shape[1:])
     if isinstance(operation, layers.Rescaling):
         return _rescale(_output(inputs[0], outside), operation)
+    if _NORMALIZING.fullmatch(kind):
+        bound = 1.0 if kind in ("UnitNormalization", "Normalize") else math.inf
+        return Output(kind, -bound, bound, _copy(operation))
     activation = _activation_of(operation)
-    return None if activation is None else _output_of_activation(activation)
+    found = None if activation is None else _output_of_activation(activation)
+    # Along the axis of the layer, or the operation.
+    return dataclasses.replace(found, project=_copy(operation)) if found and kind == "Softmax" else found
+
+
+def _copy(operation: Any) -> Any:
+    """A layer as it was made, whose calls leave the model as it is; operations are their functions."""
+    return type(operation).from_config(operation.get_config()) if isinstance(operation, layers.Layer) else operation
 
 
 def _activation_of(operation: Any) -> Callable[[Any], Any] | None:
@@ -80,10 +107,12 @@ def _activation_of(operation: Any) -> Callable[[Any], Any] | None:
     activation = operation
     if not isinstance(operation, layers.Layer):  # keras.ops.sigmoid and others like it.
         activation = getattr(keras.activations, type(operation).__name__.lower(), None)
+    elif isinstance(operation, layers.Softmax):  # Along the last axis of what it is tried on.
+        activation = keras.activations.softmax
     elif not isinstance(operation, _ACTIVATIONS):
         activation = getattr(operation, "activation", None)
     if isinstance(activation, _ACTIVATIONS):
-        return type(activation).from_config(activation.get_config())
+        return _copy(activation)
     # Other layers may learn what they do.
     return activation if callable(activation) and not isinstance(activation, layers.Layer) else None
 
@@ -92,7 +121,8 @@ def _output_of_activation(activation: Callable[[Any], Any]) -> Output | None:
     """The range of an activation, found by trying, for which there need be no table of all that Keras has."""
     near, far = (np.array([[-end, *np.linspace(-20, 20, 4001), end]], "float32") for end in (1e6, 1e12))
     try:
-        near, far = (keras.ops.convert_to_numpy(activation(values)) for values in (near, far))
+        half = near[:, : near.size // 2]  # For activations that look at others, too.
+        half, near, far = (keras.ops.convert_to_numpy(activation(values)) for values in (half, near, far))
     except Exception:  # A function of one's own may want other shapes, and raise whatever it likes.
         return None
     if np.isnan(near).any() or np.isnan(far).any():
@@ -102,8 +132,19 @@ def _output_of_activation(activation: Callable[[Any], Any]) -> Output | None:
     high = float(far.max()) + 0.0 if far.max() <= near.max() + 1e-5 else math.inf
     if low >= high:  # That was an overflow.
         return None
-    is_tied = np.allclose(near.sum(axis=-1), 1, atol=1e-3)
-    return Output(getattr(activation, "__name__", type(activation).__name__), low, high, is_tied)
+    is_elementwise = np.allclose(half, near[:, : half.size], rtol=1e-3, atol=1e-3)
+    name = getattr(activation, "__name__", type(activation).__name__)
+    return Output(name, low, high, None if is_elementwise else activation)
+
+
+def _reshape(output: Output, shape: tuple[int | None, ...] | None) -> Output:
+    """What a layer makes of an output of a shape that it leaves in order; None where it does not."""
+    project = output.project
+    if project is None or shape is None or None in shape:
+        return dataclasses.replace(output, project=None)
+    return dataclasses.replace(
+        output, project=lambda x: keras.ops.reshape(project(keras.ops.reshape(x, (-1, *shape))), x.shape)
+    )
 
 
 def _rescale(output: Output | None, rescaling: layers.Rescaling) -> Output | None:
@@ -111,4 +152,5 @@ def _rescale(output: Output | None, rescaling: layers.Rescaling) -> Output | Non
     if output is None or not scale.all():
         return None
     ends = [bound * scale + offset for bound in (output.low, output.high)]
+    # What is rescaled is seldom meant to keep to what tied it.
     return Output(f"{output.name} and Rescaling", float(np.min(ends)), float(np.max(ends)))

@@ -38,8 +38,15 @@ class LossMetric(keras.metrics.Mean):
         self.loss = loss
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Take in a batch: samples and outputs ``(batch, ...)``, weights ``(batch,)``; masks are respected."""
-        super().update_state(self.loss.per_sample(y_true, y_pred), sample_weight)
+        """Take in a batch: samples and outputs ``(batch, ...)``; masks are respected.
+
+        Weights ``(batch,)`` make it the weighted mean, as in every metric of Keras; those of rank 2 or more weigh the
+        losses of elements, of which samples weigh alike, as in the loss.
+        """
+        weight = None
+        if sample_weight is not None and len(sample_weight.shape) > 1:
+            weight, sample_weight = sample_weight, None
+        super().update_state(self.loss.per_sample(y_true, y_pred, weight=weight), sample_weight)
 
     def get_config(self) -> dict[str, Any]:
         """Configuration from which ``from_config`` builds an equal metric."""

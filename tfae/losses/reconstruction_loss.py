@@ -254,9 +254,15 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         weight = None
         if sample_weight is not None:
             sample_weight = shapes.convert(sample_weight, self._compute_dtype, "sample_weight")
-            if len(sample_weight.shape) > 1:
+            # Without a known rank, too: what multiplies all elements of a sample multiplies their sum.
+            if sample_weight.shape.rank is None and self.reduction == "mean_with_sample_weight":
+                raise ValueError(
+                    'sample_weight: expected weights of one rank under reduction="mean_with_sample_weight"; received '
+                    "some of another rank than before. Compile the model anew for them."
+                )
+            if sample_weight.shape.rank not in (0, 1):
                 weight, sample_weight = sample_weight, None
-            elif len(sample_weight.shape) == 1:
+            elif sample_weight.shape.rank == 1:
                 sample_weight = shapes.validate_leading_shape(sample_weight, y_true, "sample_weight")
         with keras.name_scope(self.name):
             values = self.per_sample(y_true, y_pred, mask=mask, weight=weight)

@@ -14,25 +14,26 @@ def mask_of(output: Any) -> tf.Tensor | None:
 
 
 def convert(value: Any, dtype: str, name: str) -> tf.Tensor:
-    """Return a tensor of a dtype, of known rank; raise ValueError where there is none."""
+    """Return a dense tensor of a dtype; raise ValueError where there is none."""
     if isinstance(value, tf.RaggedTensor | tf.SparseTensor):
         raise ValueError(
-            f"{name}: expected a dense tensor; received a {type(value).__name__}. Pad it, x.to_tensor(), and mask the "
-            "padding with keras.layers.Masking."
+            f"{name}: expected a dense tensor; received a {type(value).__name__} of shape {tuple(value.shape)}. Pad "
+            "it, x.to_tensor(), and mask the padding with keras.layers.Masking."
         )
-    tensor = ops.convert_to_tensor(value, dtype)
-    if tensor.shape.rank is None and name != "y_pred":  # An output takes the rank of the samples.
-        raise ValueError(
-            f"{name}: expected a tensor of known rank; received one of any, as Keras makes of data whose rank changes "
-            "between calls. Give it the rank that it had, or compile the model anew."
-        )
-    return tensor
+    return ops.convert_to_tensor(value, dtype)
 
 
 def convert_pair(x: Any, output: Any, dtype: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return samples and outputs as tensors of one shape, which is checked to be of rank 2 or more."""
+    """Return samples and outputs as tensors of one shape, which is checked to be of rank 2 or more.
+
+    Keras traces a model without a rank for data whose rank changes between calls: that of the other one is taken then.
+    """
     x, output = (convert(value, dtype, name) for value, name in ((x, "y_true"), (output, "y_pred")))
     validate_same_shape(x.shape, output.shape, "y_true", "y_pred")
+    if x.shape.rank is None and output.shape.rank is None:
+        raise ValueError("y_true and y_pred: expected shapes of known rank; received two of any. Reshape one of them.")
+    if x.shape.rank is None:
+        x = _validate_when_run(x, tf.shape(output), "y_true", output.shape)
     if len(x.shape) < 2:
         raise ValueError(
             f"y_true: expected shape (batch, ...) of rank 2 or more; received {tuple(x.shape)}. Add an axis to samples "
@@ -40,7 +41,7 @@ def convert_pair(x: Any, output: Any, dtype: str) -> tuple[tf.Tensor, tf.Tensor]
         )
     if x.shape.is_fully_defined() and output.shape.is_fully_defined():
         return x, output
-    output = _validate_when_run(output, tf.shape(x), "y_true and y_pred: expected equal shapes.")
+    output = _validate_when_run(output, tf.shape(x), "y_pred", x.shape)
     # XLA drops assertions, but can not reshape to another number of elements.
     return x, ops.reshape(output, ops.shape(x))
 
@@ -67,11 +68,17 @@ def validate_leading_shape(coefficients: tf.Tensor, x: tf.Tensor, name: str) -> 
     validate_same_shape(coefficients.shape, x.shape[:rank], name, expected)
     if coefficients.shape.is_fully_defined() and x.shape[:rank].is_fully_defined():
         return coefficients
-    return _validate_when_run(coefficients, tf.shape(x)[:rank], f"{name}: expected the shape of {expected}.")
+    return _validate_when_run(coefficients, tf.shape(x)[:rank], name, x.shape[:rank])
 
 
 def expand_leading(coefficients: tf.Tensor, x: tf.Tensor, name: str) -> tf.Tensor:
     """Append axes to ``coefficients`` of the leading dimensions of ``x``, for the dimensions that follow."""
+    if coefficients.shape.rank is None:  # As in convert_pair.
+        rank = tf.rank(coefficients)
+        coefficients = _validate_when_run(coefficients, tf.shape(x)[:rank], name, tf.TensorShape(None))
+        axes = tf.ones([len(x.shape) - rank], "int32")
+        coefficients = tf.reshape(coefficients, tf.concat([tf.shape(coefficients), axes], 0))
+        return tf.ensure_shape(tf.broadcast_to(coefficients, tf.shape(x)), x.shape)
     return expand_to_rank(validate_leading_shape(coefficients, x, name), len(x.shape))
 
 
@@ -80,6 +87,12 @@ def expand_to_rank(coefficients: tf.Tensor, rank: int) -> tf.Tensor:
     return ops.expand_dims(coefficients, tuple(range(len(coefficients.shape), rank)))
 
 
-def _validate_when_run(tensor: tf.Tensor, shape: tf.Tensor, message: str) -> tf.Tensor:
-    with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(tensor), shape, message=message)]):
-        return tf.identity(tensor)
+def _validate_when_run(tensor: tf.Tensor, shape: tf.Tensor, name: str, known: tf.TensorShape) -> tf.Tensor:
+    """Return ``tensor``, called ``name``, checked in the graph to have a shape, of which ``known`` is known before."""
+    received = tf.shape(tensor)
+    same = tf.raw_ops.Equal(x=received, y=shape, incompatible_shape_error=False)
+    holds = tf.logical_and(tf.size(received) == tf.size(shape), tf.reduce_all(same))
+    message = [f"{name}: expected shape", shape, "received", received]
+    with tf.control_dependencies([tf.debugging.Assert(holds, message, summarize=16)]):
+        # XLA drops the assertion, and names the tensor where its shape is another one.
+        return tf.ensure_shape(tf.identity(tensor, name), known)

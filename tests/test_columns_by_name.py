@@ -24,6 +24,19 @@ class Frame(dict):
         return list(self)
 
 
+class Row:
+    """A row of a pandas frame: its index are the names of the columns."""
+
+    index = ("age", "height", "weight")
+
+
+class Lazy(Frame):
+    """As much of a lazy frame."""
+
+    def __getitem__(self, name):
+        raise TypeError("'LazyFrame' object is not subscriptable")
+
+
 def structured():
     array = np.empty(50, [(name, "f4") for name in LABELLED])
     for name, column in LABELLED.items():
@@ -77,13 +90,30 @@ def test_the_client_takes_them_where_it_is_told_the_names(path):
 @pytest.mark.parametrize(
     ("given", "match"),
     [
-        (Frame(height=[1.0], weigth=[2.0], age=[3.0]), r"received 'weight' 0 times\. Did you mean 'weigth'\?"),
+        (Frame(height=[1.0], weigth=[2.0], age=[3.0]), r"received no 'weight' \(is it 'weigth'\?\)\.$"),
         (
             [{"height": 1, "weight": 2}],
             "expected a value of 'age' in every record; received record 0 with 'height', 'w",
         ),
-        (pa.Table.from_arrays([pa.array([1.0])] * 4, names=[*NAMES, "age"]), "received 'age' 2 times"),
-        ({"height": [1, 2], "weight": [1], "age": [1]}, r"expected columns of one length; received \(2,\), \(1,\), "),
+        (
+            pa.Table.from_arrays([pa.array([1.0])] * 4, names=[*NAMES, "age"]),
+            r"the model's 3 columns once; received 'age' 2 times\.",
+        ),
+        ({"height": [1, 2], "weight": [1], "age": [1]}, r"of one length; received shapes \(1,\), \(2,\)\.$"),
+        ({"height": 1.0, "weight": 2.0, "age": 3.0}, r"Give a single record in a list: \[record\]\.$"),
+        (Frame(Height=[1.0], weight=[1.0], x=[3.0]), r"received no 'height' \(is it 'Height'\?\), no 'age'\.$"),
+        (Frame(height=["x"], weight=[2.0], age=[3.0]), r"expected numbers in column 'height'; received .* as 'x'\.$"),
+        ([{"height": 1, "weight": None, "age": 1}], "expected numbers in column 'weight'; received .* such as None"),
+        (
+            Frame(height=np.array(["2020-01-01"], "datetime64[s]"), weight=[2.0], age=[3.0]),
+            r"expected numbers in column 'height'; received datetime64",
+        ),
+        (Frame(height=np.ma.array([1.0], mask=[True]), weight=[2.0], age=[3.0]), "'height' without masked values"),
+        (Row(), r"received one row, as a series\. Give frame\.iloc\[\[0\]\]"),
+        (
+            Lazy(height=[1.0], weight=[2.0], age=[3.0]),
+            r"received Lazy, which computes them later\. Give frame\.collect",
+        ),
     ],
 )
 def test_what_does_not_have_the_columns_is_refused(path, given, match):
@@ -98,3 +128,20 @@ def test_a_model_without_names_takes_arrays_only():
         ValueError, match="expected an array, since the names of the model's columns are not known here"
     ):
         arrange_columns(Frame(LABELLED), None)
+
+
+def test_names_that_are_no_text_are_taken_as_files_and_arrow_write_them():
+    assert arrange_columns(Frame({1: [3, 4], 0: [1, 2]}), ["0", "1"]).tolist() == [[1, 3], [2, 4]]
+    assert arrange_columns(Frame({("x", "b"): [2], ("x", "a"): [1]}), ["('x', 'a')", "('x', 'b')"]).tolist() == [[1, 2]]
+
+
+def test_a_frame_without_rows_gives_scores_of_none(path):
+    empty = arrange_columns(pa.table({name: [] for name in NAMES}), NAMES)
+    assert empty.shape == (0, 3)
+    assert export.load(path).score(pa.table({name: [] for name in NAMES})).shape == (0,)
+
+
+def test_a_single_column_has_no_names():
+    for column in (pa.chunked_array([[1.0], [2.0]]), ROWS[:, 0]):
+        assert arrange_columns(column, None) is column
+        assert arrange_columns(column, NAMES) is column

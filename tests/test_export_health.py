@@ -1,19 +1,27 @@
 """What is in a SavedModel and whether it answers, found without trusting it."""
 
 import json
+import os
 import re
+import shlex
+import shutil
+import subprocess
+import sys
+import urllib.request
 
 import keras
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tests.commands import run
 from tests.test_servable import ROWS, foreign, its_asset, python, save, write_damaged_warmup
-from tfae import export, models, runs
+from tfae import datasets, export, models, runs
 from tfae.losses import SquaredError
-from tfae.servable import WARMUP, Request, write_warmup
+from tfae.servable import WARMUP, Request, read_warmup, write_warmup
+from tfae.serving import LocalServer
 
 
 @pytest.fixture(scope="module")
@@ -232,3 +240,72 @@ def test_a_keras_file_with_python_in_it_is_not_loaded(tmp_path):
     model.save(tmp_path / "model.keras")
     with pytest.raises(ValueError, match="it holds a Lambda layer, whose Python Keras does not load"):
         runs.load_run(tmp_path)
+
+
+def asked(example, server):
+    """What a server answers to the example of an inspection, with its own address in place of the usual one."""
+    command, _, body, *more = shlex.split(example)
+    if command == "python3":
+        body = subprocess.run(
+            [sys.executable, "-c", shlex.split(example)[2]], capture_output=True, text=True, check=True
+        ).stdout
+        assert more[:4] == ["|", "curl", "-d", "@-"]
+    request = urllib.request.Request(more[-1].replace("http://localhost:8501", server.rest_url), body.encode())
+    with urllib.request.urlopen(request) as response:
+        return json.load(response)["predictions"]
+
+
+def test_the_columns_are_listed_in_their_order_with_a_request_that_a_server_answers(tmp_path):
+    rng = np.random.default_rng(0)
+    names = [f"measured_quantity_{index}" for index in (3, 1, 2)] + ["a, b", "Größe"]
+    data = datasets.load(pa.table({name: rng.normal(size=30).astype("float32") for name in names}))
+    model = models.dense(data.shape, latent_dim=2)
+    model.compile(loss=SquaredError())
+    path = export.save(model, tmp_path / "named table", data=data)
+    page = str(export.inspect(path))
+    assert (
+        "columns        5, in this order:\n"
+        "               measured_quantity_3, measured_quantity_1,\n"
+        '               measured_quantity_2, "a, b", Größe\n'
+    ) in page
+    example = json.loads(inspect(path, "--json").stdout)["example"]
+    assert page.endswith(f"for example, once `tfae serve '{path.parent}'` runs:\n{example}")
+    first = next(each.inputs["inputs"] for each in read_warmup(path) if each.signature == "score")
+    with LocalServer(path.parent) as server:
+        np.testing.assert_allclose(asked(example, server), export.load(path).score(first), rtol=1e-6)
+
+
+def test_the_example_of_a_large_sample_is_of_zeros(tmp_path):
+    model = models.convolutional((16, 16, 3), latent_dim=2)
+    model.compile(loss=SquaredError())
+    path = export.save(model, tmp_path / "large")
+    example = export.inspect(path).example
+    assert len(example) < 250
+    with LocalServer(path.parent) as server:
+        expected = export.load(path).score(np.zeros((1, 16, 16, 3), "float32"))
+        np.testing.assert_allclose(asked(example, server), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda path: shutil.rmtree(path / "variables"), "has no variables/variables.index, and so no weights"),
+        (lambda path: (path / "variables" / "variables.index").unlink(), "has no variables/variables.index"),
+        (lambda path: next((path / "variables").glob("*.data-*")).unlink(), "No such file or directory"),
+        (lambda path: os.truncate(next((path / "variables").glob("*.data-*")), 100), "Read less bytes than requested"),
+        (lambda path: os.truncate(path / "variables" / "variables.index", 30), "file is too short to be an sstable"),
+    ],
+)
+def test_weights_that_are_missing_or_damaged_are_a_line_that_says_so(spoil, reason, exported, tmp_path, caplog):
+    path = tmp_path / "copy" / "1"
+    shutil.copytree(exported, path)
+    spoil(path)
+    with pytest.raises(ValueError, match=rf"^path: expected a SavedModel that [^\n]*{reason}[^\n]*[Cc]opy [^\n]*$"):
+        export.load(path)
+    (defect,) = export.check_health(path).defects
+    assert reason in defect
+    assert "\n" not in defect
+    assert reason in inspect(path, code=1).stdout
+    with caplog.at_level("WARNING", "tfae.serving"), pytest.raises(ValueError, match="version that can be loaded"):
+        LocalServer(path.parent).start()
+    assert reason in caplog.text

@@ -144,6 +144,13 @@ def test_a_signature_that_is_not_what_it_declares_is_not_exported(model, signatu
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["two words", "", "naïve", "a/b", "__saved_model_init_op", "1st", None])
+def test_names_that_no_server_can_route_are_refused(name):
+    for names in ((name, "inputs", "y"), ("own", name, "y"), ("own", "inputs", name)):
+        with pytest.raises(ValueError, match=rf"expected names of ASCII letters, .* received {re.escape(repr(name))}"):
+            SignatureDefinition(names[0], lambda model, inputs: {}, {names[1]: SAMPLES}, {names[2]: SCORE})
+
+
 def test_the_page_of_signatures_is_that_of_the_table():
     def listed(kinds):
         return ", ".join(f"`{name}`: {kind.meaning}" for name, kind in kinds.items())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, final
 
@@ -165,6 +166,9 @@ class SignatureDefinition:
             run eagerly.
         is_available: Whether a model has the signature; by default every model has.
 
+    Raises:
+        ValueError: If a name of it, an input or an output is none of ASCII letters, digits and ``_``, a letter first.
+
     Example:
         >>> def detect(model, inputs):
         ...     score = model.score(inputs)
@@ -181,6 +185,14 @@ class SignatureDefinition:
     golden_inputs: Callable[[ExportedModel, np.ndarray], Mapping[str, npt.ArrayLike]] | None = None
     answer: Function | None = None
     is_available: Callable[[ExportedModel], bool] | None = None
+
+    def __post_init__(self) -> None:
+        for name in (self.name, *self.inputs, *self.outputs):
+            if not isinstance(name, str) or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
+                raise ValueError(
+                    "signatures: expected names of ASCII letters, digits and _, a letter first, for signatures, inputs "
+                    f"and outputs; received {name!r}."
+                )
 
 
 def _explain(model: ExportedModel, inputs: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -30,6 +30,7 @@ from tfae.export.traced_model import TracedModel, trace
 from tfae.losses import get_loss
 from tfae.models.structure import build, is_deterministic, sample_shape_of
 from tfae.preprocessing import Preprocessing
+from tfae.servable import explain
 from tfae.signatures import SIGNATURES, SignatureDefinition
 
 if TYPE_CHECKING:
@@ -132,7 +133,8 @@ def load(path: str | os.PathLike[str], *, trust: bool = False) -> SavedAutoencod
         return SavedAutoencoder(version, description)
     except tf.errors.OpError as error:
         raise ValueError(
-            f"path: expected a SavedModel that TensorFlow can load; received {version} ({error.message})."
+            f"path: expected a SavedModel that TensorFlow can load; received {version} ({explain(error)}). If it is "
+            "damaged, copy the whole folder again, or export it once more."
         ) from error
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfae.export.publication import find_version
-from tfae.servable import Request, Servable, find_operations, read_warmup
+from tfae.servable import Request, Servable, explain, find_operations, read_warmup
 from tfae.tensor_spec import Signature
 
 _OK = "OK"
@@ -91,6 +91,8 @@ def check_health(path: str | os.PathLike[str], *, trust: bool = False) -> Health
             requests, defects = read_warmup(path), []
         except tf.errors.OpError as error:
             requests, defects = [], [f"would not be loaded by a server, for its warm-up requests: {_reason(error)}"]
+        if servable.defect is not None:
+            return Health(path, {}, (servable.defect, *defects))
         defects += [
             f"would not be loaded by a server, for a warm-up request to {request.signature}, which it does not have"
             for request in requests
@@ -132,5 +134,6 @@ def _name_some(operations: Sequence[str]) -> str:
 
 def _reason(error: Exception) -> str:
     """Kind of the error and what it says, without where in the graph."""
-    message = error.message if isinstance(error, tf.errors.OpError) else str(error)
-    return f"{type(error).__name__}: {message.strip().splitlines()[0] if message.strip() else 'no message'}"
+    if isinstance(error, tf.errors.OpError):
+        return f"{type(error).__name__}: {explain(error)}"
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0] or 'no message'}"

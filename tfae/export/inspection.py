@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfae import provenance
+from tfae.export.example_request import write_example_request
 from tfae.export.publication import find_version
 from tfae.servable import find_operations, read_signatures
 
@@ -42,6 +44,7 @@ class Inspection:
         signatures: By name, ``{"inputs": {name: "dtype (shape)"}, "outputs": …}``.
         operations: Those that may do more than compute, and links out of its folder, in words; tfae exports none.
         description: What ``tfae.export.save`` wrote about it; None if it was not made by tfae.
+        example: Lines for a shell that ask a server on this machine for a score; None if it was not made by tfae.
     """
 
     path: Path
@@ -49,6 +52,7 @@ class Inspection:
     signatures: dict[str, dict[str, dict[str, str]]]
     operations: tuple[str, ...]
     description: dict[str, Any] | None
+    example: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values by field name, fit for JSON."""
@@ -66,6 +70,8 @@ class Inspection:
             lines += ["", name]
             for arrow, side in (("→", "inputs"), ("←", "outputs")):
                 lines += [f"  {arrow} {tensor:16}{spec}" for tensor, spec in signature[side].items()]
+        if self.example is not None:
+            lines += ["", f"for example, once `tfae serve {shlex.quote(str(self.path.parent))}` runs:", self.example]
         return "\n".join(lines)
 
 
@@ -83,9 +89,11 @@ def _list_facts(description: dict[str, Any]) -> list[str]:
     ]
     names = (data or {}).get("feature_names")
     if names:  # In the order of the inputs.
-        lines += textwrap.wrap(
-            f"columns        {', '.join(names)}", 80, subsequent_indent=" " * 15, break_long_words=False
+        listed = ", ".join(
+            json.dumps(name, ensure_ascii=False) if '"' in name or "," in name else name for name in names
         )
+        wrapped = textwrap.wrap(listed, 45, break_long_words=False, break_on_hyphens=False)
+        lines += [f"columns        {len(names)}, in this order:", *(" " * 15 + line for line in wrapped)]
     if metrics is not None:
         shown = {name: metrics[name] for name in _SHOWN if isinstance(metrics.get(name), float)}
         lines += ["test split     " + ", ".join(f"{name} {value:.4g}" for name, value in shown.items())]
@@ -161,4 +169,5 @@ def inspect(path: str | os.PathLike[str]) -> Inspection:
         },
         operations=tuple(operations),
         description=description,
+        example=None if description is None else write_example_request(path),
     )

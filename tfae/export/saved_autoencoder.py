@@ -34,6 +34,8 @@ class SavedAutoencoder(SignatureMethods):
         self.path = path
         self.description = description
         self._servable = Servable(path)
+        if self._servable.defect is not None:
+            raise ValueError(f"path: expected a SavedModel that can answer; {self._servable.defect}.")
         for row in SIGNATURES:
             found = self._servable.signatures.get(row.name)
             if row.is_available is None and (found is None or found.inputs.keys() != row.inputs.keys()):

@@ -6,7 +6,7 @@ Python and XLA, and compares requests with the signature. What fails in producti
 
 from tfae.servable.meta_graph import INIT_OP, parse_signatures, read_meta_graph, read_signatures
 from tfae.servable.operations import dangerous_operations, find_operations
-from tfae.servable.servable import Servable
+from tfae.servable.servable import Servable, explain
 from tfae.servable.validation import unservable_signatures
 from tfae.servable.warmup import MAX_RECORDS, WARMUP, Request, read_warmup, write_warmup
 
@@ -17,6 +17,7 @@ __all__ = [
     "Request",
     "Servable",
     "dangerous_operations",
+    "explain",
     "find_operations",
     "parse_signatures",
     "read_meta_graph",

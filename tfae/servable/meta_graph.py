@@ -88,6 +88,17 @@ def list_assets(meta_graph: MetaGraphDef) -> list[AssetFileDef]:
     return found
 
 
+def lacks_variables(path: Path, meta_graph: MetaGraphDef) -> bool:
+    """Whether the graph of the SavedModel in the folder ``path`` has variables, and the file of their values is gone.
+
+    A server loads the graph all the same, says AVAILABLE, and fails every request.
+    """
+    has_variables = bool(meta_graph.saver_def.restore_op_name) and any(
+        node.op in ("VarHandleOp", "VariableV2") for node in meta_graph.graph_def.node
+    )
+    return has_variables and not (path / "variables" / "variables.index").is_file()
+
+
 def list_old_init_ops(meta_graph: MetaGraphDef) -> list[str]:
     """Names of the operations that TensorFlow 1 wrote in place of INIT_OP; the first is the one to run."""
     collections = ("saved_model_main_op", "legacy_init_op")

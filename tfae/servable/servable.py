@@ -12,7 +12,14 @@ import tensorflow as tf
 from tensorflow.core.protobuf.config_pb2 import CallableOptions
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef
 
-from tfae.servable.meta_graph import INIT_OP, list_assets, list_old_init_ops, parse_signatures, read_meta_graph
+from tfae.servable.meta_graph import (
+    INIT_OP,
+    lacks_variables,
+    list_assets,
+    list_old_init_ops,
+    parse_signatures,
+    read_meta_graph,
+)
 from tfae.servable.validation import unservable_signatures
 from tfae.tensor_spec import Signature
 
@@ -38,6 +45,7 @@ class Servable:
         path: As given.
         signatures: For clients, by name.
         signature_def_map: The messages they come from, that of the init op included.
+        defect: Why requests will fail although it was loaded, or None.
 
     Raises:
         tf.errors.OpError: If it can not be loaded; code and message are, where possible, those of the server.
@@ -58,6 +66,9 @@ class Servable:
         meta_graph = read_meta_graph(path)
         self.signature_def_map: Mapping[str, SignatureDef] = dict(meta_graph.signature_def)
         self.signatures: dict[str, Signature] = parse_signatures(self.signature_def_map)
+        self.defect: str | None = None
+        if lacks_variables(path, meta_graph):
+            self.defect = f"{path} has no variables/variables.index, and so no weights. Copy the whole folder again"
         self._unservable = unservable_signatures(meta_graph, xla_compilation_enabled=xla_compilation_enabled)
         if INIT_OP in self._unservable:
             raise self._unservable[INIT_OP]
@@ -133,6 +144,12 @@ class Servable:
         # Session.run and make_callable compare feeds with the shapes of the placeholders, which the server does not,
         # and take ten times as long.
         return self._session._make_callable_from_options(options)
+
+
+def explain(error: tf.errors.OpError) -> str:
+    """The line of an error that says what is wrong, without the heading of TensorFlow and the place in the graph."""
+    lines = (line.strip() for line in error.message.splitlines())
+    return next((line for line in lines if line and line != "Graph execution error:"), "no message")
 
 
 def _as_array(result: object) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ from tfae.tensor_spec import Signature
 if TYPE_CHECKING:
     import numpy as np
 
+_LOG = logging.getLogger("tfae.serving")
+
 
 def load(path: Path, *, allow_xla: bool = False) -> Servable:
     """Load the version in the folder ``path`` and run its warm-up requests.
@@ -24,6 +27,8 @@ def load(path: Path, *, allow_xla: bool = False) -> Servable:
     """
     try:
         servable = Servable(path, xla_compilation_enabled=allow_xla)
+        if servable.defect is not None:
+            _LOG.warning("Every request will fail: %s.", servable.defect)
         try:
             for request in read_warmup(path):
                 signature = find_signature(servable, request.signature)

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -69,6 +71,25 @@ def test_an_output_that_is_an_input_is_refused_and_nothing_is_touched(folder, co
     message = run(*command.format(folder=folder).split(), code=2).stderr
     assert f", which is {relation}. Choose one elsewhere." in message
     assert contents(folder) == before
+
+
+def test_a_folder_of_models_that_is_called_like_a_data_set_is_not_replaced(folder):
+    (folder / "saved_models" / "m").rename(folder / "digits")
+    before = contents(folder)
+    assert "which is the same" in run("deploy", "digits", "-o", "digits", "--replace", code=2).stderr
+    assert contents(folder) == before
+
+
+def test_tensorflow_is_not_imported_to_compare_paths(folder):
+    code = (
+        "import sys, click\n"
+        "from tfae.cli.command import Command\n"
+        "command = Command('train', callback=lambda **_: print('tensorflow' in sys.modules), params=[\n"
+        "    click.Argument(['source']), click.Option(['--run-dir'])])\n"
+        "command.main(['photos', '--run-dir', 'run'])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    assert result.stdout == "False\n"
 
 
 def test_other_places_are_written_even_where_a_folder_is_called_like_a_data_set(folder):

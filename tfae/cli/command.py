@@ -7,6 +7,8 @@ from typing import Any, final
 
 import click
 
+from tfae.cli.tensorflow import import_tensorflow
+
 #: Options that name what is written; arguments, and the run that --resume goes on with, are read.
 _OUTPUTS = ("output", "run_dir", "export_dir")
 #: A folder of images would hold what was written into it, and a deployment replaces its folder.
@@ -23,15 +25,21 @@ class Command(click.Command):
         written: list[tuple[str, Path]] = []
         for parameter in self.params:
             value = ctx.params.get(parameter.name or "")
-            if isinstance(parameter, click.Argument):
-                if value is not None and _is_path(str(value)):
-                    read.append((parameter, Path(value).expanduser()))
-            elif parameter.name in _OUTPUTS and value is not None:
-                written.append((parameter.opts[-1], Path(value).expanduser()))
+            if value is None:
+                continue
+            path = Path(str(value)).expanduser()
+            if isinstance(parameter, click.Argument) and path.exists():
+                read.append((parameter, path))
+            elif isinstance(parameter, click.Option) and parameter.name in _OUTPUTS:
+                written.append((parameter.opts[-1], path))
         for option, output in written:
             for argument, source in read:
                 relation = _relate(output, source)
-                if relation == "the same" or (relation, argument.name) in _REFUSED:
+                if relation != "the same" and (relation, argument.name) not in _REFUSED:
+                    continue
+                # Trainings run on oneDNN, what is asked of the models of others does not.
+                onednn = None if option == "--output" else "1"
+                if argument.name != "source" or not _is_data_set(str(ctx.params["source"]), source, onednn):
                     name = argument.make_metavar(ctx)
                     raise click.UsageError(
                         f"{option}: expected another place than {name}, {source}; received {output}, "
@@ -40,16 +48,15 @@ class Command(click.Command):
         return super().invoke(ctx)
 
 
-def _is_path(value: str) -> bool:
-    """Whether a value names something that is there, and is no data set of that name."""
-    path = Path(value).expanduser()
-    if not path.exists():
+def _is_data_set(value: str, path: Path, onednn: str | None) -> bool:
+    """Whether SOURCE names a data set, and not the folder that is called so."""
+    if "/" in value or not path.is_dir():
         return False
-    if path.is_dir() and "/" not in value:
-        from tfae.datasets import catalog
+    # Asked only where it matters: what knows the names imports TensorFlow, which is to be set up first.
+    import_tensorflow(onednn=onednn)
+    from tfae.datasets import catalog
 
-        return not catalog.is_known(value)
-    return True
+    return catalog.is_known(value)
 
 
 def _relate(output: Path, source: Path) -> str | None:

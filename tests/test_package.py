@@ -37,6 +37,7 @@ ALLOWED = {
     "tensor_spec": "",
     "servable": "tensor_spec",
     "signatures": "models",
+    "signature_methods": "signatures",
     "models": "",
     "datasets": "progress load_options moments preprocessing",
     "advice": "activations datasets losses moments preprocessing",
@@ -46,8 +47,8 @@ ALLOWED = {
     "checks": "activations datasets losses models preprocessing",
     "evaluation": "progress checks losses models moments",
     "export": "progress checks columns_by_name datasets losses models preprocessing provenance servable signatures "
-    "tensor_spec atomic_write",
-    "serving": "casting columns_by_name servable signatures tensor_spec atomic_write",
+    "signature_methods tensor_spec atomic_write",
+    "serving": "casting columns_by_name servable signature_methods signatures tensor_spec atomic_write",
     "report": "progress advice datasets evaluation losses models plots provenance atomic_write",
     "training": "checks datasets losses models schedule atomic_write",
     "runs": "checks datasets evaluation export losses models preprocessing provenance report schedule "

@@ -12,7 +12,8 @@ import tensorflow as tf
 from tfae.columns_by_name import arrange_columns
 from tfae.preprocessing import cast_exactly
 from tfae.servable import Servable
-from tfae.signatures import SIGNATURES, SignatureMethods
+from tfae.signature_methods import SignatureMethods
+from tfae.signatures import SIGNATURES
 from tfae.tensor_spec import TensorSpec
 
 #: Samples that go through a signature at once; more only costs memory.

@@ -88,10 +88,10 @@ def find_decoder(autoencoder: keras.Model, shape: tuple[int, ...]) -> keras.Mode
 
     It is tried on samples of a shape, which has no free sides.
     """
-    encoder = find_encoder(autoencoder)
-    if isinstance(encoder, str):
-        return encoder
-    decoder = _find(autoencoder, "decoder", latent_shape_of(autoencoder))
+    encoder, latent_shape = find_encoder(autoencoder), latent_shape_of(autoencoder)
+    if isinstance(encoder, str) or isinstance(latent_shape, str):
+        return str(latent_shape)
+    decoder = _find(autoencoder, "decoder", latent_shape)
     if isinstance(decoder, str):
         return decoder
     x = _some_samples(shape)
@@ -115,24 +115,24 @@ def _some_samples(shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(0).random((2, *shape), "float32")
 
 
-def latent_shape_of(autoencoder: keras.Model, shape: tuple[int, ...] | None = None) -> tuple[int | None, ...]:
-    """Return the shape of one latent of a model that has an encoder.
+def latent_shape_of(autoencoder: keras.Model, shape: tuple[int, ...] | None = None) -> tuple[int | None, ...] | str:
+    """Return the shape of one latent, or why there is none.
 
     Args:
         autoencoder: The model.
         shape: Of one sample; None for that of the model, which may leave sides of the latent free, too.
     """
     encoder = find_encoder(autoencoder)
-    assert not isinstance(encoder, str), encoder
+    if isinstance(encoder, str):
+        return encoder
     return tuple(_emit(encoder, sample_shape_of(autoencoder) if shape is None else shape).shape[1:])
 
 
 def latent_dim_of(autoencoder: keras.Model, shape: tuple[int, ...] | None = None) -> int | str:
     """Return the number of elements of a latent, or why there is none; arguments as of :func:`latent_shape_of`."""
-    encoder = find_encoder(autoencoder)
-    if isinstance(encoder, str):
-        return encoder
     sides = latent_shape_of(autoencoder, shape)
+    if isinstance(sides, str):
+        return sides
     if None in sides:
         return f"the latent has no fixed shape: {sides}"
     return math.prod(side for side in sides if side is not None)

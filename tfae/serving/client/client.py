@@ -17,7 +17,7 @@ from tfae.serving.client.inputs import Bind, Inputs, bind_named, bind_sole, bind
 from tfae.serving.client.retries import Deadline
 from tfae.serving.client.session import Call, Session
 from tfae.serving.status import ModelSpec, VersionStatus
-from tfae.signatures import SignatureMethods
+from tfae.signature_methods import SignatureMethods
 from tfae.tensor_spec import Signature
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ def read_inputs(inputs: Source, source: Source) -> Rows:
                 f"inputs: expected the shape of the samples, {source.shape}; received {array.shape[1:]}"
                 f"{'' if name == 'all' else f' in {name!r}'}."
             )
-    _validate_numbers("inputs", rows, source)
+    _validate_counts("inputs", rows, source)
     return rows
 
 
@@ -49,7 +49,7 @@ def read_weights(given: Any, source: Source) -> Rows:
             raise ValueError(f"sample_weight: expected a .npy file; received {given!r} ({error}).") from None
     by_part = given if isinstance(given, Mapping) else {"all": given}
     rows = {name: np.asarray(array, "float32") for name, array in by_part.items()}
-    _validate_numbers("sample_weight", rows, source)
+    _validate_counts("sample_weight", rows, source)
     for name, array in rows.items():
         if array.ndim != 1 or not np.isfinite(array).all() or (array < 0).any() or not array.any():
             raise ValueError(
@@ -65,7 +65,7 @@ def take_rows(rows: Rows, places: Splits) -> Splits:
     return Splits(*(rows[name][indices] for name, indices in places))
 
 
-def _validate_numbers(option: str, rows: Rows, source: Source) -> None:
+def _validate_counts(option: str, rows: Rows, source: Source) -> None:
     if rows.keys() != source.parts.keys():
         expected = "one array" if "all" in source.parts else f"a dict of {', '.join(source.parts)}, as the samples"
         raise ValueError(f"{option}: expected {expected}; received {', '.join(rows)}.")

@@ -9,8 +9,7 @@ from typing import final
 import numpy as np
 import tensorflow as tf
 
-from tfae.datasets import defects
-from tfae.datasets.source import Batch, Part
+from tfae.datasets.source import Batch, Part, normalize_shape
 
 
 @final
@@ -62,7 +61,8 @@ def open_part(dataset: tf.data.Dataset, called: str) -> PipelinePart:
             f"source: expected {called} to give batches of samples of one shape, (None, ...); received "
             f"{specs[0].shape}. Batch it, dataset.batch(128), and leave drop_remainder out."
         )
-    defects.validate_dtype(np.dtype(specs[0].dtype.as_numpy_dtype), name=called)
+    dtype = np.dtype(specs[0].dtype.as_numpy_dtype)
+    shape = normalize_shape((1, *(side for side in sides[1:] if side is not None)), dtype, called)[1:]
     second = None
     if len(specs) == 2:
         second = "target" if specs[1].shape.as_list() == sides and specs[1].dtype == specs[0].dtype else "label"
@@ -71,9 +71,4 @@ def open_part(dataset: tf.data.Dataset, called: str) -> PipelinePart:
                 f"source: expected {called} to give x, (x, x), or (x, label) with a label of shape (None,); received "
                 f"{spec}. Keep what is to be reconstructed: dataset.map(lambda x, *rest: x)."
             )
-    shape = tuple(side for side in sides[1:] if side is not None)
-    if len(shape) == 2 and specs[0].dtype == tf.uint8:  # Gray images, as of arrays.
-        shape = (*shape, 1)
-    return PipelinePart(
-        shape=shape, dtype=np.dtype(specs[0].dtype.as_numpy_dtype), dataset=dataset, second=second, called=called
-    )
+    return PipelinePart(shape=shape, dtype=dtype, dataset=dataset, second=second, called=called)

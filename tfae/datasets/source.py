@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
@@ -148,6 +149,25 @@ class Source:
     @property
     def _sample_bytes(self) -> int:
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+def normalize_shape(shape: tuple[int, ...], dtype: np.dtype, called: str) -> tuple[int, ...]:
+    """Return the shape of an array of samples, that of gray images with their channel axis; raise if it holds none."""
+    defects.validate_dtype(dtype, name=called)
+    if len(shape) < 2:
+        raise ValueError(
+            f"source: expected {called} to have a sample axis and at least one more; received shape {tuple(shape)}. "
+            "Give a single column as array.reshape(-1, 1)."
+        )
+    if 0 in shape:
+        raise ValueError(f"source: expected {called} to hold at least one value; received shape {tuple(shape)}.")
+    if len(shape) == 4 and dtype == np.uint8 and shape[1] in (1, 3, 4) and shape[3] not in (1, 3, 4):
+        warnings.warn(
+            f"{called} of shape {tuple(shape)} is taken for images (n, height, width, channels) of height {shape[1]}; "
+            "if its channels come first, give np.moveaxis(x, 1, -1)",
+            stacklevel=4,
+        )
+    return (*shape, 1) if len(shape) == 3 and dtype == np.uint8 else tuple(shape)
 
 
 def _join(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -65,22 +65,9 @@ def collect_findings(evaluation: Evaluation, split: Split, *, spread: float, can
     yield from _no_better_than_constant(evaluation, is_exact=is_exact)
     yield from _worse_than_linear(evaluation, is_best_linear=loss.pca_is_optimal)
     yield from _dead_latent(evaluation)
-    if can_copy and evaluation.latent_dim is not None and evaluation.latent_dim >= evaluation.num_elements:
-        yield Finding(
-            "latent_as_wide",
-            float(evaluation.latent_dim),
-            f"The latent has {evaluation.latent_dim:,} numbers, and a sample {evaluation.num_elements:,}: it "
-            "compresses nothing, and the model can learn to copy. A small loss says nothing then. Use a smaller "
-            "latent_dim, noise on the input, or a sparse bottleneck.",
-        )
-    if spread > 0:
-        yield Finding(
-            "samples_at_inference",
-            spread,
-            "The model samples at inference: the losses of the same samples differ from one pass to the next, by "
-            f"{percent(spread)} on average. So does this evaluation. Such a model is not exported: sample in training "
-            "only.",
-        )
+    if can_copy:
+        yield from _wide_latent(evaluation)
+    yield from _sampling(spread)
     yield from _trivial_score(evaluation)
     if not isinstance(split.train, str):
         of_constant = 0.0 if evaluation.constant_loss is None else evaluation.constant_loss - evaluation.floor
@@ -165,6 +152,28 @@ def _dead_latent(e: Evaluation) -> Iterator[Finding]:
             f"{dead:,} of the {e.latent_dim:,} latent units all but stand still: they vary by less than a "
             "thousandth of what the most varying unit does. Weaken the penalty on the latent if there is one, or lower "
             "the learning rate. Before you drop a unit, hold it at its mean and see that the loss stays.",
+        )
+
+
+def _wide_latent(e: Evaluation) -> Iterator[Finding]:
+    if e.latent_dim is not None and e.latent_dim >= e.num_elements:
+        yield Finding(
+            "latent_as_wide",
+            float(e.latent_dim),
+            f"The latent has {e.latent_dim:,} numbers, and a sample {e.num_elements:,}: it compresses nothing, and the "
+            "model can learn to copy. A small loss says nothing then. Use a smaller latent_dim, noise on the input, or "
+            "a sparse bottleneck.",
+        )
+
+
+def _sampling(spread: float) -> Iterator[Finding]:
+    if spread > 0:
+        yield Finding(
+            "samples_at_inference",
+            spread,
+            "The model samples at inference: the losses of the same samples differ from one pass to the next, by "
+            f"{percent(spread)} on average. So does this evaluation. Such a model is not exported: sample in training "
+            "only.",
         )
 
 

@@ -37,7 +37,7 @@ from tfae.runs.model_file import explain_unreadable, load_model, write_model
 from tfae.runs.run import Run, load_data, load_run
 from tfae.schedule import cover, scale_loss
 from tfae.training import Interrupted
-from tfae.training.checkpoint import Checkpoint, assign, build, newest, values_of
+from tfae.training.checkpoint import Checkpoint, assign, make_variables, newest, values_of
 from tfae.training.execution import execution_of, is_distributed
 
 __all__ = ["Interrupted", "Run", "load_run", "resume", "train"]
@@ -102,6 +102,8 @@ def train(
     else:
         structure.build(autoencoder, data.shape)
         check(data, get_loss(autoencoder), autoencoder, ignore=ignore)
+        scale_loss(autoencoder)
+        make_variables(autoencoder, data.shape)
     if is_distributed(autoencoder):
         raise ValueError(
             "autoencoder: expected a model outside of a distribution strategy; received one inside. Train it with "
@@ -110,8 +112,6 @@ def train(
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ValueError('tensorboard: expected the extra to be installed. Run pip install "tfae[tensorboard]".')
     directory = Path(run_dir)
-    scale_loss(autoencoder)
-    build(autoencoder, data.shape)
     cover(autoencoder, epochs * int(data.train.cardinality()))
     execution = execution_of(autoencoder, data, epochs=epochs)
     with lock(directory, is_new=True):
@@ -220,7 +220,7 @@ def resume(
                 stacklevel=2,
             )
         clear_remains(directory)
-        build(autoencoder, data.shape)
+        make_variables(autoencoder, data.shape)
         assign(autoencoder, start.variables)
         if finish and not start.best_weights:
             raise ValueError(

@@ -19,7 +19,7 @@ from tfae.datasets import Data
 from tfae.losses import ReconstructionLoss, explain_invalid
 from tfae.models import structure
 from tfae.schedule import EarlyDecay, WarmupStableDecay
-from tfae.training.checkpoint import build
+from tfae.training.checkpoint import make_variables
 from tfae.training.checkpoint_callback import CheckpointCallback, Interrupted
 from tfae.training.execution import Execution, execution_of, has_convolutions
 
@@ -87,7 +87,7 @@ def compile(
     check(data, loss, autoencoder, ignore=ignore)
     autoencoder.compile(optimizer=schedule.adam(epochs * int(data.train.cardinality()), peak), loss=loss)
     schedule.scale_loss(autoencoder)
-    build(autoencoder, data.shape)
+    make_variables(autoencoder, data.shape)
     execution = execution_of(autoencoder, data, epochs=epochs)
     execution.install()
     _adapt_fit(autoencoder, execution)

@@ -81,7 +81,7 @@ def newest(folder: Path) -> Checkpoint:
     )
 
 
-def build(autoencoder: keras.Model, shape: tuple[int, ...]) -> None:
+def make_variables(autoencoder: keras.Model, shape: tuple[int, ...]) -> None:
     """Make all variables of a compiled model, those of the optimizer and the metrics too, as ``fit`` would."""
     if not autoencoder.optimizer.built:  # That of mixed_float16 would make its variables anew.
         autoencoder.optimizer.build(autoencoder.trainable_variables)

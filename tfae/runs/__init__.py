@@ -102,8 +102,6 @@ def train(
     else:
         structure.build(autoencoder, data.shape)
         check(data, get_loss(autoencoder), autoencoder, ignore=ignore)
-        scale_loss(autoencoder)
-        make_variables(autoencoder, data.shape)
     if is_distributed(autoencoder):
         raise ValueError(
             "autoencoder: expected a model outside of a distribution strategy; received one inside. Train it with "
@@ -112,6 +110,9 @@ def train(
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ValueError('tensorboard: expected the extra to be installed. Run pip install "tfae[tensorboard]".')
     directory = Path(run_dir)
+    if loss is None:  # As compile does.
+        scale_loss(autoencoder)
+        make_variables(autoencoder, data.shape)
     cover(autoencoder, epochs * int(data.train.cardinality()))
     execution = execution_of(autoencoder, data, epochs=epochs)
     with lock(directory, is_new=True):

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from tests.commands import run
-from tfae import datasets, export, models
+from tfae import comparison, datasets, export, models, runs
 from tfae.losses import SquaredError
+from tfae.score_file import ScoreFile
 
 ROWS = np.random.default_rng(0).normal(size=(40, 3))
 
@@ -47,36 +48,75 @@ def contents(folder):
 
 
 @pytest.mark.parametrize(
-    ("command", "relation"),
+    ("command", "option"),
     [
-        ("score saved_models/m data.csv -o data.csv", "the same"),
-        ("score saved_models/m data.parquet -o ./photos/../data.parquet", "the same"),
-        ("score saved_models/m data.csv -o {folder}/data.csv", "the same"),
-        ("score saved_models/m data.csv -o link.csv", "the same"),
-        ("score saved_models/m link.csv -o hard.csv", "the same"),
-        ("reconstruct saved_models/m photos -o photos/1.png", "inside of it"),
-        ("train photos --run-dir photos/run", "inside of it"),
-        ("train photos --export-dir photos", "the same"),
-        ("train . --run-dir run", "inside of it"),
-        ("compare photos/ --run-dir photos", "the same"),
-        ("deploy saved_models/m -o saved_models/m --replace", "the same"),
-        ("deploy saved_models/m -o saved_models --replace", "around it"),
-        ("export saved_models/m --export-dir saved_models/m", "the same"),
+        ("score saved_models/m data.csv -o data.csv", "--output"),
+        ("score saved_models/m data.parquet -o ./photos/../data.parquet", "--output"),
+        ("score saved_models/m data.csv -o {folder}/data.csv", "--output"),
+        ("score saved_models/m data.csv -o link.csv", "--output"),
+        ("score saved_models/m link.csv -o hard.csv", "--output"),
+        ("score saved_models/m photos -o photos/scores.csv", "--output"),
+        ("score saved_models/m data.csv -o saved_models/m/1/scores.csv", "--output"),
+        ("score linked data.csv -o saved_models/m/1/scores.csv", "--output"),
+        ("reconstruct saved_models/m photos -o photos/1.png", "--output"),
+        ("train photos --run-dir photos/run", "--run-dir"),
+        ("train photos --export-dir photos", "--export-dir"),
+        ("train data.csv --run-dir run --export-dir run/exported", "--export-dir"),
+        ("train . --run-dir run", "--run-dir"),
+        ("train . --epochs 1", "--export-dir"),
+        ("train . --epochs 1 --export-dir {folder}/../exported", "--run-dir"),
+        ("train . --epochs 1 --run-dir {folder}/../run", "--export-dir"),
+        ("train --resume run --export-dir run", "--export-dir"),
+        ("compare photos/ --run-dir photos", "--run-dir"),
+        ("deploy saved_models/m -o saved_models/m --replace", "--output"),
+        ("deploy saved_models/m -o saved_models/m/deploy", "--output"),
+        ("export run --export-dir run/exported", "--export-dir"),
+        ("serve saved_models/m --access-log saved_models/m/log.txt", "--access-log"),
     ],
 )
-def test_an_output_that_is_an_input_is_refused_and_nothing_is_touched(folder, command, relation):
+@pytest.mark.filterwarnings("ignore:skipped what is not")  # Models lie in the folder of images, too.
+def test_an_output_that_is_an_input_or_inside_of_one_is_refused_and_nothing_is_touched(folder, command, option):
     (folder / "link.csv").symlink_to("data.csv")
+    (folder / "linked").symlink_to("saved_models/m")
+    (folder / "run").mkdir()
     os.link(folder / "data.csv", folder / "hard.csv")
     before = contents(folder)
-    message = run(*command.format(folder=folder).split(), code=2).stderr
-    assert f", which is {relation}. Choose one elsewhere." in message
+    message = run(*command.format(folder=folder).split(), code=2).stderr.splitlines()[-1]
+    assert message.startswith(f"Error: {option}: expected a place outside of what is read, ")
+    assert message.endswith(". Choose another.")
+    assert contents(folder) == before
+
+
+def test_a_deployment_does_not_replace_the_folder_of_its_models(folder):
+    before = contents(folder)
+    message = run("deploy", "saved_models/m", "-o", "saved_models", "--replace", code=2).stderr
+    assert "expected a folder with nothing but what was written before; received saved_models with m" in message
+    assert contents(folder) == before
+
+
+def test_python_does_not_write_over_what_it_reads_either(folder):
+    data = datasets.load(folder / "photos")
+    model = models.dense(data.shape, latent_dim=2)
+    model.compile("sgd", SquaredError())
+    before = contents(folder)
+    calls = [
+        lambda: runs.train(model, data, run_dir="photos/run"),
+        lambda: comparison.compare(data, run_dir="photos/run", build=lambda **_: model),
+        lambda: export.save(model, "photos", data=data),
+        lambda: ScoreFile(folder / "data.csv", inputs=[folder / "saved_models", folder / "data.csv"]),
+        lambda: runs.Run(folder / "run", model, data.preprocessing, {}, None).export(folder / "run" / "model"),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match="expected a place outside of what is read"):
+            call()
     assert contents(folder) == before
 
 
 def test_a_folder_of_models_that_is_called_like_a_data_set_is_not_replaced(folder):
     (folder / "saved_models" / "m").rename(folder / "digits")
     before = contents(folder)
-    assert "which is the same" in run("deploy", "digits", "-o", "digits", "--replace", code=2).stderr
+    message = run("deploy", "digits", "-o", "digits", "--replace", code=2).stderr
+    assert "--output: expected a place outside of what is read" in message
     assert contents(folder) == before
 
 
@@ -85,7 +125,7 @@ def test_tensorflow_is_not_imported_to_compare_paths(folder):
         "import sys, click\n"
         "from tfae.cli.command import Command\n"
         "command = Command('train', callback=lambda **_: print('tensorflow' in sys.modules), params=[\n"
-        "    click.Argument(['source']), click.Option(['--run-dir'])])\n"
+        "    click.Argument(['source']), click.Option(['--run-dir'], type=click.Path())])\n"
         "command.main(['photos', '--run-dir', 'run'])"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)

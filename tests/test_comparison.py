@@ -607,7 +607,7 @@ def test_the_command_compares_and_prints_the_table(blobs, data, tmp_path, pages)
     assert "one seed, so no spread" in result.stdout
     assert not set("*±") & set(result.stdout)
     result = run(*options(blobs, tmp_path / "other", "--corrupt", "pepper=0.1"), code=2)
-    assert result.stderr.endswith("Error: corruptions: expected one of salt_and_pepper, outliers; received 'pepper'.\n")
+    assert result.stderr.endswith("Error: --corrupt: expected one of salt_and_pepper, outliers; received 'pepper'.\n")
 
 
 def test_the_command_stopped_by_a_signal_goes_on_with_the_data_where_it_was(blobs, tmp_path, monkeypatch, pages):

@@ -250,7 +250,7 @@ def rescaled(data):
         ({"value_range": (-50, 90)}, "value_range", r"\(-50.0, 50.0\), received \(-50.0, 90.0\)", r"=\(-50.0, 50.0\)"),
         ({"preprocessing": "none"}, "preprocessing", "'unit', received 'none'", "with preprocessing='unit'"),
         ({"batch_size": 8}, "batch_size", "16, received 8", "Load the data with batch_size=16"),
-        ({"in_memory": False}, "order of training", "in memory, received streamed", "in_memory=True, or --in-memory"),
+        ({"in_memory": False}, "order of training", "in memory, received streamed", "in_memory=True"),
         ({"seed": 1}, r"samples \(.*\) and seed", "0, received 1", "splits and columns, and with seed=0"),
         (rescaled, "scaling", "one of digest .*", "with the preprocessing that was fitted then, .*"),
     ],

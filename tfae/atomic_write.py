@@ -1,4 +1,4 @@
-"""Atomic writes: a file appears whole or not at all."""
+"""Safe writes: a file appears whole or not at all, and nothing is written over what is read."""
 
 from __future__ import annotations
 
@@ -42,6 +42,30 @@ def write_atomically(path: Path, content: str | Callable[[Path], object]) -> Non
             partial.write_text(content, encoding="utf-8")
         else:
             content(partial)
+
+
+def validate_apart(argument: str, output: str | os.PathLike[str], *inputs: str | os.PathLike[str] | None) -> None:
+    """Check that an output is none of the inputs, and in none of them, whatever links and spellings lead there.
+
+    Args:
+        argument: What names the output, for the error.
+        output: File or folder that is to be written.
+        inputs: Files and folders that are read, there already or not; None is passed over.
+
+    Raises:
+        ValueError: If it is.
+    """
+    real = Path(output).resolve()
+    for each in inputs:
+        if each is None:
+            continue
+        read = Path(each).resolve()
+        for place in (real, *real.parents):
+            # Links of the file system itself, and names that differ in case alone, are told by the file's number.
+            if place == read or (place.exists() and read.exists() and place.samefile(read)):
+                raise ValueError(
+                    f"{argument}: expected a place outside of what is read, {each}; received {output}. Choose another."
+                )
 
 
 def flush(path: Path) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from tfae.atomic_write import replace_atomically
+from tfae.atomic_write import replace_atomically, validate_apart
 
 _WRITERS = {".csv": pa.csv.CSVWriter, ".parquet": pa.parquet.ParquetWriter}
 
@@ -27,8 +27,10 @@ class ScoreFile:
     Args:
         path: Where to write to; the suffix, ``.csv`` or ``.parquet``, says how.
 
+        inputs: Files and folders that are read meanwhile.
+
     Raises:
-        ValueError: If the suffix is another.
+        ValueError: If the suffix is another, or the path is one of the inputs, or in one.
 
     Example:
         >>> import tempfile
@@ -41,7 +43,8 @@ class ScoreFile:
         "all",1,2.5
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, inputs: Sequence[Path] = ()) -> None:
+        validate_apart("output", path, *inputs)
         if path.suffix.lower() not in _WRITERS:
             raise ValueError(f"output: expected a file that ends with {' or '.join(_WRITERS)}; received {path}.")
         self._path = path

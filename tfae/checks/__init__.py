@@ -80,7 +80,7 @@ def check(data: _Samples, loss: Any, model: keras.Model, *, ignore: Collection[s
         )
     checks = _CHECKS if isinstance(loss, ReconstructionLoss) else {"loss": _loss}
     failed = {name: of(data, loss, model) for name, of in checks.items() if name not in names}
-    silence = 'To go on all the same, silence this with ignore=["{0}"], or --ignore {0}.'
+    silence = 'To go on all the same, silence this with ignore=["{0}"].'
     messages = [f"{message} {silence.format(name)}" for name, message in failed.items() if message]
     if messages:
         raise ValueError("\n".join(messages))

@@ -22,6 +22,7 @@ from tfae.cli.run_dir import evaluate, export
 from tfae.cli.saved_model import inspect, reconstruct, score
 from tfae.cli.serve import serve
 from tfae.cli.train import train
+from tfae.cli.wording import in_options
 
 __all__ = ["main"]
 
@@ -37,7 +38,7 @@ class _Commands(click.Group):
             message = _users_mistake(error)
             if message is None or ctx.params["traceback"]:
                 raise
-            click.echo(f"Error: {' '.join(message.split())}", err=True)
+            click.echo(f"Error: {in_options(message, ctx.obj)}", err=True)
             ctx.exit(2)
 
 
@@ -82,8 +83,9 @@ def main(traceback: bool, modules: tuple[str, ...]) -> None:
     SOURCE is the name of a data set (digits, breast_cancer, wine, diabetes; any of TFDS: mnist, fashion_mnist, …), a
     folder of images, or a .npy, .npz, .csv or .parquet file.
     """
+    ctx = click.get_current_context()
     # As one line, without its place in the code.
-    warnings.showwarning = lambda message, *_, **__: click.echo(f"Warning: {message}", err=True)
+    warnings.showwarning = lambda message, *_, **__: click.echo(f"Warning: {in_options(message, ctx.obj)}", err=True)
     # SIGTERM unwinds the stack as Ctrl-C does, so that no half-written file stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     progress.log.handlers = [_Echo()]

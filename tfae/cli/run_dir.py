@@ -11,6 +11,7 @@ import click
 from tfae.cli.command import Command
 from tfae.cli.options import default_export_dir, export_dir_option, ignore_option, open_for_model, source_options
 from tfae.cli.tensorflow import import_tensorflow, onednn_of
+from tfae.cli.wording import in_options
 
 _run_dir_argument = click.argument("run_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
@@ -43,7 +44,9 @@ def evaluate(run_dir: Path, source: str | None, *, as_json: bool, ignore: tuple[
         try:
             train = run.load_data().train_from(0)
         except ValueError as error:
-            click.echo(f"No baselines without the training split: {error}", err=True)
+            click.echo(
+                f"No baselines without the training split: {in_options(error, click.get_current_context())}", err=True
+            )
             train = None
     measures = evaluation.evaluate(
         run.autoencoder,
@@ -73,5 +76,5 @@ def export(run_dir: Path, *, export_dir: Path | None, ignore: tuple[str, ...]) -
     try:
         data = run.load_data()
     except ValueError as error:
-        click.echo(f"Compared on made samples: {error}", err=True)
+        click.echo(f"Compared on made samples: {in_options(error, click.get_current_context())}", err=True)
     click.echo(run.export(export_dir or default_export_dir(run.config["data"]["name"]), data=data, ignore=ignore))

@@ -55,7 +55,12 @@ _ENGINES_ONLY = ("batching_parameters_file", "metrics", "cors", "flags", "image"
     "--xla", "allow_xla", is_flag=True, help="Run functions with jit_compile=True, which the server rejects by default."
 )
 @click.option("--max-request-bytes", type=click.IntRange(1), help="Largest request.  [default: 64 MiB]")
-@click.option("--access-log", metavar="FILE", help="Log every REST request as a line; - for stderr.")
+@click.option(
+    "--access-log",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="Log every REST request as a line; - for stderr.",
+)
 @click.option(
     "--grace-seconds", type=click.FloatRange(0), help="For requests under way when told to stop.  [default: 10]"
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tfae.atomic_write import validate_apart
 from tfae.cli.command import Command
 from tfae.cli.model_options import ModelOptions, model_options
 from tfae.cli.options import default_export_dir, export_dir_option, ignore_option, is_given, load_options, loss_option
@@ -133,6 +134,7 @@ def _train(
     loss = losses.get(loss_name, sample_reduction=model.sample_reduction)
     keras.utils.set_random_seed(load["seed"])
     export_dir = export_dir or default_export_dir(data.name)
+    validate_apart("export_dir", export_dir, data.path)
     exporting.validate_writable(export_dir)
     build = model.builder(data)
     autoencoder = build(output_activation=loss.output_activation(data.output_range))

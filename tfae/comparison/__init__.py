@@ -25,7 +25,7 @@ from typing import Any
 
 from tfae import models, training
 from tfae import runs as run_directories
-from tfae.atomic_write import write_atomically
+from tfae.atomic_write import validate_apart, write_atomically
 from tfae.comparison import progress
 from tfae.comparison.comparison_page import write_page
 from tfae.comparison.corruption import CORRUPTIONS, Corruption, corrupt
@@ -182,6 +182,7 @@ def compare(
         )
 
     directory = Path(run_dir)
+    validate_apart("run_dir", directory, data.path)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

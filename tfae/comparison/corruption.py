@@ -145,7 +145,7 @@ def corrupt(data: Data, corruption: Corruption, *, seed: int) -> Data:
     if isinstance(data.raw.train, StoredSamples):
         raise ValueError(
             "corruptions: expected data in memory; received data that is streamed from disk. Load it with "
-            "in_memory=True, or --in-memory."
+            "in_memory=True."
         )
     samples = np.array(data.raw.train)
     # RandomState's stream is frozen for good by NumPy's policy (NEP 19). Each corruption has its own.

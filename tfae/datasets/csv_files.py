@@ -149,12 +149,12 @@ def _is_header(row: list[str], path: Path) -> bool:
         if 2 * len(numbers) > len(row):
             raise ValueError(
                 f"source: expected a header of names, or a first sample of numbers; received {','.join(row)!r} as "
-                f"the first row of {str(path)!r}, most of which are numbers. Say which it is: header=False, or "
-                "--no-header, if it is a sample; header=True, or --header, if these are names."
+                f"the first row of {str(path)!r}, most of which are numbers. Say which it is: header=False if "
+                "it is a sample, and header=True if these are names."
             )
         warnings.warn(
             f"the first row of {str(path)!r}, {','.join(row)!r}, is taken for a header, although some of it are "
-            "numbers; header=False, or --no-header, makes a sample of it",
+            "numbers; header=False makes a sample of it",
             stacklevel=3,
         )
         return True

@@ -6,6 +6,7 @@ import functools
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,12 @@ class Data:
         """
         start = batch * self.batch_size
         return self.feed.indices(self.seed, epoch, start, min(start + self.batch_size, len(self.raw.train)))
+
+    @property
+    def path(self) -> Path | None:
+        """The file or folder that it is read from; None for a data set by name, and for what was in memory."""
+        source = (self.arguments or {}).get("source", "")
+        return Path(source) if Path(source).is_absolute() else None
 
     @property
     def output_range(self) -> tuple[float, float] | None:

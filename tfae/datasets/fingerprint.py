@@ -112,7 +112,7 @@ def _difference(key: str, described: Mapping[str, Any], now: Mapping[str, Any]) 
             how = "with the preprocessing that was fitted then, by the version of tfae that fitted it"
         case "order":
             expected, received = _place(before), _place(after)
-            how = f"with in_memory={before == IN_MEMORY}, or {'--in-memory' if before == IN_MEMORY else '--streamed'}"
+            how = f"with in_memory={before == IN_MEMORY}"
             if expected == received:
                 expected, received = before, after
                 how = "with the version of tfae that it began with"

@@ -132,7 +132,7 @@ def _warn_of_identifiers(train: Samples, feature_names: Sequence[str]) -> None:
         names = ", ".join(repr(feature_names[index]) for index in found.tolist())
         warnings.warn(
             f"each of {names} rises from row to row, as identifiers and times do, which say nothing about a sample; "
-            "drop=[...], or --drop, leaves them out",
+            "drop=[...] leaves them out",
             stacklevel=4,
         )
 

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfae import progress, provenance
+from tfae.atomic_write import validate_apart
 from tfae.checks import check
 from tfae.export.golden_requests import GoldenRequest, make_golden_requests
 from tfae.export.health import Health, check_health, validate_operations
@@ -54,7 +55,7 @@ def save(
     Args:
         autoencoder: Keras model that returns something of the shape of a sample, compiled with a tfae loss. Sub-models
             ``encoder`` and ``decoder`` become signatures, if it has them. Free sides become those of the data.
-        directory: ``saved_models/<name>``; the versions are its sub-folders.
+        directory: ``saved_models/<name>``; the versions are its sub-folders. Outside of the folder of the data.
         preprocessing: From data space to model space; becomes part of the graph. By default that of ``data``, and
             without either the model takes data as it is, in float32.
         data: What the model was trained on, or its ``describe()``; name, splits and seed go into the description.
@@ -70,6 +71,7 @@ def save(
             if the SavedModel holds what TensorFlow Serving can not run, or gives other answers than the Keras model; or
             if the directory can not be written to. Nothing is published then.
     """
+    validate_apart("directory", directory, getattr(data, "path", None))
     if preprocessing is None:
         preprocessing = getattr(data, "preprocessing", None)
     if preprocessing is None:

@@ -56,8 +56,7 @@ def validate_operations(path: Path) -> None:
     if operations:
         raise ValueError(
             f"path: expected a SavedModel that only computes; received {path}, which holds {_name_some(operations)}. "
-            "Nothing of it was run. If you know who made it and trust them, say trust=True, or --trust on the command "
-            "line."
+            "Nothing of it was run. If you know who made it and trust them, say trust=True."
         )
 
 

@@ -117,7 +117,7 @@ def convolutional(
     if len(sides) not in (1, 2) or min(sides) < 4:
         raise ValueError(
             "shape: expected (height, width, channels) or (time, channels) with sides of at least 4; received "
-            f"{shape}. Images without a channel axis need one (x[..., None]); models.dense takes every shape."
+            f"{shape}. Images without a channel axis need one; a dense model takes every shape."
         )
     (latent_dim,), (kernel_size,), filters = _positive_integers(
         latent_dim=[latent_dim], kernel_size=[kernel_size], filters=filters

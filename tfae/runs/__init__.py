@@ -24,7 +24,7 @@ from typing import Any
 import keras
 
 from tfae import provenance, training
-from tfae.atomic_write import write_atomically
+from tfae.atomic_write import validate_apart, write_atomically
 from tfae.checks import check
 from tfae.datasets import Data, load
 from tfae.datasets.fingerprint import differences, fingerprint, format_differences, remedy
@@ -92,11 +92,12 @@ def train(
         The run, with its evaluation on the test split.
 
     Raises:
-        ValueError: If the directory is in use, can not be written to or has no room; data, loss and model do not fit
-            together; or the loss stops being finite.
+        ValueError: If the directory is in use or in that of the data, can not be written to or has no room; data, loss
+            and model do not fit together; or the loss stops being finite.
         Interrupted: Instead of KeyboardInterrupt, when the training was saved.
     """
     data = _load(data, verbose)
+    validate_apart("run_dir", run_dir, data.path)
     if loss is not None:
         training.compile(autoencoder, loss, data, epochs=epochs, learning_rate=learning_rate, ignore=ignore)
     else:

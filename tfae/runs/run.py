@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from tfae import export
+from tfae.atomic_write import validate_apart
 from tfae.datasets import Data, load
 from tfae.datasets.fingerprint import differences, format_differences
 from tfae.evaluation import Evaluation
@@ -52,7 +53,7 @@ class Run:
         """Export the model with :func:`tfae.export.save`, under the next free version number.
 
         Args:
-            export_dir: Folder of the versions.
+            export_dir: Folder of the versions, outside of the run's.
             data: What :meth:`load_data` returns: the export is checked on its samples. Its description, by default
                 that of the run, has it checked on made samples.
             ignore: Names of checks to leave out, beside those that the training left out.
@@ -64,14 +65,14 @@ class Run:
             ValueError: As of ``save``; or the evaluation found the model no better than one constant, unless
                 "constant" is ignored.
         """
+        validate_apart("export_dir", export_dir, self.directory)
         ignored = {*self.config["ignore"], *([ignore] if isinstance(ignore, str) else ignore)}
         useless = next((each for each in self.evaluation.findings if each.name == "no_better_than_constant"), None)
         if useless is not None and "constant" not in ignored:
             raise ValueError(
                 f"autoencoder: expected a model that is better than one constant for all samples; received one that is "
                 f"not. What to change is among the findings of the evaluation; the run stays in {self.directory}. To "
-                f'export it all the same, silence this with ignore=["constant"], or tfae export {self.directory} '
-                "--ignore constant."
+                f'export it all the same, silence this with ignore=["constant"].'
             )
         return export.save(
             self.autoencoder,

@@ -28,7 +28,7 @@ _SECONDS_SAVED_PER_STEP = 5e-4
 _SECONDS_SAVED_PER_MULTIPLY_ADD = 5e-12
 
 #: What to do about losses that are not finite; it goes on with where to look.
-MORE_STABLE = "Lower the learning rate, clip the gradients (clipnorm of the optimizer), or look for extreme values"
+MORE_STABLE = "Lower the learning rate, or look for extreme values"
 
 
 class NonFiniteLossError(ValueError):

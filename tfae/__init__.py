@@ -10,6 +10,11 @@ Each is imported when it is first used, so that ``import tfae`` and ``tfae --hel
 """
 
 import importlib
+import importlib.abc
+import json
+import os
+import sys
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -55,8 +60,45 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
 )
 
 
+class _TensorFlowFirst(importlib.abc.MetaPathFinder):
+    """Finds nothing, but says what to set where a module is imported that needs Keras on TensorFlow, and gets another.
+
+    The client and the local server do not need Keras.
+    """
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        package, _, module = name.partition(".")
+        if (
+            package == __name__
+            and module in __all__
+            and module != "serving"
+            and (backend := _backend()) != "tensorflow"
+        ):
+            raise ImportError(
+                f"{name}: expected Keras to run on TensorFlow; received the backend {backend!r}. Set the environment "
+                "variable KERAS_BACKEND=tensorflow before Keras is imported."
+            )
+
+
+def _backend() -> str:
+    """What Keras runs on, or will when it is imported."""
+    if "keras" in sys.modules:
+        return sys.modules["keras"].config.backend()
+    try:
+        settings = Path(os.environ.get("KERAS_HOME") or "~/.keras", "keras.json").expanduser()
+        configured = json.loads(settings.read_text(encoding="utf-8"))["backend"]
+    except (OSError, ValueError, KeyError, TypeError):
+        configured = "tensorflow"
+    return os.environ.get("KERAS_BACKEND") or configured
+
+
+sys.meta_path.insert(0, _TensorFlowFirst())
+
+
 @wrapt.when_imported("keras")
 def _register_with_keras(keras: ModuleType) -> None:
     """Let ``keras.models.load_model`` find the classes of tfae, whichever of the two is imported first."""
+    if keras.config.backend() != "tensorflow":  # It is not for tfae then.
+        return
     for module in ("losses", "models", "preprocessing", "schedule"):
         importlib.import_module(f"{__name__}.{module}")

@@ -20,7 +20,7 @@ from tfae import progress
 
 
 def import_tensorflow(*, onednn: str | None = None) -> None:
-    """Import TensorFlow without the lines that its C++ parts print on the way, then the modules that --import names.
+    """Import TensorFlow, for Keras too, without what its C++ parts print, then the modules that --import names.
 
     They announce which instructions and drivers there are, before any setting can tell them not to. What they print
     is shown if the import fails.
@@ -35,6 +35,10 @@ def import_tensorflow(*, onednn: str | None = None) -> None:
         ValueError: If a module can not be imported.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    asked = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if asked != "tensorflow":
+        click.echo(f"Keras runs on TensorFlow here, not on {asked} as KERAS_BACKEND says.", err=True)
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     if onednn is not None and "tensorflow" not in sys.modules:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", onednn)
     if "tensorflow" not in sys.modules:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Callable, Sequence
@@ -12,6 +13,9 @@ import tensorflow as tf
 from keras import layers
 
 from tfae.models.bottlenecks import latent_of
+
+#: As all data is, whatever a user's keras.json says.
+_CHANNELS_LAST: dict[str, Any] = {"data_format": "channels_last"}
 
 
 def dense(
@@ -59,7 +63,7 @@ def dense(
     (latent_dim,), widths = _positive_integers(latent_dim=[latent_dim], widths=widths)
 
     inputs = keras.Input(shape, name="inputs")
-    x = layers.Flatten(name="flatten")(inputs)
+    x = layers.Flatten(**_CHANNELS_LAST, name="flatten")(inputs)
     for i, width in enumerate(widths):
         x = layers.Dense(width, activation, name=f"hidden_{i}")(x)
     encoder = keras.Model(inputs, latent_of(x, latent_dim, bottleneck), name="encoder")
@@ -128,9 +132,10 @@ def convolutional(
             f"side, {min(sides)}; received {len(filters)}: {tuple(filters)}."
         )
     one_dimensional = len(sides) == 1
-    convolution = layers.Conv1D if one_dimensional else layers.Conv2D
-    transposed = layers.Conv1DTranspose if one_dimensional else layers.Conv2DTranspose
-    cropping = layers.Cropping1D if one_dimensional else layers.Cropping2D
+    convolution: Any = layers.Conv1D if one_dimensional else layers.Conv2D
+    transposed: Any = layers.Conv1DTranspose if one_dimensional else layers.Conv2DTranspose
+    cropping: Any = layers.Cropping1D if one_dimensional else functools.partial(layers.Cropping2D, **_CHANNELS_LAST)
+    convolution, transposed = (functools.partial(each, **_CHANNELS_LAST) for each in (convolution, transposed))
 
     pyramid = [sides]  # The sides after each halving.
     inputs = keras.Input(shape, name="inputs")
@@ -138,7 +143,7 @@ def convolutional(
     for i, width in enumerate(filters):
         x = convolution(width, kernel_size, 2, "same", activation=activation, name=f"convolution_{i}")(x)
         pyramid.append([math.ceil(side / 2) for side in pyramid[-1]])
-    x = layers.Flatten(name="flatten")(x)
+    x = layers.Flatten(**_CHANNELS_LAST, name="flatten")(x)
     encoder = keras.Model(inputs, latent_of(x, latent_dim, bottleneck), name="encoder")
 
     inputs = keras.Input((latent_dim,), name="latent")

@@ -161,11 +161,16 @@ def takes(
     def decorate(function: Callable[[Any, Any], _Result]) -> Callable[Concatenate[Any, _Options], _Result]:
         @functools.wraps(function)
         def take(source: Any, *args: _Options.args, **kwargs: _Options.kwargs) -> _Result:
+            try:
+                signature.bind(source, *args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{function.__name__}(): {error}") from None
             return function(source, options(*args, **kwargs))
 
         source, _ = inspect.signature(function).parameters.values()
         keywords = inspect.signature(options).parameters.values()
-        take.__signature__ = inspect.signature(function).replace(parameters=[source, *keywords])  # type: ignore[attr-defined]
+        signature = inspect.signature(function).replace(parameters=[source, *keywords])
+        take.__signature__ = signature  # type: ignore[attr-defined]
         fields = (f"    {each.name}: {each.metadata['help']}" for each in dataclasses.fields(options))  # type: ignore[arg-type]
         take.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", "Options:", *fields])
         return take

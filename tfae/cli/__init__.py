@@ -34,6 +34,9 @@ class _Commands(click.Group):
         """Run the command."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:  # Where there is something to go on with, the command says so.
+            click.echo("\nStopped.", err=True)
+            ctx.exit(128 + signal.SIGINT)
         except Exception as error:
             message = _users_mistake(error)
             if message is None or ctx.params["traceback"]:
@@ -46,6 +49,12 @@ def _users_mistake(error: Exception) -> str | None:
     """Return the message of an error that tfae raises at its boundary, or None for a bug."""
     if isinstance(error, BrokenPipeError):  # The reader of our output has left, as `head` does: click ends quietly.
         return None
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        shape = re.search(r"tensor with shape(\[[\d,]+\])", str(error))
+        needed = f" for a tensor of shape {shape[1]}" if shape else ""
+        return (
+            f"expected memory{needed}; there is not enough. Take a smaller model, smaller batches, or smaller samples."
+        )
     is_extra = isinstance(error, ModuleNotFoundError) and "pip install" in str(error)  # One that is not installed.
     if is_extra or isinstance(error, (ValueError, OSError)):
         return str(error)

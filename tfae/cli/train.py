@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import itertools
 import math
+import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,8 +185,15 @@ def _export(run: Run, data: Data, export_dir: Path) -> None:
 
     from tfae import export as exporting
     from tfae.moments import blocks
+    from tfae.runs import Interrupted
 
-    path = run.export(export_dir, data=data)
+    try:
+        path = run.export(export_dir, data=data)
+    except KeyboardInterrupt as interruption:
+        folders = f"{shlex.quote(str(run.directory))} --export-dir {shlex.quote(str(export_dir))}"
+        raise Interrupted(
+            f"export: stopped; the run is finished. Export it with tfae export {folders}.", signal.SIGINT
+        ) from interruption
     exported = exporting.load(path)
     scores = np.concatenate([exported.score(block) for block in blocks(data.raw.test)])
     click.echo(f"report    {run.directory / 'report.html'}")

@@ -287,7 +287,8 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         @ops.custom_gradient
         def differentiable(x: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, Callable]:
             values = self.elementwise(x, output)
-            shapes.validate_same_shape(values.shape, x.shape, f"{type(self).__name__}.elementwise", "y_true")
+            shape = getattr(values, "shape", ())  # None, of a function without return, has none.
+            shapes.validate_same_shape(shape, x.shape, f"{type(self).__name__}.elementwise", "y_true")
 
             def differentiate(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
                 # Or a graph might start on the derivative while the terms of the loss still take memory.

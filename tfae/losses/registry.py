@@ -63,7 +63,7 @@ def get(name: str, **config: Any) -> ReconstructionLoss:
         **config: Arguments of the loss. By name, cross-entropy reads logits unless ``from_logits=False`` is given.
 
     Raises:
-        ValueError: If there is no such loss.
+        ValueError: If there is no such loss, or it has no such argument.
 
     Example:
         >>> get("mae", sample_reduction="mean").sample_reduction
@@ -78,7 +78,10 @@ def get(name: str, **config: Any) -> ReconstructionLoss:
             f"loss: expected {', '.join(names[:-1])} or {names[-1]}; received {name!r}. Losses of your own are known "
             "by name once their class is decorated with tfae.losses.register and its module is imported."
         )
-    return loss(**{**loss.config_by_name, **config})
+    try:
+        return loss(**{**loss.config_by_name, **config})
+    except TypeError as error:
+        raise ValueError(f"{name}: expected arguments of {loss.__name__}; received {config} ({error}).") from error
 
 
 def get_loss(autoencoder: keras.Model) -> ReconstructionLoss:

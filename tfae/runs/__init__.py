@@ -32,8 +32,8 @@ from tfae.evaluation import Evaluation
 from tfae.losses import ReconstructionLoss, get_loss
 from tfae.models import structure
 from tfae.runs.directory import check_room, clear_remains, lock
-from tfae.runs.fitting import finish_run, fit, format_json
-from tfae.runs.model_file import explain_unreadable, load_model, write_model
+from tfae.runs.fitting import explain_interruption, finish_run, fit, format_json
+from tfae.runs.model_file import MODEL, explain_unreadable, load_model, write_model
 from tfae.runs.run import Run, load_data, load_run
 from tfae.schedule import cover, scale_loss
 from tfae.training import Interrupted
@@ -146,8 +146,9 @@ def train(
             raise ValueError(
                 f"run_dir: expected to write a run to {directory}; received {error}. Make room, and run the same again."
             ) from error
-        last = fit(autoencoder, data, directory, config, start=start, verbose=verbose)
-        return finish_run(autoencoder, data, directory, config, last, on_evaluation)
+        with explain_interruption(directory, config):
+            last = fit(autoencoder, data, directory, config, start=start, verbose=verbose)
+            return finish_run(autoencoder, data, directory, config, last, on_evaluation)
 
 
 def _load(data: Any, verbose: str | int) -> Data:
@@ -158,6 +159,38 @@ def _load(data: Any, verbose: str | int) -> Data:
     if verbose:
         print(loaded.summary())
     return loaded
+
+
+def _warn_of_changes(directory: Path, config: dict[str, Any], autoencoder: keras.Model) -> None:
+    """Warn of what is not as it was when the run began, and say what does not hold then."""
+    onednn = [
+        f"{_ONEDNN} unset" if value is None else f"{_ONEDNN}={value}"
+        for value in (config.get("onednn"), os.environ.get(_ONEDNN))
+    ]
+    if onednn[0] != onednn[1]:
+        warnings.warn(
+            f"run_dir: {directory} began with {onednn[0]} and goes on with {onednn[1]}, which may round "
+            "differently. For the very same weights, set it as it was before TensorFlow is imported, or use tfae "
+            "train --resume.",
+            stacklevel=3,
+        )
+    before, now = config.get("versions", {}), provenance.versions()
+    changed = [name for name in ("tfae", "tensorflow", "keras") if before.get(name) != now[name]]
+    if changed:
+        began, goes_on = (", ".join(f"{name} {of.get(name)}" for name in changed) for of in (before, now))
+        warnings.warn(
+            f"run_dir: {directory} began with {began} and goes on with {goes_on}: it does not end with the weights of "
+            "a training that was not stopped, and the losses before and after are not of the same code.",
+            stacklevel=3,
+        )
+    written, used = config.get("loss", {}), json.loads(json.dumps(provenance.loss(autoencoder)))
+    others = [f"{name} {written[name]!r}" for name in used if name in written and written[name] != used[name]]
+    if others:
+        warnings.warn(
+            f"run_dir: {directory / 'config.json'} has a loss of {', '.join(others)}, and the model in {MODEL} is "
+            f"trained with {get_loss(autoencoder)!r} all the same. For another loss, begin another run.",
+            stacklevel=3,
+        )
 
 
 def resume(
@@ -182,7 +215,8 @@ def resume(
         As :func:`train`.
 
     Warns:
-        UserWarning: If ``TF_ENABLE_ONEDNN_OPTS`` is not what it was in the environment of :func:`train`.
+        UserWarning: If ``TF_ENABLE_ONEDNN_OPTS``, or a version of tfae, TensorFlow or Keras, is not what it was at
+            :func:`train`; or ``config.json`` has another loss than the model.
 
     Raises:
         ValueError: If there is no such run, it is finished, another process is at it, or the data has changed.
@@ -210,17 +244,7 @@ def resume(
                 f"data: expected what {directory} is trained on, in the same batches and order; received other "
                 f"{format_differences(found)}. {remedy(found)}"
             )
-        onednn = [
-            f"{_ONEDNN} unset" if value is None else f"{_ONEDNN}={value}"
-            for value in (config.get("onednn"), os.environ.get(_ONEDNN))
-        ]
-        if onednn[0] != onednn[1]:
-            warnings.warn(
-                f"run_dir: {directory} began with {onednn[0]} and goes on with {onednn[1]}, which may round "
-                "differently. For the very same weights, set it as it was before TensorFlow is imported, or use tfae "
-                "train --resume.",
-                stacklevel=2,
-            )
+        _warn_of_changes(directory, config, autoencoder)
         clear_remains(directory)
         make_variables(autoencoder, data.shape)
         assign(autoencoder, start.variables)
@@ -228,6 +252,7 @@ def resume(
             raise ValueError(
                 f"run_dir: expected a run with a complete epoch to finish with; {directory} has none. Go on without it."
             )
-        if not (finish or start.is_last):
-            start = fit(autoencoder, data, directory, config, start=start, verbose=verbose)
-        return finish_run(autoencoder, data, directory, config, start, on_evaluation)
+        with explain_interruption(directory, config):
+            if not (finish or start.is_last):
+                start = fit(autoencoder, data, directory, config, start=start, verbose=verbose)
+            return finish_run(autoencoder, data, directory, config, start, on_evaluation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import filelock
 import keras
+
+from tfae.runs.model_file import MODEL
 
 _LOCK = ".lock"
 _BEFORE_THE_MODEL = {_LOCK, "checkpoints", "preprocessing.json", "config.json"}
@@ -73,7 +76,7 @@ def how_to_resume(directory: Path, config: dict[str, Any], *, finish: bool = Fal
     """Return what a user types to go on with a run, or to finish it with the best epoch so far."""
     if config["data"]["arguments"] is None:  # The command line does not have the arrays.
         return f"tfae.runs.resume({str(directory)!r}, data=data{', finish=True' if finish else ''})"
-    return f"tfae train --resume {directory}{' --finish' if finish else ''}"
+    return f"tfae train --resume {shlex.quote(str(directory))}{' --finish' if finish else ''}"
 
 
 def clear_remains(directory: Path) -> None:
@@ -84,5 +87,12 @@ def clear_remains(directory: Path) -> None:
 
 def _validate_unused(directory: Path) -> None:
     names = {path.name for path in directory.iterdir() if not path.name.startswith(".staging-")}
-    if not names <= _BEFORE_THE_MODEL:  # Those are of a process that was killed before its training began.
-        raise ValueError(f"run_dir: expected a new or empty directory; received {directory}, which is in use.")
+    if names <= _BEFORE_THE_MODEL:  # Those are of a process that was killed before its training began.
+        return
+    what, remedy = "is in use", "Choose another"
+    if {"evaluation.json", MODEL} <= names:
+        what = "holds a finished run"
+    elif {"checkpoints", MODEL} <= names:
+        what = "holds a training that was stopped"
+        remedy += f", or go on with tfae train --resume {shlex.quote(str(directory))}"
+    raise ValueError(f"run_dir: expected a new or empty directory; received {directory}, which {what}. {remedy}.")

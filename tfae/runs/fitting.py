@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfae import report
+from tfae import progress, report
 from tfae.atomic_write import write_atomically
 from tfae.datasets import Data
 from tfae.evaluation import Evaluation, evaluate
 from tfae.runs.directory import how_to_resume
 from tfae.runs.model_file import MODEL
 from tfae.runs.run import Run
-from tfae.training import CheckpointCallback, EarlyDecay
+from tfae.schedule import schedule_of
+from tfae.training import CheckpointCallback, EarlyDecay, Interrupted
 from tfae.training.checkpoint import Checkpoint, write_history
 from tfae.training.execution import MORE_STABLE, Execution, NonFiniteLossError
 
@@ -62,7 +64,27 @@ def fit(
         autoencoder.train_function = autoencoder.test_function = autoencoder.predict_function = None
         autoencoder.steps_per_execution = steps_before
     checkpoints.raise_interrupted("after its last epoch")  # By a signal at the very end.
-    return checkpoints.last
+    last = checkpoints.last
+    if last.epoch < config["epochs"]:
+        decay = "" if schedule_of(autoencoder) is None else ", and the learning rate has decayed"
+        progress.log.info(
+            "stopped after epoch %d: no better validation loss in %d%s", last.epoch, config["patience"], decay
+        )
+    return last
+
+
+@contextlib.contextmanager
+def explain_interruption(directory: Path, config: dict[str, Any]) -> Iterator[None]:
+    """Say how to go on where Ctrl-C does not wait for a checkpoint: the second time, and after the last epoch."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except KeyboardInterrupt as interruption:
+        raise Interrupted(
+            f"training: stopped at once. The last checkpoint is saved; go on with {how_to_resume(directory, config)}.",
+            signal.SIGINT,
+        ) from interruption
 
 
 def finish_run(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import zipfile
+import zlib
 from pathlib import Path
 
 import keras
@@ -56,7 +58,17 @@ def load_model(directory: Path) -> keras.Model:
     Raises:
         OSError, ValueError, KeyError, TypeError: As Keras does; the latter two of other versions of it.
     """
-    return keras.models.load_model(directory / MODEL, safe_mode=True)
+    path = directory / MODEL
+    if not path.is_file():
+        raise ValueError(f"it has no {MODEL}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            is_whole = archive.testzip() is None
+    except (zipfile.BadZipFile, EOFError, zlib.error):
+        is_whole = False
+    if not is_whole:
+        raise ValueError(f"its {MODEL} is damaged")
+    return keras.models.load_model(path, safe_mode=True)
 
 
 def explain_unreadable(error: Exception) -> str:

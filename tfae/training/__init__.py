@@ -106,7 +106,8 @@ def _adapt_fit(autoencoder: keras.Model, execution: Execution) -> None:
         if autoencoder.train_function is not execution:
             return keras_fit(*args, **kwargs)
         arguments = dict(inspect.signature(keras_fit).bind(*args, **kwargs).arguments)
-        callbacks = keras.tree.flatten(arguments.pop("callbacks", None) or [])
+        given = keras.tree.flatten(arguments.pop("callbacks", None) or [])
+        callbacks = [callback for each in given for callback in getattr(each, "callbacks", [each])]  # Of CallbackLists.
         for callback in callbacks:
             if isinstance(callback, keras.callbacks.LearningRateScheduler | keras.callbacks.ReduceLROnPlateau):
                 raise ValueError(
@@ -114,6 +115,9 @@ def _adapt_fit(autoencoder: keras.Model, execution: Execution) -> None:
                     f"tfae.training.compile; received {type(callback).__name__}. Leave it out, or compile the model "
                     "with autoencoder.compile(optimizer, loss)."
                 )
+        for name in ("epochs", "initial_epoch"):
+            if not hasattr(arguments.get(name, 1), "__index__"):
+                raise ValueError(f"{name}: expected an integer; received {arguments[name]!r}.")
         num_epochs = arguments.get("epochs", 1) - arguments.get("initial_epoch", 0)
         covering: keras.callbacks.Callback = keras.callbacks.LambdaCallback(
             on_train_begin=lambda _: schedule.cover(autoencoder, num_epochs * (covering.params["steps"] or 0))

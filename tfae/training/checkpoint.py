@@ -75,9 +75,12 @@ def newest(folder: Path) -> Checkpoint:
         try:
             return _read(path)
         except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
-            warnings.warn(f"passed over {path}, which is damaged ({error})", stacklevel=3)
+            # NumPy advises to unpickle what is no archive.
+            reason = "" if "pickle" in str(error) else f" ({error})"
+            warnings.warn(f"passed over {path}, which is damaged{reason}", stacklevel=3)
     raise ValueError(
-        f"run_dir: expected a checkpoint to go on from; {folder.parent} has none. Begin again with another run_dir."
+        f"run_dir: expected a checkpoint to go on from; {folder.parent} has none that can be read. Begin again in "
+        "another directory."
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.commands import run
 from tfae import datasets, losses, runs, training
+from tfae.serving.model_config import make_source
 
 TRAIN = ["train", "wine", "--epochs", "3", "--widths", "8", "--export-dir", "model", "--ignore", "constant"]
 
@@ -205,3 +206,29 @@ def test_arguments_that_there_are_not_are_named_with_the_function_that_was_calle
     callbacks = keras.callbacks.CallbackList([keras.callbacks.ReduceLROnPlateau()])
     with pytest.raises(ValueError, match="expected none that sets the learning rate"):
         model.fit(data.train, verbose=0, callbacks=callbacks)
+
+
+def test_a_folder_of_models_serves_them_all_and_deploys_none(tmp_path):
+    for name in ("b/1", "a/2", "a/1", "runs/checkpoints", "c/x"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+    for name in ("b/1", "a/2", "a/1", "c/x"):
+        (tmp_path / "models" / name / "saved_model.pb").touch()
+    source = make_source(tmp_path / "models")
+    assert [(model.name, sorted(model.versions())) for model in source()] == [("a", [1, 2]), ("b", [1])]
+    (tmp_path / "models" / "d" / "1").mkdir(parents=True)
+    (tmp_path / "models" / "d" / "1" / "saved_model.pb").touch()
+    assert [model.name for model in source()] == ["a", "b", "d"]
+    for command in (
+        ["serve", "models", "--name", "m"],
+        ["serve", "models", "--label", "stable=1"],
+        ["deploy", "models"],
+    ):
+        message = last_line(run(*command, code=2))
+        assert "folder of one model's versions; received models, which holds those of a, b, d. Take one" in message
+    command = run("serve", "models", "--engine", "docker", "--print").stdout
+    assert all(f"models/{name}" in command for name in "abd")
+
+
+def test_a_run_is_not_served(run_dir):
+    message = last_line(run("serve", run_dir, code=2))
+    assert message.endswith("received the run directory a run. Export it first: tfae export 'a run'.")

@@ -51,8 +51,8 @@ ALLOWED = {
     "serving": "casting columns_by_name servable signature_methods signatures tensor_spec atomic_write",
     "report": "progress advice datasets evaluation losses models plots provenance atomic_write",
     "training": "checks datasets losses models schedule atomic_write",
-    "runs": "checks datasets evaluation export losses models preprocessing provenance report schedule "
-    "atomic_write training",
+    "runs": "checks datasets evaluation export losses models preprocessing progress provenance report "
+    "schedule atomic_write training",
     "comparison": "checks datasets evaluation losses models moments provenance report runs atomic_write training",
     "cli": "progress advice comparison datasets evaluation export load_options losses models moments plots provenance "
     "report runs score_file serving atomic_write",

@@ -18,6 +18,7 @@ from tfae import __version__, progress
 from tfae.cli.advise import advise
 from tfae.cli.compare import compare
 from tfae.cli.deploy import deploy
+from tfae.cli.layout import Context
 from tfae.cli.run_dir import evaluate, export
 from tfae.cli.saved_model import inspect, reconstruct, score
 from tfae.cli.serve import serve
@@ -29,6 +30,15 @@ __all__ = ["main"]
 
 class _Commands(click.Group):
     """A group that shows errors in the user's input as one line, with exit code 2."""
+
+    context_class = Context
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with what they do, uncut."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, self.commands[name].get_short_help_str(10**6)) for name in sorted(self.commands)]
+            )
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""

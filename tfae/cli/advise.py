@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tfae.cli.command import Command
+from tfae.cli.layout import fit_terminal
 from tfae.cli.options import load_options
 from tfae.cli.tensorflow import import_tensorflow
 
@@ -22,4 +23,4 @@ def advise(source: str, *, as_json: bool, **options: Any) -> None:
     from tfae import advice, datasets
 
     advised = advice.advise(datasets.load(source, **options))
-    click.echo(json.dumps(advised.as_dict(), indent=2) if as_json else str(advised))
+    click.echo(json.dumps(advised.as_dict(), indent=2) if as_json else fit_terminal(str(advised)))

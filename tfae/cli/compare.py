@@ -10,6 +10,7 @@ import click
 
 from tfae import progress
 from tfae.cli.command import Command
+from tfae.cli.layout import fit_terminal, terminal_width
 from tfae.cli.model_options import ModelOptions, model_options
 from tfae.cli.options import ignore_option, load_options, loss_option
 from tfae.cli.tensorflow import import_tensorflow
@@ -101,4 +102,5 @@ def compare(
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=2))
     else:
-        click.echo(f"{found}\n\nreport    {found.directory / 'report.html'}\nruns      {found.directory}")
+        places = f"report    {found.directory / 'report.html'}\nruns      {found.directory}"
+        click.echo(fit_terminal(f"{found.text(terminal_width())}\n\n{places}"))

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tfae.cli.command import Command
+from tfae.cli.layout import fit_terminal
 from tfae.cli.options import default_export_dir, export_dir_option, ignore_option, open_for_model, source_options
 from tfae.cli.tensorflow import import_tensorflow, onednn_of
 from tfae.cli.wording import in_options
@@ -55,7 +56,7 @@ def evaluate(run_dir: Path, source: str | None, *, as_json: bool, ignore: tuple[
         data_range=run.preprocessing.value_range,
         ignore={*run.config["ignore"], *ignore},
     )
-    click.echo(json.dumps(measures.as_dict(), indent=2) if as_json else str(measures))
+    click.echo(json.dumps(measures.as_dict(), indent=2) if as_json else fit_terminal(str(measures)))
 
 
 @click.command(cls=Command)

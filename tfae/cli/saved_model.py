@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfae.cli.command import Command
+from tfae.cli.layout import fit_terminal
 from tfae.cli.options import open_for_model, source_options, together
 from tfae.cli.tensorflow import import_tensorflow
 
@@ -66,7 +67,7 @@ def inspect(ctx: click.Context, saved_model: Path, *, as_json: bool, trust: bool
     if as_json:
         click.echo(json.dumps({**inspection.as_dict(), "health": health.as_dict()}, indent=2))
     else:
-        click.echo(f"{inspection}\n\n{health}")
+        click.echo(fit_terminal(f"{inspection}\n\n{health}"))
     if not health.healthy:
         ctx.exit(1)
 

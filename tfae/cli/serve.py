@@ -89,7 +89,7 @@ def serve(
     engine: str,
     **options: Any,
 ) -> None:
-    """Serve SAVED_MODELS, the folder of a model's versions, over TensorFlow Serving's REST and gRPC interfaces.
+    """Serve SAVED_MODELS, a model's versions or a folder of such models, over TensorFlow Serving's REST and gRPC.
 
     New versions are served as soon as they appear. tfae's own server is for notebooks, tests and this machine; for
     production take TensorFlow Serving (--engine), which the same clients talk to.

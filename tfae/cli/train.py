@@ -15,6 +15,7 @@ import click
 
 from tfae.atomic_write import validate_apart
 from tfae.cli.command import Command
+from tfae.cli.layout import fit_terminal
 from tfae.cli.model_options import ModelOptions, model_options
 from tfae.cli.options import default_export_dir, export_dir_option, ignore_option, is_given, load_options, loss_option
 from tfae.cli.tensorflow import import_tensorflow, onednn_of
@@ -176,7 +177,7 @@ def _train(
 
 
 def _show(evaluation: Evaluation) -> None:
-    click.echo(f"\n{evaluation}\n")
+    click.echo(fit_terminal(f"\n{evaluation}\n"))
 
 
 def _export(run: Run, data: Data, export_dir: Path) -> None:

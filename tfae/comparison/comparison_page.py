@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from tfae.comparison.result import Comparison, Row, compared_metrics
+from tfae.comparison.result import CLEAN, Comparison, Row, compared_metrics
 from tfae.datasets import Data
 from tfae.evaluation import Evaluation
 from tfae.report import drawing, metric_tables, page
@@ -69,16 +69,18 @@ def _block(kind: str, comparison: Comparison) -> dict[str, Any]:
         "missing": [metric.heading for metric in compared_metrics() if metric.heading not in table],
         "own": metric_tables.rows_of_losses(evaluations),
         "units": [of_seeds[0].loss_unit for of_seeds in evaluations],
-        "findings": _findings([row.loss for row in rows], evaluations),
+        "findings": _findings([row.loss for row in rows], evaluations, is_clean=kind == CLEAN),
     }
 
 
-def _findings(losses: list[str], evaluations: list[list[Evaluation]]) -> list[tuple[str, str, str]]:
+def _findings(losses: list[str], evaluations: list[list[Evaluation]], *, is_clean: bool) -> list[tuple[str, str, str]]:
     """Loss, name and message of each finding, that of the first seed that has it, and how many have."""
     found: dict[tuple[str, str], list[str]] = {}
     for loss, of_seeds in zip(losses, evaluations, strict=True):
         for evaluation in of_seeds:
             for finding in evaluation.findings:
+                if finding.name == "train_test_gap" and not is_clean:  # Damage that was asked for makes one.
+                    continue
                 found.setdefault((loss, finding.name), []).append(finding.message)
     num_seeds = len(evaluations[0])
     return [

@@ -187,6 +187,10 @@ class Comparison:
 
     def __str__(self) -> str:
         """A table for each kind of training data, with a line for each metric and a column for each loss."""
+        return self.text()
+
+    def text(self, width: int | None = None) -> str:
+        """Return the tables, as many columns side by side as a width has room for; all of them by default."""
         data, seeds, num_losses = self.plan["data"], self.plan["seeds"], len(self.plan["losses"])
         over = f"mean ± standard deviation over {len(seeds)} seeds" if len(seeds) > 1 else "one seed, so no spread"
         lines = [
@@ -199,9 +203,17 @@ class Comparison:
             for heading, values in self.table(corruption).items():
                 cells.append([heading, *(f"{text}{' *' * is_best}" for text, is_best in values)])
                 missing.pop(heading, None)
-            widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+            titles, *columns = (
+                [text.ljust(max(map(len, column))) for text in column] for column in zip(*cells, strict=True)
+            )
             lines += ["", f"trained on {corruption} data"]
-            lines += ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
+            table = titles
+            for column in columns:
+                if table is not titles and width is not None and len(table[0]) + 2 + len(column[0]) > width:
+                    lines += [*map(str.rstrip, table), ""]
+                    table = titles
+                table = [f"{before}  {text}" for before, text in zip(table, column, strict=True)]
+            lines += map(str.rstrip, table)
         lines.append("")
         if any(self.winners.values()):
             lines.append("* best, by more than the spread over the seeds")

@@ -120,7 +120,12 @@ class Evaluation:
         heading = f"{self.loss_name} on {self.num_samples or 0:,} samples of {self.num_elements or 0:,} elements"
         warnings = [
             textwrap.fill(
-                f"{finding.name.replace('_', ' ')}: {finding.message}", 100, initial_indent="! ", subsequent_indent="  "
+                f"{finding.name.replace('_', ' ')}: {finding.message}",
+                100,
+                initial_indent="! ",
+                subsequent_indent="  ",
+                break_on_hyphens=False,
+                break_long_words=False,
             )
             for finding in self.findings
         ]

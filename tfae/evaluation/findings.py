@@ -116,7 +116,7 @@ def _no_better_than_constant(e: Evaluation, *, is_exact: bool) -> Iterator[Findi
         "no_better_than_constant",
         figure,
         f"{what} Take smaller batches, which make more steps of an epoch; train longer, or with another learning rate. "
-        "Check the scaling of the data, and end the model in activation=loss.output_activation(data.output_range).",
+        "Check the scaling of the data, and the activation that the model ends in.",
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -47,7 +48,8 @@ def find_version(path: str | os.PathLike[str]) -> Path:
         return complete[-1]
     if (path / "model.keras").is_file():
         raise ValueError(
-            f"path: expected an exported model; received the run directory {path}. Export it first: tfae export {path}."
+            f"path: expected an exported model; received the run directory {path}. Export it first: tfae export "
+            f"{shlex.quote(str(path))}."
         )
     raise ValueError(
         f"path: expected a SavedModel, or a folder with numbered versions of one; received {path}, "

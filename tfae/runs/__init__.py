@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shlex
 import warnings
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -225,7 +226,8 @@ def resume(
     directory = Path(run_dir)
     if (directory / "evaluation.json").exists():
         raise ValueError(
-            f"run_dir: expected a run that is not finished; {directory} is. Export it with tfae export {directory}."
+            f"run_dir: expected a run that is not finished; {directory} is. Export it with tfae export "
+            f"{shlex.quote(str(directory))}."
         )
     with lock(directory):
         try:

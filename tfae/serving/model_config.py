@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,8 +104,18 @@ def make_source(
             if name is not None or labels:
                 raise ValueError(f"name, labels: expected none beside a model config file; received {path} and them.")
             return lambda: read_model_config_file(path)
+        if name is None and not labels and _find_models(path):
+            return lambda: [read_folder(model, None, {}) for model in _find_models(path)]
         configs = [read_folder(path, name, labels or {})]
     return lambda: configs
+
+
+def _find_models(path: Path) -> list[Path]:
+    """Return the folders of models in a folder that is none itself."""
+    folders = sorted(path.glob("*/*/saved_model.pb"))
+    if any(path.glob("*/saved_model.pb")):
+        return []
+    return list(dict.fromkeys(each.parents[1] for each in folders if _NUMBER.fullmatch(each.parent.name)))
 
 
 def _read_model_config(config: Any, path: Path) -> ModelConfig:
@@ -152,6 +163,16 @@ def read_folder(path: Path, name: str | None, labels: Mapping[str, int]) -> Mode
     if (path / "saved_model.pb").exists():
         raise ValueError(
             f"models: expected the folder of a model's versions; received one version, {path}. Take {path.parent}."
+        )
+    if (path / "model.keras").exists():
+        raise ValueError(
+            f"models: expected the folder of a model's versions; received the run directory {path}. Export it first: "
+            f"tfae export {shlex.quote(str(path))}."
+        )
+    if models := _find_models(path):
+        raise ValueError(
+            f"models: expected the folder of one model's versions; received {path}, which holds those of "
+            f"{', '.join(model.name for model in models)}. Take one of these."
         )
     name = path.resolve().name if name is None else name
     if not name or set(name) & set("/:"):

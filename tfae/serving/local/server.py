@@ -48,8 +48,9 @@ class LocalServer:
     started once.
 
     Args:
-        models: Folder of a model's versions, such as ``saved_models/digits``; or a model config file of TensorFlow
-            Serving, read again whenever it changes; or the configs themselves, or a function that returns them.
+        models: Folder of a model's versions, such as ``saved_models/digits``, or of several such folders, each of which
+            is served under its name; or a model config file of TensorFlow Serving, read again whenever it changes; or
+            the configs themselves, or a function that returns them.
         name: What clients call the model, for a folder; its own name by default.
         labels: Numbers of versions by label, for a folder. With labels these versions are served, else the
             newest.

@@ -1,5 +1,6 @@
 """No command writes over what it reads."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -91,6 +92,17 @@ def test_a_deployment_does_not_replace_the_folder_of_its_models(folder):
     before = contents(folder)
     message = run("deploy", "saved_models/m", "-o", "saved_models", "--replace", code=2).stderr
     assert "expected a folder with nothing but what was written before; received saved_models with m" in message
+    assert contents(folder) == before
+
+
+def test_a_full_disk_is_said_with_the_file_that_had_no_room_and_leaves_none(folder, monkeypatch):
+    def fill(*_, **__):
+        raise OSError(errno.ENOSPC, "Error writing bytes to file")  # As pyarrow does.
+
+    monkeypatch.setattr(ScoreFile, "write", fill)
+    before = contents(folder)
+    message = run("score", "saved_models/m", "data.csv", "-o", "scores.csv", code=2).stderr.splitlines()[-1]
+    assert message == f"Error: scores.csv: {os.strerror(errno.ENOSPC)}"
     assert contents(folder) == before
 
 

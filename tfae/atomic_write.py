@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -29,7 +30,12 @@ def replace_atomically(path: Path) -> Iterator[Path]:
         raise ValueError(f"path: expected a file that can be written; received {path} ({error.strerror}).") from error
     with folder:
         partial = Path(folder.name, path.name)
-        yield partial
+        try:
+            yield partial
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error  # Libraries name no file.
         flush(partial)
         partial.replace(path)
     flush(path.parent)

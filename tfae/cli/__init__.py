@@ -65,6 +65,8 @@ def _users_mistake(error: Exception) -> str | None:
         return (
             f"expected memory{needed}; there is not enough. Take a smaller model, smaller batches, or smaller samples."
         )
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
     is_extra = isinstance(error, ModuleNotFoundError) and "pip install" in str(error)  # One that is not installed.
     if is_extra or isinstance(error, (ValueError, OSError)):
         return str(error)

@@ -439,7 +439,9 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(tmp_path, monkeypatch, u
 
     with monkeypatch.context() as patch:
         patch.setattr(np, "savez", full)
-        with pytest.raises(ValueError, match=r"No space left on device: .*npz'\. The last checkpoint is kept: make room, and"):
+        with pytest.raises(
+            ValueError, match=r"No space left on device: .*npz'\. The last checkpoint is kept: make room, and"
+        ):
             begin(tmp_path / "run")
     assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 2
     assert_same(resume(tmp_path / "run"), undisturbed)

@@ -130,7 +130,7 @@ def unet():
     return keras.Model(x, layers.Conv2D(3, 1)(layers.Concatenate()([up, x])))
 
 
-def more_than_its_decoder():
+def with_a_layer_behind_the_decoder():
     x, z = keras.Input((8,)), keras.Input((3,))
     encoder, decoder = (
         keras.Model(i, layers.Dense(n)(i), name=name) for i, n, name in ((x, 3, "encoder"), (z, 8, "decoder"))
@@ -172,7 +172,7 @@ WORKING = [
     (free_sides, IMAGES, 64, {"encode", "decode", "serve_image_bytes"}),
     (spatial_latent, IMAGES, 32, {"encode", "decode", "serve_image_bytes"}),
     (unet, IMAGES, 32, {"encode", "serve_image_bytes"}),
-    (more_than_its_decoder, TABLE, 3, {"encode"}),
+    (with_a_layer_behind_the_decoder, TABLE, 3, {"encode", "decode"}),
     (recurrent, SEQUENCES, None, set()),
 ]
 

@@ -83,7 +83,7 @@ class ExportedModel(abc.ABC):
         # Here, since the client reads the table and does without TensorFlow.
         from tfae.models.structure import find_decoder, find_encoder, latent_shape_of
 
-        encoder, decoder = find_encoder(autoencoder), find_decoder(autoencoder, self.sample_shape)
+        encoder, decoder = find_encoder(autoencoder, self.sample_shape), find_decoder(autoencoder, self.sample_shape)
         self._encoder: Any = None if isinstance(encoder, str) else encoder
         self._decoder: Any = None if isinstance(decoder, str) else decoder
         shape = latent_shape_of(autoencoder, self.sample_shape)

@@ -76,7 +76,7 @@ def probe(autoencoder: keras.Model, data: Data) -> dict[str, float | None]:
 
 def encode(autoencoder: keras.Model, dataset: tf.data.Dataset) -> np.ndarray:
     """Return the latents of a data set of batches ``(x, x)``, float32 ``(n, latent_dim)``, in its order."""
-    encoder: Any = find_encoder(autoencoder)
+    encoder: Any = find_encoder(autoencoder, tuple(dataset.element_spec[0].shape[1:]))
     return np.concatenate([np.asarray(encoder(x, training=False), "float32").reshape(len(x), -1) for x, *_ in dataset])
 
 

@@ -94,7 +94,7 @@ def evaluate(
     shape = sample_shape(autoencoder, dataset)
     interval = _interval(data_range)
     latent_dim = latent_dim_of(autoencoder, shape)
-    encoder = None if isinstance(latent_dim, str) else find_encoder(autoencoder)
+    encoder = None if isinstance(latent_dim, str) else find_encoder(autoencoder, shape)
     split = Split(loss, shape, interval, latent_dim)
     if train is not None:
         progress.log.info("evaluating the training split")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import re
 from typing import Any
 
 import keras
@@ -57,7 +59,7 @@ def build(autoencoder: keras.Model, shape: tuple[int, ...]) -> None:
     except Exception as error:  # A model of one's own raises what it likes.
         raise ValueError(
             f"autoencoder: expected a model that takes samples of shape {shape}; received one that can not "
-            f"({' '.join(str(error).split())})."
+            f"({_explain(error)})."
         ) from error
     validate_output(autoencoder, output, shape)
 
@@ -66,6 +68,12 @@ def validate_output(autoencoder: keras.Model, output: Any, shape: tuple[int, ...
     """Raise ValueError unless ``output`` of a model is one tensor of floats, ``(batch, *shape)``."""
     if isinstance(output, dict | list | tuple):
         names = getattr(autoencoder, "output_names", None) or [f"number {index}" for index in range(len(output))]
+        if len(output) == 1:
+            raise ValueError(
+                f"autoencoder: expected a model that returns the reconstruction; received one that returns a "
+                f"{type(output).__name__} with it, {names[0]}. Take it out with "
+                f"tfae.models.select_output(autoencoder, {names[0]!r}), or in the call of a subclassed model."
+            )
         raise ValueError(
             f"autoencoder: expected a model with one output, the reconstruction; received {len(output)}: "
             f"{', '.join(names)}. Train it with its own fit, and take the autoencoder out of it with "
@@ -78,27 +86,63 @@ def validate_output(autoencoder: keras.Model, output: Any, shape: tuple[int, ...
         )
 
 
-def find_encoder(autoencoder: keras.Model) -> keras.Model | str:
-    """Return the sub-model "encoder", by name of the layer or as an attribute, or why there is no latent."""
-    return _find(autoencoder, "encoder", sample_shape_of(autoencoder))
+def find_encoder(autoencoder: keras.Model, shape: tuple[int, ...]) -> keras.Model | str:
+    """Return the model from a sample to its latent, or why there is no latent.
+
+    The latent is what the sub-model "encoder" emits, a layer of that name or an attribute. In a functional model,
+    layers before it belong to the encoder; a subclassed one has to call it with the sample itself.
+
+    Args:
+        autoencoder: A built model.
+        shape: Of one sample, without free sides.
+    """
+    part = _find(autoencoder, "encoder")
+    if isinstance(part, str):
+        return part
+    calls = _calls_in_graph(autoencoder, part) or _calls_when_run(autoencoder, part, shape)
+    if len(calls) != 1:
+        return f"the model calls its encoder {len(calls)} times"
+    taken, emitted = calls[0]
+    if not (tf.is_tensor(emitted) or isinstance(emitted, keras.KerasTensor)):
+        return "the encoder has several outputs"
+    if not isinstance(emitted, keras.KerasTensor):
+        is_sample = len(taken) == 1 and np.array_equal(taken[0], _some_samples(shape))
+        return part if is_sample else "the model calls its encoder with something else than a sample"
+    inputs = autoencoder.inputs[0]
+    return part if len(taken) == 1 and taken[0] is inputs else keras.Model(inputs, emitted, name="encoder")
 
 
 def find_decoder(autoencoder: keras.Model, shape: tuple[int, ...]) -> keras.Model | str:
-    """Return the sub-model "decoder", or why there is none that makes the latent of a sample its reconstruction.
+    """Return the model from the latent of a sample to its reconstruction, or why there is none.
 
-    It is tried on samples of a shape, which has no free sides.
+    In a functional model it is what follows the encoder, if nothing leads past it. A subclassed one needs a sub-model
+    "decoder", which is tried on samples.
+
+    Args:
+        autoencoder: A built model.
+        shape: Of one sample, without free sides.
     """
-    encoder, latent_shape = find_encoder(autoencoder), latent_shape_of(autoencoder)
-    if isinstance(encoder, str) or isinstance(latent_shape, str):
-        return str(latent_shape)
-    decoder = _find(autoencoder, "decoder", latent_shape)
+    encoder = find_encoder(autoencoder, shape)
+    if isinstance(encoder, str):
+        return encoder
+    more = "the model does more than decode what the encoder emits"
+    calls = _calls_in_graph(autoencoder, _find(autoencoder, "encoder"))
+    if calls:
+        try:
+            return keras.Model(calls[0][1], autoencoder.outputs[0], name="decoder")
+        except ValueError:  # Something else than the latent leads to the output.
+            return more
+    decoder = _find(autoencoder, "decoder")
     if isinstance(decoder, str):
         return decoder
     x = _some_samples(shape)
-    decoded, output = decoder(encoder(x, training=False), training=False), autoencoder(x, training=False)
-    if decoded.shape != output.shape or not np.allclose(decoded, output, rtol=1e-3, atol=1e-3):
-        return "the model does more than decode what the encoder emits"
-    return decoder
+    output = autoencoder(x, training=False)
+    try:
+        decoded = decoder(encoder(x, training=False), training=False)
+    except Exception:  # A layer of one's own raises what it likes.
+        return "the decoder takes something else than the latent"
+    is_all = tf.is_tensor(decoded) and decoded.shape == output.shape and np.allclose(decoded, output, 1e-3, 1e-3)
+    return decoder if is_all else more
 
 
 def is_deterministic(autoencoder: keras.Model, shape: tuple[int, ...]) -> bool:
@@ -115,27 +159,18 @@ def _some_samples(shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(0).random((2, *shape), "float32")
 
 
-def latent_shape_of(autoencoder: keras.Model, shape: tuple[int, ...] | None = None) -> tuple[int | None, ...] | str:
-    """Return the shape of one latent, or why there is none.
-
-    Args:
-        autoencoder: The model.
-        shape: Of one sample; None for that of the model, which may leave sides of the latent free, too.
-    """
-    encoder = find_encoder(autoencoder)
+def latent_shape_of(autoencoder: keras.Model, shape: tuple[int, ...]) -> tuple[int, ...] | str:
+    """Return the shape of the latent of a sample of a shape without free sides, or why there is none."""
+    encoder = find_encoder(autoencoder, shape)
     if isinstance(encoder, str):
         return encoder
-    return tuple(_emit(encoder, sample_shape_of(autoencoder) if shape is None else shape).shape[1:])
+    return tuple(encoder(_some_samples(shape), training=False).shape[1:])
 
 
-def latent_dim_of(autoencoder: keras.Model, shape: tuple[int, ...] | None = None) -> int | str:
-    """Return the number of elements of a latent, or why there is none; arguments as of :func:`latent_shape_of`."""
+def latent_dim_of(autoencoder: keras.Model, shape: tuple[int, ...]) -> int | str:
+    """Return the number of elements of the latent of a sample of a shape, or why there is none."""
     sides = latent_shape_of(autoencoder, shape)
-    if isinstance(sides, str):
-        return sides
-    if None in sides:
-        return f"the latent has no fixed shape: {sides}"
-    return math.prod(side for side in sides if side is not None)
+    return sides if isinstance(sides, str) else math.prod(sides)
 
 
 def select_output(autoencoder: keras.Model, name: str) -> keras.Model:
@@ -174,25 +209,53 @@ def select_output(autoencoder: keras.Model, name: str) -> keras.Model:
     elif isinstance(losses, list | tuple):
         losses = losses[index]
     if losses is not None:
-        selected.compile(loss=losses)
+        optimizer = type(autoencoder.optimizer).from_config(autoencoder.optimizer.get_config())  # For these weights.
+        selected.compile(optimizer, loss=losses)
     return selected
 
 
-def _find(autoencoder: keras.Model, name: str, takes: tuple[int | None, ...] | None) -> keras.Model | str:
+def _find(autoencoder: keras.Model, name: str) -> Any:
     part = next((layer for layer in autoencoder.layers if layer.name == name), getattr(autoencoder, name, None))
-    if not isinstance(part, keras.layers.Layer):
-        return f'the model has no sub-model named "{name}"'
-    if takes is None:
-        return f"the model is not built, and so the shape of its {name} is not known"
+    return part if isinstance(part, keras.layers.Layer) else f'the model has no sub-model named "{name}"'
+
+
+def _calls_in_graph(autoencoder: keras.Model, part: keras.layers.Layer) -> list[tuple[Any, Any]]:
+    """What a functional model calls one of its layers with, and what that emits; nothing if there is no graph."""
+    if getattr(autoencoder, "outputs", None) is None or part not in autoencoder.layers:
+        return []
+    calls, seen, tensors = [], set(), list(autoencoder.outputs)
+    while tensors:
+        operation, index, _ = tensors.pop()._keras_history
+        if (operation, index) in seen:
+            continue
+        seen.add((operation, index))
+        node = operation._inbound_nodes[index]
+        tensors += node.input_tensors
+        if operation is part:
+            calls.append((node.input_tensors, node.outputs[0] if len(node.outputs) == 1 else node.outputs))
+    return calls
+
+
+def _calls_when_run(autoencoder: keras.Model, part: Any, shape: tuple[int, ...]) -> list[tuple[Any, Any]]:
+    """What a model calls a sub-model with while it reconstructs samples, and what that answers."""
+    calls = []
+    call = part.call
+
+    @functools.wraps(call)
+    def record(*args: Any, **kwargs: Any) -> Any:
+        calls.append((args, call(*args, **kwargs)))
+        return calls[-1][1]
+
+    part.call = record
     try:
-        emitted = _emit(part, takes)
-    except Exception:  # A layer of one's own raises what it likes.
-        return f"the {name} takes something else than {takes}"
-    if not isinstance(emitted, keras.KerasTensor):
-        return f"the {name} has several outputs"
-    return part
+        autoencoder(_some_samples(shape), training=False)
+    finally:
+        del part.call
+    return calls
 
 
-def _emit(part: keras.Model, takes: tuple[int | None, ...] | None) -> Any:
-    """What a sub-model emits, as symbols."""
-    return part.compute_output_spec(keras.KerasTensor((None, *(takes or ()))))
+def _explain(error: Exception) -> str:
+    """What a model of one's own raised, without what Keras writes around it."""
+    text = re.sub(r"\{\{.*?\}\} ", "", str(error))
+    inner = re.findall(r"\x1b\[1m(.*?)\x1b\[0m", text, flags=re.DOTALL)
+    return " ".join((inner[-1] if inner else text).split())

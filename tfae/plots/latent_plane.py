@@ -28,7 +28,7 @@ def latents(
     scale unless the latents spread much further along one than along the other.
 
     Args:
-        autoencoder: Model with a layer "encoder" that is a model itself.
+        autoencoder: A built model that has a sub-model "encoder"; see :func:`tfae.models.structure.find_encoder`.
         dataset: Batches ``(x, x)`` in model space, in the order of ``labels``, such as ``data.test``.
         labels: ``(num_samples,)``, such as ``data.labels.test``. Up to ten classes get a colour each; of more
             names the ten most frequent do, or none where most samples have a name of their own. Fractions, and
@@ -50,7 +50,7 @@ def latents(
         >>> ax.get_xlabel(), [text.get_text() for text in ax.get_legend().get_texts()]
         ('latent 1', ['a', 'b'])
     """
-    encoder = find_encoder(autoencoder)
+    encoder = find_encoder(autoencoder, tuple(dataset.element_spec[0].shape[1:]))
     if isinstance(encoder, str):
         raise ValueError(
             f'autoencoder: expected a sub-model "encoder" that emits the latent; received none: {encoder}.'

@@ -9,7 +9,7 @@ import pytest
 from keras import layers, ops
 from scipy import optimize
 
-from tests.commands import run
+from tests.commands import run, train
 from tfae import checks, datasets, evaluation, export, models, runs, training
 from tfae.activations import Clip
 from tfae.checks.output import output_of
@@ -109,7 +109,7 @@ def test_a_test_split_outside_of_zero_to_one_is_no_mistake_of_the_model_but_refu
     splits = {"train": rows(0, 1), "validation": rows(0.1, 0.9), "test": rows(-0.1, 1.1)}
     data = datasets.load(splits, preprocessing="unit")
     checks.check(data, SquaredError(), dense("sigmoid"))
-    with pytest.raises(ValueError, match=r"the test split spans .*declare a value_range"):
+    with pytest.raises(ValueError, match=r"the test split spans .*and value_range=\(-0\.1, 1\.1\)"):
         checks.check(data, logits, dense())
 
 
@@ -283,8 +283,8 @@ def test_reconstructions_that_a_rectifier_keeps_above_the_data_are_refused(unit,
 @pytest.mark.parametrize(
     ("activation", "data", "remedy"),
     [
-        ("tanh", "standard", r'activation="linear", or use preprocessing="symmetric"\.'),
-        ("sigmoid", "standard", r'ends in sigmoid, .* or use preprocessing="unit"\.'),
+        ("tanh", "standard", r'activation="linear", or use preprocessing="symmetric" \(--preprocessing symmetric\)\.'),
+        ("sigmoid", "standard", r'ends in sigmoid, .* or use preprocessing="unit" \(--preprocessing unit\)\.'),
         ("elu", "standard", r'ends in elu, .* End it in activation="linear"\. To'),
         ("sigmoid", "images", r'in sigmoid, .*=tfae\.activations\.Clip\(-1, 1\), or .*preprocessing="unit"'),
     ],
@@ -314,7 +314,9 @@ def test_a_kl_divergence_that_a_layer_adds_is_found_and_no_random_state_is_moved
     model = functional(lambda latent: layers.Dense(6)(Sampling()(latent)))
     model.compile("sgd", loss=SquaredError(sample_reduction="mean"))
     state = np.array(model.layers[2].seed_generator.state.value)
-    with pytest.raises(ValueError, match=r"divide the weight by 6, unless you chose it for the mean\."):
+    with pytest.raises(
+        ValueError, match=r"divide the weight by 6, unless you chose it for the mean, and ignore the check\."
+    ):
         checks.check(None, model.loss, model)
     np.testing.assert_array_equal(model.layers[2].seed_generator.state.value, state)
     assert model.losses == []
@@ -555,8 +557,64 @@ def test_compile_makes_the_checks_of_train(standard):
         training.compile(dense(), SquaredError(), standard, epochs=None)
 
 
-def test_a_table_in_zero_to_one_follows_the_remedy_of_the_domain(tmp_path):
-    data = datasets.load(rows(0, 1))
-    with pytest.raises(ValueError, match='or preprocessing="none" for values that are in it already'):
-        checks.check(data, logits, dense())
-    checks.check(datasets.load(rows(0, 1), preprocessing="none"), logits, dense())
+#: Tables, and the preprocessing under which cross-entropy is not defined on them.
+OUTSIDE = {
+    "in it already": (rows(0, 1), "standard"),
+    "in it already, but for other splits": (np.random.default_rng(0).random((40, 6)), "unit"),
+    "outside": (np.random.default_rng(0).normal(size=(40, 6)), "standard"),
+    "outside, not scaled": (rows(-3, 5), "none"),
+    "images": (IMAGES, "standard"),
+}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_the_remedies_of_the_domain_lead_out_of_it_in_python_and_on_the_command_line(name, tmp_path):
+    x, method = OUTSIDE[name]
+    model = models.dense(x.shape[1:], latent_dim=2, widths=(4,))
+    with pytest.raises(ValueError, match="is defined on") as refusal:
+        checks.check(datasets.load(x, preprocessing=method), logits, model)
+    message = str(refusal.value)
+    assert "SquaredError or AbsoluteError (--loss mse or mae)" in message
+    found = re.search(r"or use (preprocessing=.*?) \((--.*?)\)", message)
+    options = eval(f"dict({found[1].replace(' and ', ', ')})")
+    checks.check(datasets.load(x, **options), logits, model)
+    for other in (SquaredError(), AbsoluteError()):
+        checks.check(datasets.load(x, preprocessing=method), other, model)
+    np.save(tmp_path / "x.npy", x)
+    command = [tmp_path / "x.npy", "--loss", "bce", "--epochs", 1, "--widths", 4, "--run-dir", tmp_path / "run"]
+    assert "is defined on" in run("train", *command, "--preprocessing", method, code=2).stderr
+    train(*command, *found[2].split())
+
+
+def test_the_remedies_of_the_reduction_lead_out_of_it_in_python_and_on_the_command_line(unit, tmp_path):
+    mean, sparse = SquaredError(sample_reduction="mean"), functools.partial(models.SparseBottleneck)
+    np.save(tmp_path / "x.npy", rows(0, 1))
+    command = [tmp_path / "x.npy", "--loss", "mse", "--epochs", 1, "--sample-reduction", "mean", "--run-dir"]
+    message = run("train", *command, tmp_path / "a", "--bottleneck", "sparse=0.3", code=2).stderr
+    assert 'Use sample_reduction="sum" (--sample-reduction sum), or divide the weight by 6' in message
+    checks.check(unit, SquaredError(sample_reduction="sum"), dense(bottleneck=sparse(0.3)))
+    checks.check(unit, mean, dense(bottleneck=sparse(0.05)), ignore=["reduction"])
+    train(*command, tmp_path / "b", "--bottleneck", "sparse=0.3", "--sample-reduction", "sum")
+    train(*command, tmp_path / "c", "--bottleneck", "sparse=0.05", "--ignore", "reduction")
+
+
+@pytest.mark.parametrize(
+    ("data", "loss", "activation", "message"),
+    [
+        ("standard", SquaredError(), "tanh", 'End it in activation="linear"'),
+        ("unit", probabilities, "linear", 'End the model in activation="sigmoid"'),
+        ("unit", logits, "sigmoid", 'End the model in activation="linear"'),
+        ("unit", SquaredError(), "softmax", 'End it in activation="linear"'),
+    ],
+)
+def test_the_remedies_of_the_last_layer_pass(data, loss, activation, message, request):
+    data = request.getfixturevalue(data)
+    with pytest.raises(ValueError, match=message) as refusal:
+        checks.check(data, loss, dense(activation))
+    checks.check(data, loss, dense(re.search('activation="(.*?)"', str(refusal.value))[1]))
+    other = re.search(r"or use (BinaryCrossentropy\(.*?\))(?: with activation=\"(.*?)\")?", str(refusal.value))
+    if other:
+        checks.check(data, eval(other[1]), dense(other[2] or activation))
+    scaling = re.search('or use preprocessing="(.*?)"', str(refusal.value))
+    if scaling:
+        checks.check(datasets.load(rows(-3, 5), preprocessing=scaling[1]), loss, dense(activation))

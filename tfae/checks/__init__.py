@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Union
 import keras
 import numpy as np
 
-from tfae.activations import Clip
+from tfae.checks import remedies
 from tfae.checks.layers import find_penalties, layers_of, mask_values, penalties_grow, penalty_weights
 from tfae.checks.output import Output, output_of
-from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, explain_invalid, registered
+from tfae.checks.remedies import as_activation, as_options
+from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, explain_invalid
 from tfae.preprocessing import RANGES
 
 #: Training samples on which a check looks at values.
@@ -97,16 +98,10 @@ def _domain(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str
     for split in data.bounds._fields:
         low, high = _span(data, split)
         if low < loss.domain[0] - DOMAIN_TOLERANCE or high > loss.domain[1] + DOMAIN_TOLERANCE:
-            remedy = (
-                "declare a value_range=(low, high) that holds the raw values of all splits"
-                if data.preprocessing.method == "unit"
-                else 'use preprocessing="unit", or preprocessing="none" for values that are in it already'
-            )
-            others = " or ".join(each.__name__ for each in registered() if each.domain is None)
             return (
                 f"loss: {type(loss).__name__} is defined on {list(loss.domain)}; the {split} split spans "
-                f'[{low:.4g}, {high:.4g}] after preprocessing "{data.preprocessing.method}". Choose {others}, '
-                f"or {remedy}."
+                f'[{low:.4g}, {high:.4g}] after preprocessing "{data.preprocessing.method}". '
+                f"{remedies.outside_domain(loss, data)}"
             )
     return None
 
@@ -129,30 +124,18 @@ def _range(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str 
     return (
         f"model: expected one whose reconstructions reach the training split, which spans {_interval(low, high)} "
         f"{scaling}; received one that ends in {output.name}, which keeps them in {_interval(*reachable)}. End it in "
-        f"{_as_argument(loss.output_activation(output_range))}"
-        + (f', or use preprocessing="{better}".' if better and better != method else ".")
+        f"{as_activation(loss.output_activation(output_range))}"
+        + (f", or use {as_options(preprocessing=better)}." if better and better != method else ".")
     )
-
-
-def as_option(name: str, value: str) -> str:
-    """Return an argument of ``load`` as it is given in Python, and on the command line."""
-    return f'{name}="{value}" (--{name.replace("_", "-")} {value})'
-
-
-def _as_argument(activation: str | Clip) -> str:
-    return f"activation=tfae.activations.{activation}" if isinstance(activation, Clip) else f'activation="{activation}"'
 
 
 def _activation(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
     output = output_of(model)
     if output is None or loss.domain is None or loss.on_reconstructions() is not loss or _is_inside(output, loss):
         return None
-    by_name = type(loss).from_config({**loss.get_config(), **loss.config_by_name})
-    other = f", or use {by_name!r} with {_as_argument(by_name.output_activation())}"
     return (
         f"model: expected one whose output stays in {_interval(*loss.domain)}, where {loss!r} is defined; received one "
-        f"that ends in {output.name}, whose output spans {_interval(output.low, output.high)}. End the model in "
-        f"{_as_argument(loss.output_activation())}{'' if by_name.on_reconstructions() is by_name else other}."
+        f"that ends in {output.name}, whose output spans {_interval(output.low, output.high)}. {remedies.ending(loss)}"
     )
 
 
@@ -163,7 +146,7 @@ def _logits(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str
     return (
         f"model: expected one that ends in {loss.output_activation()}, because {loss!r} reads its output as logits; "
         f"received one that ends in {output.name}, which read so keeps reconstructions in "
-        f"{_interval(*_reachable(output, loss))}. End the model in {_as_argument(loss.output_activation())}, or use "
+        f"{_interval(*_reachable(output, loss))}. End the model in {as_activation(loss.output_activation())}, or use "
         f"{loss.on_reconstructions()!r}."
     )
 
@@ -191,9 +174,9 @@ def _reduction(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> 
     return (
         'loss: expected sample_reduction="sum" beside the penalty that layers of the model add; received "mean", '
         f"beside which a penalty weighs {num_elements:,} times as much, once for each element of a sample. Use "
-        f'sample_reduction="sum", or divide the weight by {num_elements:,}'
+        f"{as_options(sample_reduction='sum')}, or divide the weight by {num_elements:,}"
         + (f" ({', '.join(weights)})" if weights else "")
-        + ", unless you chose it for the mean."
+        + ", unless you chose it for the mean, and ignore the check."
     )
 
 
@@ -210,7 +193,7 @@ def _tied(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str |
         f"model: expected one whose elements are as independent as those of the data; received one that ends in "
         f"{output.name}, which ties those of a sample together, so that they have one sum or one norm. What comes out "
         f"of it differs from training samples by up to {moved:.3g}. End it in "
-        f"{_as_argument(loss.output_activation(data.output_range))}."
+        f"{as_activation(loss.output_activation(data.output_range))}."
     )
 
 
@@ -234,7 +217,7 @@ def _masking(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> st
                 f"model: expected padding that arrives as the value that the model masks, {value:g}; received training "
                 f'samples padded with {padding:g}, of which preprocessing "{data.preprocessing.method}" makes {made}. '
                 + ("Load indices" if is_table else "Scale before you pad, pad with that value, and load the data")
-                + f" with {as_option('preprocessing', 'none')}"
+                + f" with {as_options(preprocessing='none')}"
                 + (f", or use keras.layers.Masking({low!r})." if is_one and not is_table else ".")
             )
     return None

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfae import progress
+from tfae.checks import remedies
 from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, mask_of
 from tfae.models.structure import sample_shape_of, validate_output
 
@@ -119,14 +120,14 @@ def _validate(values: BatchValues, loss: ReconstructionLoss, start: int, dataset
             values.samples,
             "domain",
             "Drop it or fill it in.",
-            'Use preprocessing="unit", or SquaredError or AbsoluteError.',
+            remedies.outside_domain(loss),
         ),
         (
             "autoencoder",
             values.reconstructions,
             "activation",
             "Has training diverged? Lower the learning rate.",
-            f'End the model with activation="{loss.output_activation()}", or compile it for from_logits=True.',
+            remedies.ending(loss),
         ),
     ):
         if not finite.all():
@@ -138,7 +139,7 @@ def _validate(values: BatchValues, loss: ReconstructionLoss, start: int, dataset
             raise ValueError(
                 f"{name}: expected values in [{bottom:g}, {top:g}], where {loss.name} is defined; received values "
                 f"from {low.min():.6g} to {high.max():.6g}. {if_outside} To go on all the same, silence this with "
-                f'ignore=["{silenced_by}"].'
+                f'ignore=["{silenced_by}"], or --ignore {silenced_by}.'
             )
     losses = values.quantities["loss"]
     if not np.isfinite(losses).all():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from tfae.checks import remedies
 from tfae.evaluation.baselines import ROUNDING
 from tfae.evaluation.batches import leaves
 from tfae.evaluation.evaluation import Evaluation, Finding, percent
@@ -84,8 +85,8 @@ def _outside_domain(loss: ReconstructionLoss, totals: Totals) -> Finding:
         "outside_domain",
         max(low - spanned[0], spanned[1] - high),
         f"{what} are from {spanned[0]:.4g} to {spanned[1]:.4g}, and {loss.name} is defined on [{low:g}, {high:g}]: "
-        "beyond, floor, excess and skill mean nothing, for the loss has no lower bound. Scale the data, end the model "
-        f'in activation="{loss.output_activation()}", or choose another loss.',
+        "beyond, floor, excess and skill mean nothing, for the loss has no lower bound. "
+        f"{remedies.outside_domain(loss) if what == 'Samples' else remedies.ending(loss)}",
     )
 
 

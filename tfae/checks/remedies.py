@@ -1,0 +1,76 @@
+"""What to do about a mistake: in Python and, in parentheses, on the command line."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from tfae.activations import Clip
+from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, registered
+from tfae.preprocessing import RANGES
+
+if TYPE_CHECKING:
+    from tfae.datasets import Data
+
+
+def as_options(**options: Any) -> str:
+    """Return options as they are given.
+
+    Example:
+        >>> as_options(preprocessing="unit", value_range=(0.0, 1.5))
+        'preprocessing="unit" and value_range=(0.0, 1.5) (--preprocessing unit --value-range 0.0 1.5)'
+    """
+    python = [f"{name}={json.dumps(each) if isinstance(each, str) else each}" for name, each in options.items()]
+    command = [
+        f"--{name.replace('_', '-')} {' '.join(map(str, each)) if isinstance(each, tuple) else each}"
+        for name, each in options.items()
+    ]
+    return f"{' and '.join(python)} ({' '.join(command)})"
+
+
+def as_activation(activation: str | Clip) -> str:
+    """Return an activation as it is given to a layer."""
+    return f"activation=tfae.activations.{activation}" if isinstance(activation, Clip) else f'activation="{activation}"'
+
+
+def outside_domain(loss: ReconstructionLoss, data: Data | None = None) -> str:
+    """Return what to do about data outside of a loss's domain: another loss, or the scaling that takes it there."""
+    others = [each for each in registered() if each.domain is None]
+    names, options = " or ".join(each.__name__ for each in others), " or ".join(each.short_name for each in others)
+    scaling = next((name for name, ends in RANGES.items() if _holds(loss.domain, *ends)), None)
+    remedy = f"Choose {names} (--loss {options})"
+    if data is not None and _holds(loss.domain, *_span(data, *data.bounds._fields)):
+        return f"{remedy}, or use {as_options(preprocessing='none')}, since the values are in it already."
+    if scaling is None:
+        return f"{remedy}."
+    needed: dict[str, Any] = {"preprocessing": scaling}
+    if data is not None and data.value_range is None and not _train_holds_all(data):
+        needed["value_range"] = _span(data, *data.bounds._fields)
+    return f"{remedy}, or use {as_options(**needed)}."
+
+
+def ending(loss: ReconstructionLoss) -> str:
+    """Return how to end a model whose outputs leave a loss's domain."""
+    by_name = type(loss).from_config({**loss.get_config(), **loss.config_by_name})
+    remedy = f"End the model in {as_activation(loss.output_activation())}"
+    if by_name.on_reconstructions() is by_name:
+        return f"{remedy}."
+    return f"{remedy}, or use {by_name!r} with {as_activation(by_name.output_activation())}."
+
+
+def _span(data: Data, *splits: str) -> tuple[float, float]:
+    """The least and the greatest raw value of some splits."""
+    bounds = [getattr(data.bounds, split) for split in splits]
+    return min(float(each.min()) for each in bounds), max(float(each.max()) for each in bounds)
+
+
+def _train_holds_all(data: Data) -> bool:
+    """Whether what scaling takes for the range of the data, by column in a table, holds all splits."""
+    if data.kind != "table":
+        return _span(data, *data.bounds._fields) == _span(data, "train")
+    low, high = data.bounds.train
+    return all((each[0] >= low).all() and (each[1] <= high).all() for each in data.bounds)
+
+
+def _holds(domain: tuple[float, float] | None, low: float, high: float) -> bool:
+    return domain is None or (domain[0] - DOMAIN_TOLERANCE <= low and high <= domain[1] + DOMAIN_TOLERANCE)

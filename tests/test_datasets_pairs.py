@@ -1,5 +1,6 @@
 """Pairs of noisy and clean samples, weights, and pipelines: by name, and row by row together."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -105,7 +106,7 @@ def test_splits_have_their_own(tmp_path):
         (CLEAN, {"inputs": NOISY, "in_memory": False}, "in_memory: expected None or True"),
         (CLEAN, {"sample_weight": WEIGHTS[:3]}, "sample_weight: expected 200 rows, one for each sample; received 3"),
         (CLEAN, {"sample_weight": -WEIGHTS}, "expected finite weights of 0 or more.* from -2 to -0.5"),
-        (CLEAN, {"sample_weight": 0 * WEIGHTS}, "not all 0"),
+        (CLEAN, {"sample_weight": 0 * WEIGHTS}, "a positive weight in the train split; received 160 that are 0"),
         (CLEAN, {"sample_weight": NOISY}, r"received shape \(200, 4\)"),
         ((NOISY, CLEAN), {}, r"names for several arrays; received a tuple of 2.*load\(clean, inputs=noisy\)"),
         ([NOISY, CLEAN], {}, "names for several arrays; received a list of 2"),
@@ -139,21 +140,176 @@ def test_a_shuffled_pipeline_is_read_once():
     assert len(np.unique(np.concatenate(data.raw[:2]), axis=0)) == 200
 
 
+def slices(*arrays):
+    return tf.data.Dataset.from_tensor_slices(arrays if len(arrays) > 1 else arrays[0])
+
+
+def generator(shape, *elements):
+    signature = tf.TensorSpec(shape, "float32")
+    return tf.data.Dataset.from_generator(lambda: iter(elements), output_signature=signature)
+
+
+class Batches(keras.utils.PyDataset):
+    """What a user of Keras writes."""
+
+    def __init__(self, *arrays, size=30):
+        super().__init__()
+        self.arrays, self.size = arrays, size
+
+    def __len__(self):
+        return -(-len(self.arrays[0]) // self.size)
+
+    def __getitem__(self, index):
+        batch = tuple(each[index * self.size : (index + 1) * self.size] for each in self.arrays)
+        return batch if len(batch) > 1 else batch[0]
+
+
+SEQUENCES = CLEAN.reshape(100, 4, 2)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "expected"),
+    [
+        (slices(CLEAN), CLEAN),
+        (slices(CLEAN).shuffle(1), CLEAN),
+        (slices(CLEAN).batch(8, drop_remainder=True), CLEAN),
+        (slices(SEQUENCES), SEQUENCES),
+        (slices(SEQUENCES).batch(8).prefetch(2).unbatch().map(lambda x: x), SEQUENCES),
+        (slices(SEQUENCES).batch(10, drop_remainder=True).map(lambda x: x), SEQUENCES),
+        (tf.data.Dataset.from_tensors(SEQUENCES), SEQUENCES),
+        (generator((4,), *CLEAN), CLEAN),
+        (generator((None, 4), CLEAN[:150], CLEAN[150:]).unbatch().batch(16), CLEAN),
+        (generator((None, 2), *SEQUENCES).padded_batch(16), SEQUENCES),
+        (tf.data.Dataset.zip((slices(CLEAN).batch(8), slices(CLEAN).batch(8))), CLEAN),
+        (slices(CLEAN).batch(8).cache().concatenate(slices(CLEAN + 50).batch(8)), np.concatenate([CLEAN, CLEAN + 50])),
+        (Batches(CLEAN), CLEAN),
+        (Batches(SEQUENCES, SEQUENCES), SEQUENCES),
+        (slices({"samples": CLEAN}), CLEAN),
+    ],
+)
+def test_whatever_makes_the_batches_of_a_pipeline_its_samples_are_those_of_the_array(dataset, expected):
+    data = datasets.load(dataset)
+    for ours, theirs in zip(data.raw, datasets.load(expected).raw, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("columns", "last"), [(None, 3), ("varying", 3), ([0, 2, 3], 2)])
+def test_what_an_element_names_stays_together_in_any_order(columns, last):
+    clean, noisy = (np.column_stack([each[:, :1], np.full(200, 7, "float32"), each[:, 1:]]) for each in (CLEAN, NOISY))
+    named = {"samples": clean, "inputs": noisy, "sample_weight": WEIGHTS, "labels": LABELS}
+    dataset = slices(named).shuffle(200, reshuffle_each_iteration=True).batch(16)
+    data = datasets.load(dataset, columns=columns, preprocessing="none")
+    seen = []
+    for raw, inputs, weights, labels in zip(data.raw, data.inputs, data.sample_weight, data.labels, strict=True):
+        np.testing.assert_array_equal(raw[:, 0], CLEAN[labels, 0])
+        np.testing.assert_array_equal(raw[:, -1], CLEAN[labels, last])
+        np.testing.assert_array_equal(inputs[:, -1], NOISY[labels, last])
+        np.testing.assert_array_equal(weights, WEIGHTS[labels])
+        seen += labels.tolist()
+    assert sorted(seen) == list(range(200))
+
+
+def test_what_fit_takes_as_sample_weight_is_taken():
+    data = datasets.load(slices(CLEAN, CLEAN, WEIGHTS).shuffle(200).batch(9))
+    order = [np.flatnonzero((row == CLEAN).all(axis=1))[0] for row in data.raw.test]
+    np.testing.assert_array_equal(data.sample_weight.test, WEIGHTS[order])
+
+
 @pytest.mark.parametrize(
     ("dataset", "match"),
     [
-        (tf.data.Dataset.from_tensor_slices(CLEAN), r"received \(4,\)\. Batch it, dataset\.batch\(128\)"),
-        (tf.data.Dataset.from_tensor_slices(CLEAN).batch(8, drop_remainder=True), "leave drop_remainder out"),
-        (tf.data.Dataset.from_tensor_slices(CLEAN).batch(8).repeat(), r"repeats forever. Use take\(\)"),
-        (tf.data.Dataset.from_tensor_slices((NOISY, CLEAN)).batch(8), r"pairs that differ. .*inputs=noisy"),
-        (tf.data.Dataset.from_tensor_slices((CLEAN, CLEAN[:, :2])).batch(8), r"a label of shape \(None,\)"),
-        (tf.data.Dataset.from_tensor_slices({"a": CLEAN}).batch(8), r"expected the pipeline to give batches x"),
-        (tf.data.Dataset.from_tensor_slices([["a", "b"]]).batch(8), "to hold numbers"),
+        (generator((None, 2), *SEQUENCES), r"elements of shape \(None, 2\) that no batch\(\) made"),
+        (generator((4, 2), *SEQUENCES), r"add \.batch\(128\), .*; if each is a batch, add \.unbatch\(\)"),
+        (slices(SEQUENCES).interleave(lambda x: slices(x).batch(2)), r"that no batch\(\) made"),
+        (
+            generator((None, 2), SEQUENCES[0], SEQUENCES[1, :2]).batch(1),
+            r"of one shape; received \(4, 2\) and \(2, 2\)",
+        ),
+        (generator((None, 2), *SEQUENCES).batch(4).unbatch(), r"of one shape; received \(None, 2\)\. Pad them"),
+        (slices(CLEAN).batch(8).repeat(), r"repeats forever. Use take\(\)"),
+        (
+            slices(NOISY, CLEAN).batch(8),
+            r"pairs that differ\. Name what is which: dicts {\"samples\": x}, with \"inputs\"",
+        ),
+        (slices(CLEAN, CLEAN[:, :2]).batch(8), "pairs that differ"),
+        (slices(CLEAN, NOISY, WEIGHTS).batch(8), "pairs that differ"),
+        (slices(CLEAN, CLEAN, WEIGHTS, LABELS).batch(8), r"expected the pipeline to give x, \(x, x\), \(x, label\)"),
+        (slices({"a": CLEAN}).batch(8), "or dicts {\"samples\": x}, .*; received dicts of 'a'"),
+        (slices({"samples": CLEAN, "label": LABELS}).batch(8), "received dicts of 'samples', 'label'"),
+        (slices([["a", "b"]]).batch(8), "to hold numbers"),
+        (slices(CLEAN).take(0).batch(8), "to hold at least one sample; received none"),
+        (tf.data.Dataset.from_tensor_slices(tf.ragged.constant([[1.0], [2.0, 3.0]])).batch(2), "to give tensors"),
+        (slices(CLEAN).window(3), "to give tensors"),
+        (Batches(NOISY, CLEAN), "pairs that differ"),
+        (
+            {"train": slices({"samples": CLEAN, "inputs": NOISY}), "test": CLEAN + 1},
+            "inputs in each split; .* in train",
+        ),
     ],
 )
 def test_a_pipeline_that_can_not_be_taken_is_refused(dataset, match):
     with pytest.raises(ValueError, match=match):
         datasets.load(dataset)
+
+
+def test_pipelines_are_not_paired_with_each_other():
+    with pytest.raises(ValueError, match=r"^inputs: .* a pipeline, which may come in another order than the samples"):
+        datasets.load(slices(CLEAN), inputs=slices(NOISY))
+    with pytest.raises(ValueError, match=r"^inputs: expected None, since the pipeline gives them"):
+        datasets.load(slices({"samples": CLEAN, "inputs": NOISY}), inputs=NOISY)
+
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (40, 4, 6)).astype("uint8")
+
+
+def test_inputs_that_are_scaled_already_are_refused():
+    noisy = IMAGES.astype("float32") / 255
+    match = r"inputs: expected values in the units of the samples, .* \[0, 255\].*; received floats from 0 to 1, which"
+    with pytest.raises(ValueError, match=match):
+        datasets.load(IMAGES, inputs=noisy)
+    x, clean = next(iter(datasets.load(IMAGES, inputs=255 * noisy).test))
+    np.testing.assert_allclose(x, clean, atol=1e-6)
+    # A mask leaves little.
+    datasets.load(IMAGES, inputs=np.where(IMAGES > 200, IMAGES, 0).astype("float32"))
+
+
+@pytest.mark.parametrize("channel", [(False, False), (False, True), (True, False), (True, True)])
+@pytest.mark.parametrize("dtypes", [("uint8", "float32"), ("float32", "uint8"), ("uint8", "uint8")])
+def test_gray_images_and_their_inputs_may_have_a_channel_axis_or_not(channel, dtypes):
+    clean, noisy = ((IMAGES[..., None] if c else IMAGES).astype(d) for c, d in zip(channel, dtypes, strict=True))
+    data = datasets.load(clean, inputs=noisy, preprocessing="none" if dtypes[0] == "float32" else "default")
+    np.testing.assert_array_equal(data.inputs.test, data.raw.test)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "match"),
+    [
+        (np.full((200, 4), np.nan), "^inputs: expected finite numbers"),
+        (np.zeros((200, 4), "complex64"), "^inputs: expected the array"),
+        ("missing.npy", "^inputs: expected an existing file"),
+        (3, "^inputs: expected a name such as"),
+    ],
+)
+def test_errors_of_inputs_name_them(inputs, match):
+    with pytest.raises(ValueError, match=match):
+        datasets.load(CLEAN, inputs=inputs)
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_weights_of_0_in_a_whole_split_are_refused(split):
+    weights = {"train": WEIGHTS[:150], "validation": WEIGHTS[150:170], "test": 0 * WEIGHTS[170:]}
+    samples = {"train": CLEAN[:150], "validation": CLEAN[150:170], "test": CLEAN[170:]}
+    datasets.load(samples, sample_weight=weights)
+    weights[split] = np.append(0 * weights[split][1:], 0)
+    with pytest.raises(ValueError, match=f"sample_weight: expected a positive weight in the {split} split"):
+        datasets.load(samples, sample_weight=weights)
+    # Of one array, it depends on the split.
+    kept = datasets.load(CLEAN, inputs=NOISY)
+    of_split = rows_of(getattr(kept.inputs, split), getattr(kept.raw, split))
+    with pytest.raises(
+        ValueError, match=f"a positive weight in the {split} split; received {len(of_split)} that are 0"
+    ):
+        datasets.load(CLEAN, sample_weight=np.where(np.isin(np.arange(200), of_split), 0, WEIGHTS))
 
 
 def test_train_takes_an_array_or_a_pipeline_and_states_the_split(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""What to do about a mistake: in Python and, in parentheses, on the command line."""
+"""What to do about a mistake."""
 
 from __future__ import annotations
 
@@ -18,14 +18,11 @@ def as_options(**options: Any) -> str:
 
     Example:
         >>> as_options(preprocessing="unit", value_range=(0.0, 1.5))
-        'preprocessing="unit" and value_range=(0.0, 1.5) (--preprocessing unit --value-range 0.0 1.5)'
+        'preprocessing="unit" and value_range=(0.0, 1.5)'
     """
-    python = [f"{name}={json.dumps(each) if isinstance(each, str) else each}" for name, each in options.items()]
-    command = [
-        f"--{name.replace('_', '-')} {' '.join(map(str, each)) if isinstance(each, tuple) else each}"
-        for name, each in options.items()
-    ]
-    return f"{' and '.join(python)} ({' '.join(command)})"
+    return " and ".join(
+        f"{name}={json.dumps(each) if isinstance(each, str) else each}" for name, each in options.items()
+    )
 
 
 def as_activation(activation: str | Clip) -> str:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tfae import progress
-from tfae.datasets import arrays
-from tfae.datasets.beside import read_inputs, read_weights
+from tfae.datasets import arrays, pipelines
+from tfae.datasets.beside import called, read_inputs, read_weights
 from tfae.datasets.columns import leave_out, select
 from tfae.datasets.data import Data, stream
 from tfae.datasets.preparation import prepare
@@ -62,8 +62,10 @@ def load(source: Any, options: LoadOptions) -> Data:
             - ``"digits"``, ``"breast_cancer"``, ``"wine"``, ``"diabetes"``: scikit-learn's, without a network;
             - any TFDS name: ``"mnist"``, ``"mnist:3.*"``, ``"emnist/letters"``; prepared on the first use;
             - an array ``(n, *shape)``, or a dict of arrays for the splits, ``{"train": …, "test": …}``; a data frame;
-            - a ``tf.data.Dataset`` of batches ``x`` or ``(x, x)``, or ``(x, label)``, or a dict of such for the splits.
-              It is read once: what it draws at random is drawn once;
+            - a ``tf.data.Dataset`` or ``keras.utils.PyDataset`` of batches ``x``, ``(x, x)``, ``(x, label)``,
+              ``(x, x, sample_weight)``, or of dicts with ``"samples"`` and, as there are, ``"inputs"``,
+              ``"sample_weight"`` and ``"labels"``; or a dict of pipelines for the splits. It is read once: what it
+              draws at random is drawn once;
             - a path: ``.npy``, ``.npz``, ``.csv``, ``.parquet``, or a folder of images, flat or with a sub-folder per
               class.
 
@@ -95,6 +97,9 @@ def load(source: Any, options: LoadOptions) -> Data:
         raise ValueError("in_memory: expected None or True for data that is in memory already; received False.")
     else:
         options = replace(options, in_memory=True)
+        if not hasattr(source, "__arrow_c_stream__"):
+            source = arrays.name_arrays(source)
+            options = _take_beside(source, options)
     beside = (options.inputs, options.sample_weight)
     if any(each is not None for each in beside):
         options = replace(options, in_memory=True)
@@ -109,10 +114,27 @@ def load(source: Any, options: LoadOptions) -> Data:
     opened = _open(source, reading)
     inputs = None
     if options.inputs is not None:
-        located = _locate(options.inputs)
-        alike = isinstance(source, Path) and isinstance(located, Path) and source.suffix == located.suffix
-        inputs = read_inputs(_open(located, reading if alike else ReadOptions()), opened)
+        with called("inputs"):
+            located = _locate(options.inputs)
+            if any(map(pipelines.is_pipeline, [located, *(located.values() if isinstance(located, dict) else ())])):
+                raise ValueError(
+                    "source: expected an array or a file; received a pipeline, which may come in another order than "
+                    'the samples. Give both in one, of dicts {"samples": clean, "inputs": noisy}.'
+                )
+            alike = getattr(source, "suffix", "") == getattr(located, "suffix", "")
+            opened_inputs = _open(located, reading if alike else ReadOptions())
+        inputs = read_inputs(opened_inputs, opened)
     return prepare(opened, options, arguments, inputs, None if weights is None else read_weights(weights, opened))
+
+
+def _take_beside(source: arrays.NamedArrays, options: LoadOptions) -> LoadOptions:
+    """Return options with what the elements of pipelines name beside the samples."""
+    given = {name: source.beside(name) for name in ("inputs", "sample_weight")}
+    changes: dict[str, Any] = {name: found.get("all", found) for name, found in given.items() if found is not None}
+    for name in changes:
+        if getattr(options, name) is not None:
+            raise ValueError(f"{name}: expected None, since the pipeline gives them; received some.")
+    return replace(options, **changes)
 
 
 @takes(ReadOptions)

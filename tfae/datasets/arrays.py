@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, final
 
 import numpy as np
-import tensorflow as tf
 
 from tfae.datasets import defects, pipelines
 from tfae.datasets.source import READ_SIZE, Batch, Part, Source, normalize_shape
@@ -46,28 +45,45 @@ class ArrayPart(Part):
 
 
 def from_memory(source: Any) -> Source:
-    """Open an array ``(n, *shape)`` or a pipeline, or a dict of such for the splits."""
-    _validate_named(source)
-    if isinstance(source, Mapping):
-        if not {"train", "test"} <= set(source) <= set(SPLIT_NAMES):
-            raise ValueError(
-                f"source: expected the keys 'train', 'test' and perhaps 'validation'; received {list(source)}. "
-                "Give one array to have it split."
-            )
-        given = {name: source[name] for name in SPLIT_NAMES if name in source}
-        where = "array"
-    else:
-        given, where = {"all": source}, "the array"
+    """Open an array ``(n, *shape)``, or a dict of such for the splits; or what :func:`name_arrays` made of it."""
+    given = source if isinstance(source, NamedArrays) else name_arrays(source)
+    where = "the array" if "all" in given else "array"
     parts: dict[str, Part] = {}
-    for name, each in given.items():
+    for name, arrays in given.items():
         called = where if name == "all" else f"{where} {name!r}"
-        if isinstance(each, tf.data.Dataset):
-            parts[name] = pipelines.open_part(each, called.replace("array", "pipeline"))
-            continue
-        array = _array(each, "the array" if name == "all" else name)
+        array = _array(arrays["samples"], "the array" if name == "all" else name)
         shape = normalize_shape(array.shape, array.dtype, called)
-        parts[name] = ArrayPart(array.astype(array.dtype.newbyteorder("="), copy=False).reshape(shape))
+        labels = None if "labels" not in arrays else match_labels(arrays["labels"], len(array), called)
+        parts[name] = ArrayPart(array.astype(array.dtype.newbyteorder("="), copy=False).reshape(shape), labels)
     return source_of("array", parts, where)
+
+
+class NamedArrays(dict[str, dict[str, Any]]):
+    """By name of the part: arrays by what they are, "samples", "labels", "inputs" or "sample_weight"."""
+
+    def beside(self, name: str) -> dict[str, Any] | None:
+        """What comes beside the samples, by name of the part; None if nothing does."""
+        arrays = {part: each[name] for part, each in self.items() if name in each}
+        if arrays and len(arrays) < len(self):
+            raise ValueError(f"source: expected {name} in each split; received them in {', '.join(arrays)} only.")
+        return arrays or None
+
+
+def name_arrays(source: Any) -> NamedArrays:
+    """Name what memory holds: an array, a pipeline, which is read, or a dict of such for the splits."""
+    _validate_named(source)
+    if not isinstance(source, Mapping):
+        return NamedArrays(all=_read(source, "the pipeline"))
+    if not {"train", "test"} <= set(source) <= set(SPLIT_NAMES):
+        raise ValueError(
+            f"source: expected the keys 'train', 'test' and perhaps 'validation'; received {list(source)}. "
+            "Give one array to have it split."
+        )
+    return NamedArrays({name: _read(source[name], f"the pipeline {name!r}") for name in SPLIT_NAMES if name in source})
+
+
+def _read(each: Any, called: str) -> dict[str, Any]:
+    return pipelines.read(each, called) if pipelines.is_pipeline(each) else {"samples": each}
 
 
 def _validate_named(source: Any) -> None:

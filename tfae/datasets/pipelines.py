@@ -1,74 +1,139 @@
-"""``tf.data`` pipelines as sources."""
+"""``tf.data`` pipelines and ``PyDataset`` as arrays: read once, so that what belongs together stays together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import final
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from tfae.datasets.source import Batch, Part, normalize_shape
+#: What an element can hold, by name. The names are those of the arguments of ``load``.
+_NAMES = ("samples", "labels", "inputs", "sample_weight")
+_BY_NAME = (
+    'dicts {"samples": x}, with "inputs" for what the model gets in their place, "sample_weight" and "labels" as there '
+    "are: dataset.map(lambda x, y: {...})"
+)
+#: Samples that are batched at once where they come one by one.
+_BATCH = 1024
 
 
-@final
-@dataclass(kw_only=True, eq=False, repr=False)
-class PipelinePart(Part):
-    """Samples of a pipeline, in the order in which one pass over it gives them.
+def is_pipeline(source: Any) -> bool:
+    """Whether this is read here."""
+    return isinstance(source, tf.data.Dataset | keras.utils.PyDataset)
 
-    Attributes:
-        dataset: Batches ``x`` or ``(x, second)``.
-        second: What comes second: "target", the sample once more; "label", or None.
+
+def read(source: Any, called: str) -> dict[str, np.ndarray]:
+    """Read a pipeline whole, in one pass.
+
+    Args:
+        source: Of batches ``x``, ``(x, x)``, ``(x, label)``, ``(x, x, sample_weight)``, or of dicts by name.
         called: What errors call it.
-    """
 
-    dataset: tf.data.Dataset
-    second: str | None
-    called: str
-
-    def blocks(self, size: int) -> Iterator[Batch]:
-        """Yield the samples in blocks of ``size``, whatever the batches are."""
-        for element in self.dataset.unbatch().batch(size).as_numpy_iterator():
-            samples, second = (element, np.empty(0)) if self.second is None else element
-            if self.second == "target" and not np.array_equal(samples, second, equal_nan=samples.dtype.kind == "f"):
-                raise ValueError(
-                    f"source: expected {self.called} to give x, or (x, x); received pairs that differ. Name what the "
-                    "model gets: load(clean, inputs=noisy), each a pipeline x."
-                )
-            yield samples.reshape(-1, *self.shape), second if self.second == "label" else None
-
-
-def open_part(dataset: tf.data.Dataset, called: str) -> PipelinePart:
-    """Open a pipeline of batches ``x``, ``(x, x)`` or ``(x, label)``, as ``fit`` takes them.
+    Returns:
+        Arrays ``(n, ...)`` by name, "samples" among them.
 
     Raises:
-        ValueError: If it gives something else, or never ends.
+        ValueError: If it gives something else, is not batched, or never ends.
     """
-    spec = dataset.element_spec
-    specs = spec if isinstance(spec, tuple) else (spec,)
-    if len(specs) > 2 or not all(isinstance(each, tf.TensorSpec) for each in specs):
-        raise ValueError(
-            f"source: expected {called} to give batches x, (x, x) or (x, label); received {spec}. Keep what is to be "
-            "reconstructed: dataset.map(lambda x, *rest: x); inputs= and sample_weight= take the rest."
-        )
-    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise ValueError(f"source: expected {called} to end; received one that repeats forever. Use take().")
-    sides = specs[0].shape.as_list() if specs[0].shape.rank else []
-    # A first side that is fixed may be of a sample, as the number of its rows.
-    if len(sides) < 2 or sides[0] is not None or None in sides[1:]:
-        raise ValueError(
-            f"source: expected {called} to give batches of samples of one shape, (None, ...); received "
-            f"{specs[0].shape}. Batch it, dataset.batch(128), and leave drop_remainder out."
-        )
-    dtype = np.dtype(specs[0].dtype.as_numpy_dtype)
-    shape = normalize_shape((1, *(side for side in sides[1:] if side is not None)), dtype, called)[1:]
-    second = None
-    if len(specs) == 2:
-        second = "target" if specs[1].shape.as_list() == sides and specs[1].dtype == specs[0].dtype else "label"
-        if second == "label" and specs[1].shape.rank != 1:
+    parts: dict[str, list[np.ndarray]] = {}
+    for element in _batches_of(source, called):
+        named = {name: np.asarray(array) for name, array in _name_items(element, called).items()}
+        for name, array in named.items():
+            if array.ndim == 0 or len(array) != len(named["samples"]):
+                raise ValueError(
+                    f"source: expected {called} to give as many {name} as samples; received {len(named['samples'])} "
+                    f"samples and {name} of shape {array.shape} in a batch."
+                )
+            parts.setdefault(name, []).append(array)
+    if not parts:
+        raise ValueError(f"source: expected {called} to hold at least one sample; received none.")
+    for name, arrays in parts.items():
+        others = [each.shape[1:] for each in arrays if each.shape[1:] != arrays[0].shape[1:]]
+        if others:
             raise ValueError(
-                f"source: expected {called} to give x, (x, x), or (x, label) with a label of shape (None,); received "
-                f"{spec}. Keep what is to be reconstructed: dataset.map(lambda x, *rest: x)."
+                f"source: expected {called} to give {name} of one shape; received {arrays[0].shape[1:]} and "
+                f"{others[0]}. Pad them to one length: padded_batch(128, padded_shapes=...)."
             )
-    return PipelinePart(shape=shape, dtype=dtype, dataset=dataset, second=second, called=called)
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def _batches_of(source: Any, called: str) -> Iterator[Any]:
+    if isinstance(source, keras.utils.PyDataset):
+        if source.num_batches is None:
+            raise ValueError(f"source: expected {called} to end; received one without a length.")
+        return (source[index] for index in range(source.num_batches))
+    if source.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError(f"source: expected {called} to end; received one that repeats forever. Use take().")
+    spec = source.element_spec
+    specs = tf.nest.flatten(spec)
+    if not specs or not all(isinstance(each, tf.TensorSpec) for each in specs):
+        raise ValueError(f"source: expected {called} to give tensors; received {spec}. Use to_tensor() on others.")
+    samples = _name_items(spec, called)["samples"].shape
+    is_batched = _is_batched(source)
+    if is_batched is None and samples.rank == 1 and None not in samples:
+        is_batched = False  # A batch of samples has an axis more.
+    if is_batched is None:
+        raise ValueError(
+            f"source: expected {called} to say what a batch is; received elements of shape {samples} that no batch() "
+            "made. If each is one sample, add .batch(128), or .padded_batch(128) where lengths differ; if each is a "
+            "batch, add .unbatch().batch(128)."
+        )
+    if not is_batched and None in samples:
+        raise ValueError(
+            f"source: expected {called} to give samples of one shape; received {samples}. Pad them to one length: "
+            "padded_batch(128, padded_shapes=...)."
+        )
+    return (source if is_batched else source.batch(_BATCH)).as_numpy_iterator()
+
+
+def _is_batched(dataset: Any) -> bool | None:
+    """Whether the first axis of the elements is one of samples, by the steps that made them; None if none says so."""
+    step = type(dataset).__name__.lstrip("_").lower()
+    if "unbatch" in step or "tensorslice" in step:
+        return False
+    if "batch" in step or step == "tensordataset":
+        return True
+    inputs = dataset._inputs()
+    if any(each in step for each in ("flatmap", "interleave", "group", "window", "scan")):
+        return None  # What a function returns.
+    answers = {_is_batched(each) for each in inputs}
+    return answers.pop() if len(answers) == 1 else None
+
+
+def _name_items(element: Any, called: str) -> dict[str, Any]:
+    """Name what an element holds: arrays or their specs."""
+    if isinstance(element, Mapping):
+        if "samples" not in element or not set(element) <= set(_NAMES):
+            raise ValueError(
+                f"source: expected {called} to give batches x, or {_BY_NAME}; received dicts of "
+                f"{', '.join(map(repr, element))}."
+            )
+        return dict(element)
+    items = element if isinstance(element, tuple | list) else (element,)
+    if len(items) == 1:
+        return {"samples": items[0]}
+    x, second = items[:2]
+    is_label = len(items) == 2 and len(second.shape) < max(2, len(x.shape))
+    if not is_label:
+        _validate_same(x, second, called)
+    if is_label:
+        return {"samples": x, "labels": second}
+    if len(items) > 3:
+        raise ValueError(f"source: expected {called} to give x, (x, x), (x, label), or {_BY_NAME}; received {element}.")
+    return {"samples": x} | ({"sample_weight": items[2]} if len(items) == 3 else {})
+
+
+def _validate_same(x: Any, second: Any, called: str) -> None:
+    """Raise ValueError unless what comes second is the sample once more, as ``fit`` wants it."""
+    if isinstance(x, tf.TensorSpec):
+        is_same = x.shape.as_list() == second.shape.as_list() and x.dtype == second.dtype
+    else:
+        x, second = np.asarray(x), np.asarray(second)
+        is_same = np.array_equal(x, second, equal_nan=x.dtype.kind == "f")
+    if not is_same:
+        raise ValueError(
+            f"source: expected {called} to give x, (x, x) or (x, label); received pairs that differ. Name what is "
+            f"which: {_BY_NAME}."
+        )

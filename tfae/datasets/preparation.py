@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfae import preprocessing as scaling
 from tfae.datasets import defects, memory
-from tfae.datasets.beside import Rows, take_rows
+from tfae.datasets.beside import Rows, take_rows, validate_weights
 from tfae.datasets.columns import select
 from tfae.datasets.data import Data, digest_of
 from tfae.datasets.feeds import Feed
@@ -93,6 +93,8 @@ def prepare(
     if arguments is not None:
         arguments = arguments | {"batch_size": batch_size}
     inputs, weights = (None if each is None else take_rows(each, rows) for each in (paired, sample_weight))
+    if weights is not None:
+        validate_weights(weights)
     with tf.device("CPU"):
         held = (map(tf.constant, each) if each is not None else itertools.repeat(None) for each in (inputs, weights))
         feeds = (Feed(part, fitted, batch_size, *beside) for part, *beside in zip(samples, *held, strict=False))

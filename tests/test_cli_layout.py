@@ -44,12 +44,12 @@ def test_help_breaks_no_option_in_two(command, width, monkeypatch):
     ],
 )
 def test_lines_go_on_below_their_last_column(line, expected, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "54" if "constant" in line else "45")
+    monkeypatch.setattr("tfae.cli.layout.terminal_width", lambda: 54 if "constant" in line else 45)
     assert fit_terminal(line) == expected
 
 
 def test_without_a_terminal_lines_stay_whole(monkeypatch):
-    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
     assert fit_terminal("a " * 500) == "a " * 500
 
 

@@ -379,7 +379,7 @@ def test_a_process_that_ends_while_a_model_loads_is_not_aborted(tiny, program, o
         ("{tiny} --grace-seconds inf", "--grace-seconds: expected a number of seconds that can be waited for"),
         ("{tiny} --grace-seconds nan", "received nan"),
         ("{tiny} --port 8501 --grpc-port 8501", "expected another port than grpc_port"),
-        ("{tiny} --access-log {tiny}/no/file", "No such file or directory"),
+        ("{tiny} --access-log {tiny}/../no/file", "No such file or directory"),
         ("--model-config-file {tiny}/../none.config", "models: expected at least one model; received none"),
     ],
 )

@@ -16,8 +16,8 @@ _LEAST = 24
 
 
 def terminal_width() -> int | None:
-    """Columns of the terminal that is printed to; None if there is none."""
-    return shutil.get_terminal_size((0, 0)).columns or None
+    """Columns of the terminal that is printed to; None if it is a file or another program."""
+    return shutil.get_terminal_size().columns if click.get_text_stream("stdout").isatty() else None
 
 
 def fit_terminal(text: str) -> str:

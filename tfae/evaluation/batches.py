@@ -139,7 +139,7 @@ def _validate(values: BatchValues, loss: ReconstructionLoss, start: int, dataset
             raise ValueError(
                 f"{name}: expected values in [{bottom:g}, {top:g}], where {loss.name} is defined; received values "
                 f"from {low.min():.6g} to {high.max():.6g}. {if_outside} To go on all the same, silence this with "
-                f'ignore=["{silenced_by}"], or --ignore {silenced_by}.'
+                f'ignore=["{silenced_by}"].'
             )
     losses = values.quantities["loss"]
     if not np.isfinite(losses).all():

@@ -1,7 +1,9 @@
 """What goes wrong with runs on the command line is one line, which says how to go on."""
 
+import functools
 import json
 import os
+import re
 import shutil
 import signal
 import zipfile
@@ -11,8 +13,8 @@ import keras
 import numpy as np
 import pytest
 
-from tests.commands import run
-from tfae import datasets, losses, runs, training
+from tests.commands import run, train
+from tfae import datasets, export, losses, runs, training
 from tfae.serving.model_config import make_source
 
 TRAIN = ["train", "wine", "--epochs", "3", "--widths", "8", "--export-dir", "model", "--ignore", "constant"]
@@ -232,3 +234,20 @@ def test_a_folder_of_models_serves_them_all_and_deploys_none(tmp_path):
 def test_a_run_is_not_served(run_dir):
     message = last_line(run("serve", run_dir, code=2))
     assert message.endswith("received the run directory a run. Export it first: tfae export 'a run'.")
+
+
+@pytest.mark.parametrize(("row", "number", "told"), [(17, 1e300, "1e+300"), (3, -1e200, "-1e+200")])
+def test_a_number_that_is_too_large_is_told_with_its_row_and_column(row, number, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    write = functools.partial(np.savetxt, delimiter=",", header="a,b,c", comments="")
+    write("train.csv", x)
+    train("train.csv", "--epochs", 1, "--widths", 4, "--run-dir", "run", export_dir="model")
+    x[row, 1] = number
+    write("scored.csv", x)
+    monkeypatch.setattr("tfae.cli.saved_model.CHUNK", 10)  # The row is one of the file.
+    message = run("score", "model", "scored.csv", "-o", "scores.csv", code=2).stderr.splitlines()[-1]
+    assert message.endswith(f"received one that is too large. It is sample {row}, which has {told} in column 'b'.")
+    assert not (tmp_path / "scores.csv").exists()
+    with pytest.raises(ValueError, match=rf"sample {row}, which has {re.escape(told)} in column 'b'"):
+        export.load("model").score(np.concatenate([x, x]))

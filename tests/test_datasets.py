@@ -1,5 +1,9 @@
 """load() from a source to pipelines that Keras trains on."""
 
+import functools
+import random
+import subprocess
+import sys
 import warnings
 from typing import Any
 
@@ -10,6 +14,7 @@ import sklearn.datasets
 import tensorflow as tf
 
 from tests.samples import numbered, values
+import tfae
 from tfae import datasets
 from tfae.datasets import Data, load
 
@@ -196,7 +201,7 @@ def test_uint8_images_get_a_channel_axis_and_all_their_range() -> None:
         (" ", "^source: expected a name such as"),
         (
             tf.data.Dataset.range(3),
-            r"^source: expected the pipeline to give batches of samples of one shape.*received \(\)",
+            r"^source: expected the pipeline to say what a batch is; received elements of shape \(\) that",
         ),
         (object(), "^source: expected a name such as .*; received object for the array"),
         (7, "^source: expected a name such as .*; received int for the array"),
@@ -268,3 +273,24 @@ def test_a_stream_is_refused_where_its_samples_are_not_raw() -> None:
     late[25, 1] = 0.5
     with pytest.raises(tf.errors.InvalidArgumentError, match=f"ValueError: source: {message} with a value of 0.5"):
         stream(late)
+
+
+def test_nothing_of_the_random_numbers_of_python_and_numpy_is_used(tmp_path):
+    code = (
+        "import random, numpy as np\n"
+        "random.seed(7), np.random.seed(7)\n"
+        "import tfae\n"
+        "tfae.datasets.load('wine')\n"
+        "print(random.random(), np.random.rand())"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    expected = random.Random(7).random(), np.random.RandomState(7).rand()
+    assert tuple(map(float, printed.stdout.split())) == expected
+
+
+def test_arrays_are_taken_wherever_data_is(tmp_path):
+    x = np.random.default_rng(0).normal(size=(100, 4)).astype("float32")
+    assert tfae.advice.advise(x) == tfae.advice.advise(datasets.load(x))
+    build = functools.partial(tfae.models.dense, (4,), latent_dim=2, widths=(4,))
+    found = tfae.comparison.compare(x, ["mse"], run_dir=tmp_path / "c", seeds=1, epochs=1, build=build, verbose=False)
+    assert found.plan["data"]["digest"] == datasets.load(x).digest

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import warnings
 
 import numpy as np
@@ -217,3 +218,23 @@ def test_columns_are_dropped_and_headers_may_hold_commas(tmp_path, monkeypatch):
 def test_labels_of_bytes_are_texts():
     labels = np.array([b"cat", b"dog", None, "cat"], object)
     assert plots.labels.validate_labels(labels, 4).tolist() == ["cat", "dog", "missing", "cat"]
+
+
+def test_a_folder_of_tables_is_told_as_one(tmp_path):
+    for name in ("_SUCCESS", ".part-00000.csv.crc", "part-00000.csv", "part-00001.csv"):
+        (tmp_path / name).write_text("a,b\n1,2\n")
+    first = re.escape(str(tmp_path / "part-00000.csv"))
+    with pytest.raises(ValueError, match=rf"received a folder of 2 data files\. Give one of them, such as '{first}'"):
+        datasets.load(tmp_path)
+
+
+def test_the_layout_of_mvtec_is_told_with_the_folder_to_train_on(tmp_path):
+    for number, name in enumerate(("train/good", "test/good", "test/broken", "ground_truth/broken")):
+        (tmp_path / name).mkdir(parents=True)
+        for index in range(12):
+            image = np.full((4, 4), 20 * number, "uint8") + np.eye(4, dtype="uint8") * index
+            Image.fromarray(image).save(tmp_path / name / f"{index}.png")
+    good = tmp_path / "train" / "good"
+    with pytest.raises(ValueError, match=rf"the layout of MVTec AD.* Train on '{re.escape(str(good))}', and score"):
+        datasets.load(tmp_path)
+    datasets.load(good)

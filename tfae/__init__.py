@@ -13,10 +13,11 @@ import importlib
 import importlib.abc
 import json
 import os
+import random
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import lazy_loader
 import wrapt
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+_import, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules={
         "activations",
@@ -58,6 +59,15 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "training",
     },
 )
+
+
+def __getattr__(name: str) -> Any:
+    """Import a module, and leave Python's random numbers as they were, of which the import of TensorFlow takes some."""
+    state = random.getstate()
+    try:
+        return _import(name)
+    finally:
+        random.setstate(state)
 
 
 class _TensorFlowFirst(importlib.abc.MetaPathFinder):

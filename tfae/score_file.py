@@ -26,7 +26,6 @@ class ScoreFile:
 
     Args:
         path: Where to write to; the suffix, ``.csv`` or ``.parquet``, says how.
-
         inputs: Files and folders that are read meanwhile.
 
     Raises:

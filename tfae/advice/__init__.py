@@ -15,7 +15,7 @@ from tfae.activations import Clip
 from tfae.advice import rules
 from tfae.advice.rules import Choice
 from tfae.advice.statistics import Statistics, measure
-from tfae.datasets import Data
+from tfae.datasets import Data, load_if_needed
 from tfae.preprocessing import RANGES
 
 __all__ = ["Advice", "Choice", "Statistics", "advise"]
@@ -76,7 +76,7 @@ class Advice:
         return "\n".join([f"{self.data_name}, {self.statistics.num_samples:,} training samples", *lines])
 
 
-def advise(data: Data) -> Advice:
+def advise(data: Data | Any) -> Advice:
     """Advise on the loss, output activation and preprocessing for a data set, with reasons.
 
     The first rule of ``tfae.advice.rules`` that applies decides for the loss:
@@ -86,8 +86,8 @@ def advise(data: Data) -> Advice:
     - all else, such as images, values in [0, 1], counts and measurements: squared error.
 
     Args:
-        data: What ``tfae.datasets.load`` returned. Its training split is looked at, in data space, and is read twice
-            in blocks where it is on disk; of the other splits, whether they are in [0, 1] too.
+        data: What ``tfae.datasets.load`` returned, or takes. Its training split is looked at, in data space, and is
+            read twice in blocks where it is on disk; of the other splits, whether they are in [0, 1] too.
 
     Returns:
         The :class:`Advice`. Quantiles in it are those of every k-th sample, about a million values.
@@ -106,6 +106,7 @@ def advise(data: Data) -> Advice:
         >>> advice.reasons[0]
         'every value is one of two, 30.2 % of them 1: cross-entropy is their log-likelihood (Bishop 2006, §4.3.2)'
     """
+    data = load_if_needed(data)
     statistics, loaded = measure(data), data.preprocessing.method
     loss, reason = rules.loss(statistics)
     preprocessing, scaling_reason = rules.preprocessing(statistics, loss, loaded)

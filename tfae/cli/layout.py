@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterable
 from typing import Any
@@ -17,7 +18,7 @@ _LEAST = 24
 
 def terminal_width() -> int | None:
     """Columns of the terminal that is printed to; None if it is a file or another program."""
-    return shutil.get_terminal_size().columns if click.get_text_stream("stdout").isatty() else None
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def fit_terminal(text: str) -> str:

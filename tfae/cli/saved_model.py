@@ -84,6 +84,7 @@ def score(saved_model: Path, source: str, *, output: Path, trust: bool, **option
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+    from tfae.export.saved_autoencoder import InvalidSampleError
     from tfae.progress import count
     from tfae.score_file import ScoreFile
 
@@ -95,7 +96,11 @@ def score(saved_model: Path, source: str, *, output: Path, trust: bool, **option
             start = 0
             for samples, labels in count(part.batches(CHUNK), f"scoring {opened.name}"):
                 names = None if part.sample_names is None else part.sample_names[start : start + len(samples)]
-                file.write(name, start, model.score(samples), labels=labels, names=names)
+                try:
+                    scores = model.score(samples)
+                except InvalidSampleError as error:
+                    raise InvalidSampleError(error.message, start + error.index, error.where) from None
+                file.write(name, start, scores, labels=labels, names=names)
                 start += len(samples)
                 progress.advance(task, len(samples))
             total += start

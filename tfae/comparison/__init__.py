@@ -52,7 +52,7 @@ from tfae.comparison.result import (
     find_winner,
     load_comparison,
 )
-from tfae.datasets import Data
+from tfae.datasets import Data, load_if_needed
 from tfae.losses import ReconstructionLoss
 from tfae.runs.directory import lock
 from tfae.runs.model_file import MODEL
@@ -77,7 +77,7 @@ __all__ = [
 
 
 def compare(
-    data: Data,
+    data: Data | Any,
     losses: Sequence[str | ReconstructionLoss] | None = None,
     *,
     run_dir: str | os.PathLike[str],
@@ -106,7 +106,7 @@ def compare(
     on with the one that was under way, and ends, on a CPU, with the table of a comparison that was not stopped.
 
     Args:
-        data: What to train on.
+        data: What to train on, as ``tfae.datasets.load`` returned it, or takes it.
         losses: Losses of :mod:`tfae.losses`, or their names, as ``tfae.losses.get`` takes them. None for all that
             are registered and defined on the data. Their own ``name`` is what they are called in the table.
         run_dir: A new or empty directory, or that of the same comparison.
@@ -145,6 +145,7 @@ def compare(
     seeds, epochs = _positive("seeds", seeds), _positive("epochs", epochs)
     if learning_rate is not None and not 0 < learning_rate < math.inf:
         raise ValueError(f"learning_rate: expected a positive number; received {learning_rate!r}.")
+    data = load_if_needed(data)
     all_seeds = [(data.seed + index) % 2**32 for index in range(seeds)]
     chosen = choose_corruptions(corruptions)
     by_name = choose_losses(losses, sample_reduction)

@@ -33,6 +33,7 @@ __all__ = [
     "Splits",
     "StoredSamples",
     "load",
+    "load_if_needed",
     "open_source",
     "stream",
 ]
@@ -135,6 +136,11 @@ def _take_beside(source: arrays.NamedArrays, options: LoadOptions) -> LoadOption
         if getattr(options, name) is not None:
             raise ValueError(f"{name}: expected None, since the pipeline gives them; received some.")
     return replace(options, **changes)
+
+
+def load_if_needed(data: Any) -> Data:
+    """Return data that :func:`load` returned as it is, and all else as :func:`load` returns it by default."""
+    return data if isinstance(data, Data) else load(data)
 
 
 @takes(ReadOptions)

@@ -108,6 +108,12 @@ def _folders_of_splits(folder: Path) -> dict[str, Path] | None:
     if len(like_splits) < 2 and not (like_splits and len(sub_folders) == 1):
         return None
     others = [name for name in sub_folders if not any(name in names for names in _SPLITS.values())]
+    if "ground_truth" in others and (folder / "train" / "good").is_dir():
+        raise ValueError(
+            "source: expected images to train on; received the layout of MVTec AD, which has normal ones to train on "
+            f"and others to test. Train on {str(folder / 'train' / 'good')!r}, and score what is in "
+            f"{str(folder / 'test')!r} with the exported model."
+        )
     if others or len(found["train"]) + len(found["test"]) < 2 or len(found["validation"]) > 1:
         raise ValueError(
             f"source: expected sub-folders train, test and perhaps val for the splits, or one for each class; received "
@@ -149,6 +155,13 @@ def _list_images(folder: Path) -> tuple[list[str], bool]:
     names = [name for name in files if name.lower().endswith(SUFFIXES)]
     if not names:
         found = ", ".join(map(repr, files[:5])) or "no file"
+        tables = [name for name in files if name.lower().endswith((".parquet", ".csv", ".npy", ".npz"))]
+        if tables:
+            first = str(folder / tables[0])
+            raise ValueError(
+                f"source: expected a file of data, or a folder of images; received a folder of {len(tables)} data files. "
+                f"Give one of them, such as {first!r}, or write them as one with pyarrow, pandas or Polars."
+            )
         raise ValueError(f"source: expected {', '.join(SUFFIXES)} images in {str(folder)!r}; received {found}.")
     depths = {name.count("/"): name for name in names}
     if len(depths) > 1 or max(depths) > 1:

@@ -77,8 +77,33 @@ class SavedAutoencoder(SignatureMethods):
             try:
                 chunks.append(self._servable.run(signature, rows))
             except tf.errors.InvalidArgumentError as error:
-                raise ValueError(_assertion_message(error)) from None
+                row = self._find_refused(signature, rows)
+                where = "" if len(inputs) > 1 else self._describe_element(next(iter(rows.values()))[row])
+                raise InvalidSampleError(_assertion_message(error), start + row, where) from None
         return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in spec.outputs}
+
+    def _find_refused(self, signature: str, rows: dict[str, np.ndarray]) -> int:
+        """Index of the first of some rows, of which the graph refuses one, that it refuses."""
+        first, stop = 0, len(next(iter(rows.values())))
+        while stop - first > 1:
+            middle = (first + stop) // 2
+            try:
+                self._servable.run(signature, {name: array[first:middle] for name, array in rows.items()})
+            except tf.errors.InvalidArgumentError:
+                stop = middle
+            else:
+                first = middle
+        return first
+
+    def _describe_element(self, sample: np.ndarray) -> str:
+        """Where a sample of floats has the number that is no number, or the largest."""
+        if sample.dtype.kind != "f" or not sample.ndim:
+            return ""
+        sizes = np.where(np.isnan(sample), np.inf, np.abs(sample))
+        place = np.unravel_index(sizes.argmax(), sample.shape)
+        names = (self.description["data"] or {}).get("feature_names")
+        element = f"column {names[place[0]]!r}" if names else f"element {', '.join(map(str, place))}"
+        return f", which has {sample[place]:g} in {element}"
 
     def _call_with(self, signature: str, array: npt.ArrayLike, options: dict[str, Any]) -> dict[str, np.ndarray]:
         if options:
@@ -92,6 +117,20 @@ class SavedAutoencoder(SignatureMethods):
         array = np.asarray(given, object if spec.is_string else None)
         spec.validate_shape(name, array.shape)
         return array if spec.is_string else cast_exactly(array, spec.dtype, name=name)
+
+
+class InvalidSampleError(ValueError):
+    """A sample that the model refuses.
+
+    Attributes:
+        message: What the graph says.
+        index: Of the sample, from 0.
+        where: What in it, or nothing.
+    """
+
+    def __init__(self, message: str, index: int, where: str = "") -> None:
+        super().__init__(f"{message} It is sample {index}{where}.")
+        self.message, self.index, self.where = message, index, where
 
 
 def _assertion_message(error: tf.errors.InvalidArgumentError) -> str:

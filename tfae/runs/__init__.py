@@ -27,7 +27,7 @@ import keras
 from tfae import provenance, training
 from tfae.atomic_write import validate_apart, write_atomically
 from tfae.checks import check
-from tfae.datasets import Data, load
+from tfae.datasets import Data, load_if_needed
 from tfae.datasets.fingerprint import differences, fingerprint, format_differences, remedy
 from tfae.evaluation import Evaluation
 from tfae.losses import ReconstructionLoss, get_loss
@@ -154,10 +154,8 @@ def train(
 
 def _load(data: Any, verbose: str | int) -> Data:
     """Load what is not loaded yet, and say how it is split."""
-    if isinstance(data, Data):
-        return data
-    loaded = load(data)
-    if verbose:
+    loaded = load_if_needed(data)
+    if verbose and loaded is not data:
         print(loaded.summary())
     return loaded
 

@@ -13,8 +13,8 @@ import pytest
 import sklearn.datasets
 import tensorflow as tf
 
-from tests.samples import numbered, values
 import tfae
+from tests.samples import numbered, values
 from tfae import datasets
 from tfae.datasets import Data, load
 

@@ -159,8 +159,8 @@ def _list_images(folder: Path) -> tuple[list[str], bool]:
         if tables:
             first = str(folder / tables[0])
             raise ValueError(
-                f"source: expected a file of data, or a folder of images; received a folder of {len(tables)} data files. "
-                f"Give one of them, such as {first!r}, or write them as one with pyarrow, pandas or Polars."
+                f"source: expected a file of data, or a folder of images; received a folder of {len(tables)} data "
+                f"files. Give one of them, such as {first!r}, or write them as one with pyarrow, pandas or Polars."
             )
         raise ValueError(f"source: expected {', '.join(SUFFIXES)} images in {str(folder)!r}; received {found}.")
     depths = {name.count("/"): name for name in names}

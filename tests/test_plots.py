@@ -146,12 +146,12 @@ def test_more_than_ten_images_go_on_below_on_a_figure_of_its_own(num_samples: in
     axes = plots.reconstructions(OF_IMAGES, batches(uniform(64, 5, 4, 1)), num_samples=num_samples)
     assert axes.shape == (3, num_samples)
     for row in range(3):
-        assert rows_and_columns(axes[row]) == [(4 * (k // columns) + row, k % columns) for k in range(num_samples)]
+        assert rows_and_columns(axes[row]) == [(4 * (k // columns) + 1 + row, k % columns) for k in range(num_samples)]
     assert [ax.get_ylabel() for ax in axes[2]] == ["error" if k % columns == 0 else "" for k in range(num_samples)]
     assert [k for k in range(num_samples) if axes[2, k].child_axes] == [columns - 1]
     width, height = axes[0, 0].figure.get_size_inches()
     assert width < 13
-    assert height == pytest.approx(3.8 * -(-num_samples // columns))
+    assert height == pytest.approx(0.1 + (3 * 1.15 + 0.21) * -(-num_samples // columns))
 
 
 @pytest.mark.parametrize(("columns", "used"), [(1, 1), (12, 12), (4, 3)])
@@ -224,18 +224,85 @@ def test_features_are_on_a_scale_each_in_data_space_and_reconstructions_far_off_
     x = np.array([[1, 100, 10000], [3, 100, 20000], [2, 100, 50000]])
     reconstruction = x + np.array([[1, -20, 10000]])
     axes = pairs(x, reconstruction, feature_names=["a", "b", "c"]).axes
-    np.testing.assert_allclose([heights(ax)[0] for ax in axes], [[0.0, 0, 0], [1.0, 0, 0.25], [0.5, 0, 1]])
-    for ax in axes:  # half of 1 to 3, a fifth of the constant 100, a quarter of 10000 to 50000
-        np.testing.assert_allclose(np.diff(segments(ax))[:, 0], [0.5, -0.2, 0.25])
-        assert [label.get_text() for label in ax.get_yticklabels()] == ["lowest", "highest"]
-    assert [ax.get_ylabel() for ax in axes] == ["each feature\non its own scale", "", "each feature\non its own scale"]
+    deviation = np.array([(2 / 3) ** 0.5, 100, x[:, 2].std()])  # a constant has its magnitude
+    np.testing.assert_allclose([heights(ax)[0] for ax in axes], (x - x.mean(0)) / deviation)
+    for ax in axes:
+        np.testing.assert_allclose(np.diff(segments(ax))[:, 0], np.array([1, -20, 10000]) / deviation)
+    assert [ax.get_ylabel() for ax in axes] == [y := "standard deviations\nfrom the mean", "", y]
+    assert axes[1].get_title(loc="left") == "sample 2\nlargest error: a, 3 → 4"
     assert len({ax.get_ylim() for ax in axes}) == 1
     draw(axes[0].figure)
     x = np.array([[0.0, 10], [1, 20]])
     first, second = pairs(x, x + np.array([[0, 1e6], [-1e6, 0]])).axes
-    assert -1 < first.get_ylim()[0] < 0 < 1 < first.get_ylim()[1] < 2
+    assert -2.5 < first.get_ylim()[0] < -1 < 1 < first.get_ylim()[1] < 2.5
     for ax, marker, place in ((first, "^", 1), (second, "v", 0)):
         assert [(line.get_marker(), *np.asarray(line.get_xdata())) for line in ax.lines[2:]] == [(marker, place)]
+
+
+def test_features_are_in_deviations_of_the_training_split_so_that_a_nearly_constant_one_stays_on_the_chart() -> None:
+    x = np.array([[1.0, 5.0], [2.0, 5.001]])
+    options: dict[str, Any] = {"moments": ([1, 4], [2, 0.5]), "scores": [3, 4], "names": ["test 7\nrow 9", "test 8"]}
+    axes = pairs(x, x + np.array([[1, 0.1]]), feature_names=["age", "dose"], **options).axes
+    np.testing.assert_allclose([heights(ax)[0] for ax in axes], [[0, 2], [0.5, 2.002]])
+    np.testing.assert_allclose(np.diff(segments(axes[0]))[:, 0], [0.5, 0.2])
+    assert axes[0].get_ylabel() == "standard deviations\nfrom the training mean"
+    assert axes[0].get_title(loc="left") == "test 7, row 9, loss 3\nlargest error: age, 1 → 2".replace("loss", "score")
+    assert [len(ax.lines) for ax in axes] == [3, 3]  # with the line of the mean, and no arrow
+    draw(axes[0].figure)
+
+
+@pytest.mark.parametrize("shape", [(5, 4, 1), (6,), (20, 2)])
+def test_two_pictures_are_on_one_scale(shape: tuple[int, ...]) -> None:
+    x, worse = uniform(2, *shape), 3 * uniform(2, *shape, seed=1)
+    both = [(x, x + 0.01), (worse, worse + 1.0)]
+    figures = [
+        pairs(*shown, others=(other[0], {"reconstruction": other[1]}), moments=([0] * shape[0], [1] * shape[0]))
+        for shown, other in (both, both[::-1])
+    ]
+    if len(shape) == 3:
+        scales = {each.axes[-1].images[0].get_clim() for each in figures}
+        assert next(iter(scales)) == (0, pytest.approx(1))
+    else:
+        scales = {ax.get_ylim() for each in figures for ax in each.axes}
+    assert len(scales) == 1
+    assert all(len(each.axes) == (6 if len(shape) == 3 else 2) for each in figures)
+
+
+@pytest.mark.parametrize(
+    ("losses", "scale"),
+    [
+        ([31, 2, 1], "log"),
+        ([29, 2, 1], "linear"),
+        ([31, 1, 0], "linear"),
+        ([31, -1], "linear"),
+        ([99, np.nan, 1], "log"),
+    ],
+)
+def test_losses_over_more_than_one_and_a_half_decades_are_drawn_on_a_logarithmic_scale(losses: Any, scale: str) -> None:
+    ax = plots.training_curves({"loss": losses, "val_loss": losses}, ax=Figure().subplots())
+    assert ax.get_yscale() == scale
+    draw(ax.figure)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ([0.0, np.nan, 1.0], ["0", "1", "missing"]),
+        ([b"cat", None, "d\xf6g"], ["cat", "dög", "missing"]),
+        ([None, 1, 0], ["0", "1", "missing"]),
+        ([float("nan"), "a", b"\xff"], ["a", "missing", "�"]),
+        (["x" * 40, "y", "y"], ["x" * 14 + "…" + "x" * 15, "y"]),
+        ([True, False, True], ["False", "True"]),
+    ],
+)
+def test_classes_are_named_whatever_their_labels_are(labels: list, names: list[str]) -> None:
+    ax = plots.latents(
+        CODED,
+        batches(uniform(12, 6)),
+        labels=np.array(labels * 4, object if None in labels or b"\xff" in labels else None),
+    )
+    assert legend_texts(ax) == names
+    draw(ax.figure)
 
 
 def test_a_single_row_shows_errors_relative_to_its_values_and_a_single_feature_its_own_units() -> None:
@@ -254,7 +321,7 @@ def test_feature_names_stand_below_the_lowest_panels_and_many_are_thinned() -> N
     for axes in (None, given):
         used = plots.reconstructions(THREE, batches(uniform(3, 3)), num_samples=3, axes=axes, feature_names=names)
         assert tick_labels(used[0]) == ["", "", ""]
-        assert tick_labels(used[2]) == ["age", "income per year", "a name of more th…"]
+        assert tick_labels(used[2]) == ["age", "income per year", "a name o…y letters"]
         assert {label.get_rotation() for label in used[2].get_xticklabels()} == {45}
         assert tick_labels(used[1]) == (tick_labels(used[2]) if axes is None else ["", "", ""])
         draw(used[0].figure)
@@ -437,8 +504,8 @@ def test_many_points_are_smaller_and_fainter_than_their_colour_bar() -> None:
     few, many = (scatter_of(plots.latents(CODED, batches(uniform(n, 6), 1000))) for n in (100, 20000))
     assert few.get_alpha() == 1
     assert 0.3 < float(many.get_alpha() or 1) < 0.6
-    assert few.get_sizes()[0] == 16
-    assert 1 < many.get_sizes()[0] < 4
+    assert few.get_sizes()[0] == 36
+    assert 4 < many.get_sizes()[0] < 6
     assert many.get_rasterized()
     ax = plots.latents(CODED, batches(uniform(3000, 6), 1000), labels=np.arange(3000))
     draw(ax.figure)
@@ -635,7 +702,9 @@ def test_rows_of_a_table_share_a_panel_on_the_scale_of_each_feature():
     figure = plots.side_by_side(x, {"a": x, "b": x + np.array([0.25, 50.0])}, feature_names=("height", "weight"))
     assert len(figure.axes) == 2
     for ax, original in zip(figure.axes, (0, 1), strict=True):
-        np.testing.assert_allclose(heights(ax)[:3], [[original] * 2, [original] * 2, [original + 0.25] * 2])
+        np.testing.assert_allclose(
+            heights(ax)[:3], 2 * np.array([[original] * 2, [original] * 2, [original + 0.25] * 2]) - 1
+        )
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["original", "a", "b"]
     assert tick_labels(figure.axes[0]) == ["height", "weight"]

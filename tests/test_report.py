@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 from tfae import comparison, datasets, losses, models, report, runs
 from tfae.advice import advise
 from tfae.evaluation import Finding, scores
-from tfae.report import metric_tables
+from tfae.report import drawing, metric_tables
 from tfae.report import page as pages
 from tfae.report.picture import draw_picture
 
@@ -294,6 +294,48 @@ def test_the_worst_and_the_best_are_those_of_the_highest_and_the_lowest_loss(run
         alt = next(image["alt"] for image in page.images if f"of the {how} loss" in image["alt"])
         low, high = map(float, re.search(r"Losses from ([\d.]+) to ([\d.]+)\.$", alt).groups())
         assert (low, high) == (pytest.approx(extremes[0], rel=1e-3), pytest.approx(extremes[-1], rel=1e-3))
+
+
+def test_pictures_name_index_origin_and_class_of_a_sample_and_share_the_scale_of_errors(tmp_path, monkeypatch):
+    for k, (name, image) in enumerate(
+        zip("ab" * 15, np.random.default_rng(0).integers(0, 255, (30, 8, 8)), strict=True)
+    ):
+        (tmp_path / "photos" / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.astype("uint8")).save(tmp_path / "photos" / name / f"{k:02}.png")
+    drawn = []
+    monkeypatch.setattr(drawing, "draw_picture", lambda name, alt, figure: drawn.append(figure))
+    for source, expected in (
+        (tmp_path / "photos", lambda data, k: f"{data.origins.test[k][2:]}\n{data.origins.test[k][0]}"),
+        ("digits", lambda data, k: f"row {data.origins.test[k]}\nlabel {load_digits().target[data.origins.test[k]]}"),
+    ):
+        data = datasets.load(source)
+        model = build(data.shape)
+        model.compile(loss=losses.SquaredError())
+        found = scores(model, data.test)
+        drawing.draw_extremes(model, data, found)
+        worst, best = drawn[-2:]
+        for figure, order in ((worst, np.argsort(-found, kind="stable")), (best, np.argsort(found, kind="stable"))):
+            title = figure.axes[0].get_title()
+            assert title == f"test {order[0]}\n{expected(data, order[0])}\nloss {found[order[0]]:.4g}"
+        clim = worst.axes[-1].images[0].get_clim()
+        assert best.axes[-1].images[0].get_clim() == clim
+        assert all(np.asarray(ax.images[0].get_array()).max() <= clim[1] for ax in best.axes[-3:])
+
+
+def test_tables_are_drawn_in_deviations_of_the_training_split_with_the_names_of_classes(monkeypatch):
+    data = datasets.load("breast_cancer")
+    figures = []
+    monkeypatch.setattr(drawing, "draw_picture", lambda name, alt, figure: figures.append(figure))
+    model = build(data.shape)
+    model.compile(loss=losses.SquaredError())
+    drawing.draw_samples("worst", "The first", model, data, np.arange(3))
+    train = data.raw.train
+    expected = (data.raw.test[0] - train.mean(0)) / train.std(0)
+    np.testing.assert_allclose(figures[0].axes[0].lines[0].get_ydata(), expected, rtol=1e-6)
+    kind = ("malignant", "benign")[data.labels.test[0]]
+    assert f"test 0, row {data.origins.test[0]}, {kind}, loss " in figures[0].axes[0].get_title(loc="left")
+    drawing.draw_latents({"": model}, data)
+    assert [text.get_text() for text in figures[1].axes[0].get_legend().get_texts()] == ["benign", "malignant"]
 
 
 @pytest.mark.parametrize("num_samples", [4, 12])

@@ -65,6 +65,7 @@ def select(source: Source, columns: Sequence[int | str]) -> Source:
             dtype=part.dtype,
             num_samples=part.num_samples,
             max_samples=part.max_samples,
+            label_names=part.label_names,
             feature_names=tuple(names[index] for index in indices),
             part=part,
             indices=indices,

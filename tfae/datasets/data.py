@@ -45,6 +45,9 @@ class Data:
         batch_size: Samples per batch; the last one may be smaller.
         arguments: Those of ``tfae.datasets.load`` that give the same again, JSON-able; None for data from memory.
         feed: What the pipeline of the training split comes from.
+        label_names: What labels that are numbers from 0 on stand for; None where that is not known.
+        origins: Of each sample of a split the file, relative to the folder of images, or else the row of the source,
+            int64 counted from 0 in the file, the array or the data set's own split.
     """
 
     name: str
@@ -65,6 +68,8 @@ class Data:
     feed: Feed = field(repr=False)
     inputs: Splits | None = field(repr=False, default=None)
     sample_weight: Splits | None = field(repr=False, default=None)
+    label_names: tuple[str, ...] | None = field(repr=False, default=None)
+    origins: Splits | None = field(repr=False, default=None)
 
     def train_from(self, epoch: int, step: int = 0) -> tf.data.Dataset:
         """Return a pipeline like ``train`` that begins with the order of another epoch.

@@ -118,9 +118,17 @@ def prepare(
         feed=train,
         inputs=inputs,
         sample_weight=weights,
+        label_names=source.label_names,
+        origins=_origins(source, rows),
     )
     vars(data)["digest"] = digest_of(raw, digests, inputs, weights)  # Known without another pass.
     return data
+
+
+def _origins(source: Source, rows: Splits) -> Splits:
+    """Return where the samples of each split come from: the names of files, or rows of the source."""
+    names = {name: part.sample_names for name, part in source.parts.items()}
+    return Splits(*(places if (files := names[name]) is None else np.array(files)[places] for name, places in rows))
 
 
 def _warn_of_identifiers(train: Samples, feature_names: Sequence[str]) -> None:

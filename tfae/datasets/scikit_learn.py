@@ -21,4 +21,5 @@ def from_name(name: str, *, feature: str | None = None) -> Source:
         raise ValueError(f"feature: expected {only!r} or None for {name!r}; received {feature!r}.")
     samples = bunch.images[..., np.newaxis].astype(np.uint8) if is_images else bunch.data
     part = ArrayPart(samples, bunch.target, feature_names=None if is_images else tuple(map(str, bunch.feature_names)))
+    part.label_names = tuple(map(str, bunch.get("target_names", ()))) or None
     return Source(name, {"all": part}, value_range=(0.0, 16.0) if is_images else None)

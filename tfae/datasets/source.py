@@ -35,6 +35,7 @@ class Part(abc.ABC):
         max_samples: How many there can be at most, where only reading tells.
         sample_names: The file of each sample for a folder of images, else None.
         feature_names: The names of a table's columns, used to name the one with a defect, else None.
+        label_names: What labels that are numbers from 0 on stand for, where that is known, else None.
         first_empty: Row and column of the first cell of a table that is empty, as far as it has been read, else None.
     """
 
@@ -44,6 +45,7 @@ class Part(abc.ABC):
     max_samples: int | None = None
     sample_names: tuple[str, ...] | None = None
     feature_names: tuple[str, ...] | None = None
+    label_names: tuple[str, ...] | None = None
     first_empty: tuple[int, int] | None = None
 
     @abc.abstractmethod
@@ -125,6 +127,7 @@ class Source:
         shape: Of one sample.
         dtype: Of the raw samples, a NumPy dtype name.
         feature_names: The names of a table's columns, or None where it has none.
+        label_names: What labels that are numbers from 0 on stand for; None where that is not known.
         value_range: As given, or what kind and dtype say.
     """
 
@@ -132,6 +135,7 @@ class Source:
         first = next(iter(parts.values()))
         self.name, self.parts = name, parts
         self.shape, self.dtype, self.feature_names = first.shape, first.dtype.name, first.feature_names
+        self.label_names = first.label_names
         self.kind = {1: "table", 2: "sequence", 3: "image"}.get(len(first.shape), "other")
         self.value_range = value_range or declared_range(self.kind, first.dtype)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from tfae.plots.figures import BRIGHT, DARK, new_axes
 
@@ -16,6 +16,8 @@ def training_curves(
     history: keras.callbacks.History | Mapping[str, Sequence[float]], *, ax: Axes | None = None
 ) -> Axes:
     """Draw training and validation loss by epoch, and mark the best epoch.
+
+    The scale is logarithmic where the losses are positive and the highest is more than 30 times the lowest.
 
     The best epoch is that of the lowest validation loss, or of the lowest training loss where there is no other.
 
@@ -59,6 +61,13 @@ def training_curves(
         best = int(np.nanargmin(curve))
         ax.plot(epochs[best], curve[best], "o", color=color)
         ax.set_title(f"best epoch {epochs[best]}, {name} {curve[best]:.4g}", fontsize="medium")
+    losses = np.concatenate([*curves.values()])
+    losses = losses[np.isfinite(losses)]
+    if losses.size and 0 < 30 * losses.min() < losses.max():
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set(xlabel="epoch", ylabel="loss")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.spines[["top", "right"]].set_visible(False)

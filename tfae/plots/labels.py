@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import numbers
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 #: Colours and markers of classes. Colour vision deficiencies leave these colours distinct (Petroff, arXiv:2107.02270).
 COLORS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadb")
 MARKERS = ("o", "^", "s", "v", "D", "P", "X", "<", ">", "p")
-_OTHERS = "#dddddd"
+OTHERS = "#dddddd"
 
 
 def validate_labels(labels: npt.ArrayLike | None, num_samples: int) -> np.ndarray | None:
@@ -16,13 +20,30 @@ def validate_labels(labels: npt.ArrayLike | None, num_samples: int) -> np.ndarra
     if labels is None:
         return None
     array = np.asarray(labels)
+    if array.dtype.kind == "O" and all(value is None or isinstance(value, numbers.Real) for value in array.flat):
+        array = np.array([math.nan if value is None else value for value in array.flat], "float64").reshape(array.shape)
     if array.shape != (num_samples,):
         raise ValueError(f"labels: expected shape ({num_samples},), one per sample; received {array.shape}.")
-    if array.dtype.kind == "O":  # Texts or numbers with missing ones between them.
-        # TFDS stores texts as bytes.
-        texts = (label.decode("utf-8", "replace") if isinstance(label, bytes) else label for label in array)
-        array = np.array(["missing" if label is None else str(label) for label in texts])
-    return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
+    if array.dtype.kind == "f" and (missing := np.isnan(array)).any() and are_classes(array[~missing]):
+        array = array.astype("O")
+    return np.array([name_of(label) for label in array]) if array.dtype.kind in "OSU" else array
+
+
+def name_of(label: Any) -> str:
+    """Return how a label is written: bytes, as TFDS stores texts, as text, and one that is too long cut."""
+    if isinstance(label, bytes):
+        label = label.decode("utf-8", "replace")
+    if label is None or label != label:  # NaN
+        return "missing"
+    if isinstance(label, (float, np.floating)):
+        return f"{label:g}"
+    # A lone dollar is one, two would be mathematics.
+    return shorten(str(label)).replace("$", r"\$")
+
+
+def shorten(text: str, length: int = 30) -> str:
+    """Cut the middle out of text that is too long, whose end tells it from others as often as its beginning."""
+    return text if len(text) <= length else f"{text[: (length - 1) // 2]}…{text[len(text) - length // 2 :]}"
 
 
 def are_classes(labels: np.ndarray) -> bool:
@@ -44,10 +65,10 @@ def classes_of(labels: np.ndarray) -> list[tuple[str, np.ndarray, str, str]]:
     names, counts = np.unique(labels, return_counts=True)
     frequent = names[np.sort(np.argsort(-counts, kind="stable")[: len(COLORS)])]
     classes = [
-        (f"{name:g}" if labels.dtype.kind == "f" else str(name), labels == name, color, marker)
+        (name_of(name), labels == name, color, marker)
         for name, color, marker in zip(frequent, COLORS, MARKERS, strict=False)
     ]
     if len(names) > len(frequent):
         others, number = ~np.isin(labels, frequent), len(names) - len(frequent)
-        classes.insert(0, (f"{number} other{'s' * (number > 1)}", others, _OTHERS, "."))
+        classes.insert(0, (f"{number} other{'s' * (number > 1)}", others, OTHERS, "."))
     return classes

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.lines import Line2D
@@ -15,7 +16,7 @@ from matplotlib.markers import MarkerStyle
 
 from tfae.models.structure import find_encoder
 from tfae.plots.figures import new_axes
-from tfae.plots.labels import COLORS, are_classes, are_names_of_samples, classes_of, validate_labels
+from tfae.plots.labels import COLORS, OTHERS, are_classes, are_names_of_samples, classes_of, validate_labels
 
 
 def latents(
@@ -67,7 +68,7 @@ def latents(
     strip = latent.shape[1] == 1
     classes: list[tuple[str, np.ndarray, str, str]] = []
     # Smaller and fainter, the more there are, so that points below others show.
-    size, alpha = max(2, 16 * min(1, 500 / len(latent)) ** 0.5), max(0.4, min(1, 500 / len(latent)) ** 0.25)
+    size, alpha = max(5, 36 * min(1, 300 / len(latent)) ** 0.5), max(0.5, min(1, 500 / len(latent)) ** 0.25)
     style: dict[str, Any] = {"linewidths": 0, "alpha": alpha, "rasterized": len(latent) > 5000}  # else a PDF holds all
     # In a shuffled order, the same each time: drawn class by class, the last class would hide the others.
     order = np.random.default_rng(0).permutation(len(latent))
@@ -86,7 +87,8 @@ def latents(
         scatter.set_paths([paths[marker] for marker in markers])  # scatter itself takes a single marker
     else:
         values = labels.astype("float64")[order]
-        scatter = ax.scatter(x[order], y[order], size, values, cmap="viridis", **style)
+        colors = colormaps["viridis"].with_extremes(bad=OTHERS)  # of missing ones
+        scatter = ax.scatter(x[order], y[order], size, values, cmap=colors, plotnonfinite=True, **style)
         # Of opaque colours: the bar of the points themselves would be as faint as they are.
         ax.figure.colorbar(ScalarMappable(scatter.norm, scatter.cmap), ax=ax, label="label")
     ax.set(xlabel=xlabel, ylabel=ylabel)

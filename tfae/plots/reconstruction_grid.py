@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 
 from tfae.losses import get_loss
 from tfae.plots.figures import SMALL
+from tfae.plots.labels import shorten
 from tfae.plots.panels import draw_panels, panel_axes
 
 _ERRORS = "magma_r"  # perceptually uniform; no error is light, which spares ink
@@ -77,8 +79,11 @@ def side_by_side(
     *,
     scores: npt.ArrayLike | None = None,
     score_name: str = "score",
+    names: Sequence[str] | None = None,
     value_range: tuple[float, float] | None = None,
     feature_names: Sequence[str] | None = None,
+    moments: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    others: tuple[npt.ArrayLike, Mapping[str, npt.ArrayLike]] | None = None,
 ) -> Figure:
     """Draw samples beside what one or several models make of them, in data space, on a figure without pyplot.
 
@@ -90,18 +95,24 @@ def side_by_side(
     original and a hollow marker for each model. The error of a single model is shaded. A table of one feature is a
     single panel over the samples.
 
-    As the features of a table may be of unlike size, each is on its own scale, from the lowest to the highest of the
-    originals drawn; an arrow stands for a reconstruction more than half that range outside. Where the originals are all
-    the same, differences are relative to their magnitude, if that is not 0.
+    As the features of a table may be of unlike size, each is drawn in its standard deviations from its mean; an arrow
+    stands for a reconstruction that is far outside of the originals' range. Where a feature does not vary, differences
+    are relative to its magnitude, if that is not 0. Above each sample is the feature that is reconstructed worst in
+    these terms, in the table's own values: original → reconstruction. All panels are on one scale.
 
     Args:
         x: Samples in data space, ``(num_samples, ...)``.
         reconstructions: By name, such as that of the loss, reconstructions of the same shape.
         scores: ``(num_samples,)``, for the titles of the samples, such as their losses.
         score_name: What the titles call it, such as "loss, nats".
+        names: Of each sample, for its title, in one or several lines.
         value_range: ``(low, high)``, the values that are black and white in images, such as ``data.value_range``; by
             default (0, 255) for uint8, else what the originals span.
         feature_names: Names of the columns of a table, such as ``data.feature_names``; up to twenty are written.
+        moments: Of a table, mean and standard deviation of each feature in the training split, ``(features,)`` each;
+            by default those of the originals drawn, among which a nearly constant feature looks far off.
+        others: Samples of another picture and their reconstructions, for both to be on one scale, that of the errors of
+            images included.
 
     Returns:
         The figure, to be saved with ``savefig``.
@@ -127,9 +138,23 @@ def side_by_side(
     if scores is not None and np.shape(scores) != x.shape[:1]:
         raise ValueError(f"scores: expected shape {x.shape[:1]}, one per sample; received {np.shape(scores)}.")
     titles = _titles(x, None if scores is None else np.asarray(scores), score_name)
+    if names is not None and x.shape[1:] != (1,):
+        lines = [
+            [*name.split("\n"), *([title] if scores is not None else [])]
+            for name, title in zip(names, titles, strict=True)
+        ]
+        titles = ["\n".join(shorten(each, 17) for each in of) if x.ndim == 4 else ", ".join(of) for of in lines]
+    if moments is not None:
+        moments = np.asarray(moments[0], "float64"), np.asarray(moments[1], "float64")
     if value_range is None and x.dtype == np.uint8:
         value_range = (0, 255)
-    axes = _draw(x, variants, titles, axes=None, space="data", value_range=value_range, feature_names=feature_names)
+    options: dict[str, Any] = {
+        "value_range": value_range,
+        "feature_names": feature_names,
+        "moments": moments,
+        "others": others,
+    }
+    axes = _draw(x, variants, titles, axes=None, space="data", **options)
     return axes.flat[0].figure
 
 
@@ -178,6 +203,8 @@ def _draw(
     space: str,
     value_range: tuple[float, float] | None,
     feature_names: Sequence[str] | None,
+    moments: Any = None,
+    others: Any = None,
 ) -> np.ndarray:
     """Draw into Axes, or on a new figure: of pyplot in model space, without it in data space."""
     names = None if feature_names is None or x.ndim != 2 else [str(name) for name in feature_names]
@@ -193,31 +220,48 @@ def _draw(
         new_figure = plt.figure
     columns = len(x)
     if axes is None and x.ndim == 4:
-        axes, columns = _image_axes(len(x), len(variants), x.shape[1:], new_figure)
+        axes, columns = _image_axes(len(x), len(variants), x.shape[1:], new_figure, titles)
     elif axes is None:
         axes = panel_axes(len(x), x.shape[1:], new_figure, names)
+    if others is not None and x.shape[1:] != (1,):
+        x, variants = (
+            np.concatenate([x, others[0]]),
+            {k: np.concatenate([v, others[1][k]]) for k, v in variants.items()},
+        )
     x, variants = x.astype("float64"), {name: values.astype("float64") for name, values in variants.items()}
     if x.ndim == 4:
         _draw_images(x, variants, axes, titles, space=space, value_range=value_range, columns=columns)
     else:
-        draw_panels(x, variants, axes, titles, space=space, feature_names=names)
+        draw_panels(x, variants, axes, titles, space=space, feature_names=names, moments=moments)
     return axes
 
 
 def _image_axes(
-    num_samples: int, num_variants: int, shape: tuple[int, ...], new_figure: Callable[..., Figure]
+    num_samples: int, num_variants: int, shape: tuple[int, ...], new_figure: Callable[..., Figure], titles: list[str]
 ) -> tuple[np.ndarray, int]:
     """Return Axes ``(1 + 2 * num_variants, num_samples)`` on a new figure, and the columns of a block of rows."""
     aspect, num_rows = max(1, shape[1] / shape[0]), 1 + 2 * num_variants
     num_blocks = math.ceil(num_samples / max(1, int(_COLUMNS / aspect)))
     columns = math.ceil(num_samples / num_blocks)  # blocks of like size, not a last one with a single image
-    size = (1.1 * aspect * columns + 1.4, (1.15 * num_rows + 0.35) * num_blocks)
-    figure = new_figure(figsize=size, layout="constrained")
-    heights = [*[1] * num_rows, 0.05] * num_blocks  # a gap below each block
-    cells = figure.add_gridspec(len(heights), columns, height_ratios=heights)
+    # In inches, and without a layout engine, which would measure every one of the many Axes several times.
+    above = 0.06 + 0.15 * max(title.count("\n") + 1 for title in titles)
+    width, height = 1.1 * aspect * columns + 1.6, (1.15 * num_rows + above) * num_blocks + 0.1
+    figure = new_figure(figsize=(width, height))
+    heights = [above, *[1.15] * num_rows] * num_blocks
+    cells = figure.add_gridspec(
+        len(heights),
+        columns,
+        height_ratios=heights,
+        left=0.65 / width,
+        right=1 - 0.9 / width,
+        bottom=0.1 / height,
+        top=1,
+        wspace=0.08,
+        hspace=0.05,
+    )
     axes = np.empty((num_rows, num_samples), object)
     for row, k in np.ndindex(*axes.shape):
-        axes[row, k] = figure.add_subplot(cells[(num_rows + 1) * (k // columns) + row, k % columns])
+        axes[row, k] = figure.add_subplot(cells[(num_rows + 1) * (k // columns) + row + 1, k % columns])
     return axes, columns
 
 
@@ -253,10 +297,10 @@ def _draw_images(
     names = ["original"]
     for name in variants:
         names += [textwrap.fill(name.replace("_", " "), 14), "error"]
-    for first in range(0, len(x), columns):
+    for first in range(0, axes.shape[1], columns):
         for ax, name in zip(axes[:, first], names, strict=True):
             ax.set_ylabel(name, fontsize=SMALL)
-    for ax in axes[2::2, min(columns, len(x)) - 1]:
+    for ax in axes[2::2, min(columns, axes.shape[1]) - 1]:
         # Inset: a colour bar that took its room from a row of Axes would shrink the images.
         aspect = min(1, x.shape[1] / x.shape[2])
         bar = ax.inset_axes((1 + 0.08 * aspect, 0, 0.08 * aspect, 1))

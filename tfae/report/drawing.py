@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import keras
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,6 +16,8 @@ from tfae.evaluation import scores
 from tfae.evaluation.image_metrics import HALF_OF_NYQUIST, are_images
 from tfae.losses import get_loss
 from tfae.models.structure import latent_dim_of
+from tfae.moments import moments
+from tfae.plots.labels import name_of
 from tfae.report.picture import Picture, draw_picture
 
 #: Samples in a picture of reconstructions.
@@ -20,6 +25,9 @@ NUM_PICTURED = 8
 
 #: Samples whose spectra are averaged.
 NUM_SPECTRA = 512
+
+#: No samples.
+NONE = np.arange(0)
 
 
 def reconstruct(autoencoder: keras.Model, data: Data, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -35,18 +43,27 @@ def first(data: Data, number: int = NUM_PICTURED) -> np.ndarray:
     return np.arange(min(number, len(data.raw.test)))
 
 
-def draw_samples(name: str, which: str, autoencoder: keras.Model, data: Data, indices: np.ndarray) -> Picture:
-    """Draw samples beside their reconstructions; ``which`` says which of the test split they are."""
-    samples = data.raw.test[indices]
-    reconstruction, losses = reconstruct(autoencoder, data, indices)
-    given = {} if data.inputs is None else {"input": data.inputs.test[indices]}
+def draw_samples(
+    name: str, which: str, autoencoder: keras.Model, data: Data, indices: np.ndarray, others: np.ndarray = NONE
+) -> Picture:
+    """Draw samples beside their reconstructions; ``which`` says which of the test split they are.
+
+    The scale of the errors is one that holds the ``others`` too, for pictures that are compared.
+    """
+    both, num = np.concatenate([indices, others]), len(indices)
+    samples = data.raw.test[both]
+    reconstruction, losses = reconstruct(autoencoder, data, both)
+    losses = losses[:num]
+    variants = {} if data.inputs is None else {"input": data.inputs.test[both]}
+    variants["reconstruction"] = reconstruction
     figure = plots.side_by_side(
-        samples,
-        {**given, "reconstruction": reconstruction},
+        samples[:num],
+        {each: values[:num] for each, values in variants.items()},
         scores=losses,
         score_name="loss",
-        value_range=data.value_range,
-        feature_names=data.feature_names,
+        names=_names(data, indices),
+        others=(samples[num:], {each: values[num:] for each, values in variants.items()}),
+        **_style(data),
     )
     alt = f"{which}: {_what_is_drawn(data)}. Losses from {losses.min():.4g} to {losses.max():.4g}."
     return draw_picture(name, alt, figure)
@@ -56,7 +73,7 @@ def draw_side_by_side(name: str, models: dict[str, keras.Model], data: Data) -> 
     """Draw the first samples of the test split beside the reconstructions of several models."""
     samples = data.raw.test[first(data)]
     of_each = {loss: reconstruct(model, data, first(data))[0] for loss, model in models.items()}
-    figure = plots.side_by_side(samples, of_each, value_range=data.value_range, feature_names=data.feature_names)
+    figure = plots.side_by_side(samples, of_each, names=_names(data, first(data)), **_style(data))
     errors = ", ".join(
         f"{np.abs(reconstruction - samples.astype('float64')).mean():.4g} under {loss.replace('_', ' ')}"
         for loss, reconstruction in of_each.items()
@@ -76,8 +93,8 @@ def draw_extremes(autoencoder: keras.Model, data: Data, losses: np.ndarray) -> l
         return []
     count = number_of(num, "test sample")
     return [
-        draw_samples("worst", f"The {count} of the highest loss", autoencoder, data, order[::-1][:num]),
-        draw_samples("best", f"The {count} of the lowest loss", autoencoder, data, order[:num]),
+        draw_samples("worst", f"The {count} of the highest loss", autoencoder, data, order[::-1][:num], order[:num]),
+        draw_samples("best", f"The {count} of the lowest loss", autoencoder, data, order[:num], order[::-1][:num]),
     ]
 
 
@@ -107,7 +124,7 @@ def draw_latents(models: dict[str, keras.Model], data: Data) -> Picture | None:
     if len(data.raw.test) < 2 or not models:
         return None
     figure, axes = _new_axes(len(models), 6, 5)
-    labels = None if data.labels is None else data.labels.test
+    labels = _labels(data)
     for ax, (name, model) in zip(axes, models.items(), strict=True):
         plots.latents(model, data.test, labels=labels, ax=ax)
         ax.set_title(name.replace("_", " "), fontsize="medium")
@@ -166,6 +183,38 @@ def score_test_split(autoencoder: keras.Model, data: Data) -> np.ndarray:
 def number_of(number: int, noun: str) -> str:
     """Return a number with its noun, such as "1 epoch" and "8 epochs"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _labels(data: Data) -> np.ndarray | None:
+    """Return the labels of the test split, as the names of their classes where these are known."""
+    if data.labels is None:
+        return None
+    labels, names = np.asarray(data.labels.test), data.label_names or ()
+    if labels.dtype.kind in "iu" and len(labels) and labels.min() >= 0 and labels.max() < len(names):
+        return np.array(names)[labels]
+    return labels
+
+
+def _names(data: Data, indices: np.ndarray) -> list[str]:
+    """Return of samples of the test split the index in it, the file or the row that they come from, and the label."""
+    names = [[f"test {index}"] for index in indices]
+    if data.origins is not None:
+        for name, origin in zip(names, data.origins.test[indices], strict=True):
+            name.append(Path(origin).name if isinstance(origin, str) else f"row {origin}")
+    if (labels := _labels(data)) is not None:
+        for name, label in zip(names, labels[indices], strict=True):
+            text = name_of(label)
+            name.append(text if text.strip("0123456789.-") else f"label {text}")
+    return ["\n".join(name) for name in names]
+
+
+def _style(data: Data) -> dict[str, Any]:
+    """Return how the samples of data are drawn: of a table, in deviations of the training split."""
+    style: dict[str, Any] = {"value_range": data.value_range, "feature_names": data.feature_names}
+    if data.kind == "table":
+        # Samples at even distances tell a scale well enough.
+        style["moments"] = moments(data.raw.train[:: 1 + len(data.raw.train) // 10_000])
+    return style
 
 
 def _what_is_drawn(data: Data) -> str:

@@ -58,11 +58,14 @@ def rows_of_losses(evaluations: Sequence[Sequence[Evaluation]]) -> list[tuple[st
         for metric in METRICS.values()
         if metric.group == LOSS
     ]
+    # Decimal points below each other, in the column of each loss.
     names = dict.fromkeys(name for of_seeds in evaluations for e in of_seeds for name in e.penalties)
-    return rows + [
+    rows += [
         (f"Penalty of {name}", tuple(mean(e.penalties.get(name) for e in of_seeds) for of_seeds in evaluations))
         for name in names
     ]
+    columns = (align(column, "\N{FIGURE SPACE}", "\N{PUNCTUATION SPACE}") for column in zip(*dict(rows).values()))
+    return list(zip(dict(rows), zip(*columns, strict=True), strict=True))
 
 
 def format_number(value: float | None) -> str:

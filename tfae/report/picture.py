@@ -7,8 +7,11 @@ import dataclasses
 import io
 from pathlib import Path
 
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tfae.atomic_write import write_atomically
 
@@ -55,9 +58,15 @@ class Picture:
 
 def draw_picture(name: str, alt: str, figure: Figure) -> Picture:
     """The picture of a figure."""
-    file = io.BytesIO()
+    # By Agg itself, as savefig would draw everything twice, to lay it out and to paint it.
+    figure.dpi = _DPI
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
     # In the file itself, so that whoever finds the picture alone has its description, too.
-    figure.savefig(file, format="png", dpi=_DPI, metadata={"Description": alt})
+    described = PngInfo()
+    described.add_text("Description", alt)
+    file = io.BytesIO()
+    Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(file, "PNG", pnginfo=described, dpi=(_DPI, _DPI))
     return _of(name, alt, file.getvalue())
 
 

@@ -217,7 +217,9 @@ def test_what_was_not_measured_is_not_there_with_the_reason_and_findings_are_sho
     assert cells["Loss and penalties"][1] == "what Keras reports as loss and val_loss"
     with_penalty, without = dataclasses.replace(run.evaluation, penalties={"sparse": 0.5}), run.evaluation
     row = ("Penalty of sparse", ("0.5", "n/a"))
-    assert row in metric_tables.rows_of_losses([[with_penalty, with_penalty], [without]])
+    rows = dict(metric_tables.rows_of_losses([[with_penalty, with_penalty], [without]]))
+    assert (row[0], tuple(text.strip() for text in rows[row[0]])) == row
+    assert len({len(texts[0]) for texts in rows.values()}) == 1  # decimal points are below each other
     assert cells["SSIM"][0].strip() == "n/a"
     assert cells["SSIM"][1] == "samples are no images"
     assert cells["PSNR"][0].strip() == "∞"
@@ -373,8 +375,12 @@ def test_the_tables_of_a_comparison_hold_its_numbers_and_mark_the_best(compared,
         cells = {row[0]: row[1:] for row in [*shared, *own]}
         titles = {"MSE": "mse", "PSNR, dB": "psnr", "Active units": "num_active_units"}
         for title, name in {**titles, "Linear probe, accuracy": "linear_probe"}.items():
-            assert cells[title] == [str(row.values[name]).replace("-", "−") for row in rows]
-        assert cells["Cross-entropy, bits"][1] == str(rows[1].values["bits"])
+            assert cells[title] == [text.replace("-", "−") for text, _ in compared.table(kind)[title]]
+            assert [number(cell.split()[0]) for cell in cells[title]] == pytest.approx(
+                [row.values[name].mean for row in rows], rel=0.02
+            )
+            assert len({len(cell.split()[0].partition(".")[2]) for cell in cells[title]}) == 1
+        assert cells["Cross-entropy, bits"][1].strip() == str(rows[1].values["bits"])
         for title, name in {"Loss per sample": "loss", "Floor": "floor", "Linear baseline": "linear_loss"}.items():
             for cell, row in zip(cells[title], rows, strict=True):
                 values = [json.loads((path / "evaluation.json").read_text())[name] for path in row.runs]
@@ -384,10 +390,13 @@ def test_the_tables_of_a_comparison_hold_its_numbers_and_mark_the_best(compared,
     marked = re.findall('<strong class="best">([^<]+)</strong>', comparison_page.text)
     names = ("mse", "mae", "crossentropy", "bits", "psnr", "ssim", "sharpness", "linear_probe", "neighbor_accuracy")
     expected = [
-        str(row.values[name]).replace("-", "−")
-        for kind, name, row in itertools.product(kinds, names, compared.rows)
-        if row.corruption == kind and compared.winners[kind].get(name) == row.loss
+        text.replace("-", "−")
+        for kind in kinds
+        for cells in compared.table(kind).values()
+        for text, is_best in cells
+        if is_best
     ]
+    assert len(expected) == sum(name in names for kind in kinds for name in compared.winners[kind])
     assert marked == expected
 
 

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +154,8 @@ class Comparison:
             values = {row.loss: row.values.get(metric.name) for row in rows}
             if any(values.values()):
                 best = winners.get(metric.name)
-                table[metric.heading] = [(str(each or "n/a"), loss == best) for loss, each in values.items()]
+                texts = _same_decimals(list(values.values()))
+                table[metric.heading] = [(text, loss == best) for loss, text in zip(values, texts, strict=True)]
         return table
 
     def validate_data(self, data: Data) -> None:
@@ -220,6 +221,20 @@ class Comparison:
         if missing:
             lines.append(f"n/a for all: {', '.join(missing)}")
         return "\n".join(lines).rstrip()
+
+
+def _same_decimals(row: Sequence[SeedValues | None]) -> list[str]:
+    """Return values in words, with as many decimals as the one that needs most."""
+    texts = [str(each or "n/a") for each in row]
+    decimals = max(len(text.split()[0].partition(".")[2]) for text in texts)
+    if not decimals or any("e" in text for text in texts):
+        return texts
+    return [
+        text
+        if each is None
+        else f"{each.mean:,.{decimals}f}" + ("" if each.deviation is None else f" ± {each.deviation:,.{decimals}f}")
+        for text, each in zip(texts, row, strict=True)
+    ]
 
 
 def load_comparison(run_dir: str | os.PathLike[str]) -> Comparison:

@@ -64,7 +64,9 @@ def rows_of_losses(evaluations: Sequence[Sequence[Evaluation]]) -> list[tuple[st
         (f"Penalty of {name}", tuple(mean(e.penalties.get(name) for e in of_seeds) for of_seeds in evaluations))
         for name in names
     ]
-    columns = (align(column, "\N{FIGURE SPACE}", "\N{PUNCTUATION SPACE}") for column in zip(*dict(rows).values()))
+    columns = (
+        align(column, "\N{FIGURE SPACE}", "\N{PUNCTUATION SPACE}") for column in zip(*dict(rows).values(), strict=True)
+    )
     return list(zip(dict(rows), zip(*columns, strict=True), strict=True))
 
 

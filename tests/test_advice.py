@@ -96,7 +96,7 @@ def test_the_reason_has_the_figures_that_decided_and_their_source(rng):
     advice = advised(salted)
     s = advice.statistics
     assert f"{100 * s.share_outlying:.3g} % of the values" in advice.reasons[0]
-    assert f"hold {100 * s.outlying_energy:.3g} % of the squared deviations" in advice.reasons[0]
+    assert f"make up {100 * s.outlying_energy:.3g} % of the sum of all squared distances" in advice.reasons[0]
     assert "Huber 1981" in advice.reasons[0]
     # Outliers among values in the unit interval are still outliers.
     advice = advised((salted - salted.min()) / np.ptp(salted))

@@ -140,9 +140,11 @@ def _table(s: Statistics) -> list[str]:
         "exactly 0, 1": f"{s.share_zero:.2%}, {s.share_one:.2%} of values",
         "inside (0, 1)": f"{s.share_inside:.2%} of values",
         "entropy": show('{:.4g} nats per sample, with preprocessing "{}"', s.entropy, s.unit_scale),
-        "robust kurtosis": show("{:.3g} (normal: 2.91)", s.kurtosis),
-        "beyond 5 MAD": show("{:.2%} of values (normal: 0.07%)", s.share_outlying),
-        "their energy": show("{:.2%} of Σ(x − median)² (normal: 1%)", s.outlying_energy),
+        "tail width": show("middle 95 % / middle half = {:.3g} (normal distribution: 2.91)", s.kurtosis),
+        "outliers": show(
+            "{:.2%} of values, over 5 times as far from the median as typical (normal: 0.07%)", s.share_outlying
+        ),
+        "their weight": show("{:.2%} of the sum of squared distances (normal: 1%)", s.outlying_energy),
         "two values": f"{s.share_binary:.2%} of features",
         "whole numbers ≥ 0": f"{s.share_counts:.2%} of features",
         "mostly one value": f"{s.share_sparse:.2%} of features",

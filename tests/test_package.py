@@ -49,7 +49,7 @@ ALLOWED = {
     "export": "progress checks columns_by_name datasets losses models preprocessing provenance servable signatures "
     "signature_methods tensor_spec atomic_write",
     "serving": "casting columns_by_name servable signature_methods signatures tensor_spec atomic_write",
-    "report": "progress advice datasets evaluation losses models plots provenance atomic_write",
+    "report": "moments progress advice datasets evaluation losses models plots provenance atomic_write",
     "training": "checks datasets losses models schedule atomic_write",
     "runs": "checks datasets evaluation export losses models preprocessing progress provenance report "
     "schedule atomic_write training",

@@ -72,3 +72,13 @@ def classes_of(labels: np.ndarray) -> list[tuple[str, np.ndarray, str, str]]:
         others, number = ~np.isin(labels, frequent), len(names) - len(frequent)
         classes.insert(0, (f"{number} other{'s' * (number > 1)}", others, OTHERS, "."))
     return classes
+
+
+def titles_of(x: np.ndarray, scores: np.ndarray | None, score_name: str) -> list[str]:
+    """Return the titles of the samples, or of the panel of a table of one feature."""
+    is_single = x.shape[1:] == (1,)
+    if scores is None:
+        return ["" if x.ndim == 4 or is_single else f"sample {k + 1}" for k in range(1 if is_single else len(x))]
+    if is_single and len(x) > 1:
+        return [f"{score_name} {scores.min():.4g} to {scores.max():.4g}"]
+    return [f"{score_name} {score:.4g}" for score in scores]

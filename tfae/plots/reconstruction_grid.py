@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from tfae.losses import get_loss
 from tfae.plots.figures import SMALL
-from tfae.plots.labels import shorten
+from tfae.plots.labels import shorten, titles_of
 from tfae.plots.panels import draw_panels, panel_axes
 
 _ERRORS = "magma_r"  # perceptually uniform; no error is light, which spares ink
@@ -68,7 +68,7 @@ def reconstructions(
     inputs, x = _first(dataset, num_samples)
     output = autoencoder(inputs, training=False)
     variants = {"reconstruction": loss.reconstruction(output).numpy()}
-    titles = _titles(x, loss.per_sample(x, output).numpy(), "loss")
+    titles = titles_of(x, loss.per_sample(x, output).numpy(), "loss")
     used = None if axes is None else _given_axes(np.asarray(axes, object), x, num_samples)
     return _draw(x, variants, titles, axes=used, space="model", value_range=None, feature_names=feature_names)
 
@@ -137,7 +137,7 @@ def side_by_side(
         )
     if scores is not None and np.shape(scores) != x.shape[:1]:
         raise ValueError(f"scores: expected shape {x.shape[:1]}, one per sample; received {np.shape(scores)}.")
-    titles = _titles(x, None if scores is None else np.asarray(scores), score_name)
+    titles = titles_of(x, None if scores is None else np.asarray(scores), score_name)
     if names is not None and x.shape[1:] != (1,):
         lines = [
             [*name.split("\n"), *([title] if scores is not None else [])]
@@ -165,16 +165,6 @@ def _first(dataset: tf.data.Dataset, num_samples: int) -> tuple[tf.Tensor, np.nd
     for inputs, x in dataset.rebatch(num_samples).take(1):
         return inputs, x.numpy()
     raise ValueError("dataset: expected at least one sample; received an empty data set.")
-
-
-def _titles(x: np.ndarray, scores: np.ndarray | None, score_name: str) -> list[str]:
-    """Return the titles of the samples, or of the panel of a table of one feature."""
-    is_single = x.shape[1:] == (1,)
-    if scores is None:
-        return ["" if x.ndim == 4 or is_single else f"sample {k + 1}" for k in range(1 if is_single else len(x))]
-    if is_single and len(x) > 1:
-        return [f"{score_name} {scores.min():.4g} to {scores.max():.4g}"]
-    return [f"{score_name} {score:.4g}" for score in scores]
 
 
 def _given_axes(axes: np.ndarray, x: np.ndarray, num_samples: int) -> np.ndarray:

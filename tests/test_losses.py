@@ -547,3 +547,30 @@ def test_a_loss_as_a_metric_takes_weights_of_elements():
     for part in (slice(0, 6), slice(6, 10)):
         metric.update_state(x[part], 0 * x[part], weight[part])
     assert float(metric.result()) == pytest.approx((weight * x**2).sum(axis=1).mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("from_logits", [True, False])
+@pytest.mark.parametrize("how", ["eager", "graph", "jit"])
+def test_a_plain_fit_of_samples_outside_of_the_domain_of_cross_entropy_says_so(how, from_logits):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 16)).astype("float32")
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(16, "linear" if from_logits else "sigmoid")])
+    how = {"run_eagerly": how == "eager", "jit_compile": how == "jit"}
+    for sample_reduction in ("sum", "mean"):
+        loss = BinaryCrossentropy(from_logits=from_logits, sample_reduction=sample_reduction)
+        model.compile("sgd", loss=loss, **how)
+        history = model.fit(pixels / 255, pixels / 255, verbose=0).history["loss"]
+        assert history[0] > 0
+        if how["jit_compile"]:  # It can not raise.
+            assert np.isnan(model.fit(pixels / 255, pixels, verbose=0).history["loss"]).all()
+            assert all(np.isfinite(weights).all() for weights in model.get_weights())
+        else:
+            with pytest.raises(tf.errors.InvalidArgumentError, match=r"expected samples in \[0, 1\]; received some"):
+                model.fit(pixels / 255, pixels, verbose=0)
+
+
+def test_cross_entropy_of_samples_that_rounding_takes_out_of_its_domain_passes():
+    x = np.array([[1.00001, -0.00001]], "float32")
+    for confident in (50.0, 1000.0):
+        z = np.array([[confident, -confident]], "float32")
+        assert np.isfinite(BinaryCrossentropy(from_logits=True)(x, z))

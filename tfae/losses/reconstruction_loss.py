@@ -16,6 +16,7 @@ from keras import ops
 from tfae import activations  # Not from it: where it is imported first, it imports this, by way of Keras.
 from tfae.losses import shapes
 from tfae.losses.constants import find_best_constant
+from tfae.losses.domain import validate_crossentropy
 from tfae.losses.reduction import BatchReduction, sum_per_sample
 from tfae.moments import Moments
 
@@ -248,24 +249,21 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
 
         Returns:
             float scalar; ``(batch,)`` if ``reduction`` is None.
+
+        Raises:
+            ValueError: If shapes do not fit.
+            tf.errors.InvalidArgumentError: Likewise, in a graph; or if a cross-entropy is negative, which only samples
+                outside of [0, 1] make it. Under XLA, which raises nothing, it is NaN then.
         """
         mask = shapes.mask_of(y_pred)
         y_true, y_pred = shapes.convert_pair(y_true, y_pred, self._compute_dtype)
         weight = None
         if sample_weight is not None:
-            sample_weight = shapes.convert(sample_weight, self._compute_dtype, "sample_weight")
-            # Without a known rank, too: what multiplies all elements of a sample multiplies their sum.
-            if sample_weight.shape.rank is None and self.reduction == "mean_with_sample_weight":
-                raise ValueError(
-                    'sample_weight: expected weights of one rank under reduction="mean_with_sample_weight"; received '
-                    "some of another rank than before. Compile the model anew for them."
-                )
-            if sample_weight.shape.rank not in (0, 1):
-                weight, sample_weight = sample_weight, None
-            elif sample_weight.shape.rank == 1:
-                sample_weight = shapes.validate_leading_shape(sample_weight, y_true, "sample_weight")
+            weight, sample_weight = shapes.split_weight(sample_weight, y_true, self._compute_dtype, self.reduction)
         with keras.name_scope(self.name):
             values = self.per_sample(y_true, y_pred, mask=mask, weight=weight)
+            if self.is_crossentropy:
+                values = validate_crossentropy(values, y_true, self)
             return self._reduce_batch(values, values, sample_weight)
 
     def get_config(self) -> dict[str, Any]:

@@ -46,6 +46,25 @@ def convert_pair(x: Any, output: Any, dtype: str) -> tuple[tf.Tensor, tf.Tensor]
     return x, ops.reshape(output, ops.shape(x))
 
 
+def split_weight(
+    weight: Any, x: tf.Tensor, dtype: str, reduction: str | None
+) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+    """Return weights of elements and weights of samples, ``(batch,)``, of which ``weight`` is one; None for the other.
+
+    One without a known rank, as in :func:`convert_pair`, is taken for the former: what multiplies all elements of a
+    sample multiplies their sum.
+    """
+    weight = convert(weight, dtype, "sample_weight")
+    if weight.shape.rank is None and reduction == "mean_with_sample_weight":
+        raise ValueError(
+            'sample_weight: expected weights of one rank under reduction="mean_with_sample_weight"; received some of '
+            "another rank than before. Compile the model anew for them."
+        )
+    if weight.shape.rank not in (0, 1):
+        return weight, None
+    return None, validate_leading_shape(weight, x, "sample_weight") if weight.shape.rank else weight
+
+
 def validate_same_shape(first: Any, second: Any, first_name: str, second_name: str) -> None:
     """Raise ValueError unless the shapes are equal wherever both are known."""
     first, second = tf.TensorShape(first), tf.TensorShape(second)

@@ -45,8 +45,8 @@ _SECTIONS: tuple[tuple[str, str, dict[str, str]], ...] = (
         "Worst and best reconstructions",
         "What the worst have in common is what the model did not learn, or what is wrong with the data.",
         {
-            "worst": "The test samples of the highest loss, the worst first.",
-            "best": "The test samples of the lowest loss, the best first.",
+            "worst": "The test samples of the highest loss, the worst first, by their index in the test split.",
+            "best": "The test samples of the lowest loss, the best first, on the scales of the worst.",
         },
     ),
 )

@@ -17,6 +17,7 @@ from tfae import progress, report
 from tfae.atomic_write import write_atomically
 from tfae.datasets import Data
 from tfae.evaluation import Evaluation, evaluate
+from tfae.losses.domain import checked_domain
 from tfae.runs.directory import how_to_resume
 from tfae.runs.model_file import MODEL
 from tfae.runs.run import Run
@@ -44,7 +45,7 @@ def fit(
     steps_before = autoencoder.steps_per_execution
     Execution(autoencoder, **config["execution"]).install()
     try:
-        with checkpoints.delay_signals(), _plain_errors_of(data):
+        with checkpoints.delay_signals(), _plain_errors_of(data), checked_domain():
             autoencoder.fit(
                 data.train_from(start.epoch),
                 validation_data=data.validation,

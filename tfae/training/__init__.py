@@ -17,6 +17,7 @@ from tfae import schedule
 from tfae.checks import check
 from tfae.datasets import Data
 from tfae.losses import ReconstructionLoss, explain_invalid
+from tfae.losses.domain import checked_domain
 from tfae.models import structure
 from tfae.schedule import EarlyDecay, WarmupStableDecay
 from tfae.training.checkpoint import make_variables
@@ -127,7 +128,8 @@ def _adapt_fit(autoencoder: keras.Model, execution: Execution) -> None:
             divisor = max(number for number in range(1, execution.steps) if num_steps % number == 0)
             Execution(autoencoder, execution.program, divisor).install()
         try:
-            return keras_fit(**arguments, callbacks=[covering, *callbacks])
+            with checked_domain():
+                return keras_fit(**arguments, callbacks=[covering, *callbacks])
         finally:
             if autoencoder.train_function is not execution:
                 execution.install()

@@ -96,7 +96,7 @@ def test_a_run_equals_plain_fit_on_the_same_data(undisturbed):
     data, rows = loaded(), history(undisturbed.directory)
     options = {"epochs": EPOCHS, "verbose": 0, "shuffle": False}
     plain = compiled().fit(data.train, validation_data=data.validation, **options).history
-    for name, values in {"epoch": range(EPOCHS), **plain}.items():
+    for name, values in {"epoch": range(1, 1 + EPOCHS), **plain}.items():
         np.testing.assert_allclose([row[name] for row in rows], values, rtol=1e-5)
     assert rows[-1]["val_loss"] < rows[0]["val_loss"]
 

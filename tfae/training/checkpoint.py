@@ -138,9 +138,9 @@ def _array(value: np.ndarray) -> np.ndarray:
 
 
 def write_history(path: Path, history: dict[str, list[float]]) -> None:
-    """Write the losses of every epoch as CSV, the columns as Keras's CSVLogger has them."""
+    """Write the losses of every epoch, counted from 1, as CSV."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["epoch", *history])
-    rows.writerows([epoch, *values] for epoch, values in enumerate(zip(*history.values(), strict=True)))
+    rows.writerows([epoch, *values] for epoch, values in enumerate(zip(*history.values(), strict=True), 1))
     write_atomically(path, text.getvalue())

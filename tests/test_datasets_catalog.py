@@ -180,6 +180,7 @@ def test_a_data_set_that_can_not_be_had_is_refused_within_seconds_with_what_to_g
         ("xyzzy", r"scikit-learn's are 'digits', .*, and tfds.list_builders\(\) has the others"),
         ("no such name", "expected the name of a data set, as name, name/config or name:version"),
         ("emnist/lettters", r"BuilderConfig lettters not found"),
+        ("data/missing", "^source: expected an existing file or folder; received 'data/missing', which is not there"),
         ("data/flowers.csv", "^source: expected an existing file or folder; received 'data/flowers.csv', which is not"),
         (
             "digits:9.*",

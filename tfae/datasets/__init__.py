@@ -219,16 +219,19 @@ def _locate(source: Any) -> Any:
         raise ValueError(f"source: expected {arrays.SOURCES}; received {source!r}.")
     if not isinstance(source, str | os.PathLike):
         return source
-    # What a name means does not depend on the folder one is in: a folder named mnist is ./mnist.
-    if isinstance(source, str) and "/" not in source and not _is_path(source):
+    may_be_path = isinstance(source, os.PathLike) or _is_path(source)
+    if not may_be_path:
         from tfae.datasets import catalog
 
-        if catalog.is_known(source):
+        is_known = catalog.is_known(source)
+        # What a name means does not depend on the folder one is in: a folder named mnist is ./mnist.
+        if is_known and "/" not in source:
             return source
+        may_be_path = not is_known and "/" in source and ":" not in source
     path = Path(source).expanduser()
     if path.exists():
         return path.absolute()
-    if isinstance(source, os.PathLike) or _is_path(source):
+    if may_be_path:
         raise ValueError(f"source: expected an existing file or folder; received {str(source)!r}, which is not there.")
     return source
 

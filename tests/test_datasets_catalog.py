@@ -39,7 +39,7 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
             features=tfds.features.FeaturesDict(
                 {
                     "image": tfds.features.Image(shape=(6, 5, 3)),
-                    "label": tfds.features.ClassLabel(num_classes=4),
+                    "label": tfds.features.ClassLabel(names=["disc", "square", "star", "cross"]),
                     "mask": tfds.features.Tensor(shape=(6, 5), dtype=np.bool_),
                     "floats": tfds.features.Tensor(shape=(2, 3), dtype=np.float32),
                     "zipped": tfds.features.Tensor(shape=(3,), dtype=np.int32, encoding=tfds.features.Encoding.ZLIB),
@@ -99,6 +99,7 @@ def test_a_staged_data_set_is_read_bit_for_bit_in_stored_order_and_alone_left_be
         samples, labels = source.parts[name].read()
         np.testing.assert_array_equal(samples, IMAGES[start:stop])
         assert np.asarray(labels).tolist() == [index % 4 for index in range(start, stop)]
+        assert source.label_names == ("disc", "square", "star", "cross")
     assert [len(samples) for samples, _ in source.parts["train"].batches(13)] == [13, 13, 4]
     assert [path.name for path in prepared.iterdir()] == ["shapes"]
 

@@ -108,6 +108,19 @@ def test_the_encoder_of_a_subclassed_model_takes_the_sample(arguments, encoder, 
     np.testing.assert_allclose(model.encoder(SAMPLES), 2 * SAMPLES[:, :2])  # It is as it was.
 
 
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+def test_the_sample_is_known_again_under_mixed_precision(dtype):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
+    try:
+        model = Calling()
+        structure.build(model, (3,))
+        assert find_encoder(model, (3,)) is model.encoder
+        assert latent_dim_of(model, (3,)) == 2
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
 class WithoutCall(keras.Model):
     """What Keras says of it in bold."""
 

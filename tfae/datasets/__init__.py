@@ -220,7 +220,7 @@ def _locate(source: Any) -> Any:
     if not isinstance(source, str | os.PathLike):
         return source
     may_be_path = isinstance(source, os.PathLike) or _is_path(source)
-    if not may_be_path:
+    if isinstance(source, str) and not may_be_path:
         from tfae.datasets import catalog
 
         is_known = catalog.is_known(source)

@@ -72,7 +72,7 @@ def from_builder(name: str, builder: tfds.core.DatasetBuilder, *, feature: str |
             builder=builder,
             split=split,
             keys=(x,) if label is None else (x, label),
-            label_names=tuple(getattr(info.features.get(label), "names", None) or ()) or None,
+            label_names=tuple(getattr(dict(info.features).get(label), "names", None) or ()) or None,
         )
         for part, split in names.items()
     }

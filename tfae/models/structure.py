@@ -106,7 +106,8 @@ def find_encoder(autoencoder: keras.Model, shape: tuple[int, ...]) -> keras.Mode
     if not (tf.is_tensor(emitted) or isinstance(emitted, keras.KerasTensor)):
         return "the encoder has several outputs"
     if not isinstance(emitted, keras.KerasTensor):
-        is_sample = len(taken) == 1 and np.array_equal(taken[0], _some_samples(shape))
+        # Under mixed precision it comes in the dtype that is computed in.
+        is_sample = len(taken) == 1 and np.array_equal(taken[0], tf.cast(_some_samples(shape), taken[0].dtype))
         return part if is_sample else "the model calls its encoder with something else than a sample"
     inputs = autoencoder.inputs[0]
     return part if len(taken) == 1 and taken[0] is inputs else keras.Model(inputs, emitted, name="encoder")

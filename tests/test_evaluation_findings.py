@@ -292,32 +292,6 @@ def test_a_latent_as_wide_as_a_sample_is_told(latent_dim, extra, expected):
     assert ("latent_as_wide" in names(evaluate(model, dataset))) is expected
 
 
-def skipping(share):
-    """A model whose latent is narrow, and whose output is as near to its input as told, past it."""
-    return with_encoder(lambda x: share * x, lambda x: x[:, :1], (6,))
-
-
-def test_a_model_that_copies_past_its_bottleneck_is_told_with_its_skill_on_unrelated_elements():
-    x = normal(100, 6) * [1, 2, 3, 4, 5, 0] + 7
-    assert figure(evaluate(skipping(1.0), batches(x, 100)), "copies") == pytest.approx(1)
-    # Elements of a mean of 0: 1 − 0.2² of their variance, and 1 − 0.5².
-    x = np.concatenate([x, -x]) - np.mean(np.concatenate([x, -x]), axis=0)
-    assert figure(evaluate(skipping(0.8), batches(x, 200)), "copies") == pytest.approx(0.96, abs=1e-3)
-    assert "copies" not in names(evaluate(skipping(0.5), batches(x, 200)))
-    assert "copies" not in names(evaluate(skipping(1.0), batches(x[:9], 200)))  # Too few to tell.
-
-
-@pytest.mark.parametrize(("num_kept", "expected"), [(1, False), (5, False), (9, True)])
-def test_a_projection_on_few_directions_does_not_copy_however_well_it_does(num_kept, expected):
-    # All elements follow one direction: a latent of 1 has a skill of 99 %, and 1 / 10 on unrelated elements.
-    x = normal(200, 1) * np.linspace(1, 2, 10) + 0.01 * normal(200, 10, seed=1)
-    directions = np.linalg.svd(x, full_matrices=False)[2][:num_kept].astype("float32")
-    model = with_encoder(lambda z: z @ directions.T @ directions, lambda z: z @ directions.T, (10,))
-    result = evaluate(model, batches(x, 200), train=batches(x, 200))
-    assert result.constant_skill > 0.99
-    assert ("copies" in names(result)) is expected
-
-
 def test_an_encoder_that_ignores_its_input_is_told():
     x = np.random.default_rng(0).normal(size=(50, 4)).astype("float32")
     dataset = tf.data.Dataset.from_tensor_slices((x, x)).batch(50)

@@ -29,11 +29,8 @@ from tfae.evaluation.findings import collect_findings
 from tfae.evaluation.image_metrics import are_images
 from tfae.evaluation.metrics import METRICS, Metric, Split, likely_interval
 from tfae.evaluation.totals import Totals, gather_totals
-from tfae.losses import ReconstructionLoss, get_loss, mask_of
+from tfae.losses import ReconstructionLoss, get_loss
 from tfae.models.structure import find_encoder, is_deterministic, latent_dim_of
-
-#: Samples whose elements are shuffled to see whether the model copies them, and how few show nothing.
-_NUM_SHUFFLED, _LEAST_SHUFFLED = 256, 10
 
 __all__ = ["METRICS", "Evaluation", "Finding", "Metric", "evaluate", "scores"]
 
@@ -130,8 +127,7 @@ def evaluate(
     )
     spread = 0.0 if is_deterministic(autoencoder, shape) else _spread(autoencoder, dataset.take(1), ignore)
     can_copy = not evaluation.penalties and not _adds_noise(autoencoder)
-    copied = _measure_copying(autoencoder, dataset)
-    findings = collect_findings(evaluation, split, spread=spread, can_copy=can_copy, copied=copied)
+    findings = collect_findings(evaluation, split, spread=spread, can_copy=can_copy)
     return dataclasses.replace(evaluation, findings=tuple(findings))
 
 
@@ -174,24 +170,6 @@ def _spread(autoencoder: keras.Model, dataset: tf.data.Dataset, ignore: Collecti
     """Mean difference of the scores of two passes over the same samples, relative to their mean."""
     first, second = (scores(autoencoder, dataset, ignore=ignore) for _ in range(2))
     return float(np.abs(first - second).mean() / max(np.abs(first).mean(), np.finfo("float32").tiny))
-
-
-def _measure_copying(autoencoder: keras.Model, dataset: tf.data.Dataset) -> float:
-    """Skill of an element, on average, where nothing can be known of it from the others: 1 if the model copies.
-
-    Each element is shuffled among the first samples on its own: it keeps its values, not its neighbours. Of n such
-    elements, a linear model with k units reconstructs k, a skill of k / n.
-    """
-    x = next(inputs.numpy()[:_NUM_SHUFFLED] for inputs, _ in dataset if len(inputs))
-    rows = np.random.default_rng(0).permuted(x.reshape(len(x), -1), axis=0)
-    output = autoencoder(rows.reshape(x.shape), training=False)
-    reconstruction = np.asarray(autoencoder.loss.reconstruction(output), "float64").reshape(rows.shape)
-    variance = rows.astype("float64").var(axis=0)
-    varies = variance > 0
-    if len(x) < _LEAST_SHUFFLED or mask_of(output) is not None or not varies.any():
-        return 0.0
-    errors = ((reconstruction - rows) ** 2).mean(axis=0)[varies] / variance[varies]
-    return float(np.clip(1 - errors, 0, 1).mean())
 
 
 def _adds_noise(autoencoder: keras.Model) -> bool:

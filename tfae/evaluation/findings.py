@@ -32,9 +32,6 @@ TRIVIAL_CORRELATION = 0.9
 #: Samples from which on a rank correlation says something: of 10 unrelated samples, one in 2,500 exceeds 0.9.
 LEAST_RANKED = 10
 
-#: Skill on unrelated elements from which on a model copies. A bottleneck of k units has k / n of n such elements.
-COPIED = 0.9
-
 #: Nats, or units of the loss, per element by which rounding may take a loss below its floor: a sample may leave [0, 1]
 #: by 10⁻⁵, and a logit of 10 weighs that tenfold.
 FLOOR_TOLERANCE = 1e-4
@@ -50,9 +47,7 @@ SKILL_APART = 0.05
 STANDARD_ERRORS = 3
 
 
-def collect_findings(
-    evaluation: Evaluation, split: Split, *, spread: float, can_copy: bool, copied: float
-) -> Iterator[Finding]:
+def collect_findings(evaluation: Evaluation, split: Split, *, spread: float, can_copy: bool) -> Iterator[Finding]:
     """Yield what should worry the reader of an evaluation.
 
     Args:
@@ -60,7 +55,6 @@ def collect_findings(
         split: The model and the data that it was measured on.
         spread: Mean difference of the losses of two passes over the same samples, relative to their mean.
         can_copy: Whether nothing but the width of its latent keeps the model from copying: no penalty, no noise.
-        copied: Mean skill of elements of which nothing can be known from the others.
     """
     loss, totals = split.loss, split.totals
     if leaves(totals.samples, loss.domain) or leaves(totals.reconstructions, loss.domain):
@@ -72,7 +66,8 @@ def collect_findings(
     yield from _no_better_than_constant(evaluation, is_exact=is_exact)
     yield from _worse_than_linear(evaluation, is_best_linear=loss.pca_is_optimal)
     yield from _dead_latent(evaluation)
-    yield from _copying(evaluation, can_copy=can_copy, copied=copied)
+    if can_copy:
+        yield from _wide_latent(evaluation)
     yield from _sampling(spread)
     yield from _trivial_score(evaluation)
     if not isinstance(split.train, str):
@@ -161,23 +156,14 @@ def _dead_latent(e: Evaluation) -> Iterator[Finding]:
         )
 
 
-def _copying(evaluation: Evaluation, *, can_copy: bool, copied: float) -> Iterator[Finding]:
-    if can_copy and evaluation.latent_dim is not None and evaluation.latent_dim >= evaluation.num_elements:
+def _wide_latent(e: Evaluation) -> Iterator[Finding]:
+    if e.latent_dim is not None and e.latent_dim >= e.num_elements:
         yield Finding(
             "latent_as_wide",
-            float(evaluation.latent_dim),
-            f"The latent has {evaluation.latent_dim:,} numbers, and a sample {evaluation.num_elements:,}: it "
-            "compresses nothing, and the model can learn to copy. A small loss says nothing then. Use a smaller "
-            "latent_dim, noise on the input, or a sparse bottleneck.",
-        )
-    elif copied >= COPIED:
-        yield Finding(
-            "copies",
-            copied,
-            "The model copies: of samples whose elements are shuffled among them, each on its own, so that none can be "
-            f"told from the others, it still has a skill of {percent(copied)}. A small loss says nothing then, and "
-            "anomalies are reconstructed, too. Use a smaller latent_dim, and look for a path around the encoder, as a "
-            "skip connection is.",
+            float(e.latent_dim),
+            f"The latent has {e.latent_dim:,} numbers, and a sample {e.num_elements:,}: it compresses nothing, and the "
+            "model can learn to copy. A small loss says nothing then. Use a smaller latent_dim, noise on the input, or "
+            "a sparse bottleneck.",
         )
 
 

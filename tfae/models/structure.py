@@ -153,7 +153,9 @@ def is_deterministic(autoencoder: keras.Model, shape: tuple[int, ...]) -> bool:
     """
     x = _some_samples(shape)
     first, second = (np.asarray(autoencoder(x, training=False)) for _ in range(2))
-    return np.array_equal(first, second, equal_nan=True)
+    # The kernels of an accelerator may add in another order.
+    largest = np.abs(first[np.isfinite(first)]).max(initial=0.0)
+    return np.allclose(first, second, rtol=1e-5, atol=1e-6 * largest, equal_nan=True)
 
 
 def _some_samples(shape: tuple[int, ...]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import tracemalloc
 
 import numpy as np
@@ -104,6 +105,30 @@ def test_the_reason_has_the_figures_that_decided_and_their_source(rng):
     assert [choice.loss for choice in advice.alternatives] == ["mse", "bce"]
 
 
+def test_where_no_value_is_far_off_that_is_said_instead_of_shares_of_nothing(rng):
+    reason = advised(noise("uniform", rng)).reasons[0]
+    assert reason.startswith("no value is over 5 times as far from the median as a typical value; squared error")
+
+
+BITS = pytest.param(np.arange(600).reshape(100, 6) % 7 % 2, id="bits")
+
+
+@pytest.mark.parametrize("samples", ["digits", "breast_cancer", BITS, *NOISE])
+def test_what_a_reason_cites_is_on_the_page_in_full_and_nothing_else_is(rng, samples):
+    advice = advised(noise(samples, rng) if isinstance(samples, str) and samples in NOISE else samples)
+    cited = {
+        part.partition(",")[0]
+        for reason in advice.reasons
+        for found in re.findall(r"\(([^()]*\d{4}[^()]*)\)", reason)
+        for part in found.split("; ")
+    }
+    assert cited
+    assert cited <= set(rules.SOURCES)
+    assert set(advice.sources) == {rules.SOURCES[each] for each in cited}
+    assert str(advice).partition("\nsources\n")[2].startswith("".join(f"  {source}\n" for source in advice.sources))
+    assert not [reason for reason in advice.reasons if ".md" in reason]  # Who installs by pip has no docs/.
+
+
 def test_counts_are_told_to_take_square_roots(rng):
     advice = advised(noise("counts", rng))
     assert "square roots" in advice.reasons[0]
@@ -168,7 +193,7 @@ def test_pixels_call_for_an_output_that_is_bounded_as_they_are(method, activatio
 def test_what_is_not_pixels_of_a_known_range_calls_for_a_linear_output(rng):
     standard, columns = advised("digits", preprocessing="standard"), advised(rng.random((200, 5)), preprocessing="unit")
     assert standard.preprocessing == "standard"
-    assert 'with preprocessing "unit" nothing bounds all samples' in columns.reasons[2]
+    assert 'with preprocessing "unit" new samples may have any value' in columns.reasons[2]
     assert [(each.loss, each.output_activation) for each in (standard, columns)] == [("mse", "linear")] * 2
 
 

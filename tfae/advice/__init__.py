@@ -16,6 +16,7 @@ from tfae.advice import rules
 from tfae.advice.rules import Choice
 from tfae.advice.statistics import Statistics, measure
 from tfae.datasets import Data, load_if_needed
+from tfae.datasets.defects import percent
 from tfae.preprocessing import RANGES
 
 __all__ = ["Advice", "Choice", "Statistics", "advise"]
@@ -42,6 +43,8 @@ class Advice:
     floor: float
     #: One sentence each, with its figure and its source; the first one is what decided for the loss.
     reasons: tuple[str, ...]
+    #: What the reasons cite, in full.
+    sources: tuple[str, ...]
     #: Other losses that the data allows, and when to prefer them.
     alternatives: tuple[Choice, ...]
     #: What was measured.
@@ -59,7 +62,7 @@ class Advice:
             f"{'loss':20}{self.loss}, {loss.title}",
             f"{'preprocessing':20}{self.preprocessing}{in_use}",
             f"{'output activation':20}{activation}",
-            f"{'floor':20}{_floor(self.loss, self.floor)}",
+            f"{'floor':20}{_floor(self.loss, self.floor)}, the least loss that a reconstruction can reach",
             "",
             "why",
             *(f"  {reason}" for reason in self.reasons),
@@ -70,6 +73,9 @@ class Advice:
                 f"{_floor(choice.loss, choice.floor)}: {choice.when}"
                 for choice in self.alternatives
             ),
+            "",
+            "sources",
+            *(f"  {source}" for source in self.sources),
             "",
             *_table(self.statistics),
         ]
@@ -103,8 +109,9 @@ def advise(data: Data | Any) -> Advice:
         >>> advice = advise(data)
         >>> advice.loss, advice.preprocessing, advice.output_activation, advice.floor
         ('bce', 'unit', 'linear', 0.0)
-        >>> advice.reasons[0]
-        'every value is one of two, 30.2 % of them 1: cross-entropy is their log-likelihood (Bishop 2006, §4.3.2)'
+        >>> print(advice.reasons[0].replace(", and", ",\\nand"))
+        every value is one of two, 30.2 % of them 1,
+        and cross-entropy is the negative log-likelihood of such (Bishop 2006, §4.3.2)
     """
     data = load_if_needed(data)
     statistics, loaded = measure(data), data.preprocessing.method
@@ -114,6 +121,7 @@ def advise(data: Data | Any) -> Advice:
     if preprocessing != loaded:
         output_range = RANGES.get(preprocessing) if data.kind == "image" else None
     activation, activation_reason = rules.output_activation(statistics, loss, preprocessing, output_range)
+    reasons = (reason, scaling_reason, activation_reason, *rules.remarks(statistics))
     return Advice(
         data_name=data.name,
         loss=loss,
@@ -122,7 +130,8 @@ def advise(data: Data | Any) -> Advice:
         loaded_preprocessing=loaded,
         loaded_loss="mse" if losses.get(loss).domain and loaded != preprocessing else loss,
         floor=statistics.entropy or 0.0 if losses.get(loss).is_crossentropy else 0.0,
-        reasons=(reason, scaling_reason, activation_reason, *rules.remarks(statistics)),
+        reasons=reasons,
+        sources=tuple(text for cited, text in rules.SOURCES.items() if any(cited in each for each in reasons)),
         alternatives=rules.alternatives(statistics, loss, preprocessing),
         statistics=statistics,
     )
@@ -132,24 +141,25 @@ def _table(s: Statistics) -> list[str]:
     """The statistics, a line each."""
     known = "" if s.value_range is None else f", of {s.value_range[0]:.6g} to {s.value_range[1]:.6g} possible"
 
+    values = "values" if s.value_range is None else "values, scaled to [0, 1]"
+    outlying, weight = (each if each is None else percent(each) for each in (s.share_outlying, s.outlying_energy))
+
     def show(template: str, *values: object) -> str:
         return "n/a" if None in values else template.format(*values)
 
     rows = {
         "range": f"{s.low:.6g} to {s.high:.6g}{known}",
-        "exactly 0, 1": f"{s.share_zero:.2%}, {s.share_one:.2%} of values",
-        "inside (0, 1)": f"{s.share_inside:.2%} of values",
-        "entropy": show('{:.4g} nats per sample, with preprocessing "{}"', s.entropy, s.unit_scale),
-        "tail width": show("middle 95 % / middle half = {:.3g} (normal distribution: 2.91)", s.kurtosis),
-        "outliers": show(
-            "{:.2%} of values, over 5 times as far from the median as typical (normal: 0.07%)", s.share_outlying
-        ),
-        "their weight": show("{:.2%} of the sum of squared distances (normal: 1%)", s.outlying_energy),
-        "two values": f"{s.share_binary:.2%} of features",
-        "whole numbers ≥ 0": f"{s.share_counts:.2%} of features",
-        "mostly one value": f"{s.share_sparse:.2%} of features",
-        "constant": f"{s.share_constant:.2%} of features, which are {s.num_features:,}",
-        "deviations": show("{:.4g} to {:.4g}", *(s.deviations or [None])),
+        "exactly 0, 1": f"{percent(s.share_zero)}, {percent(s.share_one)} of {values}",
+        "inside (0, 1)": f"{percent(s.share_inside)} of {values}",
+        "floor of bce": show('{:.4g} nats per sample, with preprocessing "{}"', s.entropy, s.unit_scale),
+        "tail width": show("the middle 95 % of values span {:.3g} times the middle half (normal: 2.91)", s.kurtosis),
+        "outliers": show("{} of values, over 5 times as far from the median as typical (normal: 0.07 %)", outlying),
+        "their weight": show("{} of the sum of squared distances (normal: 1 %)", weight),
+        "two values": f"{percent(s.share_binary)} of features that vary",
+        "whole numbers ≥ 0": f"{percent(s.share_counts)} of features that vary",
+        "mostly one value": f"{percent(s.share_sparse)} of features that vary",
+        "constant features": f"{round(s.share_constant * s.num_features):,} of {s.num_features:,}",
+        "standard deviation": show("{:.4g} to {:.4g}, by feature", *(s.deviations or [None])),
     }
     return [f"{name:20}{row}" for name, row in rows.items()]
 

@@ -14,6 +14,15 @@ from tfae.datasets.defects import percent
 HEAVY_TAILS = 0.319
 #: Standard deviations of features in model space that optimizers and initial weights cope with.
 USUAL_SCALES = (0.1, 10.0)
+#: What the reasons cite, by how they cite it.
+SOURCES = {
+    "Anscombe 1948": "Anscombe, The transformation of Poisson, binomial and negative-binomial data, Biometrika, 1948",
+    "Bishop 2006": "Bishop, Pattern Recognition and Machine Learning, Springer, 2006",
+    "Huber 1981": "Huber, Robust Statistics, Wiley, 1981, section 1.1",
+    "LeCun et al. 1998": "LeCun, Bottou, Orr, Müller, Efficient BackProp, Springer, 1998, section 4.3",
+    "Loaiza-Ganem & Cunningham 2019": "Loaiza-Ganem, Cunningham, The continuous Bernoulli: fixing a pervasive error in "
+    "variational autoencoders, NeurIPS, 2019",
+}
 
 
 @dataclass(frozen=True)
@@ -31,31 +40,24 @@ class Choice:
 
 
 def loss(s: Statistics) -> tuple[str, str]:
-    """Return the short name of the loss and the reason for it: the first rule that applies.
-
-    Reference:
-        - Bishop, Pattern Recognition and Machine Learning, 2006, sections 1.2.5 and 4.3.2: squared error and
-          cross-entropy are negative log-likelihoods, of a normal and of a Bernoulli distribution.
-        - Loaiza-Ganem, Cunningham, The continuous Bernoulli: fixing a pervasive error in variational autoencoders,
-          2019: cross-entropy is no likelihood of data between 0 and 1.
-        - Huber, Robust Statistics, 1981, section 1.1: few outliers suffice for absolute deviations to beat squares.
-        - Anscombe, The transformation of Poisson, binomial and negative-binomial data, 1948.
-    """
+    """Return the short name of the loss and the reason for it: the first rule that applies."""
+    likelihood = "cross-entropy is the negative log-likelihood of"
+    far = "over 5 times as far from the median as a typical value"
+    outliers = (
+        f"the {percent(s.share_outlying)} of the values that are {far} make up {percent(s.outlying_energy)} of the sum "
+        f"of all squared distances; from {percent(HEAVY_TAILS)} on, absolute error finds the centre more precisely"
+    )
     if s.share_binary == 1 and s.unit_scale is not None:
         share = s.share_one if s.share_zero + s.share_one == 1 else None
         ones = "" if share is None else f", {percent(share)} of them 1"
-        return "bce", f"every value is one of two{ones}: cross-entropy is their log-likelihood (Bishop 2006, §4.3.2)"
+        return "bce", f"every value is one of two{ones}, and {likelihood} such (Bishop 2006, §4.3.2)"
     if s.kind == "image" and s.entropy is not None:
         return "mse", (
-            f"{percent(s.share_inside)} of the pixels are neither black nor white, and cross-entropy is the likelihood "
-            "of black and white only (Loaiza-Ganem & Cunningham 2019)"
+            f"{percent(s.share_inside)} of the pixels are neither black nor white, and {likelihood} black "
+            "and white only (Loaiza-Ganem & Cunningham 2019)"
         )
     if s.outlying_energy is not None and s.outlying_energy > HEAVY_TAILS:
-        return "mae", (
-            f"outliers would rule squared error: the {percent(s.share_outlying)} of the values that are over 5 times "
-            f"as far from the median as a typical value make up {percent(s.outlying_energy)} of the sum of all squared "
-            f"distances; from {percent(HEAVY_TAILS)} on, absolute error finds the centre more precisely (Huber 1981)"
-        )
+        return "mae", f"outliers would rule squared error: {outliers} (Huber 1981)"
     if s.share_counts == 1 and s.kind != "image":
         return "mse", (
             f"all values are counts, whole numbers from {s.low:.4g} to {s.high:.4g}, for which there is no loss of "
@@ -63,28 +65,22 @@ def loss(s: Statistics) -> tuple[str, str]:
         )
     if s.entropy is not None and s.share_inside > 0:
         return "mse", (
-            f"{percent(s.share_inside)} of the values are neither 0 nor 1, and cross-entropy is the likelihood of 0 "
-            "and 1 only (Loaiza-Ganem & Cunningham 2019)"
+            f"{percent(s.share_inside)} of the values are neither 0 nor 1, and {likelihood} 0 and 1 "
+            "only (Loaiza-Ganem & Cunningham 2019)"
         )
     if s.outlying_energy is not None:
-        return "mse", (
-            f"outliers do not rule squared error: the {percent(s.share_outlying)} of the values that are over 5 times "
-            f"as far from the median as a typical value make up {percent(s.outlying_energy)} of the sum of all squared "
-            f"distances (1 % in normally distributed values, {percent(HEAVY_TAILS)} where absolute error gets better); "
-            "squared error is the log-likelihood of normal noise (Bishop 2006, §1.2.5)"
+        some = (
+            f"outliers do not rule squared error: {outliers} (Huber 1981)" if s.share_outlying else f"no value is {far}"
         )
+        return "mse", f"{some}; squared error is the negative log-likelihood of normal noise (Bishop 2006, §1.2.5)"
     return "mse", (
-        f"{percent(s.share_sparse)} of the features take one value in over half of the samples, and absolute error is "
-        "content with that value, their median (Huber 1981)"
+        f"{percent(s.share_sparse)} of the features take one value in over half of the samples, and absolute error "
+        "would be content with that value, their median (Huber 1981)"
     )
 
 
 def preprocessing(s: Statistics, loss: str, loaded: str) -> tuple[str, str]:
-    """Return the preprocessing that goes with a loss, the one in use where that fits, and the reason for it.
-
-    Reference:
-        LeCun, Bottou, Orr, Müller, Efficient BackProp, 1998, section 4.3: inputs of mean 0 and like variances.
-    """
+    """Return the preprocessing that goes with a loss, the one in use where that fits, and the reason for it."""
     if losses.get(loss).is_crossentropy and s.unit_scale is not None:
         return (
             s.unit_scale,
@@ -99,31 +95,30 @@ def preprocessing(s: Statistics, loss: str, loaded: str) -> tuple[str, str]:
         spread = f'with preprocessing "{loaded}" features have a standard deviation of {least:.3g}'
     # The sum over elements weighs features by their squares, and Adam's steps are of one size (LeCun et al. 1998).
     if USUAL_SCALES[0] <= least and greatest <= USUAL_SCALES[1]:
-        return loaded, f"{spread}, alike and near 1 as optimizers expect (LeCun et al. 1998)"
+        return loaded, f"{spread}; training works best near 1 (LeCun et al. 1998)"
     if loaded == usual == "unit":
         return loaded, f'{spread}; "unit" keeps them in [0, 1], where they can be shown'
     if loaded == usual:
         return loaded, f'{spread}; of the scalings, "{usual}" makes them most alike'
-    return usual, f'{spread}, and should have like ones near 1: use "{usual}" (LeCun et al. 1998)'
+    return usual, f'{spread}; training works best near 1: use "{usual}" (LeCun et al. 1998)'
 
 
 def output_activation(
     s: Statistics, loss: str, preprocessing: str, output_range: tuple[float, float] | None
 ) -> tuple[str | Clip, str]:
-    """Return the activation of the model's last layer that goes with a loss, and the reason for it.
-
-    Reference:
-        docs/which_loss.md of the project: what clipped, sigmoid and linear outputs reach on the same data.
-    """
+    """Return the activation of the model's last layer that goes with a loss, and the reason for it."""
     activation = losses.get(loss).output_activation(output_range)
     if losses.get(loss).is_crossentropy:
-        return activation, "cross-entropy takes logits: in float32 a sigmoid rounds to 1 from a logit of 17 on"
+        return activation, (
+            "cross-entropy takes logits from a linear layer and applies the sigmoid itself: as a layer it rounds to 1 "
+            "from a logit of 17 on, where the loss no longer sees how wrong that is"
+        )
     if activation == "linear":
-        return activation, f'with preprocessing "{preprocessing}" nothing bounds all samples, so the output is linear'
+        return activation, f'with preprocessing "{preprocessing}" new samples may have any value: the output is linear'
     ends = "" if s.entropy is None else f", and {percent(1 - s.share_inside)} of them lie at an end of their range"
     return activation, (
         f"pixels are bounded{ends}: a clipped output reaches the ends exactly, which a sigmoid never does and a linear "
-        "output has to hit; on the digits its squared error is a quarter smaller than a sigmoid's"
+        "output has to hit; its squared error is a quarter below a sigmoid's on digits, and level on mnist"
     )
 
 

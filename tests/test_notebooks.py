@@ -143,7 +143,15 @@ def test_the_file_knows_nothing_of_the_machine_that_ran_it(path):
     assert notebook.metadata == METADATA
     assert {str(cell.metadata) for cell in notebook.cells} == {"{}"}
     text = re.sub(r'"image/png": "[^"]*"', "", path.read_text(encoding="utf-8"))
-    assert re.findall(r"/(?:home|root|tmp|work|Users|private|var)/.{0,40}", text) == []
+    assert re.findall(r"/(?:home|root|tmp|work|Users|private|var)/.{0,40}|<.{0,80} at 0x\w+>", text) == []
+
+
+def test_lines_of_code_and_of_printed_tables_fit_a_page(path):
+    code = [line for cell in code_cells(read(path)) for line in cell.source.splitlines()]
+    assert [line for line in code if len(line) > 120] == []
+    printed = [out.text for cell in code_cells(read(path)) for out in cell.outputs if out.output_type == "stream"]
+    rows = [line.rstrip() for text in printed for line in text.splitlines() if "  " in line.strip()]
+    assert [row for row in rows if len(row) > 110 and not row.startswith("tfae  ")] == []  # That one is an error.
 
 
 def test_every_link_to_a_file_leads_to_one(path):

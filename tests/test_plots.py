@@ -410,6 +410,8 @@ def test_the_best_epoch_is_that_of_the_training_loss_without_validation_resumed_
     ax = plots.training_curves(history)
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), [8, 9, 10])
     assert ax.get_title() == "best epoch 9, training loss 1"
+    as_in_history_csv = {"epoch": [8.0, 9.0, 10.0], "loss": [3.0, 1.0, 2.0]}
+    assert plots.training_curves(as_in_history_csv).get_title() == "best epoch 9, training loss 1"
     ax = plots.training_curves({"loss": [np.nan, np.nan]})
     assert ax.get_title() == ""
     draw(ax.figure)

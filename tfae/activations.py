@@ -39,7 +39,7 @@ class Clip:
 
     Reference:
         Bengio et al., Estimating or Propagating Gradients Through Stochastic Neurons for Conditional Computation, 2013
-        (the straight-through estimator); ``tfp.math.clip_by_value_preserve_gradient``. docs/which_loss.md measures it.
+        (the straight-through estimator); ``tfp.math.clip_by_value_preserve_gradient``.
     """
 
     low: float

@@ -23,7 +23,7 @@ def training_curves(
 
     Args:
         history: What ``fit`` returned, or lists by name, one value per epoch: ``"loss"``, and optionally
-            ``"val_loss"`` and ``"epoch"``, counted from 0 as Keras does. Epochs are drawn from 1.
+            ``"val_loss"`` and ``"epoch"``, counted from 1 as in a run's ``history.csv``.
         ax: Axes to draw into. A new figure by default.
 
     Returns:
@@ -39,7 +39,7 @@ def training_curves(
         'best epoch 2, validation loss 2'
     """
     if isinstance(history, keras.callbacks.History):
-        history = {"epoch": history.epoch, **history.history}
+        history = {"epoch": [epoch + 1 for epoch in history.epoch], **history.history}
     curves = {
         name: np.asarray(history[key], "float64")
         for key, name in (("loss", "training loss"), ("val_loss", "validation loss"))
@@ -51,7 +51,7 @@ def training_curves(
         )
     ax = new_axes((6, 3.6)) if ax is None else ax
     for (name, curve), color in zip(curves.items(), (DARK, BRIGHT), strict=False):
-        epochs = np.asarray(history.get("epoch", range(len(curve))))[: len(curve)] + 1
+        epochs = np.asarray(history.get("epoch", range(1, len(curve) + 1)), "int64")[: len(curve)]
         ax.plot(epochs, curve, color=color, marker="." if len(curve) == 1 else None)
         # The upper of the two ends has its name above, the lower below: they never hide each other.
         side = "bottom" if curve[-1] >= max(other[-1] for other in curves.values()) else "top"

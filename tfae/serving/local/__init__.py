@@ -1,7 +1,7 @@
 """The local server: TensorFlow Serving's REST and gRPC interfaces on this machine, without TensorFlow Serving.
 
 For notebooks, tests and machines without Docker. It promises the interface of the real server: paths, formats, dtypes,
-codes and versions. What production needs beyond that is TensorFlow Serving's; docs/serving.md lists it.
+codes and versions. What production needs beyond that is TensorFlow Serving's.
 """
 
 from importlib.util import find_spec

@@ -1,6 +1,9 @@
 """Errors and warnings on the command line speak of what the user types."""
 
+import re
+import shlex
 import warnings
+from pathlib import Path
 
 import click
 import pytest
@@ -11,6 +14,8 @@ from tfae.cli import main
 from tfae.cli.wording import in_options
 
 TRAIN = click.Context(main.commands["train"])
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "saved_models" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 @pytest.mark.parametrize(
@@ -67,3 +72,20 @@ def test_the_errors_and_warnings_of_a_command_are_about_its_options(tmp_path, mo
         warnings.simplefilter("always")
         result = run("advise", "wine", code=2)
     assert result.stderr == "Warning: something; --preprocessing none helps\nError: --seed: expected another.\n"
+
+
+def test_commands_in_the_pages_are_commands_and_their_options_are_options():
+    found = set()
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        blocks = "".join(block for _, block in re.findall(r"(?ms)^```(\w*)\n(.*?)^```$", text))
+        for line in re.findall(r"(?m)^tfae .*", blocks) + re.findall(r"`(tfae [a-z-][^`]*)`", text):
+            words = shlex.split(line, comments=True)[1:]
+            while words and words[0] == "--import":
+                words = words[2:]
+            command = main.commands[words[0]]
+            known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+            used = {word.partition("=")[0] for word in words[1:] if word.startswith("-")}
+            assert used <= known | {"--help"}, line
+            found.add(words[0])
+    assert found == set(main.commands)

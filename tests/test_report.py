@@ -236,11 +236,12 @@ def test_text_is_text_even_if_it_looks_like_html(run, tmp_path):
 
 
 def test_every_page_shows_the_advice_on_its_data_with_the_reasons(each_page, data):
-    reasons = advise(data).reasons
-    assert len(reasons) >= 2
+    advice = advise(data)
+    assert len(advice.reasons) >= 2
+    assert advice.sources
     assert [2, "Advice"] in each_page.headings
-    for reason in reasons:
-        assert html.escape(reason, quote=False) in each_page.text.replace("&#34;", '"').replace("&#39;", "'")
+    for said in (*advice.reasons, *advice.sources):
+        assert html.escape(said, quote=False) in each_page.text.replace("&#34;", '"').replace("&#39;", "'")
     assert "It is based on" not in each_page.text
 
 

@@ -264,13 +264,57 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (40, 4, 6)).astype("uint8")
 
 def test_inputs_that_are_scaled_already_are_refused():
     noisy = IMAGES.astype("float32") / 255
-    match = r"inputs: expected values in the units of the samples, .* \[0, 255\].*; received floats from 0 to 1, which"
+    match = r"inputs: expected values in the units of the samples, .* vary 0\.0039 times .* scaled already\."
     with pytest.raises(ValueError, match=match):
         datasets.load(IMAGES, inputs=noisy)
     x, clean = next(iter(datasets.load(IMAGES, inputs=255 * noisy).test))
     np.testing.assert_allclose(x, clean, atol=1e-6)
     # A mask leaves little.
     datasets.load(IMAGES, inputs=np.where(IMAGES > 200, IMAGES, 0).astype("float32"))
+
+
+UNIT = IMAGES.astype("float32") / 255
+NOISE = np.random.default_rng(1).normal(size=IMAGES.shape).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("clean", "inputs"),
+    [
+        (IMAGES, UNIT + NOISE),
+        (IMAGES, 2 * UNIT - 1),
+        (UNIT, IMAGES),
+        (UNIT[..., None], 255 * UNIT[..., None]),
+        (255 * UNIT[..., None], UNIT[..., None]),
+        (IMAGES > 127, np.where(IMAGES > 127, 255, 0).astype("uint8")),
+        (IMAGES.astype("uint16"), UNIT),
+        (IMAGES[:, :, 0], UNIT[:, :, 0]),
+        (CLEAN, CLEAN / 100 - 3),
+    ],
+)
+def test_neither_side_of_a_pair_is_scaled_twice(clean, inputs):
+    match = "^inputs: expected values in the units of the samples"
+    with pytest.raises(ValueError, match=match):
+        datasets.load(clean, inputs=inputs)
+    with pytest.raises(ValueError, match=match):
+        datasets.load(slices({"samples": clean, "inputs": inputs}).batch(9))
+    data = datasets.load(clean, inputs=inputs, preprocessing="none")
+    np.testing.assert_array_equal(next(iter(data.test))[0], data.inputs.test[: data.batch_size])
+
+
+@pytest.mark.parametrize(
+    ("clean", "inputs"),
+    [
+        (IMAGES, IMAGES // 60),  # Dark pictures.
+        (IMAGES, 0 * IMAGES),
+        (IMAGES, IMAGES + 255 * NOISE),
+        (CLEAN, np.where(np.arange(200)[:, None] % 50 == 0, 1000 * CLEAN, CLEAN)),
+        (CLEAN * [1, 1e6, 1, 1], CLEAN * [1, 0, 1, 1]),
+    ],
+)
+def test_what_is_damaged_is_in_the_units_of_the_samples(clean, inputs):
+    data = datasets.load(clean, inputs=inputs)
+    x, expected = next(iter(data.test))[0], data.preprocessing(data.inputs.test[: data.batch_size])
+    np.testing.assert_array_equal(x, expected)
 
 
 @pytest.mark.parametrize("channel", [(False, False), (False, True), (True, False), (True, True)])

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfae import preprocessing as scaling
 from tfae.datasets import defects, memory
-from tfae.datasets.beside import Rows, take_rows, validate_weights
+from tfae.datasets.beside import Rows, take_rows, validate_units, validate_weights
 from tfae.datasets.columns import select
 from tfae.datasets.data import Data, digest_of
 from tfae.datasets.feeds import Feed
@@ -96,6 +96,8 @@ def prepare(
     inputs, weights = (None if each is None else take_rows(each, rows) for each in (paired, sample_weight))
     _validate_scaled("source", raw, bounds_of, fitted, source, rows)
     if inputs is not None:
+        if method != "none":
+            validate_units(raw.train, inputs.train)
         _validate_scaled("inputs", inputs, Splits(*map(find_bounds, inputs)), fitted, source, rows)
     if weights is not None:
         validate_weights(weights)

@@ -230,14 +230,16 @@ def test_a_folder_of_tables_is_told_as_one(tmp_path):
 
 def test_the_layout_of_mvtec_is_told_with_the_folder_to_train_on(tmp_path):
     for number, name in enumerate(("train/good", "test/good", "test/broken", "ground_truth/broken")):
-        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / "bottle" / name).mkdir(parents=True)
         for index in range(12):
             image = np.full((4, 4), 20 * number, "uint8") + np.eye(4, dtype="uint8") * index
-            Image.fromarray(image).save(tmp_path / name / f"{index}.png")
-    good = tmp_path / "train" / "good"
+            Image.fromarray(image).save(tmp_path / "bottle" / name / f"{index}.png")
+    good = tmp_path / "bottle" / "train" / "good"
     with pytest.raises(ValueError, match=rf"the layout of MVTec AD.* Train on '{re.escape(str(good))}', and score"):
-        datasets.load(tmp_path)
+        datasets.load(tmp_path / "bottle")
     datasets.load(good)
+    with pytest.raises(ValueError, match=rf"Of MVTec AD, train on one kind: '{re.escape(str(good))}'"):
+        datasets.load(tmp_path)
 
 
 @pytest.mark.parametrize("in_memory", [True, False])

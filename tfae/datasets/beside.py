@@ -52,7 +52,7 @@ def called(argument: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise ValueError(re.sub("^source:", f"{argument}:", str(error))) from error
+        raise ValueError(re.sub("^(source|columns):", f"{argument}:", str(error))) from error
 
 
 def read_weights(given: Any, source: Source) -> Rows:
@@ -67,7 +67,12 @@ def read_weights(given: Any, source: Source) -> Rows:
         except (OSError, ValueError) as error:
             raise ValueError(f"sample_weight: expected a .npy file; received {given!r} ({error}).") from None
     by_part = given if isinstance(given, Mapping) else {"all": given}
-    rows = {name: np.asarray(array, "float32") for name, array in by_part.items()}
+    try:
+        rows = {name: np.atleast_1d(np.asarray(array, "float32")) for name, array in by_part.items()}
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"sample_weight: expected numbers, one for each sample; received {type(given).__name__} ({error})."
+        ) from None
     _validate_counts("sample_weight", rows, source)
     for name, array in rows.items():
         if array.ndim != 1 or not np.isfinite(array).all() or (array < 0).any():

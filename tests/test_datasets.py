@@ -291,6 +291,9 @@ def test_nothing_of_the_random_numbers_of_python_and_numpy_is_used(tmp_path):
 def test_arrays_are_taken_wherever_data_is(tmp_path):
     x = np.random.default_rng(0).normal(size=(100, 4)).astype("float32")
     assert tfae.advice.advise(x) == tfae.advice.advise(datasets.load(x))
+    for call in (tfae.advice.advise, lambda data: tfae.comparison.compare(data, ["mse"], run_dir=tmp_path / "c")):
+        with pytest.raises(ValueError, match=r"^data: expected a name such as .*received None"):
+            call(None)
     build = functools.partial(tfae.models.dense, (4,), latent_dim=2, widths=(4,))
     found = tfae.comparison.compare(x, ["mse"], run_dir=tmp_path / "c", seeds=1, epochs=1, build=build, verbose=False)
     assert found.plan["data"]["digest"] == datasets.load(x).digest

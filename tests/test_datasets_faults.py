@@ -230,11 +230,44 @@ def test_a_folder_of_tables_is_told_as_one(tmp_path):
 
 def test_the_layout_of_mvtec_is_told_with_the_folder_to_train_on(tmp_path):
     for number, name in enumerate(("train/good", "test/good", "test/broken", "ground_truth/broken")):
-        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / "bottle" / name).mkdir(parents=True)
         for index in range(12):
             image = np.full((4, 4), 20 * number, "uint8") + np.eye(4, dtype="uint8") * index
-            Image.fromarray(image).save(tmp_path / name / f"{index}.png")
-    good = tmp_path / "train" / "good"
+            Image.fromarray(image).save(tmp_path / "bottle" / name / f"{index}.png")
+    good = tmp_path / "bottle" / "train" / "good"
     with pytest.raises(ValueError, match=rf"the layout of MVTec AD.* Train on '{re.escape(str(good))}', and score"):
-        datasets.load(tmp_path)
+        datasets.load(tmp_path / "bottle")
     datasets.load(good)
+    with pytest.raises(ValueError, match=rf"Of MVTec AD, train on one kind: '{re.escape(str(good))}'"):
+        datasets.load(tmp_path)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize(("value", "method"), [(1e300, "standard"), (1e39, "none"), (-1.5e308, "standard")])
+def test_a_number_that_leaves_float32_is_told_with_row_and_column(tmp_path, value, method, in_memory):
+    rows = ROWS.copy()
+    for row in (int(places[0]) for places in datasets.load(ROWS, seed=1).origins):  # One of each split.
+        rows[row, 1] = value
+        path = tmp_path / "table.csv"
+        np.savetxt(path, rows, delimiter=",", header="a,b,c", comments="")
+        number = re.escape(f"{value:g}")
+        told = rf'^source: .* after preprocessing "{method}"; received {number} in column .b., row {row} '
+        with pytest.raises(ValueError, match=told):
+            datasets.load(path, in_memory=in_memory, preprocessing=method, seed=1)
+        rows[row, 1] = 0
+    assert datasets.load(rows * 1e30).shape == (3,)
+
+
+def test_a_number_that_leaves_float32_is_told_wherever_it_is():
+    splits = {"train": ROWS, "test": ROWS + 1}
+    splits["test"][7, 2] = 1e300
+    with pytest.raises(ValueError, match=r"received 1e\+300 in column 2, row 7 \(rows count from 0\) of 'test'"):
+        datasets.load(splits)
+    images = np.zeros((40, 4, 4, 1)) + np.arange(40)[:, None, None, None]
+    images[9, 1, 2, 0] = -1e300
+    with pytest.raises(ValueError, match=r"received -1e\+300 in sample 9 at \(1, 2, 0\)"):
+        datasets.load(images, preprocessing="standard")
+    noisy = ROWS.copy()
+    noisy[20, 0] = 1e300
+    with pytest.raises(ValueError, match=r"^inputs: .* received 1e\+300 in column 0, row 20"):
+        datasets.load(ROWS, inputs=noisy)

@@ -110,6 +110,9 @@ def test_splits_have_their_own(tmp_path):
         (CLEAN, {"sample_weight": NOISY}, r"received shape \(200, 4\)"),
         ((NOISY, CLEAN), {}, r"names for several arrays; received a tuple of 2.*load\(clean, inputs=noisy\)"),
         ([NOISY, CLEAN], {}, "names for several arrays; received a list of 2"),
+        (CLEAN, {"sample_weight": 5}, "sample_weight: expected 200 rows, one for each sample; received 1"),
+        (CLEAN, {"sample_weight": ["a"] * 200}, "^sample_weight: expected numbers, one for each sample; received list"),
+        (CLEAN, {"sample_weight": "w"}, "^sample_weight: expected indices from 0 to 3, .* received 'w'"),
         (((CLEAN, WEIGHTS), (CLEAN, WEIGHTS)), {}, r'{"train": x_train, "test": x_test}'),
     ],
 )
@@ -209,6 +212,12 @@ def test_what_an_element_names_stays_together_in_any_order(columns, last):
     assert sorted(seen) == list(range(200))
 
 
+def test_what_ends_is_read_although_no_step_says_so():
+    endless = slices(CLEAN).batch(50).repeat().filter(lambda x: True)
+    assert sum(map(len, datasets.load(endless.take(4)).raw)) == 200
+    assert sum(map(len, datasets.load(slices(CLEAN).filter(lambda x: True)).raw)) == 200
+
+
 def test_what_fit_takes_as_sample_weight_is_taken():
     data = datasets.load(slices(CLEAN, CLEAN, WEIGHTS).shuffle(200).batch(9))
     order = [np.flatnonzero((row == CLEAN).all(axis=1))[0] for row in data.raw.test]
@@ -226,6 +235,18 @@ def test_what_fit_takes_as_sample_weight_is_taken():
             r"of one shape; received \(4, 2\) and \(2, 2\)",
         ),
         (generator((None, 2), *SEQUENCES).batch(4).unbatch(), r"of one shape; received \(None, 2\)\. Pad them"),
+        (
+            tf.data.Dataset.from_tensors(SEQUENCES[0]).concatenate(tf.data.Dataset.from_tensors(SEQUENCES[1])),
+            r"elements of shape \(4, 2\) that no batch\(\) made",
+        ),
+        (generator((None, 2), SEQUENCES[0], SEQUENCES[1, :2]).batch(4), r"\[4,2\] .* \[2,2\]\. Pad them"),
+        (generator((4,), CLEAN[0], CLEAN[0, :2]), r"to be read to its end; received .* an element of shape \(2,\)"),
+        (slices(CLEAN).batch(8).repeat().filter(lambda x: True).prefetch(1), "repeats forever"),
+        (slices(({"a": CLEAN, "b": CLEAN}, LABELS)).batch(8), r"received elements of shapes \({'a': '\(None, 4\)'"),
+        (slices(((CLEAN, NOISY), LABELS)).batch(8), r"elements of shapes \(\('\(None, 4\)', '\(None, 4\)'\), "),
+        (slices({"samples": {"a": CLEAN}}).batch(8), r"elements of shapes {'samples': {'a': '\(None, 4\)'}}"),
+        ([slices(CLEAN), slices(NOISY)], r"a list of 2\. .* a pipeline of dicts"),
+        ((row for row in CLEAN), r"received generator for the array\. Make an array of it, np\.stack"),
         (slices(CLEAN).batch(8).repeat(), r"repeats forever. Use take\(\)"),
         (
             slices(NOISY, CLEAN).batch(8),
@@ -255,6 +276,11 @@ def test_a_pipeline_that_can_not_be_taken_is_refused(dataset, match):
 def test_pipelines_are_not_paired_with_each_other():
     with pytest.raises(ValueError, match=r"^inputs: .* a pipeline, which may come in another order than the samples"):
         datasets.load(slices(CLEAN), inputs=slices(NOISY))
+    for weights in (slices(WEIGHTS).shuffle(200), Batches(WEIGHTS)):
+        with pytest.raises(ValueError, match=r'^sample_weight: .* a pipeline.* {"samples": ..., "sample_weight": ...}'):
+            datasets.load(CLEAN, sample_weight=weights)
+        with pytest.raises(ValueError, match=r"^sample_weight: .* a pipeline"):
+            datasets.load(slices(CLEAN).batch(8), sample_weight={"train": weights, "test": weights})
     with pytest.raises(ValueError, match=r"^inputs: expected None, since the pipeline gives them"):
         datasets.load(slices({"samples": CLEAN, "inputs": NOISY}), inputs=NOISY)
 
@@ -264,13 +290,57 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (40, 4, 6)).astype("uint8")
 
 def test_inputs_that_are_scaled_already_are_refused():
     noisy = IMAGES.astype("float32") / 255
-    match = r"inputs: expected values in the units of the samples, .* \[0, 255\].*; received floats from 0 to 1, which"
+    match = r"inputs: expected values in the units of the samples, .* vary 0\.0039 times .* scaled already\."
     with pytest.raises(ValueError, match=match):
         datasets.load(IMAGES, inputs=noisy)
     x, clean = next(iter(datasets.load(IMAGES, inputs=255 * noisy).test))
     np.testing.assert_allclose(x, clean, atol=1e-6)
     # A mask leaves little.
     datasets.load(IMAGES, inputs=np.where(IMAGES > 200, IMAGES, 0).astype("float32"))
+
+
+UNIT = IMAGES.astype("float32") / 255
+NOISE = np.random.default_rng(1).normal(size=IMAGES.shape).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("clean", "inputs"),
+    [
+        (IMAGES, UNIT + NOISE),
+        (IMAGES, 2 * UNIT - 1),
+        (UNIT, IMAGES),
+        (UNIT[..., None], 255 * UNIT[..., None]),
+        (255 * UNIT[..., None], UNIT[..., None]),
+        (IMAGES > 127, np.where(IMAGES > 127, 255, 0).astype("uint8")),
+        (IMAGES.astype("uint16"), UNIT),
+        (IMAGES[:, :, 0], UNIT[:, :, 0]),
+        (CLEAN, CLEAN / 100 - 3),
+    ],
+)
+def test_neither_side_of_a_pair_is_scaled_twice(clean, inputs):
+    match = "^inputs: expected values in the units of the samples"
+    with pytest.raises(ValueError, match=match):
+        datasets.load(clean, inputs=inputs)
+    with pytest.raises(ValueError, match=match):
+        datasets.load(slices({"samples": clean, "inputs": inputs}).batch(9))
+    data = datasets.load(clean, inputs=inputs, preprocessing="none")
+    np.testing.assert_array_equal(next(iter(data.test))[0], data.inputs.test[: data.batch_size])
+
+
+@pytest.mark.parametrize(
+    ("clean", "inputs"),
+    [
+        (IMAGES, IMAGES // 60),  # Dark pictures.
+        (IMAGES, 0 * IMAGES),
+        (IMAGES, IMAGES + 255 * NOISE),
+        (CLEAN, np.where(np.arange(200)[:, None] % 50 == 0, 1000 * CLEAN, CLEAN)),
+        (CLEAN * [1, 1e6, 1, 1], CLEAN * [1, 0, 1, 1]),
+    ],
+)
+def test_what_is_damaged_is_in_the_units_of_the_samples(clean, inputs):
+    data = datasets.load(clean, inputs=inputs)
+    x, expected = next(iter(data.test))[0], data.preprocessing(data.inputs.test[: data.batch_size])
+    np.testing.assert_array_equal(x, expected)
 
 
 @pytest.mark.parametrize("channel", [(False, False), (False, True), (True, False), (True, True)])

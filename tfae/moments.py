@@ -81,7 +81,7 @@ class Moments:
         """Take in more rows, ``(n, width)``, n ≥ 1."""
         self.low, self.high = np.minimum(self.low, rows.min(0)), np.maximum(self.high, rows.max(0))
         total = self.count + len(rows)
-        with np.errstate(invalid="ignore"):  # What is not finite is seen in the mean.
+        with np.errstate(invalid="ignore", over="ignore"):  # What is not finite is seen in the results.
             mean = rows.mean(0, dtype="float64")
             step = mean - self.mean
             if self.scatter is not None:

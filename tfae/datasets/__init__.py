@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,12 @@ def load(source: Any, options: LoadOptions) -> Data:
             source = arrays.name_arrays(source)
             options = _take_beside(source, options)
     beside = (options.inputs, options.sample_weight)
+    for name, given in zip(("inputs", "sample_weight"), beside, strict=True):
+        if any(map(pipelines.is_pipeline, given.values() if isinstance(given, Mapping) else [given])):
+            raise ValueError(
+                f"{name}: expected an array or a file; received a pipeline, which may come in another order than the "
+                f'samples. Give both in one, of dicts {{"samples": ..., "{name}": ...}}.'
+            )
     if any(each is not None for each in beside):
         options = replace(options, in_memory=True)
         if not all(isinstance(each, str | None) for each in beside):
@@ -109,7 +116,8 @@ def load(source: Any, options: LoadOptions) -> Data:
     reading = replace(options, columns=None) if options.columns == [VARYING] else options
     weights: Any = options.sample_weight
     if isinstance(weights, str) and not weights.endswith(".npy"):  # A column of the table.
-        part = _open(source, replace(reading, columns=[weights], drop=None)).parts["all"]
+        with called("sample_weight"):
+            part = _open(source, replace(reading, columns=[weights], drop=None)).parts["all"]
         weights = part.read(options.batch_size or 1024)[0][:, 0]
         reading = replace(reading, drop=[*(reading.drop or ()), options.sample_weight])
     opened = _open(source, reading)
@@ -117,11 +125,6 @@ def load(source: Any, options: LoadOptions) -> Data:
     if options.inputs is not None:
         with called("inputs"):
             located = _locate(options.inputs)
-            if any(map(pipelines.is_pipeline, [located, *(located.values() if isinstance(located, dict) else ())])):
-                raise ValueError(
-                    "source: expected an array or a file; received a pipeline, which may come in another order than "
-                    'the samples. Give both in one, of dicts {"samples": clean, "inputs": noisy}.'
-                )
             alike = getattr(source, "suffix", "") == getattr(located, "suffix", "")
             opened_inputs = _open(located, reading if alike else ReadOptions())
         inputs = read_inputs(opened_inputs, opened)
@@ -140,7 +143,8 @@ def _take_beside(source: arrays.NamedArrays, options: LoadOptions) -> LoadOption
 
 def load_if_needed(data: Any) -> Data:
     """Return data that :func:`load` returned as it is, and all else as :func:`load` returns it by default."""
-    return data if isinstance(data, Data) else load(data)
+    with called("data"):
+        return data if isinstance(data, Data) else load(data)
 
 
 @takes(ReadOptions)

@@ -90,12 +90,14 @@ def _validate_named(source: Any) -> None:
     """Raise ValueError for several arrays without names: splits, pairs and labels can not be told from each other."""
     is_tuple = isinstance(source, tuple)
     if is_tuple or (
-        isinstance(source, list) and len(source) in (2, 3) and all(getattr(each, "ndim", 0) > 1 for each in source)
+        isinstance(source, list)
+        and len(source) in (2, 3)
+        and all(getattr(each, "ndim", 0) > 1 or pipelines.is_pipeline(each) for each in source)
     ):
         raise ValueError(
             f"source: expected names for several arrays; received a {type(source).__name__} of {len(source)}. For "
-            'splits give {"train": x_train, "test": x_test}; for pairs, load(clean, inputs=noisy); leave labels out; '
-            "and samples in a tuple are np.stack(samples)."
+            'splits give {"train": x_train, "test": x_test}; for pairs, load(clean, inputs=noisy), or a pipeline of '
+            'dicts {"samples": clean, "inputs": noisy}; leave labels out; and samples in a tuple are np.stack(samples).'
         )
 
 
@@ -134,5 +136,6 @@ def _array(source: Any, name: str) -> np.ndarray:
             f"{defects.reason(error)}."
         ) from None
     if array.ndim == 0:  # anything that NumPy knows nothing about
-        raise ValueError(f"source: expected {SOURCES}; received {type(source).__name__} for {name}.")
+        remedy = " Make an array of it, np.stack(list(samples))." if hasattr(source, "__iter__") else ""
+        raise ValueError(f"source: expected {SOURCES}; received {type(source).__name__} for {name}.{remedy}")
     return array

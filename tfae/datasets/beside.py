@@ -11,7 +11,10 @@ import numpy as np
 
 from tfae.datasets.source import Source
 from tfae.datasets.splits import Splits
+from tfae.moments import Samples
 
+#: How much inputs vary at least and at most, as a multiple of the samples. Pixels are scaled by 255.
+_LEAST_SPREAD, _MOST_SPREAD = 1 / 50, 100
 #: By name of the part of a source, a row for each sample.
 Rows = dict[str, np.ndarray]
 
@@ -40,20 +43,7 @@ def read_inputs(inputs: Source, source: Source) -> Rows:
                 f"{'' if name == 'all' else f' in {name!r}'}."
             )
     _validate_counts("inputs", rows, source)
-    if source.value_range is not None and np.dtype(source.dtype).kind in "iu" and np.dtype(inputs.dtype).kind == "f":
-        _validate_units(rows, source.value_range)
     return rows
-
-
-def _validate_units(rows: Rows, value_range: tuple[float, float]) -> None:
-    """Raise ValueError for inputs that are scaled already: they are scaled as the samples are."""
-    least, most = (operation([operation(array) for array in rows.values()]) for operation in (np.min, np.max))
-    if most - least < (value_range[1] - value_range[0]) / 50:
-        raise ValueError(
-            f"inputs: expected values in the units of the samples, which are in [{value_range[0]:g}, "
-            f"{value_range[1]:g}], since both are scaled alike; received floats from {least:.4g} to {most:.4g}, which "
-            'look scaled already. Multiply them, or scale the samples, too, and use preprocessing="none".'
-        )
 
 
 @contextlib.contextmanager
@@ -62,7 +52,7 @@ def called(argument: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise ValueError(re.sub("^source:", f"{argument}:", str(error))) from error
+        raise ValueError(re.sub("^(source|columns):", f"{argument}:", str(error))) from error
 
 
 def read_weights(given: Any, source: Source) -> Rows:
@@ -77,7 +67,12 @@ def read_weights(given: Any, source: Source) -> Rows:
         except (OSError, ValueError) as error:
             raise ValueError(f"sample_weight: expected a .npy file; received {given!r} ({error}).") from None
     by_part = given if isinstance(given, Mapping) else {"all": given}
-    rows = {name: np.asarray(array, "float32") for name, array in by_part.items()}
+    try:
+        rows = {name: np.atleast_1d(np.asarray(array, "float32")) for name, array in by_part.items()}
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"sample_weight: expected numbers, one for each sample; received {type(given).__name__} ({error})."
+        ) from None
     _validate_counts("sample_weight", rows, source)
     for name, array in rows.items():
         if array.ndim != 1 or not np.isfinite(array).all() or (array < 0).any():
@@ -92,6 +87,26 @@ def read_weights(given: Any, source: Source) -> Rows:
 def take_rows(rows: Rows, places: Splits) -> Splits:
     """Return what belongs to the samples of splits, which are at these places: the name of a part, and indices."""
     return Splits(*(rows[name][indices] for name, indices in places))
+
+
+def validate_units(samples: Samples, inputs: np.ndarray) -> None:
+    """Raise ValueError for inputs in other units than the samples, such as scaled ones: both are scaled alike."""
+    if inputs.dtype == samples.dtype and inputs.dtype.kind in "iub":
+        return
+    step, channels = max(1, len(samples) // 1000), samples.shape[-1]
+    spreads = []
+    for each in (samples, inputs):
+        values: np.ndarray = each[::step].reshape(-1, channels).astype("float64")
+        spreads.append(np.abs(values - values.mean(axis=0)).mean(axis=0))
+    varies = (spreads[0] > 0) & (spreads[1] > 0)
+    # Of most channels: masks leave little of some, and noise adds to others.
+    ratio = float(np.median(spreads[1][varies] / spreads[0][varies])) if varies.any() else 1.0
+    if not _LEAST_SPREAD < ratio < _MOST_SPREAD:
+        raise ValueError(
+            "inputs: expected values in the units of the samples, since both are scaled alike; received some that vary "
+            f"{ratio:.2g} times as much, as if they were scaled {'already' if ratio < 1 else 'only there'}. Bring both "
+            'to one scale; with preprocessing="none" they are taken as they are.'
+        )
 
 
 def validate_weights(sample_weight: Splits) -> None:

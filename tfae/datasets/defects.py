@@ -43,7 +43,9 @@ class MissingValues:
                 what = "NaN" if np.isnan(value) else str(value)
                 if first_empty == (self._num_samples + sample, *position):
                     what = "an empty cell"
-                self._first = f"{what} in {self._place(self._num_samples + sample, position)}"
+                number = self._num_samples + sample
+                where = number if self._sample_names is None else self._sample_names[number]
+                self._first = f"{what} in {describe_place(where, position, self._feature_names)}"
             axes = 0 if samples.ndim == 2 else None  # Of columns, where there are columns.
             counts = np.atleast_1d((~is_finite).sum(axis=axes))
             self._counts = counts if self._counts is None else self._counts + counts
@@ -79,13 +81,15 @@ class MissingValues:
             f"{rows}{columns}. {remedy}"
         )
 
-    def _place(self, sample: int, position: Sequence[int]) -> str:
-        if self._sample_names is not None:
-            return f"file {self._sample_names[sample]!r}"
-        if len(position) == 1:
-            column = position[0] if self._feature_names is None else repr(self._feature_names[position[0]])
-            return f"column {column}, row {sample} (rows count from 0)"
-        return f"sample {sample} at {tuple(position)} (counted from 0)"
+
+def describe_place(sample: int | str, position: Sequence[int], feature_names: Sequence[str] | None) -> str:
+    """Where a value is: in which sample, given as its row or its file, and where in that."""
+    if isinstance(sample, str):
+        return f"file {sample!r}"
+    if len(position) == 1:
+        column = position[0] if feature_names is None else repr(feature_names[position[0]])
+        return f"column {column}, row {sample} (rows count from 0)"
+    return f"sample {sample} at {tuple(position)} (counted from 0)"
 
 
 def percent(share: float | None) -> str:

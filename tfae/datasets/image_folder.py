@@ -165,9 +165,11 @@ def _list_images(folder: Path) -> tuple[list[str], bool]:
         raise ValueError(f"source: expected {', '.join(SUFFIXES)} images in {str(folder)!r}; received {found}.")
     depths = {name.count("/"): name for name in names}
     if len(depths) > 1 or max(depths) > 1:
+        normal = [name.partition("/train/good/")[0] for name in names if "/train/good/" in name]
+        remedy = f" Of MVTec AD, train on one kind: {str(folder / normal[0] / 'train' / 'good')!r}." if normal else ""
         raise ValueError(
             f"source: expected images in {str(folder)!r} itself, or in one level of sub-folders named by their class; "
-            f"received {' and '.join(map(repr, depths.values()))}."
+            f"received {' and '.join(map(repr, depths.values()))}.{remedy}"
         )
     skipped = [name for name in files if not name.lower().endswith(SUFFIXES)]
     if skipped:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -64,7 +65,7 @@ def _batches_of(source: Any, called: str) -> Iterator[Any]:
         if source.num_batches is None:
             raise ValueError(f"source: expected {called} to end; received one without a length.")
         return (source[index] for index in range(source.num_batches))
-    if source.cardinality() == tf.data.INFINITE_CARDINALITY:
+    if _repeats(source):
         raise ValueError(f"source: expected {called} to end; received one that repeats forever. Use take().")
     spec = source.element_spec
     specs = tf.nest.flatten(spec)
@@ -85,20 +86,42 @@ def _batches_of(source: Any, called: str) -> Iterator[Any]:
             f"source: expected {called} to give samples of one shape; received {samples}. Pad them to one length: "
             "padded_batch(128, padded_shapes=...)."
         )
-    return (source if is_batched else source.batch(_BATCH)).as_numpy_iterator()
+    return _read_on((source if is_batched else source.batch(_BATCH)).as_numpy_iterator(), called)
 
 
-def _is_batched(dataset: Any) -> bool | None:
+def _read_on(elements: Iterator[Any], called: str) -> Iterator[Any]:
+    try:
+        yield from elements
+    except tf.errors.OpError as error:
+        message = re.sub(r"^{{.*?}} | \[Op:.*", "", error.message).partition("\nTraceback")[0]
+        remedy = " Pad them: padded_batch(128)." if "different shapes" in message else ""
+        raise ValueError(
+            f"source: expected {called} to be read to its end; received an error of it: {message.rstrip('.')}.{remedy}"
+        ) from error
+
+
+def _repeats(dataset: Any) -> bool:
+    """Whether a pipeline never ends, as far as its steps tell: after a filter, TensorFlow does not know."""
+    cardinality = dataset.cardinality()
+    if cardinality != tf.data.UNKNOWN_CARDINALITY or "take" in type(dataset).__name__.lower():
+        return bool(cardinality == tf.data.INFINITE_CARDINALITY)
+    inputs = dataset._inputs()
+    return len(inputs) == 1 and _repeats(inputs[0])
+
+
+def _is_batched(dataset: Any, *, is_whole: bool | None = None) -> bool | None:
     """Whether the first axis of the elements is one of samples, by the steps that made them; None if none says so."""
     step = type(dataset).__name__.lstrip("_").lower()
+    is_whole = bool(dataset.cardinality() == 1) if is_whole is None else is_whole
     if "unbatch" in step or "tensorslice" in step:
         return False
-    if "batch" in step or step == "tensordataset":
+    if "batch" in step:
         return True
-    inputs = dataset._inputs()
+    if step == "tensordataset":
+        return True if is_whole else None  # Several may be samples.
     if any(each in step for each in ("flatmap", "interleave", "group", "window", "scan")):
         return None  # What a function returns.
-    answers = {_is_batched(each) for each in inputs}
+    answers = {_is_batched(each, is_whole=is_whole) for each in dataset._inputs()}
     return answers.pop() if len(answers) == 1 else None
 
 
@@ -110,8 +133,10 @@ def _name_items(element: Any, called: str) -> dict[str, Any]:
                 f"source: expected {called} to give batches x, or {_BY_NAME}; received dicts of "
                 f"{', '.join(map(repr, element))}."
             )
+        _validate_flat(element.values(), element, called)
         return dict(element)
     items = element if isinstance(element, tuple | list) else (element,)
+    _validate_flat(items, element, called)
     if len(items) == 1:
         return {"samples": items[0]}
     x, second = items[:2]
@@ -120,9 +145,18 @@ def _name_items(element: Any, called: str) -> dict[str, Any]:
         _validate_same(x, second, called)
     if is_label:
         return {"samples": x, "labels": second}
-    if len(items) > 3:
-        raise ValueError(f"source: expected {called} to give x, (x, x), (x, label), or {_BY_NAME}; received {element}.")
     return {"samples": x} | ({"sample_weight": items[2]} if len(items) == 3 else {})
+
+
+def _validate_flat(items: Collection[Any], element: Any, called: str) -> None:
+    """Raise ValueError for items of items, such as dicts of features, and for more items than ``fit`` takes."""
+    is_nested = any(isinstance(item, Mapping | tuple | list) for item in items)
+    if is_nested or not (isinstance(element, Mapping) or 1 <= len(items) <= 3):
+        shapes = tf.nest.map_structure(lambda each: str(getattr(each, "shape", each)), element)
+        raise ValueError(
+            f"source: expected {called} to give x, (x, x), (x, label), (x, x, sample_weight), or {_BY_NAME}; received "
+            f"elements of shapes {shapes}."
+        )
 
 
 def _validate_same(x: Any, second: Any, called: str) -> None:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfae import preprocessing as scaling
 from tfae.datasets import defects, memory
-from tfae.datasets.beside import Rows, take_rows, validate_weights
+from tfae.datasets.beside import Rows, take_rows, validate_units, validate_weights
 from tfae.datasets.columns import select
 from tfae.datasets.data import Data, digest_of
 from tfae.datasets.feeds import Feed
@@ -23,6 +23,7 @@ from tfae.datasets.splits import Splits, disjoint, number_distinct, sample_diges
 from tfae.datasets.stored import StoredSamples
 from tfae.load_options import VARYING, LoadOptions
 from tfae.moments import Samples, blocks
+from tfae.moments import bounds as find_bounds
 
 #: Rows in which columns that rise are looked for, and how few show nothing.
 _NUM_TRIED, _LEAST_TRIED = 1000, 20
@@ -93,6 +94,11 @@ def prepare(
     if arguments is not None:
         arguments = arguments | {"batch_size": batch_size}
     inputs, weights = (None if each is None else take_rows(each, rows) for each in (paired, sample_weight))
+    _validate_scaled("source", raw, bounds_of, fitted, source, rows)
+    if inputs is not None:
+        if method != "none":
+            validate_units(raw.train, inputs.train)
+        _validate_scaled("inputs", inputs, Splits(*map(find_bounds, inputs)), fitted, source, rows)
     if weights is not None:
         validate_weights(weights)
     with tf.device("CPU"):
@@ -129,6 +135,30 @@ def _origins(source: Source, rows: Splits) -> Splits:
     """Return where the samples of each split come from: the names of files, or rows of the source."""
     names = {name: part.sample_names for name, part in source.parts.items()}
     return Splits(*(places if (files := names[name]) is None else np.array(files)[places] for name, places in rows))
+
+
+def _validate_scaled(
+    argument: str, splits: Splits, bounds_of: Splits, fitted: scaling.Preprocessing, source: Source, rows: Splits
+) -> None:
+    """Raise ValueError for a value that float32 does not hold in model space, or whose spread float64 does not hold."""
+    for samples, bounds, (part, places) in zip(splits, bounds_of, rows, strict=True):
+        ends = bounds.astype("float64")
+        with np.errstate(all="ignore"):
+            is_held = np.isfinite(((ends - fitted.offset) / fitted.scale).astype("float32"))
+        is_held &= np.isfinite(fitted.scale)
+        if is_held.all():
+            continue
+        end, *position = map(int, np.unravel_index(np.where(is_held, -1, np.abs(ends)).argmax(), ends.shape))
+        value = bounds[(end, *position)]
+        element: Any = (slice(None), *position)
+        found = np.concatenate([block[element] == value for block in blocks(samples)])
+        row, files = int(places[found.argmax()]), source.parts[part].sample_names
+        place = defects.describe_place(row if files is None else files[row], position, source.feature_names)
+        raise ValueError(
+            f'{argument}: expected numbers that float32 holds after preprocessing "{fitted.method}"; received '
+            f"{value:g} in {place}{'' if part == 'all' else f' of {part!r}'}. Leave such samples or columns out, or "
+            "correct them first."
+        )
 
 
 def _warn_of_identifiers(train: Samples, feature_names: Sequence[str]) -> None:

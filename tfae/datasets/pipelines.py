@@ -140,11 +140,9 @@ def _name_items(element: Any, called: str) -> dict[str, Any]:
     if len(items) == 1:
         return {"samples": items[0]}
     x, second = items[:2]
-    is_label = len(items) == 2 and len(second.shape) < max(2, len(x.shape))
-    if not is_label:
-        _validate_same(x, second, called)
-    if is_label:
+    if len(items) == 2 and len(second.shape) < max(2, len(x.shape)):
         return {"samples": x, "labels": second}
+    _validate_same(x, second, called)
     return {"samples": x} | ({"sample_weight": items[2]} if len(items) == 3 else {})
 
 

@@ -114,20 +114,20 @@ def measure_batches(
 def _validate(values: BatchValues, loss: ReconstructionLoss, start: int, dataset_name: str, ignored: set[str]) -> None:
     """Raise unless the batch that begins with sample ``start`` is finite and in the domain of the loss."""
     bottom, top = loss.domain or (-math.inf, math.inf)
-    for name, (low, high, finite), silenced_by, if_not_finite, if_outside in (
+    for name, (low, high, finite), silenced_by, if_not_finite, remedy_of in (
         (
             dataset_name,
             values.samples,
             "domain",
             "Drop it or fill it in.",
-            remedies.outside_domain(loss),
+            remedies.outside_domain,
         ),
         (
             "autoencoder",
             values.reconstructions,
             "activation",
             "Has training diverged? Lower the learning rate.",
-            remedies.ending(loss),
+            remedies.ending,
         ),
     ):
         if not finite.all():
@@ -138,7 +138,7 @@ def _validate(values: BatchValues, loss: ReconstructionLoss, start: int, dataset
         if leaves((low.min(), high.max()), loss.domain) and silenced_by not in ignored:
             raise ValueError(
                 f"{name}: expected values in [{bottom:g}, {top:g}], where {loss.name} is defined; received values "
-                f"from {low.min():.6g} to {high.max():.6g}. {if_outside} To go on all the same, silence this with "
+                f"from {low.min():.6g} to {high.max():.6g}. {remedy_of(loss)} To go on all the same, silence this with "
                 f'ignore=["{silenced_by}"].'
             )
     losses = values.quantities["loss"]

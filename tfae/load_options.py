@@ -13,7 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar, final
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, final
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 #: The value of ``columns`` that takes those that are not constant in the training split.
 VARYING = "varying"
@@ -40,8 +43,38 @@ class ReadOptions:
         "the training split.  [default: all but the label]",
     )
     drop: Sequence[int | str] | None = _option(None, "Columns of a table to leave out, named as in columns.")
+    category: Sequence[int | str] | None = _option(
+        None, "Columns of a table that hold categories, although numbers are found in them."
+    )
+    number: Sequence[int | str] | None = _option(
+        None, "Columns of a table that hold numbers, although texts are found."
+    )
+    missing: Sequence[str] | None = _option(
+        None, "What stands for a missing value in a table, such as ? or -999, beside empty cells and NaN."
+    )
+    max_categories: int | None = _option(
+        None,
+        "Categories of a column that the model tells apart, the most frequent in the training split; the rest share a "
+        "place.  [default: all, if they are at most 100]",
+    )
+    gaps: str | None = _option(
+        None,
+        "What becomes of missing values in a table: drop leaves their rows out; mask leaves the cells out of loss, "
+        "score and baselines, and shows the model that they are missing.  [default: they are refused]",
+    )
     header: bool | None = _option(
-        None, "Whether the first row of a .csv file names its columns.  [default: unless all of it are numbers]"
+        None, "Whether the first row of a text file names its columns.  [default: unless all of it are numbers]"
+    )
+    delimiter: str | None = _option(
+        None, "What separates the cells of a text file; a space is any white space.  [default: found]"
+    )
+    decimal: str | None = _option(None, "Decimal sign of the numbers of a text file, . or ,.  [default: found]")
+    thousands: str | None = _option(
+        None, "What stands between the thousands of a number of a text file.  [default: found]"
+    )
+    encoding: str | None = _option(None, "Of a text file, such as latin-1.  [default: utf-8, and utf-16 with its mark]")
+    comment: str | None = _option(
+        None, "What the lines of a text file begin with that are no rows.  [default: # or %, if the first line does]"
     )
     label: str | None = _option(None, "Column of a table that holds labels, not features.")
     key: str | None = _option(None, "Array of an .npz archive to take.")
@@ -58,12 +91,23 @@ class ReadOptions:
     def __post_init__(self) -> None:
         if not isinstance(self.header, bool | None):
             raise ValueError(f"header: expected True, False or None; received {self.header!r}.")
-        for name in ("label", "key", "feature"):
+        for name in ("label", "key", "feature", "encoding", "comment"):
             if not isinstance(getattr(self, name), str | None):
                 raise ValueError(f"{name}: expected a name; received {getattr(self, name)!r}.")
+        for name in ("delimiter", "decimal", "thousands"):
+            sign = getattr(self, name)
+            if sign is not None and (not isinstance(sign, str) or len(sign) != 1):
+                raise ValueError(f"{name}: expected one character; received {sign!r}.")
+        if self.max_categories is not None and (not _is_integer(self.max_categories) or self.max_categories < 1):
+            raise ValueError(f"max_categories: expected an integer of at least 1; received {self.max_categories!r}.")
+        if self.gaps not in (None, "mask", "drop"):
+            raise ValueError(f'gaps: expected "mask", "drop" or None; received {self.gaps!r}.')
+        missing = [self.missing] if isinstance(self.missing, str) else self.missing
+        if missing is not None and not all(isinstance(each, str | int | float) for each in missing):
+            raise ValueError(f"missing: expected texts or numbers; received {self.missing!r}.")
         self._set(
-            columns=_column_list("columns", self.columns),
-            drop=_column_list("drop", self.drop),
+            **{name: _column_list(name, getattr(self, name)) for name in ("columns", "drop", "category", "number")},
+            missing=missing and [str(each) for each in missing],
             data_dir=_absolute("data_dir", self.data_dir),
             manual_dir=_absolute("manual_dir", self.manual_dir),
         )
@@ -71,6 +115,16 @@ class ReadOptions:
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+    def by_position(self) -> Self:
+        """Return options in which columns of a table without names are called column_<index>."""
+
+        def name(column: int | str) -> str:
+            return f"column_{column}" if str(column).isdecimal() else str(column)
+
+        lists = {each: getattr(self, each) for each in ("columns", "drop", "category", "number")}
+        named: dict[str, Any] = {each: [*map(name, chosen)] for each, chosen in lists.items() if chosen is not None}
+        return dataclasses.replace(self, **named, label=self.label and name(self.label))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the keyword arguments that give equal options, JSON-able."""

@@ -48,6 +48,8 @@ def blocks(samples: Samples) -> Iterator[np.ndarray]:
 def bounds(samples: Samples) -> np.ndarray:
     """Find the least and the greatest value of every element of at least one sample: ``(2, *shape)``, dtype as it is.
 
+    NaN counts for nothing; an element that is nothing else has NaN.
+
     Example:
         >>> bounds(np.array([[1, 7], [2, 5]])).tolist()
         [[1, 5], [2, 7]]
@@ -55,12 +57,14 @@ def bounds(samples: Samples) -> np.ndarray:
     first = samples[:1][0]
     low, high = first, first
     for block in blocks(samples):
-        low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
+        low, high = np.fmin(low, np.fmin.reduce(block)), np.fmax(high, np.fmax.reduce(block))
     return np.stack([low, high])
 
 
 class Moments:
     """Number, mean, extremes and scatter of rows that come batch by batch, accumulated in float64.
+
+    NaN counts for nothing, so that each column has a number of its own, unless the scatter is full.
 
     Batches are merged by the update of Chan, Golub and LeVeque (1979), which subtracts each batch's own mean first:
     E[z²] − E[z]² would lose all digits where the mean is large against the deviation.
@@ -73,30 +77,39 @@ class Moments:
 
     def __init__(self, width: int, *, scatter: str | None) -> None:
         self.count = 0
+        self.counts = np.zeros(width)
         self.mean = np.zeros(width)
         self.low, self.high = np.full(width, np.inf), np.full(width, -np.inf)
         self.scatter = None if scatter is None else np.zeros((width, width) if scatter == "full" else width)
 
     def add(self, rows: np.ndarray) -> None:
         """Take in more rows, ``(n, width)``, n ≥ 1."""
-        self.low, self.high = np.minimum(self.low, rows.min(0)), np.maximum(self.high, rows.max(0))
-        total = self.count + len(rows)
-        with np.errstate(invalid="ignore", over="ignore"):  # What is not finite is seen in the results.
+        self.low, self.high = np.fmin(self.low, np.fmin.reduce(rows)), np.fmax(self.high, np.fmax.reduce(rows))
+        with np.errstate(
+            invalid="ignore", over="ignore", divide="ignore"
+        ):  # What is not finite is seen in the results.
             mean = rows.mean(0, dtype="float64")
+            counts: Any = float(len(rows))
+            if has_gaps := bool(np.isnan(mean).any()):
+                counts = (~np.isnan(rows)).sum(0)
+                mean = np.where(counts, np.nansum(rows, 0, dtype="float64") / counts, self.mean)
+            totals = self.counts + counts
             step = mean - self.mean
             if self.scatter is not None:
-                centred, weight = rows - mean, self.count * len(rows) / total
+                centred, weight = rows - mean, self.counts * counts / np.maximum(totals, 1)
+                if has_gaps:
+                    centred = np.nan_to_num(centred)
                 if self.scatter.ndim == 2:
                     self.scatter += centred.T @ centred + np.outer(step, step * weight)
                 else:
                     self.scatter += (centred**2).sum(0) + step**2 * weight
-            self.mean = self.mean + step * (len(rows) / total)
-        self.count = total
+            self.mean = self.mean + step * (counts / np.maximum(totals, 1))
+        self.count, self.counts = self.count + len(rows), totals
 
     def of_columns(self) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of every column; the scatter has to be diagonal."""
         assert self.scatter is not None
-        return self.mean, np.sqrt(self.scatter / self.count)
+        return self.mean, np.sqrt(self.scatter / np.maximum(self.counts, 1))
 
 
 def moments(samples: Samples) -> tuple[np.ndarray, np.ndarray]:

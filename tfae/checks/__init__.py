@@ -16,7 +16,7 @@ from tfae.checks import remedies
 from tfae.checks.layers import find_penalties, layers_of, mask_values, penalties_grow, penalty_weights
 from tfae.checks.output import Output, output_of
 from tfae.checks.remedies import as_activation, as_options
-from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, explain_invalid
+from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, TableLoss, explain_invalid
 from tfae.preprocessing import RANGES
 
 #: Training samples on which a check looks at values.
@@ -40,6 +40,8 @@ def check(data: _Samples, loss: Any, model: keras.Model, *, ignore: Collection[s
       and ``save``, which therefore refuse others whether or not this is ignored.
     - ``"domain"``: data outside ``loss.domain``, such as outside [0, 1] under cross-entropy, which has no lower bound
       there, so that being wrong lowers the loss.
+    - ``"columns"``: a table with categories, yes and no, or gaps, under a loss that is none of
+      :class:`tfae.losses.TableLoss`, or before a model that does not take gaps.
     - ``"range"``: the output activation keeps the reconstructions away from values that the training split has, as a
       sigmoid does where data is negative.
     - ``"activation"``: the model's output can leave ``loss.domain``, such as [0, 1] where probabilities are read.
@@ -106,8 +108,25 @@ def _domain(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str
     return None
 
 
+def _columns(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
+    if data is None or isinstance(data, tuple) or not data.columns:
+        return None
+    if not isinstance(loss, TableLoss):
+        return (
+            f"loss: expected one per kind of column, for the table has categories, yes and no, or gaps; received "
+            f"{loss!r}. Use tfae.losses.for_table({loss!r}, data.preprocessing.blocks)."
+        )
+    x = data.preprocessing(data.raw.train[:_TRIED])
+    if np.isnan(x).any() and not np.isfinite(model(x, training=False)).all():
+        return (
+            "model: expected one that takes gaps, which are NaN; received one whose output is not finite. Begin it with "
+            "data.fill_gaps(), or give tfae.models.dense(..., input_layer=data.fill_gaps())."
+        )
+    return None
+
+
 def _range(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
-    output = output_of(model)
+    output = None if isinstance(loss, TableLoss) else output_of(model)
     if data is None or output is None or _logits(None, loss, model):
         return None
     # The test split of a table may lie a little outside of what the training split is scaled to; that is no mistake.
@@ -131,6 +150,8 @@ def _range(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str 
 
 def _activation(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
     output = output_of(model)
+    if isinstance(loss, TableLoss) and output is not None and math.isfinite(output.low + output.high):
+        return f"model: expected one that ends in linear, as the columns of a table ask for; received {output.name}."
     if output is None or loss.domain is None or loss.on_reconstructions() is not loss or _is_inside(output, loss):
         return None
     return (
@@ -140,7 +161,7 @@ def _activation(data: _Samples, loss: ReconstructionLoss, model: keras.Model) ->
 
 
 def _logits(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
-    output = output_of(model)
+    output = None if isinstance(loss, TableLoss) else output_of(model)
     if output is None or loss.on_reconstructions() is loss or not _is_inside(output, loss):
         return None
     return (
@@ -198,7 +219,7 @@ def _tied(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str |
 
 
 def _masking(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
-    if data is None or isinstance(data, tuple) or not (values := mask_values(model, data.kind)):
+    if data is None or isinstance(data, tuple) or data.columns or not (values := mask_values(model, data.kind)):
         return None
     # Sequences are padded at an end: values in between may be data.
     raw = data.raw.train[:_TRIED].reshape(-1, data.shape[0], math.prod(data.shape[1:]))[:, [0, -1]]
@@ -242,6 +263,7 @@ def _shape_of(data: _Samples) -> tuple[int, ...] | None:
 _CHECKS: dict[str, Callable[[_Samples, Any, keras.Model], str | None]] = {
     "loss": _loss,
     "domain": _domain,
+    "columns": _columns,
     "range": _range,
     "activation": _activation,
     "logits": _logits,

@@ -64,6 +64,8 @@ class ModelOptions:
             return functools.partial(self._build_own, data)
         is_dense = self.architecture == "dense"
         sizes: dict[str, Any] = {} if self.widths is None else {"widths" if is_dense else "filters": self.widths}
+        if is_dense:
+            sizes["input_layer"] = data.fill_gaps()
         return functools.partial(
             models.dense if is_dense else models.convolutional,
             data.shape,

@@ -17,7 +17,7 @@ from typing import Any
 from tfae import progress
 from tfae.datasets import arrays, pipelines
 from tfae.datasets.beside import called, read_inputs, read_weights
-from tfae.datasets.columns import leave_out, select
+from tfae.datasets.columns import leave_out, select, take_gaps
 from tfae.datasets.data import Data, stream
 from tfae.datasets.preparation import prepare
 from tfae.datasets.source import Part, Source
@@ -39,7 +39,8 @@ __all__ = [
     "stream",
 ]
 
-_FILE_SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
+_TEXT_SUFFIXES, _COMPRESSED = (".csv", ".tsv", ".txt", ".tab", ".dat", ".data"), (".gz", ".bz2")
+_FILE_SUFFIXES = (".npy", ".npz", ".parquet", *_TEXT_SUFFIXES)
 
 
 @takes(LoadOptions)
@@ -179,21 +180,25 @@ def open_source(source: Any, options: ReadOptions) -> Source:
 
 # What opens a source, as module and function, and the options that it takes. Imported where it is needed: TFDS,
 # scikit-learn and Arrow take a second.
+_TABLE = ("columns", "label", "drop", "category", "number", "missing", "max_categories")
+_TEXT = (*_TABLE, "header", "delimiter", "decimal", "thousands", "encoding", "comment")
 _OPENERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "a data set by name": ("catalog", "from_name", ("feature", "data_dir", "manual_dir")),
-    "a data frame": ("tables", "from_frame", ("columns", "label", "drop")),
+    "a data frame": ("tables", "from_frame", _TABLE),
     "an array": ("arrays", "from_memory", ()),
     "a folder": ("image_folder", "from_folder", ()),
     "a .npy file": ("npy_files", "from_npy", ()),
     "a .npz file": ("npy_files", "from_npz", ("key",)),
-    "a .csv file": ("csv_files", "from_csv", ("columns", "label", "drop", "header")),
-    "a .parquet file": ("tables", "from_parquet", ("columns", "label", "drop")),
+    "a .csv file": ("csv_files", "from_csv", _TEXT),
+    "a .parquet file": ("tables", "from_parquet", _TABLE),
 }
 
 
 def _open(source: Any, options: ReadOptions) -> Source:
     if isinstance(source, Path):
-        what = "a folder" if source.is_dir() else f"a {source.suffix.lower()} file"
+        suffixes = [suffix.lower() for suffix in source.suffixes if suffix.lower() not in _COMPRESSED]
+        suffix = suffixes[-1] if suffixes else ""
+        what = "a folder" if source.is_dir() else f"a {'.csv' if suffix in _TEXT_SUFFIXES else suffix} file"
         if what not in _OPENERS:
             raise ValueError(
                 f"source: expected a folder of images or a file that ends with {', '.join(_FILE_SUFFIXES)}; "
@@ -206,15 +211,18 @@ def _open(source: Any, options: ReadOptions) -> Source:
     module, function, names = _OPENERS[what]
     for field in fields(ReadOptions):
         value = getattr(options, field.name)
-        if value is not None and field.name not in ("columns", "drop", *names):
+        if value is not None and field.name not in ("columns", "drop", "gaps", *names):
             raise ValueError(f"{field.name}: expected None for {what}; received {value!r}.")
     opener = getattr(importlib.import_module(f"{__name__}.{module}"), function)
-    opened: Source = opener(source, **{name: getattr(options, name) for name in names})
     if "columns" in names:
-        return opened
-    if options.drop is not None:
-        opened = leave_out(opened, options.drop)
-    return opened if options.columns is None else select(opened, options.columns)
+        opened: Source = opener(source, options)
+    else:
+        opened = opener(source, **{name: getattr(options, name) for name in names})
+        if options.drop is not None:
+            opened = leave_out(opened, options.drop)
+        if options.columns is not None:
+            opened = select(opened, options.columns)
+    return opened if options.gaps is None else take_gaps(opened, options.gaps)
 
 
 def _locate(source: Any) -> Any:
@@ -243,7 +251,7 @@ def _locate(source: Any) -> Any:
 def _is_path(source: str) -> bool:
     """Whether a string is meant as a path: a data set's ``name/config`` has one slash, and no suffix of a file."""
     return (
-        source.endswith((*_FILE_SUFFIXES, "/", "\\"))
+        source.endswith((*_FILE_SUFFIXES, *_COMPRESSED, "/", "\\"))
         or source.startswith((".", "~", "/", "\\"))
         or source.count("/") > 1
     )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
 
+from tfae import progress
+from tfae.columns import Column
 from tfae.datasets import defects
 from tfae.datasets.source import Batch, Part, Source
+from tfae.load_options import ReadOptions
 
 
 @final
@@ -21,10 +24,60 @@ class ColumnsPart(Part):
     part: Part
     indices: list[int]
 
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Those of the other part."""
+        names = self.feature_names or ()
+        return tuple(
+            replace(self.part.columns[index], name=names[position]) for position, index in enumerate(self.indices)
+        )
+
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield the columns of the other part's blocks."""
         for samples, labels in self.part.blocks(size):
             yield samples[:, self.indices], labels
+
+    def whole_labels(self, labels: np.ndarray) -> np.ndarray:
+        """Convert labels as the other part does."""
+        return self.part.whole_labels(labels)
+
+
+@final
+class CompleteRows(Part):
+    """The rows of another part without gaps.
+
+    Attributes:
+        rows: The numbers of those that were read last, int64.
+    """
+
+    def __init__(self, part: Part) -> None:
+        names = {name: getattr(part, name) for name in ("shape", "dtype", "feature_names", "label_names")}
+        super().__init__(**names, max_samples=part.num_samples or part.max_samples)
+        self.part, self.rows = part, np.zeros(0, np.int64)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Those of the other part."""
+        return self.part.columns
+
+    def blocks(self, size: int) -> Iterator[Batch]:
+        """Yield the rows of the other part's blocks that have no gaps, and tell at the end how many have."""
+        first, kept = 0, [np.zeros(0, np.int64)]
+        gaps = np.zeros(self.shape, np.int64)
+        for samples, labels in self.part.blocks(size):
+            is_gap = np.isnan(samples) if samples.dtype.kind == "f" else np.zeros(samples.shape, bool)
+            complete = np.flatnonzero(~is_gap.any(axis=1))
+            kept.append(first + complete)
+            gaps += is_gap.sum(axis=0)
+            first += len(samples)
+            if len(complete):
+                yield samples[complete], None if labels is None else labels[complete]
+        self.rows = np.concatenate(kept)
+        if left_out := first - len(self.rows):
+            names = self.feature_names or range(len(gaps))
+            worst = [index for index in np.argsort(-gaps, kind="stable")[:5].tolist() if gaps[index]]
+            listed = ", ".join(f"{names[index]} {gaps[index]:,}" for index in worst)
+            progress.log.info("left out %s of %s rows, which have gaps: %s", f"{left_out:,}", f"{first:,}", listed)
 
     def whole_labels(self, labels: np.ndarray) -> np.ndarray:
         """Convert labels as the other part does."""
@@ -69,6 +122,7 @@ def select(source: Source, columns: Sequence[int | str]) -> Source:
             feature_names=tuple(names[index] for index in indices),
             part=part,
             indices=indices,
+            allows_gaps=part.allows_gaps,
         )
         for name, part in source.parts.items()
     }
@@ -82,25 +136,31 @@ def leave_out(source: Source, drop: Sequence[int | str]) -> Source:
     return select(source, [name for name in names if name not in left_out])
 
 
-def choose_features(
-    names: Sequence[str],
-    columns: Sequence[int | str] | None,
-    label: str | None,
-    where: str,
-    *,
-    drop: Sequence[int | str] | None = None,
-) -> tuple[str, ...]:
+def take_gaps(source: Source, gaps: str) -> Source:
+    """Take missing values of a table as what they are, ``gaps="mask"``, or leave out their rows, ``"drop"``."""
+    if source.kind != "table":
+        raise ValueError(
+            f"gaps: expected None for samples of shape {source.shape}, which are no table; received {gaps!r}."
+        )
+    if gaps == "drop":
+        parts = {name: CompleteRows(part) for name, part in source.parts.items()}
+        return Source(source.name, parts, value_range=source.value_range)
+    for part in source.parts.values():
+        part.allows_gaps = True
+    source.allows_gaps = True
+    return source
+
+
+def choose_features(names: Sequence[str], options: ReadOptions, where: str) -> tuple[str, ...]:
     """Return the names of the columns of a table that are x; ``where`` is what holds it, for errors."""
+    columns, label, drop = options.columns, options.label, options.drop or ()
     repeated = sorted(name for name, count in collections.Counter(names).items() if count > 1)
     if repeated:
         raise ValueError(
             f"source: expected columns with names of their own; received {repeated} more than once in {where}."
         )
-    for argument, asked in (
-        ("columns", columns or ()),
-        ("label", () if label is None else (label,)),
-        ("drop", drop or ()),
-    ):
+    labels = () if label is None else (label,)
+    for argument, asked in (("columns", columns or ()), ("label", labels), ("drop", drop)):
         for name in asked:
             validate_known(argument, name, names, where)
     if columns is None and "" in names:
@@ -110,7 +170,7 @@ def choose_features(
         )
     if columns is not None and label in columns:
         raise ValueError(f"label: expected another column than those in columns=; received {label!r} in both.")
-    left_out = {label, *(drop or ())}
+    left_out = {label, *drop}
     features = tuple(str(name) for name in (names if columns is None else columns) if name not in left_out)
     if not features:
         raise ValueError(

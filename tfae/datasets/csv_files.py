@@ -1,11 +1,11 @@
-"""Tables in .csv files, which say neither what their columns hold nor whether they have a header."""
+"""Tables in text files, which say neither what their columns hold nor whether they have a header."""
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import itertools
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,198 +15,118 @@ import pyarrow.csv
 
 from tfae.datasets import defects
 from tfae.datasets.columns import choose_features
+from tfae.datasets.dialect import DELIMITERS, MISSING, Dialect, encoding_error, find_dialect
 from tfae.datasets.source import Source
-from tfae.datasets.tables import TablePart
+from tfae.datasets.tables import TablePart, find_columns
+from tfae.load_options import ReadOptions
 
-#: Rows in which true and false are looked for.
-_NUM_TRIED = 1000
-# What programs write into a cell for a number that is missing.
-_MISSING = ("", "na", "n/a", "#n/a", "nan", "null", "none")
+#: How the words for what is missing are written.
+_SPELLINGS = sorted({spell(word) for word in (*MISSING, "NaN", "NaT") for spell in (str, str.upper, str.capitalize)})
 
 
-def from_csv(
-    path: Path,
-    *,
-    columns: Sequence[int | str] | None = None,
-    label: str | None = None,
-    drop: Sequence[int | str] | None = None,
-    header: bool | None = None,
-) -> Source:
-    """Open a .csv file; every column is float64, for text has no dtype, with 1 for true and 0 for false.
+def from_csv(path: Path, options: ReadOptions) -> Source:
+    """Open a text file; numbers are float64, for text has no dtype.
 
-    Without ``header``, the first row is one unless all of it is numbers.
+    Without ``options.header``, the first row is one unless all of it are numbers.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            first_rows = list(itertools.islice(filter(None, csv.reader(file)), _NUM_TRIED))
-    except UnicodeDecodeError:
-        raise _encoding_error(path) from None
-    except csv.Error as error:
-        raise _table_error(path, f": {defects.reason(error)}.") from None
-    if not first_rows:
-        raise ValueError(f"source: expected a table; received {str(path)!r}, which is empty.")
-    first = first_rows[0]
-    if first[0].lstrip().startswith(("#", "%")) and len(first_rows) > 1 and len(first) != len(first_rows[1]):
-        raise _table_error(path, f", which begins with a comment, {first[0]!r}. Take such lines out.")
-    if len(first) == 1 and (separator := next((sign for sign in ";\t| " if sign in first[0].strip()), None)):
-        raise _separator_error(path, separator, first[0])
-    has_header = _is_header(first, path) if header is None else header
-    names = [cell.strip() for cell in first] if has_header else [f"column_{index}" for index in range(len(first))]
-    if not has_header:
-        columns, drop = ([*map(_name_of_position, chosen)] if chosen else chosen for chosen in (columns, drop))
-        label = label and _name_of_position(label)
-    features = choose_features(names, columns, label, repr(str(path)), drop=drop)
-    stored = dict(zip(names, first if has_header else names, strict=True))
-    flags = {
-        name
-        for row in first_rows[has_header:]
-        for name, cell in zip(names, row, strict=False)
-        if cell.strip().lower() in ("true", "false")
-    }
+    dialect = find_dialect(path, options)
+    names = dialect.names
+    if not dialect.has_header:
+        options = options.by_position()
+    features = choose_features(names, options, repr(str(path)))
+    columns = find_columns(dict(zip(names, dialect.kinds, strict=True)), features, options, repr(str(path)))
+    kinds = {column.name: column.kind for column in columns}
+    # What Arrow calls the columns, where it reads the header itself.
+    reads_header = dialect.is_plain and dialect.has_header
+    stored = dict(zip(names, dialect.stored_names if reads_header else names, strict=True))
 
     def record_batches(types: dict[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
-        with pyarrow.csv.open_csv(
-            path,
-            read_options=pyarrow.csv.ReadOptions(column_names=None if has_header else names),
-            convert_options=pyarrow.csv.ConvertOptions(
-                column_types={stored[name]: kind for name, kind in types.items()},
-                include_columns=[stored[name] for name in types],
-                null_values=[""],
-                strings_can_be_null=True,
-            ),
-        ) as reader:
+        with (
+            dialect.open(path) as file,
+            pyarrow.csv.open_csv(
+                file,
+                read_options=pyarrow.csv.ReadOptions(column_names=None if reads_header else names),
+                parse_options=pyarrow.csv.ParseOptions(
+                    delimiter=dialect.delimiter, newlines_in_values=dialect.has_line_breaks
+                ),
+                convert_options=pyarrow.csv.ConvertOptions(
+                    column_types={stored[name]: kind for name, kind in types.items()},
+                    include_columns=[stored[name] for name in types],
+                    null_values=[*_SPELLINGS, *(options.missing or ())],
+                    decimal_point=dialect.decimal,
+                ),
+            ) as reader,
+        ):
             for batch in reader:
                 yield batch.rename_columns(list(types))
 
-    def to_numbers(batch: pa.RecordBatch) -> pa.RecordBatch:
-        columns = [pc.cast(column, pa.float64()) if pa.types.is_boolean(column.type) else column for column in batch]
-        return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
-
-    def numbers() -> Iterator[pa.RecordBatch]:
-        types = {name: pa.bool_() if name in flags else pa.float64() for name in features}
-        text = {} if label is None else {label: pa.string()}
+    def typed() -> Iterator[pa.RecordBatch]:
+        number = pa.string() if dialect.thousands else pa.float64()
+        types = {name: {"number": number, "yes/no": pa.bool_()}.get(kinds[name], pa.string()) for name in kinds}
+        text = {} if options.label is None else {options.label: pa.string()}
         try:
-            yield from map(to_numbers, record_batches(types | text))
-        except pa.ArrowInvalid as error:
-            if "UTF8" in str(error) or "UTF-8" in str(error):
-                raise _encoding_error(path) from None
-            _validate_numbers(lambda: record_batches(dict.fromkeys(features, pa.string())), path)
-            raise _table_error(path, f": {defects.reason(error)}.") from None
+            for batch in record_batches(types | text):
+                yield _without_thousands(batch, kinds, dialect) if dialect.thousands else batch
+        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+            if isinstance(error, UnicodeDecodeError) or "UTF8" in str(error) or "UTF-8" in str(error):
+                raise encoding_error(path) from None
+            numbers = [name for name, kind in kinds.items() if kind != "category"]
+            known = {*(options.missing or ())}
+            _raise_for_texts(
+                lambda: record_batches(dict.fromkeys(numbers, pa.string())),
+                lambda cell: cell in known or dialect.is_number(cell),
+                path,
+            )
+            separator = DELIMITERS.get(dialect.delimiter, repr(dialect.delimiter))
+            remedy = 'If it is another sign, say which: delimiter=";".'
+            if found := re.search(r"got 1: ([#%])", str(error)):
+                remedy = f"If such lines are comments, say so: comment={found[1]!r}."
+            raise ValueError(
+                f"source: expected a table whose cells are separated by {separator}; received {str(path)!r}: "
+                f"{defects.reason(error)}. {remedy}"
+            ) from None
 
     part = TablePart(
-        shape=(len(features),),
+        shape=(len(columns),),
         dtype=np.dtype(np.float64),
-        max_samples=path.stat().st_size // (2 * len(features)) + 1,  # A number is at least a digit and what ends it.
-        feature_names=features,
-        record_batches=numbers,
+        max_samples=None if path.suffix in (".gz", ".bz2") else path.stat().st_size // (2 * len(columns)) + 1,
+        found_columns=columns,
+        record_batches=typed,
         where=repr(str(path)),
-        label=label,
+        options=options,
     )
-    return Source(path.stem, {"all": part})
+    return Source(path.name.split(".")[0], {"all": part})
 
 
-def _table_error(path: Path, reason: str) -> ValueError:
-    return ValueError(f"source: expected a comma-separated table; received {str(path)!r}{reason}")
+def _without_thousands(batch: pa.RecordBatch, kinds: dict[str, str], dialect: Dialect) -> pa.RecordBatch:
+    def to_numbers(name: str, column: pa.Array) -> pa.Array:
+        if kinds.get(name) != "number":
+            return column
+        digits = pc.replace_substring(pc.utf8_trim_whitespace(column), dialect.thousands, "")
+        digits = pc.replace_substring(digits, dialect.decimal, ".")
+        return pc.cast(pc.if_else(pc.is_in(digits, pa.array(_SPELLINGS)), None, digits), pa.float64())
+
+    names = batch.schema.names
+    return pa.RecordBatch.from_arrays(list(map(to_numbers, names, batch.columns)), names=names)
 
 
-def _separator_error(path: Path, separator: str, text: str) -> ValueError:
-    names = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
-    return _table_error(
-        path, f" with {names[separator]}, as in {text!r}. Save it with commas, and with points in its numbers."
-    )
-
-
-def _name_of_position(column: int | str) -> str:
-    return f"column_{column}" if str(column).isdecimal() else str(column)
-
-
-def _encoding_error(path: Path) -> ValueError:
-    return ValueError(
-        f"source: expected a .csv file in UTF-8; received {str(path)!r} in another encoding. Save it as UTF-8."
-    )
-
-
-def _is_header(row: list[str], path: Path) -> bool:
-    """Whether the first row of a file names its columns, and does not hold their first numbers."""
-    counted = row == [str(index) for index in range(len(row))]
-    if counted and len(row) < 3:
-        raise ValueError(
-            f"source: expected a header of names, or numbers only; received {','.join(row)!r} as the first row of "
-            f"{str(path)!r}, which may be either. Write names above."
-        )
-    if counted or row == ["", *(str(index) for index in range(len(row) - 1))]:
-        return True  # What pandas writes for a frame without names, without and with its index.
-    missing = [cell for cell in row if cell.strip().lower() in _MISSING]
-    numbers = [cell for cell in row if _is_number(cell) and cell not in missing]
-    if numbers and missing and len(numbers) + len(missing) == len(row):
-        raise ValueError(
-            f"source: expected a header or complete numbers in the first row; received {','.join(row)!r} in "
-            f"{str(path)!r}. Fill in the cells that are empty or hold no number, or write a header above."
-        )
-    if not numbers:
-        return True
-    if len(numbers) < len(row):
-        if 2 * len(numbers) > len(row):
-            raise ValueError(
-                f"source: expected a header of names, or a first sample of numbers; received {','.join(row)!r} as "
-                f"the first row of {str(path)!r}, most of which are numbers. Say which it is: header=False if "
-                "it is a sample, and header=True if these are names."
-            )
-        warnings.warn(
-            f"the first row of {str(path)!r}, {','.join(row)!r}, is taken for a header, although some of it are "
-            "numbers; header=False makes a sample of it",
-            stacklevel=3,
-        )
-        return True
-    warnings.warn(
-        f"{str(path)!r} has no header: its first row, {','.join(row)!r}, is taken as a sample, and the columns are "
-        "called column_0, column_1, …",
-        stacklevel=2,
-    )
-    return False
-
-
-def _validate_numbers(read_as_text: Callable[[], Iterator[pa.RecordBatch]], path: Path) -> None:
+def _raise_for_texts(
+    read_as_text: Callable[[], Iterator[pa.RecordBatch]], is_number: Callable[[str], bool], path: Path
+) -> None:
     """Raise ValueError that names every column with text in the first block that has any, and where it is first."""
     first = 0
-    try:
+    with contextlib.suppress(pa.ArrowInvalid):  # Not the cells but the lines are at fault, and Arrow has said how.
         for batch in read_as_text():
             found: list[tuple[str, int, str]] = []
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                texts = ((row, cell) for row, cell in enumerate(column.to_pylist()) if cell and not _is_number(cell))
+                texts = ((row, cell) for row, cell in enumerate(column.to_pylist()) if not is_number(cell))
                 found += [(name, first + row, cell) for row, cell in itertools.islice(texts, 1)]
-            if found and all(cell.strip().lower() in _MISSING for _, _, cell in found):
-                name, row, cell = found[0]
-                where = f"{cell!r} in column {name!r}, row {row} (rows count from 0)"
-                _validate_present(where, batch.schema.names, read_as_text())
-            if found and batch.num_columns == 1 and ";" in found[0][2]:
-                raise _separator_error(path, ";", found[0][2])
             if found:
                 listed = ", ".join(f"{name!r} ({cell!r} in row {row})" for name, row, cell in found)
+                name, _, cell = found[0]
                 raise ValueError(
-                    f"source: expected numeric columns; received text in {listed} of {str(path)!r}, rows counted from "
-                    "0. Choose others with columns=, or take one out with drop= or label=."
+                    f"source: expected numbers; received text in {listed} of {str(path)!r}, rows counted from 0. If "
+                    f"it stands for a missing value, missing=[{cell!r}]; if the column holds categories, "
+                    f"category=[{name!r}]; else leave the column out, drop=[{name!r}]."
                 )
             first += batch.num_rows
-    except pa.ArrowInvalid:
-        return  # not the cells but the lines are at fault, and the first reading said how
-
-
-def _validate_present(where: str, names: list[str], batches: Iterator[pa.RecordBatch]) -> None:
-    """Raise ValueError that says how many cells are empty or hold what stands for a missing number."""
-    missing = defects.MissingValues(feature_names=names)
-    for batch in batches:
-        numbers = np.zeros((batch.num_rows, len(names)))
-        for index, column in enumerate(batch.columns):
-            cells = pc.utf8_lower(pc.utf8_trim_whitespace(pc.fill_null(column, "")))
-            numbers[pc.is_in(cells, pa.array(_MISSING)).to_numpy(zero_copy_only=False), index] = np.nan
-        missing.add(numbers)
-    missing.validate(where)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

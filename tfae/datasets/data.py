@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfae import preprocessing as scaling
+from tfae.columns import Column
 from tfae.datasets.feeds import Feed
 from tfae.datasets.source import Source
 from tfae.datasets.splits import Splits, sample_digests
@@ -26,7 +27,7 @@ class Data:
     Attributes:
         name: Of the data set, the file or the folder.
         kind: "image", "sequence", "table" or "other".
-        shape: Of one sample.
+        shape: Of one sample in model space, which is what a model takes.
         train: Batches ``(x, x)``, float32 ``(batch, *shape)`` in model space, in a new order every time it is
             iterated over: first the seed's order 0, then 1, and so on. ``train_from`` begins with any of them. With
             ``inputs`` these come first in place of x, and with ``sample_weight`` that comes third, ``(batch,)``.
@@ -116,6 +117,15 @@ class Data:
         its training split was scaled to, and few of its values are at the ends.
         """
         return self.preprocessing.value_range if self.kind == "image" else None
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What the columns of a table hold; none where all are numbers and no value is missing, and for all else."""
+        return self.preprocessing.columns
+
+    def fill_gaps(self) -> scaling.FillGaps | None:
+        """Return the first layer of a model for data with gaps; None for data without."""
+        return scaling.FillGaps.of(self.preprocessing)
 
     @property
     def defect(self) -> ValueError | None:

@@ -34,15 +34,14 @@ class MissingValues:
     def __bool__(self) -> bool:
         return self._first is not None
 
-    def add(self, samples: np.ndarray, *, first_empty: tuple[int, int] | None = None) -> None:
-        """Take in more samples, raw ones ``(n, *shape)``; ``first_empty`` is row and column of a NaN that is a null."""
+    def add(self, samples: np.ndarray) -> None:
+        """Take in more samples, raw ones ``(n, *shape)``."""
         if samples.dtype.kind == "f" and not (is_finite := np.isfinite(samples)).all():
             if self._first is None:
                 sample, *position = (int(i) for i in np.argwhere(~is_finite)[0])
                 value = samples[(sample, *position)]
-                what = "NaN" if np.isnan(value) else str(value)
-                if first_empty == (self._num_samples + sample, *position):
-                    what = "an empty cell"
+                missing = "NaN" if self._feature_names is None else "a missing value"
+                what = missing if np.isnan(value) else str(value)
                 number = self._num_samples + sample
                 where = number if self._sample_names is None else self._sample_names[number]
                 self._first = f"{what} in {describe_place(where, position, self._feature_names)}"
@@ -53,8 +52,8 @@ class MissingValues:
             self._num_values = samples[0].size
         self._num_samples += len(samples)
 
-    def validate(self, first: str | None = None) -> None:
-        """Raise ValueError if there are any; ``first`` says which is the first, if it was no NaN in the file."""
+    def validate(self) -> None:
+        """Raise ValueError if there are any."""
         if self._first is None or self._counts is None:
             return
         counts, num_values = self._counts, self._num_samples * self._num_values
@@ -73,11 +72,10 @@ class MissingValues:
             columns = ": " + ", ".join(f"{names[i]} {percent(counts[i] / self._num_samples)}" for i in worst[:5])
             columns += f", and {len(worst) - 5} columns more" if len(worst) > 5 else ""
             remedy = (
-                "Leave out such rows, or with columns= such columns; or fill them in first, for example with the "
-                "median of the column."
+                'Take missing ones as such, gaps="mask"; or leave out their rows, gaps="drop", or columns, drop=[...].'
             )
         raise ValueError(
-            f"source: expected finite numbers; received {first or self._first}. Missing or infinite are {shown}, in "
+            f"source: expected finite numbers; received {self._first}. Missing or infinite are {shown}, in "
             f"{rows}{columns}. {remedy}"
         )
 

@@ -70,6 +70,10 @@ def prepare(
             arguments["columns"] = list(source.feature_names or ())
     if source.feature_names is not None:
         _warn_of_identifiers(split.train, source.feature_names)
+    columns = source.columns or ()
+    # Where all columns are alike and nothing is missing, the samples are one matrix of one meaning.
+    if len({column.kind for column in columns} - {"category"}) <= 1 and not source.allows_gaps:
+        columns = columns if any(column.kind == "category" for column in columns) else ()
     samples = raw = split
     if in_memory:
         with tf.device("CPU"):  # a batch at a time goes to the accelerator, whose memory the data may not fit
@@ -89,6 +93,8 @@ def prepare(
         feature_names=source.feature_names,
         bounds=bounds_of.train,
         moments=moments,
+        columns=columns,
+        max_categories=options.max_categories,
     )
     batch_size = options.batch_size or default_batch_size(len(raw.train))
     if arguments is not None:
@@ -108,7 +114,7 @@ def prepare(
     data = Data(
         name=source.name,
         kind=source.kind,
-        shape=source.shape,
+        shape=fitted.model_shape,
         train=train.shuffled(seed, epoch=0),
         validation=validation.in_stored_order(),
         test=test.in_stored_order(),
@@ -145,6 +151,7 @@ def _validate_scaled(
         ends = bounds.astype("float64")
         with np.errstate(all="ignore"):
             is_held = np.isfinite(((ends - fitted.offset) / fitted.scale).astype("float32"))
+        is_held |= np.isnan(ends)  # A column of gaps alone.
         is_held &= np.isfinite(fitted.scale)
         if is_held.all():
             continue
@@ -261,7 +268,7 @@ def _find_varying(samples: Samples) -> np.ndarray:
             f"columns: expected None for samples of shape {samples.shape[1:]}, which have no columns; "
             f'received "{VARYING}".'
         )
-    varying = ~scaling.constant_columns(samples)
+    varying = ~scaling.constant_columns(samples)  # Of codes as of numbers.
     if not varying.any():
         raise ValueError(
             f"source: expected columns that vary; received {samples.shape[1]} columns that are constant in the "

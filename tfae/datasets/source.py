@@ -11,6 +11,7 @@ from typing import final
 
 import numpy as np
 
+from tfae.columns import Column
 from tfae.datasets import defects
 from tfae.datasets.row_file import write_rows
 from tfae.datasets.scan import Scan
@@ -36,7 +37,7 @@ class Part(abc.ABC):
         sample_names: The file of each sample for a folder of images, else None.
         feature_names: The names of a table's columns, used to name the one with a defect, else None.
         label_names: What labels that are numbers from 0 on stand for, where that is known, else None.
-        first_empty: Row and column of the first cell of a table that is empty, as far as it has been read, else None.
+        allows_gaps: Whether NaN in a table is a missing value, and no defect.
     """
 
     shape: tuple[int, ...]
@@ -46,7 +47,13 @@ class Part(abc.ABC):
     sample_names: tuple[str, ...] | None = None
     feature_names: tuple[str, ...] | None = None
     label_names: tuple[str, ...] | None = None
-    first_empty: tuple[int, int] | None = None
+    allows_gaps: bool = False
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What the columns of a table hold, and the categories that have been read so far."""
+        names = self.feature_names or tuple(f"column_{index}" for index in range(self.shape[0]))
+        return tuple(map(Column, names))
 
     @abc.abstractmethod
     def blocks(self, size: int) -> Iterator[Batch]:
@@ -66,7 +73,8 @@ class Part(abc.ABC):
         first = 0
         missing = defects.MissingValues(feature_names=self.feature_names, sample_names=self.sample_names)
         for samples, labels in self.blocks(batch_size):
-            missing.add(samples, first_empty=self.first_empty)
+            takes_gaps = self.allows_gaps and samples.dtype.kind == "f"
+            missing.add(np.where(np.isnan(samples), 0, samples) if takes_gaps else samples)
             first += len(samples)
             if missing:
                 continue  # To the end, to count them.
@@ -128,6 +136,7 @@ class Source:
         dtype: Of the raw samples, a NumPy dtype name.
         feature_names: The names of a table's columns, or None where it has none.
         label_names: What labels that are numbers from 0 on stand for; None where that is not known.
+        allows_gaps: Whether NaN in a table is a missing value, and no defect.
         value_range: As given, or what kind and dtype say.
     """
 
@@ -136,8 +145,14 @@ class Source:
         self.name, self.parts = name, parts
         self.shape, self.dtype, self.feature_names = first.shape, first.dtype.name, first.feature_names
         self.label_names = first.label_names
+        self.allows_gaps = first.allows_gaps
         self.kind = {1: "table", 2: "sequence", 3: "image"}.get(len(first.shape), "other")
         self.value_range = value_range or declared_range(self.kind, first.dtype)
+
+    @property
+    def columns(self) -> tuple[Column, ...] | None:
+        """What the columns of a table hold, with the categories that have been read so far; None for all else."""
+        return next(iter(self.parts.values())).columns if self.kind == "table" else None
 
     @property
     def read_size(self) -> int:

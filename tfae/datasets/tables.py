@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
@@ -12,9 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from tfae import progress
+from tfae.columns import REST_CODE, Column
 from tfae.datasets import defects
-from tfae.datasets.columns import choose_features
+from tfae.datasets.columns import choose_features, validate_known
 from tfae.datasets.source import Batch, Part, Source
+from tfae.load_options import ReadOptions
+
+#: Categories of a column that are no error without ``max_categories``.
+MAX_CATEGORIES = 100
 
 
 @final
@@ -25,41 +31,95 @@ class TablePart(Part):
     Attributes:
         record_batches: Opens the table anew, each time it is called.
         where: What holds the table, for errors.
-        feature_names: The columns that are x, in this order.
-        label: The column that is the label, or None.
+        found_columns: The columns that are x, in this order.
+        options: How they are read.
+        codes: Of the categories of each column that holds some, in the order in which they have come.
+        is_closed: Whether other categories than those get the code of the rest.
     """
 
     record_batches: Callable[[], Iterable[pa.RecordBatch]]
     where: str
-    feature_names: tuple[str, ...]
-    label: str | None
+    found_columns: tuple[Column, ...]
+    options: ReadOptions
+    codes: dict[str, dict[str, int]] = field(default_factory=dict)
+    is_closed: bool = False
+
+    def __post_init__(self) -> None:
+        self.feature_names = tuple(column.name for column in self.found_columns)
+        self.codes = {column.name: {} for column in self.found_columns if column.kind == "category"}
+        self._missing = pa.array(["", *(self.options.missing or ())])
+        self._missing_numbers = [float(text) for text in self.options.missing or () if _is_float(text)]
+        if (self.options.gaps or self._missing_numbers) and self.dtype.kind != "f":
+            self.dtype = np.dtype(np.float64)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What the columns hold, and the categories that have been read so far."""
+        return tuple(Column(c.name, c.kind, tuple(self.codes.get(c.name, ()))) for c in self.found_columns)
+
+    def use_vocabularies(self, columns: Sequence[Column]) -> None:
+        """Give categories the codes that they have in other data; those that it has not, the code of the rest."""
+        self.codes = {column.name: {text: code for code, text in enumerate(column.vocabulary)} for column in columns}
+        self.is_closed = True
 
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield rows in blocks of ``size``, whatever the blocks of the file are; an empty cell becomes NaN."""
-        first, self.first_empty = 0, None
+        first, label = 0, self.options.label
         for batch in _rebatch(self.record_batches(), size):
-            columns = [batch.column(name) for name in self.feature_names]
-            empty = [
-                (first + pc.index(pc.is_null(column), True).as_py(), index)
-                for index, column in enumerate(columns)
-                if column.null_count
-            ]
-            if empty and self.first_empty is None:
-                self.first_empty = min(empty)
-            samples = np.empty(
-                (len(batch), *self.shape), np.result_type(self.dtype, np.float64) if empty else self.dtype
-            )
-            for index, column in enumerate(columns):
-                column = pc.cast(column, pa.float64()) if column.null_count else column
-                samples[:, index] = column.to_numpy(zero_copy_only=False)
-            yield samples, None if self.label is None else _labels(batch.column(self.label))
+            columns = [self._clean(column, batch.column(column.name)) for column in self.found_columns]
+            has_gaps = any(column.null_count for column in columns)
+            dtype = np.result_type(self.dtype, np.float64) if has_gaps else self.dtype
+            samples = np.empty((len(batch), *self.shape), dtype)
+            for index, (column, cells) in enumerate(zip(self.found_columns, columns, strict=True)):
+                samples[:, index] = self._to_numbers(column, cells, first)
+            if self._missing_numbers and dtype.kind == "f":
+                is_number = np.array([column.kind == "number" for column in self.found_columns])
+                samples[np.isin(samples, self._missing_numbers) & is_number] = np.nan
+            yield samples, None if label is None else _labels(batch.column(label))
             first += len(batch)
         if first == 0:
-            below = " below its header" if self.num_samples is None else ""  # It is a .csv file.
+            below = " below its header" if self.num_samples is None else ""  # It is a text file.
             raise ValueError(f"source: expected a table with rows; received {self.where}, which holds none{below}.")
 
+    def _clean(self, column: Column, cells: pa.Array) -> pa.Array:
+        """Texts without white space around them, in which what is missing is null; numbers as they are."""
+        if column.kind != "category" and not _is_text(cells.type):
+            return cells
+        texts = pc.utf8_trim_whitespace(_as_text(cells))
+        return pc.if_else(pc.is_in(texts, self._missing), pa.scalar(None, pa.string()), texts)
+
+    def _to_numbers(self, column: Column, cells: pa.Array, first: int) -> np.ndarray:
+        if column.kind == "category":
+            return self._encode(column.name, cells)
+        if _is_text(cells.type) or pa.types.is_decimal(cells.type) or cells.null_count:
+            try:
+                cells = pc.cast(cells, pa.float64())
+            except pa.ArrowInvalid:
+                row, cell = next((row, cell) for row, cell in enumerate(cells.to_pylist()) if not _is_float(cell or 0))
+                raise ValueError(
+                    f"number: expected a column of numbers; received {cell!r} in {column.name!r}, row {first + row} of "
+                    f"{self.where} (rows count from 0). If it stands for a missing value, missing=[{cell!r}]."
+                ) from None
+        return cells.to_numpy(zero_copy_only=False)
+
+    def _encode(self, name: str, texts: pa.Array) -> np.ndarray:
+        """Return the code of each category, float64; NaN where it is missing."""
+        encoded, codes = texts.dictionary_encode(), self.codes[name]
+        if not self.is_closed:
+            for text in encoded.dictionary.to_pylist():
+                codes.setdefault(text, len(codes))
+            if self.options.max_categories is None and len(codes) > MAX_CATEGORIES:
+                listed = ", ".join(map(repr, list(codes)[:3]))
+                raise ValueError(
+                    f"source: expected numbers, or columns of at most {MAX_CATEGORIES} categories; received more in "
+                    f"{name!r} of {self.where}, such as {listed}. Leave it out, drop=[{name!r}], or have the most "
+                    f"frequent ones told apart and the rest not, max_categories={MAX_CATEGORIES}."
+                )
+        numbers = np.array([codes.get(text, REST_CODE) for text in encoded.dictionary.to_pylist()] + [np.nan])
+        return numbers[pc.fill_null(encoded.indices, len(numbers) - 1).to_numpy(zero_copy_only=False)]
+
     def whole_labels(self, labels: np.ndarray) -> np.ndarray:
-        """Return labels that are all numbers as numbers: a .csv file has no types."""
+        """Return labels that are all numbers as numbers: a text file has no types."""
         is_missing = np.array([label is None for label in labels], bool)
         present = labels[~is_missing]
         if not all(isinstance(label, str) for label in present):
@@ -77,13 +137,40 @@ class TablePart(Part):
         return labels
 
 
-def from_parquet(
-    path: Path,
-    *,
-    columns: Sequence[int | str] | None = None,
-    label: str | None = None,
-    drop: Sequence[int | str] | None = None,
-) -> Source:
+def find_columns(
+    found: Mapping[str, str], features: Sequence[str], options: ReadOptions, where: str
+) -> tuple[Column, ...]:
+    """Return what the columns of a table hold.
+
+    Args:
+        found: What is found in each column: "number", "yes/no", "text", "time", or the name of another type.
+        features: The columns that are asked for.
+        options: What the user says of them. Times that are not asked for by name are left out.
+        where: What holds the table, for errors.
+    """
+    category, number = options.category or (), options.number or ()
+    for argument, asked in (("category", category), ("number", number)):
+        for name in asked:
+            validate_known(argument, name, list(found), where)
+    if both := set(category) & set(number):
+        raise ValueError(f"number: expected other columns than those of category; received {both.pop()!r} in both.")
+    kinds = {name: "category" if name in category else "number" if name in number else found[name] for name in features}
+    times = [name for name, kind in kinds.items() if kind == "time"]
+    if times and options.columns is None:
+        progress.log.info("left out %s, which hold%s times", ", ".join(times), "s" if len(times) == 1 else "")
+        kinds = {name: kind for name, kind in kinds.items() if kind != "time"}
+    others = [
+        f"{name!r} ({kind})" for name, kind in kinds.items() if kind not in ("number", "yes/no", "text", "category")
+    ]
+    if others or not kinds:
+        raise ValueError(
+            f"source: expected columns of numbers, categories, or true and false; received "
+            f"{', '.join(others or map(repr, times))} in {where}. Leave these out, drop=[...], or take one for label=."
+        )
+    return tuple(Column(name, "category" if kind == "text" else kind) for name, kind in kinds.items())
+
+
+def from_parquet(path: Path, options: ReadOptions) -> Source:
     """Open a .parquet file; the columns are converted to the one NumPy dtype that holds them all."""
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
@@ -92,34 +179,23 @@ def from_parquet(
         raise ValueError(
             f"source: expected a .parquet file; received {str(path)!r}: {defects.reason(error)}."
         ) from None
-    where = repr(str(path))
-    features = choose_features(_names(schema), columns, label, where, drop=drop)
 
-    def record_batches() -> Iterator[pa.RecordBatch]:
+    def record_batches(names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         # Otherwise whole columns of a row group are in memory, and these can be as large as the file.
-        with pyarrow.parquet.ParquetFile(path, buffer_size=2**16, pre_buffer=False) as file:
-            columns = [*features, *([] if label is None else [label])]
-            yield from file.iter_batches(max(1, min(2**16, 2**20 // len(columns))), columns=columns)
+        try:
+            with pyarrow.parquet.ParquetFile(
+                path, buffer_size=2**16, pre_buffer=False, page_checksum_verification=True
+            ) as file:
+                yield from file.iter_batches(max(1, min(2**16, 2**20 // len(names))), columns=list(names))
+        except OSError as error:
+            raise ValueError(
+                f"source: expected a .parquet file; received {str(path)!r}, which is damaged: {defects.reason(error)}."
+            ) from None
 
-    part = TablePart(
-        shape=(len(features),),
-        dtype=_common_dtype(schema, features, where),
-        num_samples=num_rows,
-        feature_names=features,
-        record_batches=record_batches,
-        where=where,
-        label=label,
-    )
-    return Source(path.stem, {"all": part})
+    return Source(path.stem, {"all": _part(schema, options, record_batches, repr(str(path)), num_rows)})
 
 
-def from_frame(
-    frame: Any,
-    *,
-    columns: Sequence[int | str] | None = None,
-    label: str | None = None,
-    drop: Sequence[int | str] | None = None,
-) -> Source:
+def from_frame(frame: Any, options: ReadOptions) -> Source:
     """Open a data frame of pandas, polars or pyarrow, or of any library that exports Arrow streams."""
     try:
         table = pa.table(frame)
@@ -127,18 +203,38 @@ def from_frame(
         raise ValueError(
             f"source: expected a data frame; received {type(frame).__name__}: {defects.reason(error)}."
         ) from None
-    where = "the data frame"
-    features = choose_features(_names(table.schema), columns, label, where, drop=drop)
-    part = TablePart(
-        shape=(len(features),),
-        dtype=_common_dtype(table.schema, features, where),
-        num_samples=table.num_rows,
-        feature_names=features,
-        record_batches=table.to_batches,
-        where=where,
-        label=label,
+    part = _part(
+        table.schema, options, lambda names: table.select(names).to_batches(), "the data frame", table.num_rows
     )
     return Source("table", {"all": part})
+
+
+def _part(
+    schema: pa.Schema,
+    options: ReadOptions,
+    record_batches: Callable[[Sequence[str]], Iterable[pa.RecordBatch]],
+    where: str,
+    num_rows: int,
+) -> TablePart:
+    names = _names(schema)
+    features = choose_features(names, options, where)
+    found = {name: _kind(schema.field(name).type) for name in names}
+    columns = find_columns(found, features, options, where)
+    read = [*(column.name for column in columns), *([] if options.label is None else [options.label])]
+    types = [schema.field(column.name).type for column in columns if column.kind != "category"]
+    plain = all(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) for kind in types)
+    dtype = np.dtype(np.float64)
+    if plain and len(types) == len(columns):
+        dtype = np.result_type(*(pa.array([], kind).to_numpy(zero_copy_only=False).dtype for kind in types))
+    return TablePart(
+        shape=(len(columns),),
+        dtype=dtype,
+        num_samples=num_rows,
+        found_columns=columns,
+        record_batches=lambda: record_batches(read),
+        where=where,
+        options=options,
+    )
 
 
 def _rebatch(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
@@ -160,22 +256,46 @@ def _names(schema: pa.Schema) -> list[str]:
     return [name for name in schema.names if name not in index]
 
 
-def _common_dtype(schema: pa.Schema, features: Sequence[str], where: str) -> np.dtype:
-    types = {name: schema.field(name).type for name in features}
-    others = [
-        f"{name!r} ({kind})"
-        for name, kind in types.items()
-        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
-    ]
-    if others:
-        raise ValueError(
-            f"source: expected numeric columns; received {', '.join(others)} in {where}. "
-            "Choose others with columns=, or take one out with drop= or label=."
+def _kind(dtype: pa.DataType) -> str:
+    """What a column of that type holds."""
+    if pa.types.is_integer(dtype) or pa.types.is_floating(dtype) or pa.types.is_decimal(dtype):
+        return "number"
+    if pa.types.is_boolean(dtype):
+        return "yes/no"
+    if pa.types.is_temporal(dtype):
+        return "time"
+    return "text" if _is_text(dtype) else str(dtype)
+
+
+def _is_text(dtype: pa.DataType) -> bool:
+    if pa.types.is_dictionary(dtype):
+        dtype = dtype.value_type
+    return pa.types.is_string(dtype) or pa.types.is_large_string(dtype) or pa.types.is_null(dtype)
+
+
+def _as_text(cells: pa.Array) -> pa.Array:
+    if pa.types.is_boolean(cells.type):
+        return pc.if_else(cells, "true", "false")
+    if pa.types.is_floating(cells.type):  # Codes that a gap has made floats: 8001, and not 8001.0.
+        whole = pc.equal(cells, pc.floor(cells))
+        return pc.if_else(
+            whole, pc.cast(pc.cast(cells, pa.int64(), safe=False), pa.string()), pc.cast(cells, pa.string())
         )
-    return np.result_type(*(pa.array([], kind).to_numpy(zero_copy_only=False).dtype for kind in types.values()))
+    return pc.cast(cells, pa.string())
+
+
+def _is_float(text: Any) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _labels(column: pa.Array) -> np.ndarray:
+    if _is_text(column.type):
+        column = _as_text(column)
+        column = pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
     if column.null_count:
         labels = np.empty(len(column), object)
         labels[:] = column.to_pylist()

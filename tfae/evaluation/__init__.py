@@ -29,7 +29,7 @@ from tfae.evaluation.findings import collect_findings
 from tfae.evaluation.image_metrics import are_images
 from tfae.evaluation.metrics import METRICS, Metric, Split, likely_interval
 from tfae.evaluation.totals import Totals, gather_totals
-from tfae.losses import ReconstructionLoss, get_loss
+from tfae.losses import ReconstructionLoss, get_loss, mask_of
 from tfae.models.structure import find_encoder, is_deterministic, latent_dim_of
 
 __all__ = ["METRICS", "Evaluation", "Finding", "Metric", "evaluate", "scores"]
@@ -179,9 +179,10 @@ def _adds_noise(autoencoder: keras.Model) -> bool:
 
 def _is_masked(batch: Batch) -> tf.Tensor:
     """Whether elements of a sample count for nothing, as a Keras mask that comes with the output says."""
-    if batch.mask is None:
+    mask = mask_of(batch.output)
+    if mask is None:
         return tf.zeros(tf.shape(batch.x)[:1])
-    kept = tf.reshape(tf.cast(batch.mask, "float32"), (tf.shape(batch.x)[0], -1))
+    kept = tf.reshape(tf.cast(mask, "float32"), (tf.shape(batch.x)[0], -1))
     return 1 - tf.reduce_min(kept, axis=1)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -38,12 +39,15 @@ class Baselines:
     constant: np.ndarray
     #: float32 ``(latent_dim, num_elements)``, or why there is no linear baseline.
     components: np.ndarray | str
-    #: What the linear baseline is clipped to.
-    interval: tuple[float, float]
+    #: What the linear baseline is clipped to: two numbers, or arrays of the shape of one sample.
+    interval: tuple[Any, Any]
 
-    def linear(self, x: tf.Tensor) -> tf.Tensor:
-        """What PCA reconstructs of samples ``(batch, ...)``; float32 of the same shape."""
-        centred = tf.reshape(tf.cast(x, "float32") - self.mean, (-1, self.mean.size))
+    def linear(self, x: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+        """What PCA reconstructs of samples ``(batch, ...)``, with means for what a mask leaves out; float32 alike."""
+        centred = tf.cast(x, "float32") - self.mean
+        if mask is not None:
+            centred = tf.where(mask, centred, 0.0)
+        centred = tf.reshape(centred, (-1, self.mean.size))
         projected = tf.matmul(tf.matmul(centred, self.components, transpose_b=True), self.components)
         return tf.clip_by_value(self.mean + tf.reshape(projected, tf.shape(x)), *self.interval)
 
@@ -89,17 +93,20 @@ def fit(
         components=components,
         interval=(low, high),
     )
-    can_be_clipped_wrongly = loss.is_crossentropy and not isinstance(components, str)
+    can_be_clipped_wrongly = loss.are_probabilities.any() and not isinstance(components, str)
     return _with_best_margin(baselines, train, loss) if can_be_clipped_wrongly else baselines
 
 
 def _with_best_margin(baselines: Baselines, train: tf.data.Dataset, loss: ReconstructionLoss) -> Baselines:
     readable = loss.on_reconstructions()
     low, high = baselines.interval
-    intervals = [(max(low, margin), min(high, 1 - margin)) for margin in _MARGINS]
+    is_probability = loss.are_probabilities
+    intervals = [
+        (np.where(is_probability, max(low, m), low), np.where(is_probability, min(high, 1 - m), high)) for m in _MARGINS
+    ]
     totals, num_samples = np.zeros(len(intervals)), 0
     for _, x in train:
-        reconstruction = baselines.linear(x)
+        reconstruction = baselines.linear(x, tf.logical_not(tf.math.is_nan(x)))
         clipped = [tf.clip_by_value(reconstruction, *interval) for interval in intervals]
         totals += [float(tf.reduce_sum(readable.per_sample(x, one))) for one in clipped]
         num_samples += len(x)
@@ -152,6 +159,7 @@ def _centred(dataset: tf.data.Dataset, moments: Moments) -> Iterator[np.ndarray]
     largest = float(np.maximum(moments.high - moments.mean, moments.mean - moments.low).max()) or 1.0
     for _, x in dataset:
         rows = x.numpy().reshape(-1, len(moments.mean)) - moments.mean
+        rows[np.isnan(rows)] = 0  # Gaps are at the mean.
         yield (rows / largest).astype("float32")
 
 

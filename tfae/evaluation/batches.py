@@ -13,7 +13,7 @@ from keras import ops
 
 from tfae import progress
 from tfae.checks import remedies
-from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, mask_of
+from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, TableLoss, mask_of
 from tfae.models.structure import sample_shape_of, validate_output
 
 
@@ -26,7 +26,7 @@ class Batch(NamedTuple):
     output: tf.Tensor
     #: What the output stands for, in model space.
     reconstruction: tf.Tensor
-    #: The Keras mask of the output; None without one.
+    #: What counts: the Keras mask of the output, and what is no gap of a table; None where all does.
     mask: tf.Tensor | None
 
 
@@ -89,7 +89,11 @@ def measure_batches(
         output = autoencoder(inputs, training=False)
         validate_output(autoencoder, output, shape)
         penalties = _sum_penalties(autoencoder)  # The encoder's call below clears those that belong to this one.
-        batch = Batch(x, output, loss.reconstruction(output), mask_of(output))
+        mask = mask_of(output)
+        if isinstance(loss, TableLoss):
+            mask = tf.logical_not(tf.math.is_nan(x))
+            x = tf.where(mask, x, tf.zeros_like(x))
+        batch = Batch(x, output, loss.reconstruction(output), mask)
         latents = tf.zeros((tf.shape(x)[0], 0))
         if encoder is not None:
             latents = encoder(inputs, training=False)

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfae.evaluation.baselines import ROUNDING
-from tfae.evaluation.batches import Quantity
+from tfae.evaluation.batches import Batch, Quantity
 from tfae.evaluation.evaluation import percent
 from tfae.evaluation.metrics import LOSS, Metric, Split, UnavailableError, available, enter, per_sample, per_split
 
@@ -56,7 +56,9 @@ def _beside_skill(metric: str, what: str, evaluation: Any) -> str:
 def constant_loss(split: Split) -> Quantity:
     """Mean loss of a sample if the training split's best constant is its reconstruction."""
     fitted, readable = available(split.baselines), split.loss.on_reconstructions()
-    return lambda batch: readable.per_sample(batch.x, tf.broadcast_to(fitted.constant, tf.shape(batch.x)))
+    return lambda batch: readable.per_sample(
+        batch.x, tf.broadcast_to(fitted.constant, tf.shape(batch.x)), mask=batch.mask
+    )
 
 
 @per_sample("linear baseline", **_PART, note=lambda e: _beside_skill("linear_skill", components(e), e))
@@ -64,7 +66,11 @@ def linear_loss(split: Split) -> Quantity:
     """Mean loss of a sample if PCA with ``latent_dim`` components of the training split reconstructs it."""
     fitted, readable = available(split.baselines), split.loss.on_reconstructions()
     available(fitted.components)
-    return lambda batch: readable.per_sample(batch.x, fitted.linear(batch.x))
+
+    def measure(batch: Batch) -> tf.Tensor:
+        return readable.per_sample(batch.x, fitted.linear(batch.x, batch.mask), mask=batch.mask)
+
+    return measure
 
 
 @per_split("training split", **_PART, note="the model's loss there")

@@ -19,6 +19,7 @@ from tfae.losses.reconstruction_loss import DOMAIN_TOLERANCE, ReconstructionLoss
 from tfae.losses.registry import explain_invalid, find, get, get_loss, register, registered
 from tfae.losses.shapes import mask_of
 from tfae.losses.squared_error import SquaredError
+from tfae.losses.table_loss import TableLoss, for_table
 
 __all__ = [
     "DOMAIN_TOLERANCE",
@@ -27,8 +28,10 @@ __all__ = [
     "LossMetric",
     "ReconstructionLoss",
     "SquaredError",
+    "TableLoss",
     "explain_invalid",
     "find",
+    "for_table",
     "get",
     "get_loss",
     "mask_of",

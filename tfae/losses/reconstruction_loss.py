@@ -67,6 +67,11 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
     #: What the best constant reconstruction is; None to have it searched.
     known_constant: ClassVar[Literal["mean", "median"] | None] = None
 
+    @property
+    def are_probabilities(self) -> Any:
+        """Which elements of a reconstruction are probabilities: bool, for all of them or of the shape of a sample."""
+        return np.asarray(self.is_crossentropy)
+
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         cls.long_name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()

@@ -27,6 +27,7 @@ def dense(
     output_activation: str | Callable[[Any], Any] = "linear",
     input_noise: float = 0.0,
     bottleneck: layers.Layer | None = None,
+    input_layer: layers.Layer | None = None,
 ) -> keras.Model:
     """Fully connected autoencoder for samples of any shape.
 
@@ -42,6 +43,8 @@ def dense(
         bottleneck: Layer from the flat features of the encoder, ``(batch, num_features)``, to the latent, ``(batch,
             latent_dim)``, such as ``SparseBottleneck(0.001)``; the model has a copy of it with weights of its own. None
             for a linear layer without penalty.
+        input_layer: What the encoder begins with, such as ``data.fill_gaps()``, which data with gaps needs; None for
+            nothing.
 
     Returns:
         A functional model ``(batch, *shape)`` → ``(batch, *shape)``, float32 output under every policy. Its
@@ -63,7 +66,8 @@ def dense(
     (latent_dim,), widths = _positive_integers(latent_dim=[latent_dim], widths=widths)
 
     inputs = keras.Input(shape, name="inputs")
-    x = layers.Flatten(**_CHANNELS_LAST, name="flatten")(inputs)
+    x = inputs if input_layer is None else input_layer(inputs)
+    x = layers.Flatten(**_CHANNELS_LAST, name="flatten")(x)
     for i, width in enumerate(widths):
         x = layers.Dense(width, activation, name=f"hidden_{i}")(x)
     encoder = keras.Model(inputs, latent_of(x, latent_dim, bottleneck), name="encoder")

@@ -1,25 +1,19 @@
-"""Invertible scaling from data space (what the user gave) to model space (what the model trains on) and back.
-
-A fitted :class:`Preprocessing` is a Keras layer: it is saved beside the model, is part of every exported graph, and
-its inverse takes reconstructions back to the user's units.
-"""
+"""Scalings fitted to samples."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, final
 
-import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
-from keras import ops
 
 from tfae.casting import cast_and_compare
-from tfae.moments import Samples
+from tfae.columns import REST, Column
+from tfae.moments import Moments, Samples, blocks
 from tfae.moments import bounds as find_bounds
 from tfae.moments import moments as find_moments
+from tfae.preprocessing.layer import Preprocessing
 
 #: What the methods do, for error messages and the command line.
 METHODS = {
@@ -32,97 +26,6 @@ METHODS = {
 RANGES = {"unit": (0.0, 1.0), "symmetric": (-1.0, 1.0)}
 
 
-@final
-@keras.saving.register_keras_serializable(package="tfae")
-class Preprocessing(keras.layers.Layer):
-    """A fitted affine map: model space = (data space − offset) / scale. Made by :func:`fit`.
-
-    The arithmetic is in float64 where the data is wider than float32 can hold (float64, integers of 32 bits
-    and more), so that a large offset costs no digits; the result is float32.
-
-    Args:
-        method: ``"unit"``, ``"symmetric"``, ``"standard"`` or ``"none"``.
-        sample_shape: Shape of one sample, in data space as in model space.
-        sample_dtype: NumPy name of the data's own dtype, ``"uint8"`` for instance.
-        offset: Subtracted from the data; a number, or one per feature or channel (the last axis).
-        scale: What the data is divided by then; likewise, nowhere 0.
-        value_range: Model-space range ``(low, high)`` of data within the range declared or fitted; None if unbounded.
-
-    Call arguments:
-        x: Samples in data space, ``(batch, *sample_shape)``, of any numeric dtype.
-
-    Returns:
-        float32 ``(batch, *sample_shape)``, in model space.
-
-    Example:
-        >>> images = np.array([[[[0], [51]], [[102], [255]]]], dtype="uint8")
-        >>> preprocessing = fit("unit", images, kind="image")
-        >>> preprocessing(images).numpy().ravel()
-        array([0. , 0.2, 0.4, 1. ], dtype=float32)
-        >>> preprocessing.inverse(preprocessing(images)).numpy().ravel().tolist()
-        [0.0, 51.0, 102.0, 255.0]
-    """
-
-    def __init__(
-        self,
-        method: str,
-        *,
-        sample_shape: Sequence[int],
-        sample_dtype: str,
-        offset: npt.ArrayLike = 0.0,
-        scale: npt.ArrayLike = 1.0,
-        value_range: tuple[float, float] | None = None,
-        name: str = "preprocessing",
-    ) -> None:
-        # Keras would cast float64 input to float32 before `call`, and to float16 under a mixed policy.
-        super().__init__(name=name, dtype="float32", autocast=False, trainable=False)
-        self.method = method
-        self.sample_shape = tuple(sample_shape)
-        self.sample_dtype = np.dtype(sample_dtype).name
-        self.offset = np.asarray(offset, "float64")
-        self.scale = np.asarray(scale, "float64")
-        self.value_range = None if value_range is None else (float(value_range[0]), float(value_range[1]))
-        wide = np.dtype(self.sample_dtype).itemsize > (4 if self.sample_dtype.startswith("float") else 2)
-        self._arithmetic_dtype = "float64" if wide else "float32"
-
-    def call(self, x: Any) -> tf.Tensor:
-        """Take samples from data space to model space."""
-        x = ops.cast(x, self._arithmetic_dtype)
-        return ops.cast((x - self._convert(self.offset)) / self._convert(self.scale), "float32")
-
-    def inverse(self, x: Any) -> tf.Tensor:
-        """Take samples back: data space = model space · scale + offset.
-
-        Args:
-            x: Samples or reconstructions in model space, ``(batch, *sample_shape)``.
-
-        Returns:
-            float32 ``(batch, *sample_shape)``, in data space. For integers below 2²⁴ the round trip is exact
-            after rounding; floats come back to float32 precision.
-        """
-        x = ops.cast(x, self._arithmetic_dtype)
-        return ops.cast(x * self._convert(self.scale) + self._convert(self.offset), "float32")
-
-    def _convert(self, value: np.ndarray) -> tf.Tensor:
-        return ops.convert_to_tensor(value, self._arithmetic_dtype)
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The shape stays as it is."""
-        return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        """Configuration from which ``from_config`` builds an equal layer, JSON-able."""
-        return {
-            "name": self.name,
-            "method": self.method,
-            "sample_shape": list(self.sample_shape),
-            "sample_dtype": self.sample_dtype,
-            "offset": self.offset.tolist(),
-            "scale": self.scale.tolist(),
-            "value_range": None if self.value_range is None else list(self.value_range),
-        }
-
-
 def fit(
     method: str,
     samples: Samples,
@@ -132,6 +35,8 @@ def fit(
     feature_names: Sequence[str] | None = None,
     bounds: np.ndarray | None = None,
     moments: tuple[np.ndarray, np.ndarray] | None = None,
+    columns: Sequence[Column] = (),
+    max_categories: int | None = None,
 ) -> Preprocessing:
     """Fit a scaling to samples; to those of the training split, lest the test set leaks into the model.
 
@@ -145,6 +50,9 @@ def fit(
             images, (0, 1) for booleans, else what the samples span.
         feature_names: Names of the columns of a table, for errors.
         bounds: What ``tfae.moments.bounds`` finds of the samples, where that is known; ``moments`` likewise.
+        columns: What the columns of a table hold, where they are not all numbers, or have gaps. Of a category those
+            that are there twice in the training split get an element of their own.
+        max_categories: The most that do, the most frequent ones.
 
     Returns:
         The fitted layer.
@@ -165,8 +73,12 @@ def fit(
     elif not value_range[0] < value_range[1]:
         raise ValueError(f"value_range: expected (low, high) with low < high; received {value_range}.")
     make = functools.partial(Preprocessing, method, sample_shape=samples.shape[1:], sample_dtype=samples.dtype.name)
-    if method == "none":
-        return make(value_range=value_range)
+    are_scaled = np.ones(samples.shape[-1] if columns else (), bool)
+    if columns:
+        are_scaled[:] = [column.kind == "number" for column in columns]
+        make = functools.partial(make, columns=columns, codes=_find_codes(samples, columns, max_categories))
+    if method == "none" or not are_scaled.any():
+        return _fill_gaps(make(value_range=value_range), samples)
     if method == "standard" or value_range is None:
         axis = tuple(range(len(samples.shape) - 2)) if method == "standard" else () if kind == "table" else None
         low, high = find_bounds(samples) if bounds is None else bounds
@@ -180,8 +92,46 @@ def fit(
     else:
         offset, scale = (low, high - low) if method == "unit" else ((low + high) / 2, (high - low) / 2)
     # The deviation of a constant column may be a rounding error instead of 0.
-    _validate_varies(constant | (scale < np.finfo("float32").tiny), len(samples), kind, feature_names)
-    return make(offset=offset, scale=scale, value_range=RANGES.get(method))
+    constant = are_scaled & (constant | (scale < np.finfo("float32").tiny))
+    _validate_varies(constant, len(samples), kind, feature_names)
+    if columns:
+        offset, scale = np.where(are_scaled, offset, 0.0), np.where(are_scaled, scale, 1.0)
+    return _fill_gaps(make(offset=offset, scale=scale, value_range=RANGES.get(method)), samples)
+
+
+def _find_codes(samples: Samples, columns: Sequence[Column], limit: int | None) -> dict[str, list[int]]:
+    """Return the codes that have an element of their own, by name of the column; the most frequent first."""
+    counts = {
+        index: np.zeros(len(column.vocabulary), np.int64)
+        for index, column in enumerate(columns)
+        if column.kind == "category"
+    }
+    for block in blocks(samples) if counts else ():
+        for index, count in counts.items():
+            codes = block[:, index]
+            count += np.bincount(codes[codes >= 0].astype(np.int64), minlength=len(count))
+    found = {}
+    for index, count in counts.items():
+        order = np.argsort(-count, kind="stable")[:limit]
+        found[columns[index].name] = [int(code) for code in order if count[code] > 1]
+    return found
+
+
+def _fill_gaps(preprocessing: Preprocessing, samples: Samples) -> Preprocessing:
+    """Return the preprocessing with what fills the gaps of samples: means, and the rest of categories."""
+    if not preprocessing.columns:
+        return preprocessing
+    have_gaps = np.zeros(len(preprocessing.columns), bool)
+    found = Moments(*preprocessing.model_shape, scatter=None)
+    for block in blocks(samples):
+        have_gaps |= np.isnan(block).any(axis=0)
+        found.add(preprocessing(block).numpy())
+    if have_gaps.any():
+        rest = [name == f"{block.column}={REST}" for block in preprocessing.blocks for name in block.names]
+        is_category = [block.kind == "category" for block in preprocessing.blocks for _ in block.names]
+        preprocessing.fill = np.where(is_category, rest, found.mean).astype("float32")
+        preprocessing.gaps = tuple(c.name for c, has in zip(preprocessing.columns, have_gaps, strict=True) if has)
+    return preprocessing
 
 
 def cast_exactly(values: np.ndarray, dtype: npt.DTypeLike, *, name: str = "inputs") -> np.ndarray:

@@ -1,0 +1,234 @@
+"""The loss of a table, whose columns have one each."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from tfae.columns import Block
+from tfae.losses import shapes
+from tfae.losses.binary_crossentropy import BinaryCrossentropy
+from tfae.losses.reconstruction_loss import ReconstructionLoss
+from tfae.losses.squared_error import SquaredError
+from tfae.moments import Moments
+
+
+@final
+@keras.saving.register_keras_serializable(package="tfae")
+class TableLoss(ReconstructionLoss):
+    """A loss per kind of column, and one sum per sample: each column has the loss that its nature asks for.
+
+    per-sample loss = Σ over numbers of ``numbers`` + Σ over categories of −Σₖ xₖ log softmax(z)ₖ + Σ over yes/no of
+    −[x log σ(z) + (1 − x) log(1 − σ(z))]. The cross-entropies are negative log-likelihoods in nats; so is squared error
+    of numbers scaled to deviation 1, up to a constant, for Gaussian noise of variance ½. The model emits logits z of
+    categories and of yes and no. A gap, NaN in ``x``, costs nothing, whatever the model makes of it.
+
+    Args:
+        blocks: The elements of each column in model space, ``data.preprocessing.blocks``, or their fields as dicts.
+        numbers: The loss of columns that hold numbers; one that reads reconstructions.
+        weights: By name of the column, what its loss is multiplied by; 1 unless given.
+        from_logits: Whether the model emits logits of categories, yes and no, instead of probabilities.
+        **options: As in :class:`ReconstructionLoss`.
+
+    Raises:
+        ValueError: If ``numbers`` or ``weights`` are not as above.
+
+    Example:
+        >>> blocks = [Block("size", "number", ("size",)), Block("color", "category", ("color=red", "color=(rest)"))]
+        >>> loss = TableLoss(blocks)
+        >>> round(float(loss([[1.0, 1.0, 0.0]], [[3.0, 0.0, 0.0]])), 4)  # (1 − 3)² + log 2
+        4.6931
+    """
+
+    title = "a loss per kind of column"
+
+    def __init__(
+        self,
+        blocks: Sequence[Block | Mapping[str, Any]],
+        *,
+        numbers: ReconstructionLoss | None = None,
+        weights: Mapping[str, float] | None = None,
+        from_logits: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.blocks = [each if isinstance(each, Block) else Block(**each) for each in blocks]
+        self.numbers = numbers or SquaredError()
+        if (
+            not isinstance(self.numbers, ReconstructionLoss)
+            or self.numbers.domain is not None
+            or self.numbers.on_reconstructions() is not self.numbers
+        ):
+            raise ValueError(
+                f"numbers: expected a loss of any real number, such as SquaredError(); received {self.numbers!r}."
+            )
+        self.weights = dict(weights or {})
+        names = [block.column for block in self.blocks]
+        if unknown := self.weights.keys() - set(names):
+            raise ValueError(f"weights: expected columns, which are {', '.join(names)}; received {', '.join(unknown)}.")
+        self.from_logits = from_logits
+        self._of_yes_no = BinaryCrossentropy(from_logits=from_logits, dtype=self._compute_dtype)
+        # Columns of one kind that stand side by side are computed as one; categories each have a softmax.
+        runs = itertools.groupby(
+            enumerate(self.blocks), lambda pair: (pair[1].kind, pair[1].kind == "category" and pair[0])
+        )
+        self._kinds, self._widths = [], []
+        for (kind, _), run in runs:
+            self._kinds.append(kind)
+            self._widths.append(sum(block.width for _, block in run))
+        self._weights = np.repeat(
+            [float(self.weights.get(block.column, 1)) for block in self.blocks], [block.width for block in self.blocks]
+        )
+        self._is_number = np.repeat(
+            [block.kind == "number" for block in self.blocks], [block.width for block in self.blocks]
+        )
+
+    @property
+    def are_probabilities(self) -> np.ndarray:
+        """bool, of the shape of one sample."""
+        return ~self._is_number
+
+    def elementwise(self, x: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
+        """Return the loss of each element; those of a category sum to its cross-entropy."""
+        of_kind: dict[str, Callable[..., tf.Tensor]] = {
+            "number": self.numbers.elementwise,
+            "yes/no": self._of_yes_no.elementwise,
+            "category": lambda x, output: -x * self._log_probabilities(output),
+        }
+        parts = [of_kind[kind](*pair) for kind, *pair in self._runs(x, output)]
+        return ops.concatenate(parts, axis=-1) * ops.cast(self._weights, x.dtype)
+
+    def gradients(self, x: tf.Tensor, output: tf.Tensor, upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the derivatives by kind of column; of the logits of a category pₖ Σⱼ uⱼ xⱼ − uₖ xₖ."""
+        if not self.from_logits:
+            return super().gradients(x, output, upstream)
+        upstream = tf.broadcast_to(upstream, tf.shape(x)) * ops.cast(self._weights, x.dtype)
+
+        def of_category(x: tf.Tensor, output: tf.Tensor, upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            total = ops.sum(upstream * x, axis=-1, keepdims=True)
+            return -upstream * self._log_probabilities(output), ops.softmax(output) * total - upstream * x
+
+        of_kind: dict[str, Callable[..., tuple[tf.Tensor, tf.Tensor]]] = {
+            "number": self.numbers.gradients,
+            "yes/no": self._of_yes_no.gradients,
+            "category": of_category,
+        }
+        pairs = [of_kind[kind](*parts) for kind, *parts in self._runs(x, output, upstream)]
+        by_x, by_output = (ops.concatenate(parts, axis=-1) for parts in zip(*pairs, strict=True))
+        return by_x, by_output
+
+    def per_element(self, x: Any, output: Any, *, mask: Any = None) -> tf.Tensor:
+        """As of every loss; a gap has loss 0."""
+        return super().per_element(x, output, mask=self._without_gaps(x, output, mask))
+
+    def per_sample(self, x: Any, output: Any, *, mask: Any = None, weight: Any = None) -> tf.Tensor:
+        """As of every loss; a gap counts for nothing."""
+        return super().per_sample(x, output, mask=self._without_gaps(x, output, mask), weight=weight)
+
+    def per_column(self, x: Any, output: Any) -> tf.Tensor:
+        """Return the loss of each column, ``(batch, num_columns)``."""
+        values = self.per_element(x, output)
+        parts = ops.split(values, np.cumsum([block.width for block in self.blocks])[:-1].tolist(), axis=-1)
+        return ops.stack([ops.sum(part, axis=-1) for part in parts], axis=-1)
+
+    def reconstruction(self, output: Any) -> tf.Tensor:
+        """Return numbers as they are, and the probabilities of categories and of yes."""
+        output = super().reconstruction(output)
+        if not self.from_logits:
+            return output
+        of_kind: dict[str, Callable[..., tf.Tensor]] = {
+            "number": tf.identity,
+            "yes/no": ops.sigmoid,
+            "category": ops.softmax,
+        }
+        return ops.concatenate([of_kind[kind](part) for kind, part in self._runs(output)], axis=-1)
+
+    def on_reconstructions(self) -> TableLoss:
+        """Return the same loss of probabilities."""
+        return type(self).from_config({**self.get_config(), "from_logits": False}) if self.from_logits else self
+
+    def output_activation(self, output_range: tuple[float, float] | None = None) -> str:
+        """Return ``"linear"``: numbers are not bounded, and of all else there are logits."""
+        return "linear"
+
+    def best_constant(self, samples: Any, *, moments: Moments | None = None) -> np.ndarray:
+        """As of every loss; of cross-entropies it is the mean, and of numbers that of their loss."""
+        batches = samples if isinstance(samples, tf.data.Dataset) else [(samples, np.asarray(samples))]
+        if moments is None:
+            moments = Moments(len(self._is_number), scatter=None)
+            for _, x in batches:
+                moments.add(np.asarray(x))
+        constant = np.array(moments.mean)
+        for index in np.flatnonzero(self._is_number) if self.numbers.known_constant != "mean" else ():
+            present = [column[~np.isnan(column)] for _, x in batches for column in [np.asarray(x)[:, index]]]
+            constant[index] = self.numbers.best_constant(np.concatenate(present)[:, None]).item()
+        return constant
+
+    def get_config(self) -> dict[str, Any]:
+        """Configuration from which ``from_config`` builds an equal loss."""
+        return {
+            **super().get_config(),
+            "blocks": [
+                {"column": block.column, "kind": block.kind, "names": list(block.names)} for block in self.blocks
+            ],
+            "numbers": keras.saving.serialize_keras_object(self.numbers),
+            "weights": self.weights,
+            "from_logits": self.from_logits,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> TableLoss:
+        """Build the loss that ``get_config`` describes."""
+        return cls(**{**config, "numbers": keras.saving.deserialize_keras_object(config["numbers"])})
+
+    def __repr__(self) -> str:
+        """The kinds of its columns."""
+        counts = {kind: sum(block.kind == kind for block in self.blocks) for kind in ("number", "category", "yes/no")}
+        listed = ", ".join(f"{count} of kind {kind}" for kind, count in counts.items() if count)
+        return f"TableLoss({listed}; numbers={self.numbers!r})"
+
+    def _runs(self, *tensors: tf.Tensor) -> Any:
+        """The kind of each run of elements, and its part of each tensor."""
+        return zip(self._kinds, *(tf.split(tensor, self._widths, axis=-1) for tensor in tensors), strict=True)
+
+    def _log_probabilities(self, output: tf.Tensor) -> tf.Tensor:
+        if self.from_logits:
+            return tf.nn.log_softmax(output)
+        # The linear baseline is clipped, so that its probabilities do not sum to 1.
+        tiny = np.finfo(self._compute_dtype).tiny
+        return ops.log(ops.maximum(output, tiny)) - ops.log(ops.maximum(ops.sum(output, axis=-1, keepdims=True), tiny))
+
+    def _without_gaps(self, x: Any, output: Any, mask: Any) -> tf.Tensor:
+        """bool, of the shape of ``x``: what is there, of what a mask keeps."""
+        mask = shapes.mask_of(output) if mask is None else mask
+        x = shapes.convert(x, self._compute_dtype, "y_true")
+        is_present = ops.logical_not(ops.isnan(x))
+        if mask is None:
+            return is_present
+        return is_present & shapes.expand_leading(ops.convert_to_tensor(mask, "bool"), x, "mask")
+
+
+def for_table(loss: ReconstructionLoss, blocks: Sequence[Block]) -> ReconstructionLoss:
+    """Return the loss of a table whose numbers have the given one; the given one where there is no table of that kind.
+
+    Args:
+        loss: Squared error, absolute error, or another of any real number.
+        blocks: ``data.preprocessing.blocks``, of which there are none where all columns are numbers without gaps.
+
+    Raises:
+        ValueError: The loss is not one of any real number.
+    """
+    if not blocks:
+        return loss
+    if loss.domain is not None:
+        raise ValueError(
+            f"loss: expected that of the numbers of a table, such as mse or mae; received {loss.short_name}. "
+            "Categories, yes and no have cross-entropies by themselves."
+        )
+    return TableLoss(blocks, numbers=loss, sample_reduction=loss.sample_reduction)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any, final
+
+import numpy as np
 
 #: What columns can hold: numbers; one of some texts; or true and false, which are 1 and 0.
 KINDS = ("number", "category", "yes/no")
@@ -55,3 +58,31 @@ class Block:
 def are_numbers(columns: tuple[Column, ...] | None) -> bool:
     """Whether all columns of a table, or of data that has none, are numbers."""
     return all(column.kind == "number" for column in columns or ())
+
+
+def join_columns(values: Mapping[str, np.ndarray], columns: Sequence[Column]) -> np.ndarray:
+    """Return a table's matrix ``(n, num_columns)``, float32, of its columns by name: codes in place of texts."""
+    found = []
+    for column in columns:
+        array = values[column.name]
+        if column.kind == "category":
+            codes = {text.encode(): code for code, text in enumerate(column.vocabulary)}
+            array = np.array([codes.get(text, REST_CODE) for text in array])
+        found.append(np.asarray(array, "float32"))
+    return np.stack(found, axis=1)
+
+
+def split_matrix(samples: np.ndarray, columns: Sequence[Column]) -> dict[str, np.ndarray]:
+    """Return the columns of a table's matrix ``(n, num_columns)`` by name: texts in place of codes, "" for a gap.
+
+    Texts are bytes in an array of objects.
+    """
+    found = {}
+    for index, column in enumerate(columns):
+        values = samples[:, index]
+        if column.kind == "category":
+            texts = np.array([*(text.encode() for text in column.vocabulary), REST.encode(), b""], object)
+            codes = np.where(np.isnan(values), -1, np.where(values == REST_CODE, -2, values)).astype(int)
+            values = texts[codes]
+        found[column.name] = values
+    return found

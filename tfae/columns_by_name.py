@@ -1,4 +1,4 @@
-"""Data frames and records as matrices, by the names of their columns. Imports no TensorFlow."""
+"""Tables as people hold them, frames and records, as arrays by name of the column. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 _NUM_LISTED = 5
 
 
-def _is_named(given: Any) -> bool:
+def is_named(given: Any) -> bool:
     """Whether something has names of columns: a data frame, a structured array, or records in a list or a dict."""
     if isinstance(given, np.ndarray):
         return given.dtype.names is not None
@@ -22,33 +22,31 @@ def _is_named(given: Any) -> bool:
     return isinstance(given, Mapping) or hasattr(given, "columns")
 
 
-def arrange_columns(given: Any, names: Sequence[str] | None, *, name: str = "inputs") -> Any:
-    """Return the columns of a data frame or of records in the order of a model, ``(n, len(names))``.
+def take_columns(given: Any, names: Sequence[str], *, name: str = "inputs") -> dict[str, Any]:
+    """Return the columns of a data frame or of records by name, ``(n,)`` each.
 
     Args:
         given: A data frame of pandas, Polars or PyArrow, a structured array, a list of dicts, or a dict of columns.
             Columns that the model does not know, such as the label, are left out. Names that are no text, as the
-            integers of a frame without names, are taken as text. Anything without names is returned as it is.
-        names: Of the columns that the model takes, in its order; None where it knows none.
+            integers of a frame without names, are taken as text.
+        names: Of the columns that the model takes.
         name: The argument, for errors.
 
     Raises:
-        ValueError: If a column is missing, there twice or no numbers, the model knows no names, or ``given`` is a row
-            of a frame, whose names would be lost.
+        ValueError: If a column is missing or there twice, or ``given`` is a row of a frame, whose names would be lost,
+            or has no names.
 
     Example:
-        >>> arrange_columns([{"b": 2, "a": 1, "label": "x"}], ["a", "b"]).tolist()
-        [[1, 2]]
+        >>> take_columns([{"b": 2, "a": 1, "label": "x"}], ["a", "b"])
+        {'a': [1], 'b': [2]}
     """
-    if names is not None and set(names) <= {str(label) for label in _labels(given)}:
+    if names and set(names) <= {str(label) for label in _labels(given)}:
         raise ValueError(f"{name}: expected a frame of rows; received one row, as a series. Give frame.iloc[[0]].")
-    if not _is_named(given):
-        return given
-    if names is None:
+    if not is_named(given):
+        listed = ", ".join(names[:_NUM_LISTED]) + (", …" if len(names) > _NUM_LISTED else "")
         raise ValueError(
-            f"{name}: expected an array, since the names of the model's columns are not known here; received "
-            f"{type(given).__name__}. Give the columns in the order of the training data, frame[names].to_numpy(); a "
-            "Client takes the names as feature_names=."
+            f"{name}: expected the columns {listed} by name, as a data frame, records or a dict; received "
+            f"{type(given).__name__}, which has no names."
         )
     if isinstance(given, list | tuple):
         given = {key: [_cell(row, key, index, name) for index, row in enumerate(given)] for key in names}
@@ -56,7 +54,7 @@ def arrange_columns(given: Any, names: Sequence[str] | None, *, name: str = "inp
         received = list(given.dtype.names or ())
     elif isinstance(given, Mapping):
         received = list(given)
-    else:  # The columns of a PyArrow table are no names.
+    else:
         received = list(given.column_names if hasattr(given, "column_names") else given.columns)
     keys = {str(key): key for key in received}
     problems = _find_problems(names, [str(key) for key in received])
@@ -65,20 +63,55 @@ def arrange_columns(given: Any, names: Sequence[str] | None, *, name: str = "inp
         more = f" and {len(problems) - _NUM_LISTED} more" if len(problems) > _NUM_LISTED else ""
         raise ValueError(f"{name}: expected each of the model's {len(names)} columns once; received {listed}{more}.")
     try:
-        columns = [given[keys[key]] for key in names]
+        columns = {key: given[keys[key]] for key in names}
     except TypeError:
         raise ValueError(
             f"{name}: expected a data frame that holds its rows; received {type(given).__name__}, which computes them "
             "later. Give frame.collect()."
         ) from None
-    shapes = {np.shape(column) for column in columns}
+    shapes = {np.shape(column) for column in columns.values()}
     if len(shapes) > 1 or len(next(iter(shapes))) != 1:
         remedy = " Give a single record in a list: [record]." if shapes == {()} else ""
         listed = ", ".join(map(str, sorted(shapes)))
-        raise ValueError(f"{name}: expected columns of numbers, of one length; received shapes {listed}.{remedy}")
-    if shapes == {(0,)}:  # Of no dtype, perhaps.
-        return np.zeros((0, len(names)), "float32")
-    return np.stack([_numbers(column, key, name) for key, column in zip(names, columns, strict=True)], axis=1)
+        raise ValueError(f"{name}: expected columns of one length; received shapes {listed}.{remedy}")
+    return columns
+
+
+def to_numbers(column: Any, name: str) -> np.ndarray:
+    """Return a column as an array of numbers; None is NaN."""
+    if np.ma.is_masked(column):
+        raise ValueError(f"{name}: expected values without a mask; received some that are masked. Fill or drop them.")
+    array = np.asarray(column)
+    if not array.size:
+        return array.astype("float32")  # Of no dtype, perhaps.
+    if array.dtype == object:
+        odd = next((each for each in array.tolist() if not isinstance(each, int | float | None)), None)
+        if odd is not None:
+            raise ValueError(f"{name}: expected numbers; received {odd!r}.")
+        return array.astype("float64")
+    if array.dtype.kind not in "biufc":
+        raise ValueError(f"{name}: expected numbers; received {array.dtype}, such as {array[0]!r}.")
+    return array
+
+
+def to_texts(given: Any, name: str) -> np.ndarray:
+    """Return an object array of bytes: text in UTF-8, numbers as they are written, and nothing for None and NaN."""
+    array = given.astype(object) if isinstance(given, np.ndarray) else np.array(given, dtype=object)
+    encoded = np.empty(array.shape, dtype=object)
+    for index, element in np.ndenumerate(array):
+        if isinstance(element, str):
+            try:
+                element = element.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(f"{name}: expected text that UTF-8 can hold; received {element!r}.") from error
+        elif element is None or element != element:
+            element = b""
+        elif isinstance(element, int):
+            element = str(element).encode()
+        if not isinstance(element, bytes):
+            raise ValueError(f"{name}: expected bytes or text; received {type(element).__name__}.")
+        encoded[index] = element
+    return encoded
 
 
 def _labels(given: Any) -> Any:
@@ -96,17 +129,6 @@ def _find_problems(names: Sequence[str], received: Sequence[str]) -> list[str]:
             close = difflib.get_close_matches(key.lower(), lowered, n=1)
             problems.append(f"no {key!r}" + (f" (is it {lowered[close[0]]!r}?)" if close else ""))
     return problems
-
-
-def _numbers(column: Any, key: str, name: str) -> np.ndarray:
-    """A column as an array of numbers."""
-    array = np.asarray(column)
-    if np.ma.is_masked(column):
-        raise ValueError(f"{name}: expected column {key!r} without masked values; received some. Fill or drop them.")
-    if array.dtype.kind not in "biuf":
-        odd = next((each for each in array.tolist() if not isinstance(each, int | float)), array[0])
-        raise ValueError(f"{name}: expected numbers in column {key!r}; received {array.dtype}, such as {odd!r}.")
-    return array
 
 
 def _cell(row: Any, key: str, index: int, name: str) -> Any:

@@ -26,8 +26,11 @@ class SignatureMethods(abc.ABC):
     def _call_with(self, signature: str, array: Any, options: Any) -> dict[str, np.ndarray]:
         """All outputs of a signature with a single input."""
 
-    def reconstruct(self, inputs: npt.ArrayLike, **options: Any) -> np.ndarray:
+    def reconstruct(self, inputs: Any, **options: Any) -> Any:
         """Reconstructions of raw samples, float32, both ``(batch, *sample_shape)`` in data space.
+
+        Of a table with names the inputs are a data frame, records, or a dict of columns, and the reconstructions are a
+        dict of columns, ``(batch,)`` each; texts are bytes.
 
         Raises:
             ValueError: If shape, dtype or values do not fit the model, or it has no such signature.
@@ -47,16 +50,27 @@ class SignatureMethods(abc.ABC):
         """``loss.per_sample`` of raw samples, float32 ``(batch,)``; higher is more anomalous."""
         return self._output_of("score", inputs, options)
 
-    def explain(self, inputs: npt.ArrayLike, **options: Any) -> dict[str, np.ndarray]:
+    def explain(self, inputs: Any, **options: Any) -> dict[str, Any]:
         """Scores with their reasons, float32: ``instance_score`` ``(batch,)``, ``feature_score``
         ``(batch, *sample_shape)``, the loss of each element, and ``reconstruction`` in data space.
         """
-        return self._call_with("explain", inputs, options)
+        outputs = self._call_with("explain", inputs, options)
+        names = outputs.keys() - {"instance_score", "feature_score", "reconstruction"}
+        if "reconstruction" in outputs or not names:
+            return outputs
+        columns = {name: outputs.pop(name) for name in list(outputs) if name in names}
+        return {**outputs, "reconstruction": self._gather(columns, inputs)}
 
-    def _output_of(self, signature: str, array: Any, options: Any) -> np.ndarray:
+    def _gather(self, columns: dict[str, np.ndarray], inputs: Any) -> Any:
+        """The reconstruction of a table, in the form in which the inputs are given."""
+        return columns
+
+    def _output_of(self, signature: str, array: Any, options: Any) -> Any:
         """The only output that the table has for a signature."""
         (name,) = next(row.outputs for row in SIGNATURES if row.name == signature)
         outputs = self._call_with(signature, array, options)
+        if name == "reconstruction" and name not in outputs:
+            return self._gather(outputs, array)
         if name not in outputs:
             raise ValueError(
                 f"model: expected an output {name} of signature {signature}, as models of tfae have; received "

@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, final
 
+from tfae.columns import REST, Column
+
 if TYPE_CHECKING:
     import keras
     import numpy as np
@@ -47,9 +49,15 @@ class TensorKind:
         """TensorFlow's name of the dtype, for this model."""
         return model.sample_dtype if self.dtype == "sample" else self.dtype
 
+    def expand(self, name: str, model: ExportedModel) -> dict[str, TensorKind]:
+        """The tensors that are served under a name: of samples of a table with names, one for each column."""
+        if self in (SAMPLES, RECONSTRUCTION) and model.columns:
+            return {column.name: TensorKind(model.column_dtype(column, self)) for column in model.columns}
+        return {name: self}
+
 
 SAMPLES = TensorKind("sample", "sample", "samples in data space")
-EXAMPLES = TensorKind("string", (), "serialized `tf.train.Example` with a feature `inputs`")
+EXAMPLES = TensorKind("string", (), "serialized `tf.train.Example`, a feature `inputs` or the columns of a table")
 IMAGE_BYTES = TensorKind("string", (), "PNG or JPEG files")
 LATENT = TensorKind("float32", "latent", "the latent, `(batch, latent_dim)`")
 RECONSTRUCTION = TensorKind("float32", "sample", "in data space")
@@ -69,7 +77,8 @@ class ExportedModel(abc.ABC):
             of rounding.
         loss: The reconstruction loss that it is compiled with.
         preprocessing: From data space to model space.
-        sample_shape: Of one sample.
+        sample_shape: Of one sample in data space.
+        columns: Of a table with names; each is an input and an output of its own.
         latent_shape: Of one latent; None for a model without an encoder that emits one.
         sample_dtype: Name of the dtype in which samples are served.
     """
@@ -79,20 +88,35 @@ class ExportedModel(abc.ABC):
         self.loss: Any = autoencoder.loss
         self.preprocessing = preprocessing
         self.sample_shape: tuple[int, ...] = preprocessing.sample_shape
+        self.columns: tuple[Column, ...] = preprocessing.columns
         self.sample_dtype: str = WIDENED.get(preprocessing.sample_dtype, preprocessing.sample_dtype)
         # Here, since the client reads the table and does without TensorFlow.
         from tfae.models.structure import find_decoder, find_encoder, latent_shape_of
 
-        encoder, decoder = find_encoder(autoencoder, self.sample_shape), find_decoder(autoencoder, self.sample_shape)
+        shape = preprocessing.model_shape
+        encoder, decoder = find_encoder(autoencoder, shape), find_decoder(autoencoder, shape)
         self._encoder: Any = None if isinstance(encoder, str) else encoder
         self._decoder: Any = None if isinstance(decoder, str) else decoder
-        shape = latent_shape_of(autoencoder, self.sample_shape)
+        shape = latent_shape_of(autoencoder, shape)
         self.latent_shape: Any = None if isinstance(shape, str) else shape
 
     @property
     def takes_images(self) -> bool:
         """Whether samples can come as PNG or JPEG files."""
         return self.sample_dtype == "uint8" and len(self.sample_shape) == 3 and self.sample_shape[-1] in (1, 3, 4)
+
+    def column_dtype(self, column: Column, kind: TensorKind) -> str:
+        """Name of the dtype of a column's input, or of its reconstruction."""
+        if column.kind == "category":
+            return "string"
+        if column.kind == "yes/no" and self.preprocessing.is_mixed:
+            return "bool" if kind is RECONSTRUCTION or not self.allows_gaps else "float64"
+        return kind.dtype_name(self)
+
+    @property
+    def allows_gaps(self) -> bool:
+        """Whether values of a table may be missing."""
+        return self.preprocessing.fill is not None
 
     @property
     def can_encode(self) -> bool:
@@ -109,7 +133,10 @@ class ExportedModel(abc.ABC):
         """Output of the autoencoder, its encoder or its decoder."""
 
     def to_model_space(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Samples ``(batch, *sample_shape)`` in model space, float32; served ones have to be finite and in range."""
+        """Samples ``(batch, *sample_shape)`` in model space, float32; served ones have to be finite and in range.
+
+        Served samples of a table with names are a dict of its columns, ``(batch,)`` each.
+        """
         return self.preprocessing(inputs)
 
     def require_domain(self, x: tf.Tensor) -> tf.Tensor:
@@ -136,9 +163,19 @@ class ExportedModel(abc.ABC):
         """Samples in data space from PNG or JPEG files; Keras is given the samples themselves."""
         return image_bytes
 
-    def to_data_space(self, output: tf.Tensor) -> tf.Tensor:
-        """Reconstructions in data space, float32, from outputs of the network."""
-        return self.preprocessing.inverse(self.loss.reconstruction(output))
+    def to_data_space(self, output: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Reconstructions in data space from outputs of the network: ``reconstruction``, or a table's columns."""
+        found = self.preprocessing.inverse(self.loss.reconstruction(output))
+        if not self.columns:
+            return {"reconstruction": found}
+        return {column.name: self._from_number(column, found[:, index]) for index, column in enumerate(self.columns)}
+
+    def _from_number(self, column: Column, numbers: tf.Tensor) -> tf.Tensor:
+        import tensorflow as tf
+
+        if column.kind == "category":
+            return tf.gather([*column.vocabulary, REST], tf.cast(numbers, "int32") % (len(column.vocabulary) + 1))
+        return tf.cast(numbers, self.column_dtype(column, RECONSTRUCTION))
 
     def score(self, inputs: tf.Tensor) -> tf.Tensor:
         """``loss.per_sample`` of samples in data space, ``(batch,)``."""
@@ -193,6 +230,23 @@ class SignatureDefinition:
                     f"and outputs; received {name!r}."
                 )
 
+    def tensors(self, side: str, model: ExportedModel) -> dict[str, TensorKind]:
+        """Kinds of the ``"inputs"`` or ``"outputs"`` by name, the columns of a table among them.
+
+        Raises:
+            ValueError: If a column is called as another of them.
+        """
+        found: dict[str, TensorKind] = {}
+        for name, kind in getattr(self, side).items():
+            expanded = kind.expand(name, model)
+            if both := found.keys() & expanded.keys():
+                raise ValueError(
+                    f"data: expected columns with other names than the {side} of signature {self.name}; received "
+                    f"{both.pop()!r}. Rename it."
+                )
+            found |= expanded
+        return found
+
 
 def _explain(model: ExportedModel, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
     x = model.require_domain(model.to_model_space(inputs))
@@ -200,8 +254,8 @@ def _explain(model: ExportedModel, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
     return {
         "instance_score": model.loss.per_sample(x, output),
         # Elements that a mask of the model leaves out have score 0 and are no part of the sum.
-        "feature_score": model.loss.per_element(x, output),
-        "reconstruction": model.to_data_space(output),
+        "feature_score": model.loss.per_feature(x, output),
+        **model.to_data_space(output),
     }
 
 
@@ -212,7 +266,7 @@ _EXPLAINED = {**_SCORED, "feature_score": FEATURE_SCORE, "reconstruction": RECON
 SIGNATURES = (
     SignatureDefinition(
         "serving_default",
-        lambda model, inputs: {"reconstruction": model.to_data_space(model.forward(model.to_model_space(inputs)))},
+        lambda model, inputs: model.to_data_space(model.forward(model.to_model_space(inputs))),
         {"inputs": SAMPLES},
         {"reconstruction": RECONSTRUCTION},
     ),
@@ -225,7 +279,7 @@ SIGNATURES = (
     ),
     SignatureDefinition(
         "decode",
-        lambda model, embedding: {"reconstruction": model.to_data_space(model.decode(embedding))},
+        lambda model, embedding: model.to_data_space(model.decode(embedding)),
         {"embedding": LATENT},
         {"reconstruction": RECONSTRUCTION},
         is_available=lambda model: model.can_decode,

@@ -12,7 +12,7 @@ from typing import Any
 
 from tfae import losses
 from tfae.activations import Clip
-from tfae.advice import rules
+from tfae.advice import columns, rules
 from tfae.advice.rules import Choice
 from tfae.advice.statistics import Statistics, measure
 from tfae.datasets import Data, load_if_needed
@@ -91,6 +91,9 @@ def advise(data: Data | Any) -> Advice:
     - outliers, or tails heavier than those of Student's t with 4 degrees of freedom: absolute error;
     - all else, such as images, values in [0, 1], counts and measurements: squared error.
 
+    Of a table with categories, yes and no, or gaps, that is the loss of its numbers; the other columns have the
+    cross-entropies of their kinds, as in :class:`tfae.losses.TableLoss`.
+
     Args:
         data: What ``tfae.datasets.load`` returned, or takes. Its training split is looked at, in data space, and is
             read twice in blocks where it is on disk; of the other splits, whether they are in [0, 1] too.
@@ -114,14 +117,24 @@ def advise(data: Data | Any) -> Advice:
         and cross-entropy is the negative log-likelihood of such (Bishop 2006, §4.3.2)
     """
     data = load_if_needed(data)
-    statistics, loaded = measure(data), data.preprocessing.method
+    loaded, is_mixed = data.preprocessing.method, data.preprocessing.is_mixed
+    has_numbers = not is_mixed or any(column.kind == "number" for column in data.columns)
+    statistics = measure(columns.numbers_of(data) if is_mixed and has_numbers else data)
     loss, reason = rules.loss(statistics)
+    if is_mixed and losses.get(loss).domain is not None:
+        loss, reason = "mse", "the numbers of a table with other columns have a loss of any real number"
     preprocessing, scaling_reason = rules.preprocessing(statistics, loss, loaded)
     output_range = data.output_range
     if preprocessing != loaded:
         output_range = RANGES.get(preprocessing) if data.kind == "image" else None
     activation, activation_reason = rules.output_activation(statistics, loss, preprocessing, output_range)
-    reasons = (reason, scaling_reason, activation_reason, *rules.remarks(statistics))
+    reasons = [reason, scaling_reason, activation_reason, *rules.remarks(statistics)]
+    if is_mixed:
+        kinds = list(columns.describe_kinds(data))
+        # Without numbers there is nothing to say of them.
+        reasons = [reasons[0], *kinds, *reasons[1:]] if has_numbers else kinds
+    if data.columns:
+        reasons += columns.find_suspects(data)
     return Advice(
         data_name=data.name,
         loss=loss,
@@ -130,9 +143,13 @@ def advise(data: Data | Any) -> Advice:
         loaded_preprocessing=loaded,
         loaded_loss="mse" if losses.get(loss).domain and loaded != preprocessing else loss,
         floor=statistics.entropy or 0.0 if losses.get(loss).is_crossentropy else 0.0,
-        reasons=reasons,
+        reasons=tuple(reasons),
         sources=tuple(text for cited, text in rules.SOURCES.items() if any(cited in each for each in reasons)),
-        alternatives=rules.alternatives(statistics, loss, preprocessing),
+        alternatives=tuple(
+            choice
+            for choice in rules.alternatives(statistics, loss, preprocessing)
+            if not is_mixed or losses.get(choice.loss).domain is None
+        ),
         statistics=statistics,
     )
 

@@ -109,18 +109,18 @@ def _domain(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str
 
 
 def _columns(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
-    if data is None or isinstance(data, tuple) or not data.columns:
+    if data is None or isinstance(data, tuple) or not data.preprocessing.is_mixed:
         return None
     if not isinstance(loss, TableLoss):
         return (
             f"loss: expected one per kind of column, for the table has categories, yes and no, or gaps; received "
-            f"{loss!r}. Use tfae.losses.for_table({loss!r}, data.preprocessing.blocks)."
+            f"{loss!r}. Use tfae.losses.for_table({loss!r}, data.preprocessing)."
         )
     x = data.preprocessing(data.raw.train[:_TRIED])
     if np.isnan(x).any() and not np.isfinite(model(x, training=False)).all():
         return (
-            "model: expected one that takes gaps, which are NaN; received one whose output is not finite. Begin it with "
-            "data.fill_gaps(), or give tfae.models.dense(..., input_layer=data.fill_gaps())."
+            "model: expected one that takes gaps, which are NaN; received one whose output is not finite. Begin it "
+            "with data.fill_gaps(), or give tfae.models.dense(..., input_layer=data.fill_gaps())."
         )
     return None
 
@@ -219,7 +219,12 @@ def _tied(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str |
 
 
 def _masking(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
-    if data is None or isinstance(data, tuple) or data.columns or not (values := mask_values(model, data.kind)):
+    if (
+        data is None
+        or isinstance(data, tuple)
+        or data.preprocessing.is_mixed
+        or not (values := mask_values(model, data.kind))
+    ):
         return None
     # Sequences are padded at an end: values in between may be data.
     raw = data.raw.train[:_TRIED].reshape(-1, data.shape[0], math.prod(data.shape[1:]))[:, [0, -1]]

@@ -135,7 +135,7 @@ def _train(
     if advised is not None:
         click.echo(_advice(advised))
     loss = losses.get(loss_name, sample_reduction=model.sample_reduction)
-    loss = losses.for_table(loss, data.preprocessing.blocks)
+    loss = losses.for_table(loss, data.preprocessing)
     keras.utils.set_random_seed(load["seed"])
     export_dir = export_dir or default_export_dir(data.name)
     validate_apart("export_dir", export_dir, data.path)

@@ -120,7 +120,7 @@ class Data:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """What the columns of a table hold; none where all are numbers and no value is missing, and for all else."""
+        """What the columns of a table with names hold."""
         return self.preprocessing.columns
 
     def fill_gaps(self) -> scaling.FillGaps | None:

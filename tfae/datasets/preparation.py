@@ -70,10 +70,6 @@ def prepare(
             arguments["columns"] = list(source.feature_names or ())
     if source.feature_names is not None:
         _warn_of_identifiers(split.train, source.feature_names)
-    columns = source.columns or ()
-    # Where all columns are alike and nothing is missing, the samples are one matrix of one meaning.
-    if len({column.kind for column in columns} - {"category"}) <= 1 and not source.allows_gaps:
-        columns = columns if any(column.kind == "category" for column in columns) else ()
     samples = raw = split
     if in_memory:
         with tf.device("CPU"):  # a batch at a time goes to the accelerator, whose memory the data may not fit
@@ -93,7 +89,7 @@ def prepare(
         feature_names=source.feature_names,
         bounds=bounds_of.train,
         moments=moments,
-        columns=columns,
+        columns=(source.columns or ()) if source.feature_names or source.allows_gaps else (),
         max_categories=options.max_categories,
     )
     batch_size = options.batch_size or default_batch_size(len(raw.train))

@@ -124,6 +124,7 @@ def evaluate(
         values=values,
         penalties=split.totals.penalties,
         reasons=reasons,
+        columns=split.columns(),
     )
     spread = 0.0 if is_deterministic(autoencoder, shape) else _spread(autoencoder, dataset.take(1), ignore)
     can_copy = not evaluation.penalties and not _adds_noise(autoencoder)

@@ -11,7 +11,10 @@ from typing import Any, NamedTuple
 from tfae.evaluation.metrics import GROUPS, LOSS, METRICS
 
 #: What ``as_dict`` holds beside the values of the metrics.
-_OTHERS = ("loss_name", "sample_reduction", "loss_unit", "penalties", "findings", "reasons")
+_OTHERS = ("loss_name", "sample_reduction", "loss_unit", "penalties", "findings", "reasons", "columns")
+
+#: Columns of a table that are printed.
+_NUM_COLUMNS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +62,9 @@ class Evaluation:
     findings: tuple[Finding, ...] = ()
     #: Why a metric is None, by its name, where that is not clear by itself.
     reasons: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    #: Of a table with a loss per column, by name of the column: "loss", "constant", that of the best constant, and
+    #: "skill" against it; the losses of all columns sum to the loss.
+    columns: Mapping[str, Mapping[str, float | None]] = dataclasses.field(default_factory=dict, hash=False)
 
     def __getattr__(self, name: str) -> Any:
         """The value of a metric; None of one that is missing, as in the evaluation of an older version."""
@@ -75,6 +81,7 @@ class Evaluation:
             "penalties": dict(self.penalties),
             "findings": [{k: _plain(v) for k, v in dataclasses.asdict(each).items()} for each in self.findings],
             "reasons": dict(self.reasons),
+            "columns": {name: dict(values) for name, values in self.columns.items()},
         }
 
     @classmethod
@@ -106,6 +113,7 @@ class Evaluation:
                 Finding(*map(each.get, ("name", "figure", "message"))) for each in values.get("findings", ())
             ),
             reasons=values.get("reasons", {}),
+            columns=values.get("columns", {}),
         )
 
     def __str__(self) -> str:
@@ -129,7 +137,22 @@ class Evaluation:
             )
             for finding in self.findings
         ]
-        return "\n".join([heading, *lines, *([""] if warnings else []), *warnings])
+        return "\n".join([heading, *lines, *self._column_lines(), *([""] if warnings else []), *warnings])
+
+    def _column_lines(self) -> list[str]:
+        """A table of the columns, those with the largest losses first."""
+        if not self.columns:
+            return []
+        order = sorted(self.columns, key=lambda name: -(self.columns[name]["loss"] or 0))[:_NUM_COLUMNS]
+        width = max(map(len, order))
+        lines = [
+            f"  {name:{width}}  {self.columns[name]['loss'] or 0:<10.4g}"
+            + ("" if (skill := self.columns[name]["skill"]) is None else f"  {percent(skill)}")
+            for name in order
+        ]
+        left_out = len(self.columns) - len(order)
+        more = [f"  and {left_out} more"] if left_out else []
+        return ["", "loss by column, and skill against its best constant", *lines, *more]
 
     def rows(self) -> list[MetricRow]:
         """Return every metric that has a group, with what it is or why there is none, and the penalties."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tfae import progress, provenance
 from tfae.atomic_write import validate_apart
@@ -27,7 +28,7 @@ from tfae.export.keras_answers import KerasAnswers, computing_in, is_narrow
 from tfae.export.parity import validate_graph, validate_parity, write_golden
 from tfae.export.publication import find_version, publish, validate_writable
 from tfae.export.saved_autoencoder import SavedAutoencoder
-from tfae.export.traced_model import TracedModel, trace
+from tfae.export.traced_model import TracedModel, graph_names, trace
 from tfae.losses import get_loss
 from tfae.models.structure import build, is_deterministic, sample_shape_of
 from tfae.preprocessing import Preprocessing
@@ -85,6 +86,7 @@ def save(
     module.model_variables = [variable.value for variable in autoencoder.variables]
 
     traced = TracedModel(autoencoder, preprocessing)
+    module.tables = list(traced.tables.values())
     rows = _select_signatures(traced, signatures)
 
     progress.log.info("exporting %d signatures", len(rows))
@@ -100,6 +102,7 @@ def save(
 
     def write_checked(folder: Path, golden: list[GoldenRequest], functions: dict[str, Callable]) -> None:
         _write_saved_model(module, folder, functions)
+        _name_inputs(folder, {row.name: graph_names(row.tensors("inputs", traced)) for row in rows})
         validate_graph(folder)
         write_golden(folder, golden, model_name=Path(directory).absolute().name)
         progress.log.info("comparing the answers of the export with those of the model")
@@ -147,13 +150,13 @@ def _validate_exportable(autoencoder: keras.Model, preprocessing: Preprocessing)
             f"{preprocessing!r}."
         )
     shape = sample_shape_of(autoencoder)
-    if shape is not None and not tf.TensorShape(shape).is_compatible_with(preprocessing.sample_shape):
+    if shape is not None and not tf.TensorShape(shape).is_compatible_with(preprocessing.model_shape):
         raise ValueError(
             f"preprocessing: expected one fitted on samples of shape {shape}, the model's; "
-            f"received sample_shape={preprocessing.sample_shape}."
+            f"received one for shape {preprocessing.model_shape}."
         )
-    build(autoencoder, preprocessing.sample_shape)
-    if not is_deterministic(autoencoder, preprocessing.sample_shape):
+    build(autoencoder, preprocessing.model_shape)
+    if not is_deterministic(autoencoder, preprocessing.model_shape):
         raise ValueError(
             "autoencoder: expected a model that gives the same sample the same answer; received one that samples at "
             "inference, so that no score could be told from another. Sample in training only: call(self, x, training) "
@@ -199,6 +202,20 @@ def _write_saved_model(module: tf.Module, folder: Path, functions: dict[str, Cal
         logger.setLevel(level)
 
 
+def _name_inputs(folder: Path, names: Mapping[str, Mapping[str, str]]) -> None:
+    """Give the inputs of signatures their names in place of those that they have in the graph."""
+    file, model = folder / "saved_model.pb", SavedModel()
+    model.ParseFromString(file.read_bytes())
+    for meta_graph in model.meta_graphs:
+        for signature, of_inputs in names.items():
+            inputs = meta_graph.signature_def[signature].inputs
+            for graph_name, name in of_inputs.items():
+                if graph_name != name:
+                    inputs[name].CopyFrom(inputs[graph_name])
+                    del inputs[graph_name]
+    file.write_bytes(model.SerializeToString())
+
+
 def _untracked(message: str) -> str:
     """What a function uses, from TensorFlow's message that it is not there to be saved."""
     found = re.search("Trackable referencing this tensor = (.*)|Captured Tensor = (.*)", message)
@@ -226,7 +243,7 @@ def _describe(
     return {
         "format": FORMAT,
         "created": provenance.now(),
-        "model": provenance.model(autoencoder, preprocessing.sample_shape),
+        "model": provenance.model(autoencoder, preprocessing.model_shape),
         "loss": provenance.loss(autoencoder),
         "preprocessing": preprocessing.get_config(),
         "data": data,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfae.columns import split_matrix
 from tfae.export.keras_answers import Arrays, KerasAnswers
 from tfae.export.traced_model import convert_outputs
 from tfae.losses import DOMAIN_TOLERANCE
@@ -98,16 +99,30 @@ def make_golden_requests(
 def _golden_inputs(model: KerasAnswers, signature: SignatureDefinition, samples: np.ndarray) -> tuple[Arrays, Arrays]:
     """Inputs that a server is sent for all of the samples, and those that Keras is given; both by name."""
     given = dict(signature.golden_inputs(model, samples)) if signature.golden_inputs is not None else {}
-    sent, seen = {}, {}
+    sent: Arrays = {}
+    seen: Arrays = {}
     for name, kind in signature.inputs.items():
-        if name in given:
+        if model.columns and name not in given and kind in (SAMPLES, EXAMPLES):
+            seen[name] = samples
+            split = split_matrix(samples, model.columns)
+            of_column = {column.name: model.column_dtype(column, SAMPLES) for column in model.columns}
+            columns = {key: tf.cast(values, of_column[key]).numpy() for key, values in split.items()}
+            if kind == SAMPLES:
+                sent |= columns
+                continue
+            rows = [{key: values[row] for key, values in columns.items()} for row in range(len(samples))]
+            sent[name] = np.array([_write_example(row) for row in rows], object)
+        elif name in given:
             dtype = tf.as_dtype(kind.dtype_name(model)).as_numpy_dtype
             sent[name] = seen[name] = np.asarray(given[name], dtype)
         elif kind == LATENT:
             sent[name] = seen[name] = model.encode(model.to_model_space(samples)).numpy()
         elif kind in (SAMPLES, EXAMPLES, IMAGE_BYTES):
             seen[name] = samples.astype(model.sample_dtype)
-            write = {EXAMPLES: _write_example, IMAGE_BYTES: lambda image: tf.io.encode_png(image).numpy()}.get(kind)
+            write = {
+                EXAMPLES: lambda sample: _write_example({"inputs": sample}),
+                IMAGE_BYTES: lambda image: tf.io.encode_png(image).numpy(),
+            }.get(kind)
             sent[name] = seen[name] if write is None else np.array([write(sample) for sample in samples], object)
         if name not in sent or sent[name].shape != (len(samples), *kind.row_shape(model)):
             received = sent[name].shape if name in sent else "none"
@@ -151,7 +166,7 @@ def _candidates(model: KerasAnswers, data: Any) -> Iterator[np.ndarray]:
             yield _storable(model, np.asarray(split[start : start + _NUM_SAMPLES]))
     rng = np.random.default_rng(0)
     low, high = _model_range(model)
-    shape = (_NUM_SAMPLES, *model.sample_shape)
+    shape = (_NUM_SAMPLES, *model.preprocessing.model_shape)
     for _ in range(0, _NUM_CANDIDATES, _NUM_SAMPLES):
         if math.isinf(high - low):
             yield _raw(model, rng.standard_normal(shape, "float32"))
@@ -161,13 +176,13 @@ def _candidates(model: KerasAnswers, data: Any) -> Iterator[np.ndarray]:
 
 def _has_samples(model: KerasAnswers, data: Any) -> bool:
     """Whether ``data`` is more than a description, and of the model."""
-    return data is not None and not isinstance(data, Mapping) and tuple(data.shape) == model.sample_shape
+    return data is not None and not isinstance(data, Mapping) and tuple(data.raw.train.shape[1:]) == model.sample_shape
 
 
 def _extremes(model: KerasAnswers, data: Any) -> np.ndarray:
     """Up to three samples: the least values, the greatest, and both in one sample."""
     bounds = [bound if math.isfinite(bound) else math.copysign(_UNBOUNDED, bound) for bound in _model_range(model)]
-    low, high = _raw(model, np.stack([np.full(model.sample_shape, bound) for bound in bounds]))
+    low, high = _raw(model, np.stack([np.full(model.preprocessing.model_shape, bound) for bound in bounds]))
     if _has_samples(model, data):
         of_splits = np.stack([np.asarray(split) for split in data.bounds])
         low, high = _storable(model, of_splits[:, 0].min(axis=0)), _storable(model, of_splits[:, 1].max(axis=0))
@@ -191,6 +206,8 @@ def _model_range(model: KerasAnswers) -> tuple[float, float]:
 def _raw(model: KerasAnswers, x: np.ndarray) -> np.ndarray:
     """Samples in data space whose values in model space are about ``x``."""
     preprocessing = model.preprocessing
+    if preprocessing.is_mixed:
+        return _storable(model, preprocessing.inverse(x).numpy())
     return _storable(model, x * preprocessing.scale + preprocessing.offset)
 
 
@@ -214,17 +231,23 @@ def _fits(model: KerasAnswers, samples: np.ndarray) -> np.ndarray:
     if not len(samples):
         return np.zeros(0, bool)
     x = np.asarray(model.preprocessing(samples)).reshape(len(samples), -1)
-    fits = np.isfinite(x).all(axis=1)
+    fits = (np.isfinite(x) | (np.isnan(x) & model.allows_gaps)).all(axis=1)
     if model.loss.domain is not None:
         low, high = model.loss.domain
         fits &= ((x >= low - DOMAIN_TOLERANCE) & (x <= high + DOMAIN_TOLERANCE)).all(axis=1)
     return fits
 
 
-def _write_example(sample: np.ndarray) -> bytes:
-    """A sample as a serialized ``tf.train.Example``."""
-    if sample.dtype.kind == "f":
-        feature = tf.train.Feature(float_list=tf.train.FloatList(value=sample.ravel().tolist()))
-    else:
-        feature = tf.train.Feature(int64_list=tf.train.Int64List(value=sample.ravel().astype("int64").tolist()))
-    return tf.train.Example(features=tf.train.Features(feature={"inputs": feature})).SerializeToString()
+def _write_example(features: Mapping[str, Any]) -> bytes:
+    """Arrays and texts by name as a serialized ``tf.train.Example``."""
+
+    def write(value: Any) -> tf.train.Feature:
+        if isinstance(value, bytes):
+            return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        values = np.asarray(value).ravel()
+        if values.dtype.kind == "f":
+            return tf.train.Feature(float_list=tf.train.FloatList(value=values.tolist()))
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=values.astype("int64").tolist()))
+
+    written = {name: write(value) for name, value in features.items()}
+    return tf.train.Example(features=tf.train.Features(feature=written)).SerializeToString()

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfae.columns_by_name import arrange_columns
+from tfae.columns import Column, join_columns, split_matrix
+from tfae.columns_by_name import is_named, take_columns, to_numbers, to_texts
 from tfae.preprocessing import cast_exactly
 from tfae.servable import Servable
 from tfae.signature_methods import SignatureMethods
-from tfae.signatures import SIGNATURES
+from tfae.signatures import SAMPLES, SIGNATURES
 from tfae.tensor_spec import TensorSpec
 
 #: Samples that go through a signature at once; more only costs memory.
@@ -28,25 +29,26 @@ class SavedAutoencoder(SignatureMethods):
         path: Folder of the version.
         description: What ``save`` wrote into ``tfae.json``.
         sample_shape: Shape of one sample.
-        sample_dtype: Dtype of the inputs.
+        columns: Of a table with names, in the order of the training data; none of all else.
     """
 
     def __init__(self, path: Path, description: dict[str, Any]) -> None:
         self.path = path
         self.description = description
+        self.columns = tuple(Column(**each) for each in description["preprocessing"].get("columns", ()))
+        self._names = [column.name for column in self.columns]
         self._servable = Servable(path)
         if self._servable.defect is not None:
             raise ValueError(f"path: expected a SavedModel that can answer; {self._servable.defect}.")
         for row in SIGNATURES:
             found = self._servable.signatures.get(row.name)
-            if row.is_available is None and (found is None or found.inputs.keys() != row.inputs.keys()):
+            inputs = row.inputs.keys() if SAMPLES not in row.inputs.values() or not self.columns else set(self._names)
+            if row.is_available is None and (found is None or found.inputs.keys() != inputs):
                 raise ValueError(
                     f'path: expected a SavedModel with a signature "{row.name}" of {", ".join(row.inputs)}; received '
                     f"{path}."
                 )
-        inputs = self._servable.signatures["score"].inputs["inputs"]
-        self.sample_shape: tuple[int, ...] = inputs.zeros(1).shape[1:]
-        self.sample_dtype: np.dtype = inputs.dtype
+        self.sample_shape: tuple[int, ...] = tuple(description["preprocessing"]["sample_shape"])
 
     def call(self, signature: str, /, **inputs: npt.ArrayLike) -> dict[str, np.ndarray]:
         """All outputs of any signature, by name.
@@ -67,6 +69,8 @@ class SavedAutoencoder(SignatureMethods):
                 f"signature: expected one of {', '.join(self._servable.signatures)}; received {signature!r}."
             )
         spec = self._servable.signatures[signature]
+        if inputs.keys() == {"inputs"} and self._names and spec.inputs.keys() == set(self._names):
+            inputs = self._split(inputs["inputs"])
         arrays = spec.fit(inputs, self._fit)
         num_rows = len(next(iter(arrays.values())))
         if not num_rows:  # The graph takes no empty batch.
@@ -78,7 +82,7 @@ class SavedAutoencoder(SignatureMethods):
                 chunks.append(self._servable.run(signature, rows))
             except tf.errors.InvalidArgumentError as error:
                 row = self._find_refused(signature, rows)
-                where = "" if len(inputs) > 1 else self._describe_element(next(iter(rows.values()))[row])
+                where = self._describe_element({name: array[row] for name, array in rows.items()})
                 raise InvalidSampleError(_assertion_message(error), start + row, where) from None
         return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in spec.outputs}
 
@@ -95,26 +99,47 @@ class SavedAutoencoder(SignatureMethods):
                 first = middle
         return first
 
-    def _describe_element(self, sample: np.ndarray) -> str:
-        """Where a sample of floats has the number that is no number, or the largest."""
-        if sample.dtype.kind != "f" or not sample.ndim:
+    def _describe_element(self, inputs: dict[str, Any]) -> str:
+        """Where a sample has the number that is no number, or the largest."""
+        values = {
+            (name, place): float(value)
+            for name, array in inputs.items()
+            if np.asarray(array).dtype.kind == "f"
+            for place, value in np.ndenumerate(array)
+        }
+        if not values:
             return ""
-        sizes = np.where(np.isnan(sample), np.inf, np.abs(sample))
-        place = np.unravel_index(sizes.argmax(), sample.shape)
-        names = (self.description["data"] or {}).get("feature_names")
-        element = f"column {names[place[0]]!r}" if names else f"element {', '.join(map(str, place))}"
-        return f", which has {sample[place]:g} in {element}"
+        name, place = max(values, key=lambda key: np.nan_to_num(abs(values[key]), nan=np.inf))
+        element = f"column {name!r}" if name in self._names else f"element {', '.join(map(str, place))}"
+        return f", which has {values[name, place]:g} in {element}"
 
     def _call_with(self, signature: str, array: npt.ArrayLike, options: dict[str, Any]) -> dict[str, np.ndarray]:
         if options:
             raise TypeError(f"expected no options; received {', '.join(options)}.")
         known = self._servable.signatures.get(signature)
-        return self.call(signature, **dict.fromkeys(known.inputs if known else ("inputs",), array))
+        names = known.inputs if known and len(known.inputs) == 1 and not self._names else ("inputs",)
+        if known and self._names and known.inputs.keys() != set(self._names):
+            names = known.inputs
+        return self.call(signature, **dict.fromkeys(names, array))
+
+    def _gather(self, columns: dict[str, np.ndarray], inputs: Any) -> Any:
+        return columns if is_named(inputs) else join_columns(columns, self.columns)
+
+    def _split(self, given: Any) -> dict[str, Any]:
+        """The columns of a table by name: of a frame or of records, or of an array in the order of the training."""
+        if is_named(given) or np.ndim(given) != 2:
+            return take_columns(given, self._names)
+        array = np.asarray(given)
+        if array.shape[1] != len(self._names):
+            raise ValueError(f"inputs: expected {len(self._names)} columns; received an array of shape {array.shape}.")
+        return split_matrix(array, self.columns)
 
     def _fit(self, name: str, given: npt.ArrayLike, spec: TensorSpec) -> np.ndarray:
         """An input in the shape and dtype of the signature."""
-        given = arrange_columns(given, (self.description["data"] or {}).get("feature_names"), name=name)
-        array = np.asarray(given, object if spec.is_string else None)
+        if spec.is_string:
+            array = to_texts(given, name)
+        else:
+            array = to_numbers(given, name) if spec.shape == (None,) else np.asarray(given)
         spec.validate_shape(name, array.shape)
         return array if spec.is_string else cast_exactly(array, spec.dtype, name=name)
 

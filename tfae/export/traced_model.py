@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, final
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfae.columns import REST_CODE, Column
 from tfae.losses import DOMAIN_TOLERANCE
-from tfae.signatures import SIGNATURES, ExportedModel, SignatureDefinition
+from tfae.signatures import SAMPLES, SIGNATURES, ExportedModel, SignatureDefinition
 
 
 @final
@@ -22,7 +24,55 @@ class TracedModel(ExportedModel):
     assertion to the client.
     """
 
-    def to_model_space(self, inputs: tf.Tensor) -> tf.Tensor:
+    def __init__(self, autoencoder: keras.Model, preprocessing: Any) -> None:
+        super().__init__(autoencoder, preprocessing)
+        #: From the texts of a category to its codes, by name of the column.
+        self.tables = {
+            column.name: tf.lookup.StaticHashTable(
+                tf.lookup.KeyValueTensorInitializer(
+                    list(column.vocabulary), np.arange(len(column.vocabulary), dtype="float64"), tf.string, tf.float64
+                ),
+                float(REST_CODE),
+            )
+            for column in self.columns
+            if column.kind == "category"
+        }
+
+    def to_model_space(self, inputs: Any) -> tf.Tensor:
+        if isinstance(inputs, dict):
+            numbers = [self._to_number(column, inputs[column.name]) for column in self.columns]
+            return self._scale(tf.stack(numbers, axis=1))
+        return self._scale(inputs)
+
+    def _to_number(self, column: Column, values: tf.Tensor) -> tf.Tensor:
+        """Values of a column, ``(batch,)``, as in the matrix of a table."""
+        if column.kind == "category":
+            texts = tf.strings.strip(values)
+            is_gap = tf.equal(texts, "")
+            codes = self.tables[column.name].lookup(texts)
+            if self.allows_gaps:
+                return tf.where(is_gap, tf.constant(np.nan, codes.dtype), codes)
+            message = (
+                f"{column.name}: expected a text in every row; received an empty one, and no gaps were trained on."
+            )
+            return _require(tf.logical_not(is_gap), codes, message)
+        if values.dtype.is_floating:
+            is_valid = tf.math.is_finite(values)
+            if self.allows_gaps:
+                is_valid = tf.logical_not(tf.math.is_inf(values))
+            expected = "finite numbers, or NaN for a gap" if self.allows_gaps else "finite numbers"
+            message = (
+                f"{column.name}: expected {expected}; received {'infinity' if self.allows_gaps else 'NaN or infinity'}."
+            )
+            values = _require(is_valid, values, message)
+        is_mixed = self.preprocessing.is_mixed
+        return tf.cast(values, tf.float64) if is_mixed else values
+
+    def _scale(self, inputs: tf.Tensor) -> tf.Tensor:
+        if self.preprocessing.is_mixed:
+            x = self.preprocessing(inputs)
+            message = "inputs: expected numbers that float32 can hold after scaling; received one that is too large."
+            return _require(tf.logical_not(tf.math.is_inf(x)), x, message)
         if inputs.dtype.is_floating:
             x = self.preprocessing(_require_finite(inputs, "inputs"))
             message = "inputs: expected numbers that float32 can hold after scaling; received one that is too large."
@@ -49,6 +99,8 @@ class TracedModel(ExportedModel):
         return model(x, training=False)
 
     def parse_examples(self, examples: tf.Tensor) -> tf.Tensor:
+        if self.columns:
+            return self._parse_columns(examples)
         dtype = tf.as_dtype(self.sample_dtype)
         stored = tf.float32 if dtype.is_floating else tf.int64
         feature = tf.io.FixedLenFeature([math.prod(self.sample_shape)], stored)
@@ -56,6 +108,19 @@ class TracedModel(ExportedModel):
         if not dtype.is_floating:
             values = self._require_dtype_range(values)
         return tf.cast(tf.reshape(values, [-1, *self.sample_shape]), dtype)
+
+    def _parse_columns(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        features, dtypes = {}, {}
+        for column in self.columns:
+            dtypes[column.name] = dtype = tf.as_dtype(self.column_dtype(column, SAMPLES))
+            stored = dtype if dtype == tf.string else tf.float32 if dtype.is_floating else tf.int64
+            missing = None if not self.allows_gaps else "" if dtype == tf.string else np.nan
+            features[column.name] = tf.io.FixedLenFeature([], stored, missing)
+        parsed = tf.io.parse_example(examples, features)
+        return {
+            name: values if dtypes[name] == tf.string else tf.cast(values, dtypes[name])
+            for name, values in parsed.items()
+        }
 
     def decode_images(self, image_bytes: tf.Tensor) -> tf.Tensor:
         def decode(image: tf.Tensor) -> tf.Tensor:
@@ -74,23 +139,44 @@ class TracedModel(ExportedModel):
 
 
 def trace(model: TracedModel, signature: SignatureDefinition) -> Callable:
-    """The concrete function of a signature, for ``tf.saved_model.save``."""
+    """The concrete function of a signature, for ``tf.saved_model.save``; its arguments have their ``graph_names``."""
+    kinds = signature.tensors("inputs", model)
+    names = graph_names(kinds)
     specs = {
-        name: tf.TensorSpec([None, *kind.row_shape(model)], kind.dtype_name(model), name)
-        for name, kind in signature.inputs.items()
+        graph_name: tf.TensorSpec([None, *kinds[name].row_shape(model)], kinds[name].dtype_name(model), graph_name)
+        for graph_name, name in names.items()
     }
 
-    def function(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        validated = {name: _require_shape(tensor, specs[name].shape, name) for name, tensor in inputs.items()}
-        lengths = [tf.shape(tensor)[0] for tensor in validated.values()]
-        for name, length in zip(list(validated)[1:], lengths[1:], strict=True):
+    def function(**given: tf.Tensor) -> dict[str, tf.Tensor]:
+        validated = {
+            names[graph_name]: _require_shape(tensor, specs[graph_name].shape, names[graph_name])
+            for graph_name, tensor in given.items()
+        }
+        first, *others = kinds
+        num_rows = tf.shape(validated[first])[0]
+        for name in others:
             # TensorFlow would broadcast a single row to all the others.
-            message = f"{name}: expected as many rows as {next(iter(validated))} has."
-            validated[name] = _require(tf.equal(length, lengths[0]), validated[name], message)
-        return convert_outputs(model, signature, signature.function(model, **validated))
+            message = f"{name}: expected as many rows as {first} has."
+            validated[name] = _require(tf.equal(tf.shape(validated[name])[0], num_rows), validated[name], message)
+        arguments = {
+            name: {each.name: validated[each.name] for each in model.columns}
+            if kind == SAMPLES and model.columns
+            else validated[name]
+            for name, kind in signature.inputs.items()
+        }
+        return convert_outputs(model, signature, signature.function(model, **arguments))
 
     # AutoGraph, which takes longer than all else, is for what others write.
     return tf.function(function, autograph=signature not in SIGNATURES).get_concrete_function(**specs)
+
+
+def graph_names(names: Iterable[str]) -> dict[str, str]:
+    """Names of inputs by what they are called in a graph, where not every column can have its own."""
+    found = {}
+    for index, name in enumerate(names):
+        is_valid = re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name) is not None
+        found[name if is_valid else f"input_{index}__"] = name
+    return found
 
 
 def convert_outputs(
@@ -101,13 +187,14 @@ def convert_outputs(
     Raises:
         ValueError: If names, dtypes or shapes are others.
     """
-    if outputs.keys() != signature.outputs.keys():
+    kinds = signature.tensors("outputs", model)
+    if outputs.keys() != kinds.keys():
         raise ValueError(
-            f"{signature.name}: expected the outputs {', '.join(sorted(signature.outputs))}; received "
+            f"{signature.name}: expected the outputs {', '.join(sorted(kinds))}; received "
             f"{', '.join(sorted(outputs))}. Nothing was published."
         )
     converted = {}
-    for name, kind in signature.outputs.items():
+    for name, kind in kinds.items():
         tensor, dtype = tf.convert_to_tensor(outputs[name]), tf.as_dtype(kind.dtype_name(model))
         shape = tf.TensorShape([None, *kind.row_shape(model)])
         if tensor.dtype.is_floating and dtype.is_floating:

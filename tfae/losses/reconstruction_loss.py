@@ -197,6 +197,10 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         values = self._reduce_elements(ops.where(mask, x, zero), ops.where(mask, output, zero), tf.identity)
         return ops.where(mask, values, zero)
 
+    def per_feature(self, x: Any, output: Any, *, mask: Any = None) -> tf.Tensor:
+        """Return the loss of each feature that a user knows: of each element, and of a table's columns."""
+        return self.per_element(x, output, mask=mask)
+
     def per_sample(self, x: Any, output: Any, *, mask: Any = None, weight: Any = None) -> tf.Tensor:
         """Return the loss of each sample: the sum, or the mean, of its elements' losses.
 

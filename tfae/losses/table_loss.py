@@ -131,9 +131,9 @@ class TableLoss(ReconstructionLoss):
         """As of every loss; a gap counts for nothing."""
         return super().per_sample(x, output, mask=self._without_gaps(x, output, mask), weight=weight)
 
-    def per_column(self, x: Any, output: Any) -> tf.Tensor:
+    def per_feature(self, x: Any, output: Any, *, mask: Any = None) -> tf.Tensor:
         """Return the loss of each column, ``(batch, num_columns)``."""
-        values = self.per_element(x, output)
+        values = self.per_element(x, output, mask=mask)
         parts = ops.split(values, np.cumsum([block.width for block in self.blocks])[:-1].tolist(), axis=-1)
         return ops.stack([ops.sum(part, axis=-1) for part in parts], axis=-1)
 
@@ -214,21 +214,21 @@ class TableLoss(ReconstructionLoss):
         return is_present & shapes.expand_leading(ops.convert_to_tensor(mask, "bool"), x, "mask")
 
 
-def for_table(loss: ReconstructionLoss, blocks: Sequence[Block]) -> ReconstructionLoss:
-    """Return the loss of a table whose numbers have the given one; the given one where there is no table of that kind.
+def for_table(loss: ReconstructionLoss, preprocessing: Any) -> ReconstructionLoss:
+    """Return the loss of a table whose numbers have the given one; that itself where not each column needs its own.
 
     Args:
         loss: Squared error, absolute error, or another of any real number.
-        blocks: ``data.preprocessing.blocks``, of which there are none where all columns are numbers without gaps.
+        preprocessing: That of the data, which says what its columns hold.
 
     Raises:
         ValueError: The loss is not one of any real number.
     """
-    if not blocks:
+    if not preprocessing.is_mixed:
         return loss
     if loss.domain is not None:
         raise ValueError(
             f"loss: expected that of the numbers of a table, such as mse or mae; received {loss.short_name}. "
             "Categories, yes and no have cross-entropies by themselves."
         )
-    return TableLoss(blocks, numbers=loss, sample_reduction=loss.sample_reduction)
+    return TableLoss(preprocessing.blocks, numbers=loss, sample_reduction=loss.sample_reduction)

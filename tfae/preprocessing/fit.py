@@ -50,8 +50,8 @@ def fit(
             images, (0, 1) for booleans, else what the samples span.
         feature_names: Names of the columns of a table, for errors.
         bounds: What ``tfae.moments.bounds`` finds of the samples, where that is known; ``moments`` likewise.
-        columns: What the columns of a table hold, where they are not all numbers, or have gaps. Of a category those
-            that are there twice in the training split get an element of their own.
+        columns: What the columns of a table with names hold. Categories that are there twice in the training split get
+            an element of their own.
         max_categories: The most that do, the most frequent ones.
 
     Returns:
@@ -75,7 +75,8 @@ def fit(
     make = functools.partial(Preprocessing, method, sample_shape=samples.shape[1:], sample_dtype=samples.dtype.name)
     are_scaled = np.ones(samples.shape[-1] if columns else (), bool)
     if columns:
-        are_scaled[:] = [column.kind == "number" for column in columns]
+        is_mixed = {column.kind for column in columns} not in ({"number"}, {"yes/no"})
+        are_scaled[:] = [column.kind == "number" or not is_mixed for column in columns]
         make = functools.partial(make, columns=columns, codes=_find_codes(samples, columns, max_categories))
     if method == "none" or not are_scaled.any():
         return _fill_gaps(make(value_range=value_range), samples)

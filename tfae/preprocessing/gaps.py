@@ -18,7 +18,8 @@ from tfae.preprocessing.layer import Preprocessing
 class FillGaps(keras.layers.Layer):
     """Fills gaps, and appends for each column that had some in training whether it is one.
 
-    ``data.fill_gaps()`` makes it. Numbers are filled with their mean, yes and no with the share of yes, and categories with the rest.
+    ``data.fill_gaps()`` makes it. Numbers are filled with their mean, yes and no with the share of yes, and categories
+    with the rest.
 
     Args:
         fill: What stands in place of NaN, by element, ``(width,)``.
@@ -36,7 +37,7 @@ class FillGaps(keras.layers.Layer):
     """
 
     def __init__(self, fill: Sequence[float], shown: Sequence[int], *, name: str = "fill_gaps", **options: Any) -> None:
-        super().__init__(name=name, trainable=False, **options)
+        super().__init__(name=name, **{"trainable": False, **options})
         self.fill, self.shown = [float(value) for value in fill], [int(index) for index in shown]
 
     @classmethod

@@ -29,7 +29,7 @@ class Preprocessing(keras.layers.Layer):
         offset: Subtracted from the data; a number, or one per feature or channel (the last axis).
         scale: What the data is divided by then; likewise, nowhere 0.
         value_range: Model-space range ``(low, high)`` of data within the range declared or fitted; None if unbounded.
-        columns: What the columns of a table hold, where they are not all numbers: :class:`tfae.columns.Column` or its
+        columns: What the columns of a table with names hold: :class:`tfae.columns.Column` or its
             ``as_dict()``. Numbers are scaled, yes and no stay 1 and 0, and a category becomes a block of elements, of
             which the one that stands for it is 1 and the others are 0.
         codes: Of each category column, by name, the codes of the categories that have an element of their own; the
@@ -84,8 +84,13 @@ class Preprocessing(keras.layers.Layer):
         self._arithmetic_dtype = "float64" if wide else "float32"
 
     @property
+    def is_mixed(self) -> bool:
+        """Whether a table has columns of several kinds, or gaps, so that it needs a loss per column."""
+        return bool(self.codes) or self.fill is not None or len({column.kind for column in self.columns}) > 1
+
+    @property
     def blocks(self) -> tuple[Block, ...]:
-        """The elements of each column in model space; none where each element of a sample is one there too."""
+        """The elements of each column of a table with names in model space."""
 
         def names(column: Column) -> tuple[str, ...]:
             if column.kind != "category":
@@ -133,7 +138,7 @@ class Preprocessing(keras.layers.Layer):
                 [_likeliest(part, self.codes[c.name]) if c.kind == "category" else part for c, part in pairs], axis=-1
             )
         is_flag = np.array([column.kind == "yes/no" for column in self.columns], bool)
-        if is_flag.any():
+        if is_flag.any() and self.is_mixed:
             x = ops.where(is_flag & ~ops.isnan(x), ops.cast(x >= 0.5, x.dtype), x)
         return ops.cast(x * self._convert(self.scale) + self._convert(self.offset), "float32")
 

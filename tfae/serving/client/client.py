@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any, TypedDict, final
 import numpy as np
 import numpy.typing as npt
 
-from tfae.columns_by_name import arrange_columns
 from tfae.serving.client.arguments import connect, validate_integer, validate_seconds
 from tfae.serving.client.description import Metadata
-from tfae.serving.client.inputs import Bind, Inputs, bind_named, bind_sole, bind_zeros, to_object_vector
+from tfae.serving.client.inputs import Bind, Inputs, bind_named, bind_samples, bind_zeros, to_object_vector
 from tfae.serving.client.retries import Deadline
 from tfae.serving.client.session import Call, Session
 from tfae.serving.status import ModelSpec, VersionStatus
 from tfae.signature_methods import SignatureMethods
-from tfae.tensor_spec import Signature
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -63,8 +61,6 @@ class Client(SignatureMethods):
         retries: How often a request is asked again.
         token: Sent as ``Authorization: Bearer``. Over plain http and grpc anybody on the way can read it.
         ca_file: PEM file of certificates to trust instead of the system's.
-        feature_names: Of the columns of a table, in the order of the training data, as ``tfae inspect`` lists them;
-            no server tells them. With them, inputs may be data frames and records, matched by name.
 
     Raises:
         ValueError: If an argument is none of those.
@@ -94,7 +90,6 @@ class Client(SignatureMethods):
         retries: int = 5,
         token: str | None = None,
         ca_file: str | os.PathLike[str] | None = None,
-        feature_names: Sequence[str] | None = None,
     ) -> None:
         # To a proxy "." and ".." in an address are this folder and the one above.
         if not isinstance(model, str) or model in ("", ".", ".."):
@@ -105,9 +100,6 @@ class Client(SignatureMethods):
             raise ValueError(f"label: expected the name of a version label; received {label!r}.")
         self._target = ModelSpec(model, None if version is None else validate_integer("version", version, 0), label)
         self._address = address
-        if isinstance(feature_names, str):
-            raise ValueError(f"feature_names: expected a list of names; received {feature_names!r}.")
-        self._feature_names = None if feature_names is None else list(feature_names)
         self._timeout = validate_seconds("timeout", timeout)
         self._batch_size = validate_integer("batch_size", batch_size, 1)
         self._retries = validate_integer("retries", retries, 0)
@@ -232,15 +224,10 @@ class Client(SignatureMethods):
         if unknown:
             raise TypeError(f"expected the options timeout, batch_size and progress; received {', '.join(unknown)}.")
         batch_size = options.get("batch_size")
-
-        def bind_by_name(signature: Signature) -> Inputs:
-            bound = bind(signature)
-            return {name: arrange_columns(given, self._feature_names, name=name) for name, given in bound.items()}
-
         return self._open().ask(
             Call(
                 signature=signature,
-                bind=bind_by_name,
+                bind=bind,
                 timeout=self._seconds(options.get("timeout")),
                 batch_size=self._batch_size if batch_size is None else validate_integer("batch_size", batch_size, 1),
                 retries=self._retries,
@@ -250,4 +237,4 @@ class Client(SignatureMethods):
         )
 
     def _call_with(self, signature: str, array: npt.ArrayLike, options: CallOptions) -> dict[str, np.ndarray]:
-        return self._ask(signature, bind_sole(array), options)
+        return self._ask(signature, bind_samples(array), options)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfae.casting import cast_and_compare
+from tfae.columns_by_name import is_named, take_columns, to_numbers, to_texts
 from tfae.tensor_spec import Signature, TensorSpec
 
 Inputs = Mapping[str, npt.ArrayLike]
@@ -20,16 +21,14 @@ Inputs = Mapping[str, npt.ArrayLike]
 Bind = Callable[[Signature], Inputs]
 
 
-def bind_sole(array: npt.ArrayLike) -> Bind:
-    """Assign the array to the only input of a signature."""
+def bind_samples(given: Any) -> Bind:
+    """Assign samples to the inputs of a signature: an array to the only one, or a table's columns by name."""
 
     def bind(signature: Signature) -> Inputs:
-        if len(signature.inputs) != 1:
-            raise ValueError(
-                f"signature: expected one with a single input; received {signature.name} with "
-                f"{', '.join(sorted(signature.inputs)) or 'none'}. Use call, which names them."
-            )
-        return dict.fromkeys(signature.inputs, array)
+        names = list(signature.inputs)
+        if len(names) != 1 or is_named(given):
+            return take_columns(given, names)
+        return dict.fromkeys(names, given)
 
     return bind
 
@@ -42,7 +41,14 @@ def bind_named(inputs: Inputs, more: Inputs | None = None) -> Bind:
         raise ValueError(
             f"inputs: expected every input once; received {', '.join(twice)} in the mapping and by keyword."
         )
-    return lambda signature: {**inputs, **more}
+    given = {**inputs, **more}
+
+    def bind(signature: Signature) -> Inputs:
+        if given.keys() == {"inputs"} != signature.inputs.keys():
+            return bind_samples(given["inputs"])(signature)
+        return given
+
+    return bind
 
 
 def bind_zeros(signature: Signature) -> Inputs:
@@ -80,27 +86,11 @@ def fit_input(name: str, given: npt.ArrayLike, spec: TensorSpec) -> np.ndarray:
             "Say what they are: x.filled(…)."
         )
     if spec.is_string:
-        array = _encode_strings(name, given)
+        array = to_texts(given, name)
     else:
         try:
-            array = np.asarray(given)
+            array = to_numbers(given, name) if spec.shape == (None,) else np.asarray(given)
         except ValueError as error:  # Rows of different lengths.
             raise ValueError(f"{name}: expected an array; received nested lists that are none ({error}).") from error
     spec.validate_shape(name, array.shape)
     return array if spec.is_string else _cast_exactly(array, spec.dtype, name)
-
-
-def _encode_strings(name: str, given: Any) -> np.ndarray:
-    """Return an object array of bytes; text becomes UTF-8."""
-    array = given.astype(object) if isinstance(given, np.ndarray) else np.array(given, dtype=object)
-    encoded = np.empty(array.shape, dtype=object)
-    for index, element in np.ndenumerate(array):
-        if isinstance(element, str):
-            try:
-                element = element.encode()
-            except UnicodeEncodeError as error:
-                raise ValueError(f"{name}: expected text that UTF-8 can hold; received {element!r}.") from error
-        if not isinstance(element, bytes):
-            raise ValueError(f"{name}: expected bytes or text; received {type(element).__name__}.")
-        encoded[index] = element
-    return encoded

@@ -254,11 +254,9 @@ def test_features_are_in_deviations_of_the_training_split_so_that_a_nearly_const
 @pytest.mark.parametrize("shape", [(5, 4, 1), (6,), (20, 2)])
 def test_two_pictures_are_on_one_scale(shape: tuple[int, ...]) -> None:
     x, worse = uniform(2, *shape), 3 * uniform(2, *shape, seed=1)
-    both = [(x, x + 0.01), (worse, worse + 1.0)]
-    figures = [
-        pairs(*shown, others=(other[0], {"reconstruction": other[1]}), moments=([0] * shape[0], [1] * shape[0]))
-        for shown, other in (both, both[::-1])
-    ]
+    of_both = np.concatenate([x, worse]), np.concatenate([x + 0.01, worse + 1.0])
+    moments = [0] * shape[0], [1] * shape[0]
+    figures = [pairs(*of_both, drawn=drawn, moments=moments) for drawn in (slice(2), slice(2, None))]
     if len(shape) == 3:
         scales = {each.axes[-1].images[0].get_clim() for each in figures}
         assert next(iter(scales)) == (0, pytest.approx(1))

@@ -331,7 +331,7 @@ def test_tables_are_drawn_in_deviations_of_the_training_split_with_the_names_of_
     monkeypatch.setattr(drawing, "draw_picture", lambda name, alt, figure: figures.append(figure))
     model = build(data.shape)
     model.compile(loss=losses.SquaredError())
-    drawing.draw_samples("worst", "The first", model, data, np.arange(3))
+    drawing.draw_samples(model, data, np.arange(3), {"worst": ("The first", slice(None))})
     train = data.raw.train
     expected = (data.raw.test[0] - train.mean(0)) / train.std(0)
     np.testing.assert_allclose(figures[0].axes[0].lines[0].get_ydata(), expected, rtol=1e-6)

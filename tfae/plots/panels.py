@@ -45,41 +45,40 @@ def draw_panels(
     space: str,
     feature_names: Sequence[str] | None,
     moments: tuple[np.ndarray, np.ndarray] | None,
+    drawn: slice,
 ) -> None:
     """Draw samples and their reconstructions, whose error is shaded where there is one variant.
 
     Sequences, ``(n, time, channels)``, are lines. Rows of a table, ``(n, features)``, are points; in data space each
     feature is in its standard deviations. A table of one feature is a single panel over its samples. Samples of another
-    rank are lines over their elements. Axes are as :func:`panel_axes` returns them. There may be more samples than
-    Axes: in data space the scale holds all of them.
+    rank are lines over their elements. Axes are as :func:`panel_axes` returns them. In data space the scale holds all
+    samples, of which those ``drawn`` have Axes and titles.
     """
-    is_table, is_single = x.ndim == 2, x.shape[1:] == (1,)
+    is_table, is_single, several = x.ndim == 2, x.shape[1:] == (1,), len(variants) > 1
     is_scaled = is_table and not is_single and space == "data"
     curves, xlabel, ylabel = _curves({"original": x, **variants}, space, feature_names, moments)
-    num_places = curves["original"].shape[1]
-    several = len(variants) > 1
-    colors = itertools.cycle([color for color in COLORS if color != _GREY] if several else [BRIGHT])
-    styles: list[dict[str, Any]] = []
-    for name, color, marker in zip(
-        curves, itertools.chain([DARK], colors), itertools.cycle(MARKERS if several else "o")
-    ):
-        size = 5 if num_places <= 40 else 3
-        if not is_table:
-            style: dict[str, Any] = {
-                "linewidth": 1.4 if several and name == "original" else 1,
-                "marker": "." if num_places <= 40 else None,
-            }
-        elif name == "original":
-            style = {"linestyle": "", "marker": marker, "markersize": size, "markeredgewidth": 0}
-        else:
-            style = {"linestyle": "", "marker": marker, "markersize": size + 1.5, "markerfacecolor": "none"}
-        styles.append({"color": color, **style})
-    for ax, *samples in zip(axes, *curves.values(), strict=False):
-        if not several:
-            _shade_error(ax, *samples, as_lines=not is_table)
+    shown = {name: values[drawn] for name, values in curves.items()}
+    palette = itertools.cycle([color for color in COLORS if color != _GREY] if several else [BRIGHT])
+    colors = [DARK, *itertools.islice(palette, len(variants))]
+    is_short = curves["original"].shape[1] <= 40
+    styles: list[dict[str, Any]]
+    if is_table:
+        markers, size = itertools.cycle(MARKERS if several else "o"), 5 if is_short else 3
+        hollow = {"linestyle": "", "markersize": size + 1.5, "markerfacecolor": "none"}
+        styles = [{"color": color, "marker": next(markers), **hollow} for color in colors]
+        styles[0] |= {"markersize": size, "markerfacecolor": DARK, "markeredgewidth": 0}
+    else:
+        styles = [{"color": color, "linewidth": 1, "marker": "." if is_short else None} for color in colors]
+        styles[0]["linewidth"] = 1.4 if several else 1
+    for ax, *samples in zip(axes, *shown.values(), strict=True):
+        for pair in () if several else zip(*(values.T for values in samples), strict=True):
+            if is_table:
+                ax.vlines(range(len(pair[0])), *pair, BRIGHT, linewidth=1.5, alpha=0.6)
+            else:
+                ax.fill_between(range(len(pair[0])), *pair, color=BRIGHT, alpha=0.3, linewidth=0)
         handles = [ax.plot(values, **style)[0] for values, style in zip(samples, styles, strict=True)]
         if is_scaled:
-            _limit(ax, samples[1:], styles[1:], bounds=[(each.min(), each.max()) for each in curves.values()])
+            _limit(ax, samples[1:], colors[1:], bounds=[(each.min(), each.max()) for each in curves.values()])
             ax.axhline(0, color="#dddddd", linewidth=0.8, zorder=0)
         elif space == "data" and not is_single:
             low, high = (find(list(map(find, curves.values()))) for find in (np.min, np.max))
@@ -90,10 +89,12 @@ def draw_panels(
         if spec is None or spec.is_first_col():
             ax.set_ylabel(ylabel, fontsize=SMALL)
     if is_scaled and not several:
-        titles = [
-            f"{title}\n{_most_off(k, [x, *variants.values()], list(curves.values()), feature_names)}".strip()
-            for k, title in enumerate(titles)
-        ]
+        original, reconstruction = shown.values()
+        titles, (values,) = list(titles), variants.values()
+        for k, feature in enumerate(np.abs(reconstruction - original)[..., 0].argmax(1)):
+            name = f"feature {feature}" if feature_names is None else shorten(feature_names[feature])
+            change = f"{x[drawn][k, feature]:.4g} → {values[drawn][k, feature]:.4g}"
+            titles[k] = f"{titles[k]}\nlargest error: {name}, {change}".strip()
     _label(axes, titles, xlabel, None if is_single else feature_names)
     labels = [name.replace("_", " ") for name in curves]
     key: dict[str, Any] = {"handles": handles, "labels": labels, "frameon": False, "fontsize": SMALL}
@@ -110,50 +111,28 @@ def _curves(
     moments: tuple[np.ndarray, np.ndarray] | None,
 ) -> tuple[dict[str, np.ndarray], str, str]:
     """Return what to draw of originals and variants, ``(panels, places, channels)``, and the names of both axes."""
-    x = samples["original"]
+    x, unit = samples["original"], "model space" if space == "model" else "value"
     if x.shape[1:] == (1,):
         feature = "feature" if feature_names is None else feature_names[0]
         curves = {name: values[None] for name, values in samples.items()}
         return curves, "sample", f"{feature}, model space" if space == "model" else feature
-    if x.ndim == 2:
-        if space == "model":
-            return {name: values[..., None] for name, values in samples.items()}, "feature", "model space"
+    if x.ndim == 3:  # Channels one below the other, on one scale, as recorders draw them.
+        channels = x.shape[2]
+        curves = {name: values - np.arange(channels) * np.ptp(x) for name, values in samples.items()}
+        return curves, "time step", unit if channels == 1 else f"channels 0 to {channels - 1},\nfrom the top"
+    if x.ndim == 2 and space == "data":
         mean, deviation = (x.mean(0), x.std(0)) if moments is None else moments
         # The scale of a feature that does not vary, but for rounding errors, is its magnitude.
         magnitude = np.where(mean != 0, np.abs(mean), 1)
         deviation = np.where(deviation > 1e-12 * magnitude, deviation, magnitude)
-        curves = {name: ((values - mean) / deviation)[..., None] for name, values in samples.items()}
-        return curves, "feature", f"standard deviations\nfrom the {'' if moments is None else 'training '}mean"
-    ylabel = "value" if space == "data" else "model space"
-    if x.ndim == 3 and x.shape[2] > 1:
-        ylabel = f"channels 0 to {x.shape[2] - 1},\nfrom the top"
-    if x.ndim == 3:  # channels one below the other, on one scale, as recorders draw them
-        return (
-            {name: values - np.arange(x.shape[2]) * np.ptp(x) for name, values in samples.items()},
-            "time step",
-            ylabel,
-        )
-    return {name: values.reshape(len(x), -1, 1) for name, values in samples.items()}, "element", ylabel
-
-
-def _most_off(k: int, values: list[np.ndarray], scaled: list[np.ndarray], names: Sequence[str] | None) -> str:
-    """Return in words, in the table's own values, which feature of a sample is reconstructed worst."""
-    feature = int(np.argmax(np.abs(scaled[1][k] - scaled[0][k])))
-    name = f"feature {feature}" if names is None else shorten(names[feature])
-    return f"largest error: {name}, {values[0][k, feature]:.4g} → {values[1][k, feature]:.4g}"
-
-
-def _shade_error(ax: Axes, original: np.ndarray, reconstruction: np.ndarray, *, as_lines: bool) -> None:
-    places = np.arange(len(original))
-    for pair in zip(original.T, reconstruction.T, strict=True):
-        if as_lines:
-            ax.fill_between(places, *pair, color=BRIGHT, alpha=0.3, linewidth=0)
-        else:
-            ax.vlines(places, *pair, BRIGHT, linewidth=1.5, alpha=0.6)
+        samples = {name: (values - mean) / deviation for name, values in samples.items()}
+        unit = f"standard deviations\nfrom the {'' if moments is None else 'training '}mean"
+    curves = {name: values.reshape(len(x), -1, 1) for name, values in samples.items()}
+    return curves, "feature" if x.ndim == 2 else "element", unit
 
 
 def _limit(
-    ax: Axes, reconstructions: Sequence[np.ndarray], styles: Sequence[dict], *, bounds: list[tuple[float, float]]
+    ax: Axes, reconstructions: Sequence[np.ndarray], colors: Sequence[str], *, bounds: list[tuple[float, float]]
 ) -> None:
     """Set one range of values for all panels, at most twice that of the originals, of which the first bounds are.
 
@@ -163,12 +142,11 @@ def _limit(
     low, high = max(np.min(bounds), bounds[0][0] - beyond), min(np.max(bounds), bounds[0][1] + beyond)
     margin = 0.1 * ((high - low) or 1)
     ax.set_ylim(low - margin, high + margin)
-    for values, style in zip(reconstructions, styles, strict=True):
+    for values, color in zip(reconstructions, colors, strict=True):
         for is_beyond, edge, marker in ((values[:, 0] > high, 1, "^"), (values[:, 0] < low, 0, "v")):
-            places = np.flatnonzero(is_beyond)
-            if len(places):
-                edges, across = np.full(len(places), edge), ax.get_xaxis_transform()
-                ax.plot(places, edges, marker, color=style["color"], markersize=5, transform=across, clip_on=False)
+            for place in np.flatnonzero(is_beyond):
+                across = ax.get_xaxis_transform()
+                ax.plot(place, edge, marker, color=color, markersize=5, transform=across, clip_on=False)
 
 
 def _label(axes: np.ndarray, titles: Sequence[str], xlabel: str, names: Sequence[str] | None) -> None:

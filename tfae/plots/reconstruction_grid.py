@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -70,7 +69,7 @@ def reconstructions(
     variants = {"reconstruction": loss.reconstruction(output).numpy()}
     titles = titles_of(x, loss.per_sample(x, output).numpy(), "loss")
     used = None if axes is None else _given_axes(np.asarray(axes, object), x, num_samples)
-    return _draw(x, variants, titles, axes=used, space="model", value_range=None, feature_names=feature_names)
+    return _draw(x, variants, titles, axes=used, space="model", feature_names=feature_names)
 
 
 def side_by_side(
@@ -83,7 +82,7 @@ def side_by_side(
     value_range: tuple[float, float] | None = None,
     feature_names: Sequence[str] | None = None,
     moments: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
-    others: tuple[npt.ArrayLike, Mapping[str, npt.ArrayLike]] | None = None,
+    drawn: slice = slice(None),
 ) -> Figure:
     """Draw samples beside what one or several models make of them, in data space, on a figure without pyplot.
 
@@ -111,8 +110,7 @@ def side_by_side(
         feature_names: Names of the columns of a table, such as ``data.feature_names``; up to twenty are written.
         moments: Of a table, mean and standard deviation of each feature in the training split, ``(features,)`` each;
             by default those of the originals drawn, among which a nearly constant feature looks far off.
-        others: Samples of another picture and their reconstructions, for both to be on one scale, that of the errors of
-            images included.
+        drawn: Which of the samples to draw, by default all. The scales are of all, for pictures that are compared.
 
     Returns:
         The figure, to be saved with ``savefig``.
@@ -137,8 +135,11 @@ def side_by_side(
         )
     if scores is not None and np.shape(scores) != x.shape[:1]:
         raise ValueError(f"scores: expected shape {x.shape[:1]}, one per sample; received {np.shape(scores)}.")
+    is_single = x.shape[1:] == (1,)
+    if is_single:
+        x, variants = x[drawn], {name: array[drawn] for name, array in variants.items()}
     titles = titles_of(x, None if scores is None else np.asarray(scores), score_name)
-    if names is not None and x.shape[1:] != (1,):
+    if names is not None and not is_single:
         lines = [
             [*name.split("\n"), *([title] if scores is not None else [])]
             for name, title in zip(names, titles, strict=True)
@@ -148,13 +149,16 @@ def side_by_side(
         moments = np.asarray(moments[0], "float64"), np.asarray(moments[1], "float64")
     if value_range is None and x.dtype == np.uint8:
         value_range = (0, 255)
-    options: dict[str, Any] = {
-        "value_range": value_range,
-        "feature_names": feature_names,
-        "moments": moments,
-        "others": others,
-    }
-    axes = _draw(x, variants, titles, axes=None, space="data", **options)
+    axes = _draw(
+        x,
+        variants,
+        titles if is_single else titles[drawn],
+        space="data",
+        value_range=value_range,
+        feature_names=feature_names,
+        moments=moments,
+        drawn=slice(None) if is_single else drawn,
+    )
     return axes.flat[0].figure
 
 
@@ -189,12 +193,12 @@ def _draw(
     variants: Mapping[str, np.ndarray],
     titles: list[str],
     *,
-    axes: np.ndarray | None,
     space: str,
-    value_range: tuple[float, float] | None,
-    feature_names: Sequence[str] | None,
-    moments: Any = None,
-    others: Any = None,
+    axes: np.ndarray | None = None,
+    value_range: tuple[float, float] | None = None,
+    feature_names: Sequence[str] | None = None,
+    moments: tuple[np.ndarray, np.ndarray] | None = None,
+    drawn: slice = slice(None),
 ) -> np.ndarray:
     """Draw into Axes, or on a new figure: of pyplot in model space, without it in data space."""
     names = None if feature_names is None or x.ndim != 2 else [str(name) for name in feature_names]
@@ -208,29 +212,24 @@ def _draw(
         from matplotlib import pyplot as plt
 
         new_figure = plt.figure
-    columns = len(x)
-    if axes is None and x.ndim == 4:
-        axes, columns = _image_axes(len(x), len(variants), x.shape[1:], new_figure, titles)
-    elif axes is None:
-        axes = panel_axes(len(x), x.shape[1:], new_figure, names)
-    if others is not None and x.shape[1:] != (1,):
-        x, variants = (
-            np.concatenate([x, others[0]]),
-            {k: np.concatenate([v, others[1][k]]) for k, v in variants.items()},
-        )
     x, variants = x.astype("float64"), {name: values.astype("float64") for name, values in variants.items()}
     if x.ndim == 4:
-        _draw_images(x, variants, axes, titles, space=space, value_range=value_range, columns=columns)
+        columns = len(titles)
+        if axes is None:
+            axes, columns = _image_axes(len(variants), x.shape[1:], new_figure, titles)
+        _draw_images(x, variants, axes, titles, space=space, value_range=value_range, columns=columns, drawn=drawn)
     else:
-        draw_panels(x, variants, axes, titles, space=space, feature_names=names, moments=moments)
+        if axes is None:
+            axes = panel_axes(len(x[drawn]), x.shape[1:], new_figure, names)
+        draw_panels(x, variants, axes, titles, space=space, feature_names=names, moments=moments, drawn=drawn)
     return axes
 
 
 def _image_axes(
-    num_samples: int, num_variants: int, shape: tuple[int, ...], new_figure: Callable[..., Figure], titles: list[str]
+    num_variants: int, shape: tuple[int, ...], new_figure: Callable[..., Figure], titles: list[str]
 ) -> tuple[np.ndarray, int]:
-    """Return Axes ``(1 + 2 * num_variants, num_samples)`` on a new figure, and the columns of a block of rows."""
-    aspect, num_rows = max(1, shape[1] / shape[0]), 1 + 2 * num_variants
+    """Return Axes ``(1 + 2 * num_variants, len(titles))`` on a new figure, and the columns of a block of rows."""
+    aspect, num_rows, num_samples = max(1, shape[1] / shape[0]), 1 + 2 * num_variants, len(titles)
     num_blocks = math.ceil(num_samples / max(1, int(_COLUMNS / aspect)))
     columns = math.ceil(num_samples / num_blocks)  # blocks of like size, not a last one with a single image
     # In inches, and without a layout engine, which would measure every one of the many Axes several times.
@@ -264,6 +263,7 @@ def _draw_images(
     space: str,
     value_range: tuple[float, float] | None,
     columns: int,
+    drawn: slice,
 ) -> None:
     """Draw originals, and of each variant the reconstructions and their errors; ``columns`` Axes make a block."""
     shown = np.stack([x, *variants.values()])
@@ -274,12 +274,12 @@ def _draw_images(
     low, high = value_range or (shown[0].min((0, 1, 2)), shown[0].max((0, 1, 2)))
     if np.min(low) >= -1 and np.max(high) <= 1:
         low, high = (0 if np.min(low) >= 0 else -1), 1
-    shown = np.clip((shown - low) / np.where(np.equal(low, high), 1, np.subtract(high, low)), 0, 1)
+    shown = np.clip((shown[:, drawn] - low) / np.where(np.equal(low, high), 1, np.subtract(high, low)), 0, 1)
     for (row, k), ax in np.ndenumerate(axes):
         if row % 2 or row == 0:
             ax.imshow(shown[(row + 1) // 2, k], cmap="gray", vmin=0, vmax=1)
         else:
-            ax.imshow(errors[row // 2 - 1, k], cmap=_ERRORS, norm=scale)
+            ax.imshow(errors[:, drawn][row // 2 - 1, k], cmap=_ERRORS, norm=scale)
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set(color="#999999", linewidth=0.5)
     for ax, title in zip(axes[0], titles, strict=True):

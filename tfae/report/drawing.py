@@ -26,9 +26,6 @@ NUM_PICTURED = 8
 #: Samples whose spectra are averaged.
 NUM_SPECTRA = 512
 
-#: No samples.
-NONE = np.arange(0)
-
 
 def reconstruct(autoencoder: keras.Model, data: Data, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return reconstructions of samples of the test split in data space, ``(n, ...)``, and their losses, ``(n,)``."""
@@ -44,29 +41,22 @@ def first(data: Data, number: int = NUM_PICTURED) -> np.ndarray:
 
 
 def draw_samples(
-    name: str, which: str, autoencoder: keras.Model, data: Data, indices: np.ndarray, others: np.ndarray = NONE
-) -> Picture:
-    """Draw samples beside their reconstructions; ``which`` says which of the test split they are.
+    autoencoder: keras.Model, data: Data, indices: np.ndarray, pictures: dict[str, tuple[str, slice]]
+) -> list[Picture]:
+    """Draw samples of the test split beside their reconstructions, in pictures of one scale.
 
-    The scale of the errors is one that holds the ``others`` too, for pictures that are compared.
+    ``pictures`` have, by name, what is shown in words, and which of the samples that are.
     """
-    both, num = np.concatenate([indices, others]), len(indices)
-    samples = data.raw.test[both]
-    reconstruction, losses = reconstruct(autoencoder, data, both)
-    losses = losses[:num]
-    variants = {} if data.inputs is None else {"input": data.inputs.test[both]}
+    samples, (reconstruction, losses) = data.raw.test[indices], reconstruct(autoencoder, data, indices)
+    variants = {} if data.inputs is None else {"input": data.inputs.test[indices]}
     variants["reconstruction"] = reconstruction
-    figure = plots.side_by_side(
-        samples[:num],
-        {each: values[:num] for each, values in variants.items()},
-        scores=losses,
-        score_name="loss",
-        names=_names(data, indices),
-        others=(samples[num:], {each: values[num:] for each, values in variants.items()}),
-        **_style(data),
-    )
-    alt = f"{which}: {_what_is_drawn(data)}. Losses from {losses.min():.4g} to {losses.max():.4g}."
-    return draw_picture(name, alt, figure)
+    style = {**_style(data), "scores": losses, "score_name": "loss", "names": _names(data, indices)}
+    found = []
+    for name, (which, drawn) in pictures.items():
+        figure = plots.side_by_side(samples, variants, drawn=drawn, **style)
+        spanned = f"{losses[drawn].min():.4g} to {losses[drawn].max():.4g}"
+        found.append(draw_picture(name, f"{which}: {_what_is_drawn(data)}. Losses from {spanned}.", figure))
+    return found
 
 
 def draw_side_by_side(name: str, models: dict[str, keras.Model], data: Data) -> Picture:
@@ -91,11 +81,9 @@ def draw_extremes(autoencoder: keras.Model, data: Data, losses: np.ndarray) -> l
     num = min(NUM_PICTURED, len(losses) // 2)
     if not num:
         return []
-    count = number_of(num, "test sample")
-    return [
-        draw_samples("worst", f"The {count} of the highest loss", autoencoder, data, order[::-1][:num], order[:num]),
-        draw_samples("best", f"The {count} of the lowest loss", autoencoder, data, order[:num], order[::-1][:num]),
-    ]
+    count, both = number_of(num, "test sample"), np.concatenate([order[::-1][:num], order[:num]])
+    worst, best = (f"The {count} of the {how} loss" for how in ("highest", "lowest"))
+    return draw_samples(autoencoder, data, both, {"worst": (worst, slice(num)), "best": (best, slice(num, None))})
 
 
 def draw_curves(histories: dict[str, dict[str, list[float]]]) -> Picture:
@@ -161,16 +149,15 @@ def draw_spectra(models: dict[str, keras.Model], data: Data) -> Picture | None:
     of_each = {name: reconstruct(model, data, first(data, NUM_SPECTRA))[0] for name, model in models.items()}
     figure, (ax,) = _new_axes(1, 6, 3.6)
     plots.spectra(samples, of_each, ax=ax)
-    shares = []
-    frequency, original = plots.radial_power(samples)
-    upper = frequency > HALF_OF_NYQUIST
-    for name, reconstruction in of_each.items():
-        power = plots.radial_power(reconstruction)[1]
-        if original[upper].sum() > 0:
-            share = power[upper].mean() / original[upper].mean()
-            shares.append(f"{share:.2g} times the originals' for {name.replace('_', ' ')}")
     alt = "Power by spatial frequency as lines, of originals and reconstructions."
-    if shares:
+    # What is too weak to be drawn is NaN.
+    curves = [np.nan_to_num(np.asarray(line.get_xydata())) for line in ax.lines]
+    powers = [curve[curve[:, 0] > HALF_OF_NYQUIST, 1].mean() for curve in curves]
+    if powers[0] > 0:
+        shares = [
+            f"{power / powers[0]:.2g} times the originals' for {name.replace('_', ' ')}"
+            for name, power in zip(of_each, powers[1:], strict=True)
+        ]
         alt += f" In the upper half of the frequencies the reconstructions' mean power is {', '.join(shares)}."
     return draw_picture("spectra", alt, figure)
 

@@ -62,7 +62,7 @@ def draw_pictures(autoencoder: keras.Model, data: Data, history: dict[str, list[
     losses = drawing.score_test_split(autoencoder, data)
     which = f"The first {drawing.number_of(len(drawing.first(data)), 'test sample')}"
     for drawn in (
-        drawing.draw_samples("reconstructions", which, autoencoder, data, drawing.first(data)),
+        *drawing.draw_samples(autoencoder, data, drawing.first(data), {"reconstructions": (which, slice(None))}),
         drawing.draw_curves({"": history}),
         drawing.draw_latents({"": autoencoder}, data),
         drawing.draw_histogram(losses, get_loss(autoencoder).unit),

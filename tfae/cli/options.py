@@ -123,18 +123,16 @@ def default_export_dir(data_name: str) -> Path:
     return Path("saved_models", data_name.replace("/", "-"))
 
 
-def open_for_model(
-    source: str, options: dict[str, Any], data: Mapping[str, Any] | None, sample_shape: Sequence[int]
-) -> Source:
-    """Open SOURCE for a model that takes samples of that shape.
+def open_for_model(source: str, options: dict[str, Any], preprocessing: Mapping[str, Any]) -> Source:
+    """Open SOURCE for a model whose ``preprocessing`` is described so.
 
-    Of a table, the columns are those that the model was trained on, by name, as far as it says so of its ``data``.
+    Of a table, the columns are those that the model was trained on, by name, and hold what they held there.
     """
+    from tfae.columns import Column
     from tfae.datasets import open_source
 
-    names = (data or {}).get("feature_names") or []
-    # The columns of an array that were chosen by index are called column_<index>.
-    named = Path(source).suffix.lower() in (".csv", ".parquet") or all(name.startswith("column_") for name in names)
+    columns = [Column(**each) for each in preprocessing.get("columns", ())]
+    names = [column.name for column in columns]
     chosen = options["columns"]
     # Where a file has no header, they say which of its columns is which of the model's.
     by_position = bool(chosen) and len(chosen) == len(names) and all(re.fullmatch(r"(column_)?\d+", c) for c in chosen)
@@ -143,9 +141,17 @@ def open_for_model(
             f"columns: expected those that the model was trained on, {', '.join(names)}; received {', '.join(chosen)}. "
             "Leave --columns out; or, for a file without a header, give the position in it of each of them, from 0."
         )
-    if names and (named or chosen) and not by_position:
+    is_file = Path(source).suffix.lower() not in (".npy", ".npz") and Path(source).exists()
+    # The columns of an array that were chosen by index are called column_<index>.
+    if names and (is_file or chosen or all(name.startswith("column_") for name in names)) and not by_position:
         # In the order of the training, whatever that of the file or the option.
         options = {**options, "columns": names}
+    if is_file and names:
+        called = dict(zip(names, chosen if by_position else names, strict=True))
+        for kind in ("category", "number"):
+            options = {**options, kind: [called[each.name] for each in columns if each.kind == kind] or None}
+    if preprocessing.get("fill") is not None and options["gaps"] is None:
+        options = {**options, "gaps": "mask"}
     try:
         opened = open_source(source, **options)
     except ValueError as error:
@@ -155,9 +161,11 @@ def open_for_model(
             f"{error} The model was trained on columns {', '.join(names)}. If the file has no header, say which of its "
             f"columns they are, counted from 0: --no-header --columns {','.join(map(str, range(len(names))))}."
         ) from error
-    if tuple(opened.shape) != tuple(sample_shape):
+    if (shape := tuple(preprocessing["sample_shape"])) != tuple(opened.shape):
         raise ValueError(
-            f"source: expected samples of shape {tuple(sample_shape)}, which the model was trained on; received "
-            f"{source!r} with samples of shape {tuple(opened.shape)}."
+            f"source: expected samples of shape {shape}, which the model was trained on; received {source!r} with "
+            f"samples of shape {tuple(opened.shape)}."
         )
+    for part in opened.parts.values():
+        part.use_vocabularies(columns)
     return opened

@@ -32,6 +32,11 @@ class ColumnsPart(Part):
             replace(self.part.columns[index], name=names[position]) for position, index in enumerate(self.indices)
         )
 
+    def use_vocabularies(self, columns: Sequence[Column]) -> None:
+        """Pass them on to the other part, which may have more columns."""
+        own = {self.indices[index]: column for index, column in enumerate(columns)}
+        self.part.use_vocabularies([own.get(index, column) for index, column in enumerate(self.part.columns)])
+
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield the columns of the other part's blocks."""
         for samples, labels in self.part.blocks(size):
@@ -59,6 +64,10 @@ class CompleteRows(Part):
     def columns(self) -> tuple[Column, ...]:
         """Those of the other part."""
         return self.part.columns
+
+    def use_vocabularies(self, columns: Sequence[Column]) -> None:
+        """Pass them on to the other part."""
+        self.part.use_vocabularies(columns)
 
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield the rows of the other part's blocks that have no gaps, and tell at the end how many have."""

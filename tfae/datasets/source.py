@@ -55,6 +55,9 @@ class Part(abc.ABC):
         names = self.feature_names or tuple(f"column_{index}" for index in range(self.shape[0]))
         return tuple(map(Column, names))
 
+    def use_vocabularies(self, columns: Sequence[Column]) -> None:  # noqa: B027 (only text has categories)
+        """Give categories the codes that they have in other data with these columns, in the same order."""
+
     @abc.abstractmethod
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield ``(samples, labels)`` of at most ``size`` samples, unchecked."""

@@ -58,8 +58,11 @@ class TablePart(Part):
         return tuple(Column(c.name, c.kind, tuple(self.codes.get(c.name, ()))) for c in self.found_columns)
 
     def use_vocabularies(self, columns: Sequence[Column]) -> None:
-        """Give categories the codes that they have in other data; those that it has not, the code of the rest."""
-        self.codes = {column.name: {text: code for code, text in enumerate(column.vocabulary)} for column in columns}
+        """Give categories the codes that they have in other data; those that it has not get the code of the rest."""
+        self.codes = {
+            own.name: {text: code for code, text in enumerate(other.vocabulary)}
+            for own, other in zip(self.found_columns, columns, strict=True)
+        }
         self.is_closed = True
 
     def blocks(self, size: int) -> Iterator[Batch]:

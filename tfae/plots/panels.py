@@ -78,10 +78,10 @@ def draw_panels(
                 ax.fill_between(range(len(pair[0])), *pair, color=BRIGHT, alpha=0.3, linewidth=0)
         handles = [ax.plot(values, **style)[0] for values, style in zip(samples, styles, strict=True)]
         if is_scaled:
-            _limit(ax, samples[1:], colors[1:], bounds=[(each.min(), each.max()) for each in curves.values()])
+            _limit(ax, samples[1:], colors[1:], bounds=[(np.nanmin(each), np.nanmax(each)) for each in curves.values()])
             ax.axhline(0, color="#dddddd", linewidth=0.8, zorder=0)
         elif space == "data" and not is_single:
-            low, high = (find(list(map(find, curves.values()))) for find in (np.min, np.max))
+            low, high = (find(list(map(find, curves.values()))) for find in (np.nanmin, np.nanmax))
             ax.set_ylim(low - 0.05 * (high - low or 1), high + 0.05 * (high - low or 1))
         if x.ndim == 3 and x.shape[2] > 1:
             ax.set_yticks([])
@@ -121,7 +121,7 @@ def _curves(
         curves = {name: values - np.arange(channels) * np.ptp(x) for name, values in samples.items()}
         return curves, "time step", unit if channels == 1 else f"channels 0 to {channels - 1},\nfrom the top"
     if x.ndim == 2 and space == "data":
-        mean, deviation = (x.mean(0), x.std(0)) if moments is None else moments
+        mean, deviation = (np.nanmean(x, 0), np.nanstd(x, 0)) if moments is None else moments
         # The scale of a feature that does not vary, but for rounding errors, is its magnitude.
         magnitude = np.where(mean != 0, np.abs(mean), 1)
         deviation = np.where(deviation > 1e-12 * magnitude, deviation, magnitude)

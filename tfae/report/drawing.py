@@ -28,11 +28,23 @@ NUM_SPECTRA = 512
 
 
 def reconstruct(autoencoder: keras.Model, data: Data, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return reconstructions of samples of the test split in data space, ``(n, ...)``, and their losses, ``(n,)``."""
+    """Return reconstructions of samples of the test split, ``(n, ...)``, and their losses, ``(n,)``.
+
+    They are in data space; of a table with columns of several kinds, whose categories are codes there, in model space.
+    """
     loss, x = get_loss(autoencoder), data.preprocessing(data.raw.test[indices])
     inputs = x if data.inputs is None else data.preprocessing(data.inputs.test[indices])
     output = autoencoder(inputs, training=False)
-    return data.preprocessing.inverse(loss.reconstruction(output)).numpy(), loss.per_sample(x, output).numpy()
+    found = loss.reconstruction(output)
+    if not data.preprocessing.is_mixed:
+        found = data.preprocessing.inverse(found)
+    return found.numpy(), loss.per_sample(x, output).numpy()
+
+
+def _originals(data: Data, indices: np.ndarray) -> np.ndarray:
+    """Return samples of the test split, ``(n, ...)``, in the space in which they are drawn."""
+    samples = data.raw.test[indices]
+    return data.preprocessing(samples).numpy() if data.preprocessing.is_mixed else samples
 
 
 def first(data: Data, number: int = NUM_PICTURED) -> np.ndarray:
@@ -47,7 +59,7 @@ def draw_samples(
 
     ``pictures`` have, by name, what is shown in words, and which of the samples that are.
     """
-    samples, (reconstruction, losses) = data.raw.test[indices], reconstruct(autoencoder, data, indices)
+    samples, (reconstruction, losses) = _originals(data, indices), reconstruct(autoencoder, data, indices)
     variants = {} if data.inputs is None else {"input": data.inputs.test[indices]}
     variants["reconstruction"] = reconstruction
     style = {**_style(data), "scores": losses, "score_name": "loss", "names": _names(data, indices)}
@@ -61,11 +73,11 @@ def draw_samples(
 
 def draw_side_by_side(name: str, models: dict[str, keras.Model], data: Data) -> Picture:
     """Draw the first samples of the test split beside the reconstructions of several models."""
-    samples = data.raw.test[first(data)]
+    samples = _originals(data, first(data))
     of_each = {loss: reconstruct(model, data, first(data))[0] for loss, model in models.items()}
     figure = plots.side_by_side(samples, of_each, names=_names(data, first(data)), **_style(data))
     errors = ", ".join(
-        f"{np.abs(reconstruction - samples.astype('float64')).mean():.4g} under {loss.replace('_', ' ')}"
+        f"{np.nanmean(np.abs(reconstruction - samples.astype('float64'))):.4g} under {loss.replace('_', ' ')}"
         for loss, reconstruction in of_each.items()
     )
     alt = (
@@ -198,7 +210,10 @@ def _names(data: Data, indices: np.ndarray) -> list[str]:
 def _style(data: Data) -> dict[str, Any]:
     """Return how the samples of data are drawn: of a table, in deviations of the training split."""
     style: dict[str, Any] = {"value_range": data.value_range, "feature_names": data.feature_names}
-    if data.kind == "table":
+    if data.preprocessing.is_mixed:
+        names = [name for block in data.preprocessing.blocks for name in block.names]
+        style |= {"feature_names": names, "moments": (np.zeros(len(names)), np.ones(len(names)))}
+    elif data.kind == "table":
         # Samples at even distances tell a scale well enough.
         style["moments"] = moments(data.raw.train[:: 1 + len(data.raw.train) // 10_000])
     return style

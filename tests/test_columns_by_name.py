@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from tfae import datasets, export, models
-from tfae.columns_by_name import arrange_columns
+from tfae.columns_by_name import take_columns
 from tfae.losses import SquaredError
 from tfae.serving import LocalServer
 
@@ -74,17 +74,17 @@ def test_columns_in_any_order_score_like_the_array(path, given):
     )
 
 
-def test_the_client_takes_them_where_it_is_told_the_names(path):
+def test_the_client_takes_them_by_the_names_that_the_server_tells(path):
     expected = export.load(path).score(ROWS)
-    with LocalServer(path.parent) as server:
-        with server.client(feature_names=NAMES) as client:
-            for given in NAMED.values():
-                np.testing.assert_allclose(client.score(given), expected, rtol=1e-6)
-            np.testing.assert_allclose(client.call("score", inputs=LABELLED)["instance_score"], expected, rtol=1e-6)
-        with server.client() as client:
-            with pytest.raises(ValueError, match="a Client takes the names as feature_names="):
-                client.score(NAMED["a frame"])
-            np.testing.assert_allclose(client.score(ROWS), expected, rtol=1e-6)
+    with LocalServer(path.parent) as server, server.client() as client:
+        for given in NAMED.values():
+            np.testing.assert_allclose(client.score(given), expected, rtol=1e-6)
+        np.testing.assert_allclose(client.call("score", inputs=LABELLED)["instance_score"], expected, rtol=1e-6)
+        np.testing.assert_allclose(client.call("score", **REORDERED)["instance_score"], expected, rtol=1e-6)
+        with pytest.raises(
+            ValueError, match=r"^inputs: expected the columns .* by name, .*ndarray, which has no names"
+        ):
+            client.score(ROWS)
 
 
 @pytest.mark.parametrize(
@@ -102,13 +102,16 @@ def test_the_client_takes_them_where_it_is_told_the_names(path):
         ({"height": [1, 2], "weight": [1], "age": [1]}, r"of one length; received shapes \(1,\), \(2,\)\.$"),
         ({"height": 1.0, "weight": 2.0, "age": 3.0}, r"Give a single record in a list: \[record\]\.$"),
         (Frame(Height=[1.0], weight=[1.0], x=[3.0]), r"received no 'height' \(is it 'Height'\?\), no 'age'\.$"),
-        (Frame(height=["x"], weight=[2.0], age=[3.0]), r"expected numbers in column 'height'; received .* as 'x'\.$"),
-        ([{"height": 1, "weight": None, "age": 1}], "expected numbers in column 'weight'; received .* such as None"),
+        (Frame(height=["x"], weight=[2.0], age=[3.0]), r"^height: expected numbers; received .* as 'x'\.$"),
+        ([{"height": 1, "weight": None, "age": 1}], "weight: expected finite numbers; received NaN or infinity"),
         (
             Frame(height=np.array(["2020-01-01"], "datetime64[s]"), weight=[2.0], age=[3.0]),
-            r"expected numbers in column 'height'; received datetime64",
+            r"^height: expected numbers; received datetime64",
         ),
-        (Frame(height=np.ma.array([1.0], mask=[True]), weight=[2.0], age=[3.0]), "'height' without masked values"),
+        (
+            Frame(height=np.ma.array([1.0], mask=[True]), weight=[2.0], age=[3.0]),
+            "height: expected values without a mask",
+        ),
         (Row(), r"received one row, as a series\. Give frame\.iloc\[\[0\]\]"),
         (
             Lazy(height=[1.0], weight=[2.0], age=[3.0]),
@@ -121,27 +124,22 @@ def test_what_does_not_have_the_columns_is_refused(path, given, match):
         export.load(path).score(given)
 
 
-def test_a_model_without_names_takes_arrays_only():
-    assert arrange_columns(ROWS, None) is ROWS
-    assert arrange_columns([[1.0, 2.0]], None) == [[1.0, 2.0]]
-    with pytest.raises(
-        ValueError, match="expected an array, since the names of the model's columns are not known here"
-    ):
-        arrange_columns(Frame(LABELLED), None)
+def test_an_array_is_taken_in_the_order_of_the_training_and_refused_in_another_width(path):
+    with pytest.raises(ValueError, match=r"^inputs: expected 3 columns; received an array of shape \(50, 2\)\.$"):
+        export.load(path).score(ROWS[:, :2])
+    np.testing.assert_allclose(export.load(path).reconstruct(ROWS).shape, (50, 3))
 
 
 def test_names_that_are_no_text_are_taken_as_files_and_arrow_write_them():
-    assert arrange_columns(Frame({1: [3, 4], 0: [1, 2]}), ["0", "1"]).tolist() == [[1, 3], [2, 4]]
-    assert arrange_columns(Frame({("x", "b"): [2], ("x", "a"): [1]}), ["('x', 'a')", "('x', 'b')"]).tolist() == [[1, 2]]
+    assert take_columns(Frame({1: [3, 4], 0: [1, 2]}), ["0", "1"]) == {"0": [1, 2], "1": [3, 4]}
+    assert take_columns(Frame({("x", "b"): [2]}), ["('x', 'b')"]) == {"('x', 'b')": [2]}
 
 
 def test_a_frame_without_rows_gives_scores_of_none(path):
-    empty = arrange_columns(pa.table({name: [] for name in NAMES}), NAMES)
-    assert empty.shape == (0, 3)
     assert export.load(path).score(pa.table({name: [] for name in NAMES})).shape == (0,)
 
 
 def test_a_single_column_has_no_names():
     for column in (pa.chunked_array([[1.0], [2.0]]), ROWS[:, 0]):
-        assert arrange_columns(column, None) is column
-        assert arrange_columns(column, NAMES) is column
+        with pytest.raises(ValueError, match="which has no names"):
+            take_columns(column, NAMES)

@@ -25,37 +25,38 @@ ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "__main__": "cli",
     "activations": "",
-    "losses": "activations moments",
+    "columns": "",
+    "losses": "activations columns moments",
     "casting": "",
     "columns_by_name": "",
     "moments": "",
     "progress": "",
     "schedule": "",
     "load_options": "",
-    "preprocessing": "casting moments",
+    "preprocessing": "casting columns moments",
     "atomic_write": "",
     "tensor_spec": "",
     "servable": "tensor_spec",
-    "signatures": "models",
+    "signatures": "columns models",
     "signature_methods": "signatures",
     "models": "",
-    "datasets": "progress load_options moments preprocessing",
+    "datasets": "columns progress load_options moments preprocessing",
     "advice": "activations datasets losses moments preprocessing",
     "plots": "losses models",
     "score_file": "atomic_write",
     "provenance": "losses models",
     "checks": "activations datasets losses models preprocessing",
     "evaluation": "progress checks losses models moments",
-    "export": "progress checks columns_by_name datasets losses models preprocessing provenance servable signatures "
-    "signature_methods tensor_spec atomic_write",
+    "export": "progress checks columns columns_by_name datasets losses models preprocessing provenance servable "
+    "signatures signature_methods tensor_spec atomic_write",
     "serving": "casting columns_by_name servable signature_methods signatures tensor_spec atomic_write",
     "report": "moments progress advice datasets evaluation losses models plots provenance atomic_write",
     "training": "checks datasets losses models schedule atomic_write",
     "runs": "checks datasets evaluation export losses models preprocessing progress provenance report "
     "schedule atomic_write training",
     "comparison": "checks datasets evaluation losses models moments provenance report runs atomic_write training",
-    "cli": "progress advice comparison datasets evaluation export load_options losses models moments plots provenance "
-    "report runs score_file serving atomic_write",
+    "cli": "progress advice columns comparison datasets evaluation export load_options losses models moments plots "
+    "provenance report runs score_file serving atomic_write",
 }
 
 

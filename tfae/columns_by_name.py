@@ -90,7 +90,9 @@ def to_numbers(column: Any, name: str) -> np.ndarray:
             raise ValueError(f"{name}: expected numbers; received {odd!r}.")
         return array.astype("float64")
     if array.dtype.kind not in "biufc":
-        raise ValueError(f"{name}: expected numbers; received {array.dtype}, such as {array[0]!r}.")
+        raise ValueError(
+            f"{name}: expected numbers; received {array.dtype}, such as {array.ravel()[:1].tolist()[0]!r}."
+        )
     return array
 
 

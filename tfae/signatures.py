@@ -106,7 +106,7 @@ class ExportedModel(abc.ABC):
         return self.sample_dtype == "uint8" and len(self.sample_shape) == 3 and self.sample_shape[-1] in (1, 3, 4)
 
     def column_dtype(self, column: Column, kind: TensorKind) -> str:
-        """Name of the dtype of a column's input, or of its reconstruction."""
+        """Name of the dtype of a column as an input, or as a reconstruction."""
         if column.kind == "category":
             return "string"
         if column.kind == "yes/no" and self.preprocessing.is_mixed:
@@ -133,10 +133,7 @@ class ExportedModel(abc.ABC):
         """Output of the autoencoder, its encoder or its decoder."""
 
     def to_model_space(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Samples ``(batch, *sample_shape)`` in model space, float32; served ones have to be finite and in range.
-
-        Served samples of a table with names are a dict of its columns, ``(batch,)`` each.
-        """
+        """Samples in model space, float32; served ones have to be finite, and of a table are a dict of its columns."""
         return self.preprocessing(inputs)
 
     def require_domain(self, x: tf.Tensor) -> tf.Tensor:

@@ -14,14 +14,18 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from tfae.datasets import defects
+from tfae.datasets.cells import MISSING
 from tfae.datasets.columns import choose_features
-from tfae.datasets.dialect import DELIMITERS, MISSING, Dialect, encoding_error, find_dialect
+from tfae.datasets.dialect import DELIMITERS, Dialect, encoding_error, find_dialect
+from tfae.datasets.kinds import find_columns
 from tfae.datasets.source import Source
-from tfae.datasets.tables import TablePart, find_columns
+from tfae.datasets.tables import TablePart
 from tfae.load_options import ReadOptions
 
 #: How the words for what is missing are written.
 _SPELLINGS = sorted({spell(word) for word in (*MISSING, "NaN", "NaT") for spell in (str, str.upper, str.capitalize)})
+#: Arrow drops white space around numbers only after it has looked for those.
+_SPELLINGS += [f" {word}" for word in _SPELLINGS]
 
 
 def from_csv(path: Path, options: ReadOptions) -> Source:
@@ -66,6 +70,9 @@ def from_csv(path: Path, options: ReadOptions) -> Source:
         text = {} if options.label is None else {options.label: pa.string()}
         try:
             for batch in record_batches(types | text):
+                if options.label is not None:
+                    index, labels = batch.schema.get_field_index(options.label), batch.column(options.label)
+                    batch = batch.set_column(index, options.label, pc.if_else(pc.equal(labels, ""), None, labels))
                 yield _without_thousands(batch, kinds, dialect) if dialect.thousands else batch
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             if isinstance(error, UnicodeDecodeError) or "UTF8" in str(error) or "UTF-8" in str(error):

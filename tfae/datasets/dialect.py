@@ -7,7 +7,6 @@ import csv
 import io
 import itertools
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,13 @@ from typing import final
 import pyarrow as pa
 
 from tfae.datasets import defects
+from tfae.datasets.cells import MISSING, is_header, is_number
 from tfae.load_options import ReadOptions
 
 #: Bytes and rows that are looked at.
 _NUM_BYTES, _NUM_ROWS = 2**20, 1000
 #: What separates cells, by its name; runs of white space count as one space.
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
-#: What programs write into a cell for a value that is missing, in small letters.
-MISSING = ("", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "nat", "null", "none")
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _DATE, _CLOCK = r"\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.]\d{4}", r"\d\d?:\d\d(:\d\d(\.\d+)?)?( ?[AaPp][Mm])?"
 _TIME = re.compile(rf"({_DATE})([ T]{_CLOCK}( ?(Z|UTC|[+-]\d\d:?\d\d))?)?|{_CLOCK}")
@@ -70,7 +68,7 @@ class Dialect:
 
     def is_number(self, cell: str) -> bool:
         """Whether a cell holds a number, or says that it is missing."""
-        return cell.strip().lower() in MISSING or _is_number(cell, self.decimal, self.thousands)
+        return cell.strip().lower() in MISSING or is_number(cell, self.decimal, self.thousands)
 
     def _rows(self, file: pa.NativeFile) -> Iterator[bytes]:
         lines = _without_comments(io.TextIOWrapper(file, self.encoding, newline=""), self.comment)
@@ -112,7 +110,7 @@ def find_dialect(path: Path, options: ReadOptions) -> Dialect:
     delimiter = options.delimiter or _find_delimiter(lines, path)
     rows = _split(lines, delimiter, path)
     decimal, thousands = _find_signs(rows, delimiter, path, options)
-    has_header = _is_header(rows[0], path, decimal, thousands) if options.header is None else options.header
+    has_header = is_header(rows[0], path, decimal, thousands) if options.header is None else options.header
     stored = rows[0] if has_header else [f"column_{index}" for index in range(len(rows[0]))]
     cells = itertools.zip_longest(*(row[: len(stored)] for row in rows[has_header:]), fillvalue="")
     kinds = [_find_kind([cell.strip() for cell in column], decimal, thousands) for column in cells]
@@ -183,7 +181,9 @@ def _find_delimiter(lines: Sequence[str], path: Path) -> str:
         same.pop(" ", None)
     if len(same) > 1:  # "1,5;2,5": of two signs that fit, numbers tell the decimal one.
         numbers = {
-            sign: sum(_is_number(cell, mark, None) for row in rows for cell in row for mark in (".,".replace(sign, "")))
+            sign: sum(
+                any(is_number(cell, mark, None) for mark in ".,".replace(sign, "")) for row in rows for cell in row
+            )
             / len(rows[0])
             for sign, rows in same.items()
         }
@@ -225,7 +225,7 @@ def _find_signs(
     decimal, thousands = options.decimal, options.thousands
     if decimal is None:
         decimal = "."
-        points = any(_is_number(cell, ".", None) and "." in cell for row in rows for cell in row)
+        points = any(is_number(cell, ".", None) and "." in cell for row in rows for cell in row)
         if commas and thousands != "," and not points:
             if all(cell in grouped for cell in commas) and delimiter != ",":
                 raise ValueError(
@@ -244,57 +244,8 @@ def _find_kind(cells: Sequence[str], decimal: str, thousands: str | None) -> str
     present = [cell for cell in cells if cell.lower() not in MISSING]
     if present and all(cell.lower() in ("true", "false") for cell in present):
         return "yes/no"
-    texts = [cell for cell in present if not _is_number(cell, decimal, thousands)]
+    texts = [cell for cell in present if not is_number(cell, decimal, thousands)]
     # Numbers in which a few cells hold a sign for what is missing, such as "?", are numbers.
     if len(texts) == 0 or (2 * len(texts) < len(present) and len(set(texts)) == 1):
         return "number"
     return "time" if all(map(_TIME.fullmatch, present)) else "text"
-
-
-def _is_number(cell: str, decimal: str, thousands: str | None) -> bool:
-    cell = cell.strip()
-    if thousands:
-        cell = cell.replace(thousands, "")
-    if decimal != ".":
-        cell = cell.replace(".", "x").replace(decimal, ".")
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell
-
-
-def _is_header(row: list[str], path: Path, decimal: str, thousands: str | None) -> bool:
-    """Whether the first row of a file names its columns, and does not hold their first numbers."""
-    counted = row == [str(index) for index in range(len(row))]
-    shown = ",".join(row)
-    if counted and len(row) < 3:
-        raise ValueError(
-            f"source: expected a header of names, or numbers only; received {shown!r} as the first row of "
-            f"{str(path)!r}, which may be either. Say which it is: header=True if these are names, and header=False if "
-            "it is a sample."
-        )
-    if counted or row == ["", *(str(index) for index in range(len(row) - 1))]:
-        return True  # What pandas writes for a frame without names, without and with its index.
-    missing = [cell for cell in row if cell.strip().lower() in MISSING]
-    numbers = [cell for cell in row if cell not in missing and _is_number(cell, decimal, thousands)]
-    if not numbers:
-        return True
-    if len(numbers) == len(row):
-        warnings.warn(
-            f"{str(path)!r} has no header: its first row, {shown!r}, is taken as a sample, and the columns are called "
-            "column_0, column_1, …",
-            stacklevel=3,
-        )
-        return False
-    if 2 * len(numbers) > len(row) or len(numbers) + len(missing) == len(row):
-        raise ValueError(
-            f"source: expected a header of names, or a first sample of numbers; received {shown!r} as the first row of "
-            f"{str(path)!r}. Say which it is: header=False if it is a sample, and header=True if these are names."
-        )
-    warnings.warn(
-        f"the first row of {str(path)!r}, {shown!r}, is taken for a header, although some of it are numbers; "
-        "header=False makes a sample of it",
-        stacklevel=3,
-    )
-    return True

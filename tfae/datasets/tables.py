@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from tfae import progress
 from tfae.columns import REST_CODE, Column
 from tfae.datasets import defects
-from tfae.datasets.columns import choose_features, validate_known
+from tfae.datasets.columns import choose_features
+from tfae.datasets.kinds import find_columns, is_text, kind_of
 from tfae.datasets.source import Batch, Part, Source
 from tfae.load_options import ReadOptions
 
@@ -86,7 +86,7 @@ class TablePart(Part):
 
     def _clean(self, column: Column, cells: pa.Array) -> pa.Array:
         """Texts without white space around them, in which what is missing is null; numbers as they are."""
-        if column.kind != "category" and not _is_text(cells.type):
+        if column.kind != "category" and not is_text(cells.type):
             return cells
         texts = pc.utf8_trim_whitespace(_as_text(cells))
         return pc.if_else(pc.is_in(texts, self._missing), pa.scalar(None, pa.string()), texts)
@@ -94,7 +94,7 @@ class TablePart(Part):
     def _to_numbers(self, column: Column, cells: pa.Array, first: int) -> np.ndarray:
         if column.kind == "category":
             return self._encode(column.name, cells)
-        if _is_text(cells.type) or pa.types.is_decimal(cells.type) or cells.null_count:
+        if is_text(cells.type) or pa.types.is_decimal(cells.type) or cells.null_count:
             try:
                 cells = pc.cast(cells, pa.float64())
             except pa.ArrowInvalid:
@@ -138,39 +138,6 @@ class TablePart(Part):
             converted[~is_missing] = numbers
             return converted
         return labels
-
-
-def find_columns(
-    found: Mapping[str, str], features: Sequence[str], options: ReadOptions, where: str
-) -> tuple[Column, ...]:
-    """Return what the columns of a table hold.
-
-    Args:
-        found: What is found in each column: "number", "yes/no", "text", "time", or the name of another type.
-        features: The columns that are asked for.
-        options: What the user says of them. Times that are not asked for by name are left out.
-        where: What holds the table, for errors.
-    """
-    category, number = options.category or (), options.number or ()
-    for argument, asked in (("category", category), ("number", number)):
-        for name in asked:
-            validate_known(argument, name, list(found), where)
-    if both := set(category) & set(number):
-        raise ValueError(f"number: expected other columns than those of category; received {both.pop()!r} in both.")
-    kinds = {name: "category" if name in category else "number" if name in number else found[name] for name in features}
-    times = [name for name, kind in kinds.items() if kind == "time"]
-    if times and options.columns is None:
-        progress.log.info("left out %s, which hold%s times", ", ".join(times), "s" if len(times) == 1 else "")
-        kinds = {name: kind for name, kind in kinds.items() if kind != "time"}
-    others = [
-        f"{name!r} ({kind})" for name, kind in kinds.items() if kind not in ("number", "yes/no", "text", "category")
-    ]
-    if others or not kinds:
-        raise ValueError(
-            f"source: expected columns of numbers, categories, or true and false; received "
-            f"{', '.join(others or map(repr, times))} in {where}. Leave these out, drop=[...], or take one for label=."
-        )
-    return tuple(Column(name, "category" if kind == "text" else kind) for name, kind in kinds.items())
 
 
 def from_parquet(path: Path, options: ReadOptions) -> Source:
@@ -221,7 +188,7 @@ def _part(
 ) -> TablePart:
     names = _names(schema)
     features = choose_features(names, options, where)
-    found = {name: _kind(schema.field(name).type) for name in names}
+    found = {name: kind_of(schema.field(name).type) for name in names}
     columns = find_columns(found, features, options, where)
     read = [*(column.name for column in columns), *([] if options.label is None else [options.label])]
     types = [schema.field(column.name).type for column in columns if column.kind != "category"]
@@ -259,23 +226,6 @@ def _names(schema: pa.Schema) -> list[str]:
     return [name for name in schema.names if name not in index]
 
 
-def _kind(dtype: pa.DataType) -> str:
-    """What a column of that type holds."""
-    if pa.types.is_integer(dtype) or pa.types.is_floating(dtype) or pa.types.is_decimal(dtype):
-        return "number"
-    if pa.types.is_boolean(dtype):
-        return "yes/no"
-    if pa.types.is_temporal(dtype):
-        return "time"
-    return "text" if _is_text(dtype) else str(dtype)
-
-
-def _is_text(dtype: pa.DataType) -> bool:
-    if pa.types.is_dictionary(dtype):
-        dtype = dtype.value_type
-    return pa.types.is_string(dtype) or pa.types.is_large_string(dtype) or pa.types.is_null(dtype)
-
-
 def _as_text(cells: pa.Array) -> pa.Array:
     if pa.types.is_boolean(cells.type):
         return pc.if_else(cells, "true", "false")
@@ -296,9 +246,8 @@ def _is_float(text: Any) -> bool:
 
 
 def _labels(column: pa.Array) -> np.ndarray:
-    if _is_text(column.type):
+    if pa.types.is_dictionary(column.type):
         column = _as_text(column)
-        column = pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
     if column.null_count:
         labels = np.empty(len(column), object)
         labels[:] = column.to_pylist()

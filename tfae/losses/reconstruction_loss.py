@@ -32,7 +32,7 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
     and mixed-precision policy say: a float16 sum over the elements of a 512×512×3 image overflows.
 
     Args:
-        sample_reduction: How the elements of a sample become one number: ``"sum"``, or ``"mean"`` for a loss per pixel.
+        sample_reduction: How elements become the number of a sample: ``"sum"``, or ``"mean"`` for a loss per pixel.
         reduction: How the samples of a batch become one number; as in :class:`keras.losses.Loss`.
         name: Name of the loss, its class in snake case by default.
         dtype: Dtype of the computation, ``keras.config.floatx()`` by default; float16 and bfloat16 become float32.
@@ -68,8 +68,8 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
     known_constant: ClassVar[Literal["mean", "median"] | None] = None
 
     @property
-    def are_probabilities(self) -> Any:
-        """Which elements of a reconstruction are probabilities: bool, for all of them or of the shape of a sample."""
+    def are_probabilities(self) -> np.ndarray:
+        """Which elements of a reconstruction are probabilities: bool, of all of them or of the shape of a sample."""
         return np.asarray(self.is_crossentropy)
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -111,8 +111,8 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
     def gradients(self, x: tf.Tensor, output: tf.Tensor, upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the derivatives of :meth:`elementwise` by ``x`` and by ``output``, each times ``upstream``.
 
-        They are found by automatic differentiation, which computes the elementwise loss again and so keeps nothing of
-        it in memory. Override this where a formula by hand is more exact, as at kinks, or faster.
+        They are found by automatic differentiation, which computes the elementwise loss again and keeps nothing of it.
+        Override this where a formula by hand is more exact, as at kinks, or faster.
 
         Args:
             x, output: As in :meth:`elementwise`.
@@ -132,8 +132,8 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         """Return the activation of the last layer that suits this loss, as every Keras layer takes it.
 
         Args:
-            output_range: What reconstructions are bounded by in model space, as ``tfae.datasets.Data`` has it; None
-                where only the ``domain`` of the loss bounds them.
+            output_range: What bounds reconstructions in model space, as ``tfae.datasets.Data`` has it; None for nothing
+                but the ``domain`` of the loss.
 
         Returns:
             :class:`tfae.activations.Clip` to the range, which says why, or ``"linear"``.
@@ -182,10 +182,7 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
             mask: As in :meth:`per_sample`; masked elements have loss 0.
 
         Returns:
-            float tensor of the shape of ``x``.
-
-        Raises:
-            ValueError: If the shapes differ. Nothing is broadcast.
+            float tensor of the shape of ``x``; ValueError if the shapes differ.
         """
         mask = shapes.mask_of(output) if mask is None else mask
         x, output = shapes.convert_pair(x, output, self._compute_dtype)
@@ -276,7 +273,7 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
             return self._reduce_batch(values, values, sample_weight)
 
     def get_config(self) -> dict[str, Any]:
-        """Configuration from which ``from_config`` builds an equal loss; ``dtype`` included."""
+        """Configuration from which ``from_config`` builds an equal loss."""
         return {**super().get_config(), "sample_reduction": self.sample_reduction, "dtype": self.dtype}
 
     def __repr__(self) -> str:

@@ -1,0 +1,61 @@
+"""The cells of text tables: which are numbers, and whether the first ones name the columns."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+#: What programs write into a cell for a value that is missing, in small letters.
+MISSING = ("", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "nat", "null", "none")
+
+
+def is_number(cell: str, decimal: str, thousands: str | None) -> bool:
+    """Whether a cell holds a number, with that decimal sign and that sign between thousands."""
+    cell = cell.strip()
+    if thousands:
+        cell = cell.replace(thousands, "")
+    if decimal != ".":
+        cell = cell.replace(".", "x").replace(decimal, ".")
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return "_" not in cell
+
+
+def is_header(row: Sequence[str], path: Path, decimal: str, thousands: str | None) -> bool:
+    """Whether the first row of a file names its columns, and does not hold their first numbers."""
+    row = list(row)
+    counted = row == [str(index) for index in range(len(row))]
+    shown = ",".join(row)
+    if counted and len(row) < 3:
+        raise ValueError(
+            f"source: expected a header of names, or numbers only; received {shown!r} as the first row of "
+            f"{str(path)!r}, which may be either. Say which it is: header=True if these are names, and header=False if "
+            "it is a sample."
+        )
+    if counted or row == ["", *(str(index) for index in range(len(row) - 1))]:
+        return True  # What pandas writes for a frame without names, without and with its index.
+    missing = [cell for cell in row if cell.strip().lower() in MISSING]
+    numbers = [cell for cell in row if cell not in missing and is_number(cell, decimal, thousands)]
+    if not numbers:
+        return True
+    if len(numbers) == len(row):
+        warnings.warn(
+            f"{str(path)!r} has no header: its first row, {shown!r}, is taken as a sample, and the columns are called "
+            "column_0, column_1, …",
+            stacklevel=3,
+        )
+        return False
+    if 2 * len(numbers) > len(row) or len(numbers) + len(missing) == len(row):
+        raise ValueError(
+            f"source: expected a header of names, or a first sample of numbers; received {shown!r} as the first row of "
+            f"{str(path)!r}. Say which it is: header=False if it is a sample, and header=True if these are names."
+        )
+    warnings.warn(
+        f"the first row of {str(path)!r}, {shown!r}, is taken for a header, although some of it are numbers; "
+        "header=False makes a sample of it",
+        stacklevel=3,
+    )
+    return True

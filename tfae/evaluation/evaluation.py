@@ -10,6 +10,10 @@ from typing import Any, NamedTuple
 
 from tfae.evaluation.metrics import GROUPS, LOSS, METRICS
 
+_WRAPPER = textwrap.TextWrapper(
+    100, initial_indent="! ", subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
+)
+
 #: What ``as_dict`` holds beside the values of the metrics.
 _OTHERS = ("loss_name", "sample_reduction", "loss_unit", "penalties", "findings", "reasons")
 
@@ -81,11 +85,7 @@ class Evaluation:
     def from_dict(cls, values: Mapping[str, Any]) -> Evaluation:
         """The evaluation that ``as_dict`` was called on, in this version, an older or a newer one.
 
-        Args:
-            values: Plain values by name. Metrics that are missing are None; unknown ones are kept if they are numbers.
-
-        Raises:
-            ValueError: If they are no evaluation.
+        Metrics that are missing are None; unknown ones are kept if they are numbers. ValueError if it is no evaluation.
         """
         if missing := {"loss_name", "sample_reduction", "loss"} - values.keys():
             raise ValueError(
@@ -118,17 +118,7 @@ class Evaluation:
             for row, title, number in zip(rows, titles, align(map(_text, (row.value for row in rows))), strict=True)
         ]
         heading = f"{self.loss_name} on {self.num_samples or 0:,} samples of {self.num_elements or 0:,} elements"
-        warnings = [
-            textwrap.fill(
-                f"{finding.name.replace('_', ' ')}: {finding.message}",
-                100,
-                initial_indent="! ",
-                subsequent_indent="  ",
-                break_on_hyphens=False,
-                break_long_words=False,
-            )
-            for finding in self.findings
-        ]
+        warnings = [_WRAPPER.fill(f"{each.name.replace('_', ' ')}: {each.message}") for each in self.findings]
         return "\n".join([heading, *lines, *([""] if warnings else []), *warnings])
 
     def rows(self) -> list[MetricRow]:

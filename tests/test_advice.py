@@ -51,8 +51,6 @@ def test_tails_and_scales_are_those_of_each_column(rng):
     assert s.share_outlying == pytest.approx(outlying.mean())
     energy = (deviation**2 * outlying).sum(axis=0) / (deviation**2).sum(axis=0)
     assert s.outlying_energy == pytest.approx(energy.mean())
-    q = np.percentile(x, [2.5, 25, 75, 97.5], axis=0)
-    assert s.kurtosis == pytest.approx(np.median((q[3] - q[0]) / (q[2] - q[1])))
     assert s.deviations == pytest.approx((x.std(axis=0).min(), x.std(axis=0).max()), rel=1e-9)
     assert s.model_deviations == pytest.approx((1, 1))
 
@@ -227,7 +225,7 @@ def test_mostly_zero_columns_have_no_tails_and_get_squared_error(rng):
     x = rng.exponential(size=(1000, 5)) * (rng.random((1000, 5)) < 0.2) * 9
     advice = advised(x)
     s = advice.statistics
-    assert (advice.loss, s.share_sparse, s.kurtosis, s.share_outlying) == ("mse", 1, None, None)
+    assert (advice.loss, s.share_sparse, s.share_outlying) == ("mse", 1, None)
     assert "n/a" in str(advice)
     assert "100 % of the features take one value in over half of the samples" in advice.reasons[0]
 

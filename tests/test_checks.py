@@ -439,7 +439,7 @@ def test_a_penalty_that_grows_with_the_batch_is_refused_and_its_mean_is_not(stan
     with pytest.raises(ValueError, match=r"grows with the size of the batch, of layer 'summed'.*keras\.ops\.mean"):
         checks.check(standard, SquaredError(), ending(Penalty(reduction, name="summed"), layers.Dense(6)))
     inner = keras.Sequential([keras.Input(SHAPE), Penalty(reduction, name="summed")], name="encoder")
-    with pytest.raises(ValueError, match="of layer 'summed'"):
+    with pytest.raises(ValueError, match="of layer 'encoder/summed'"):
         checks.check(standard, SquaredError(), ending(inner, layers.Dense(6)))
 
 
@@ -572,7 +572,7 @@ def test_the_remedies_of_the_domain_lead_out_of_it_in_python_and_on_the_command_
     with pytest.raises(ValueError, match="is defined on") as refusal:
         checks.check(datasets.load(x, preprocessing=method), logits, model)
     message = str(refusal.value)
-    assert "SquaredError or AbsoluteError (--loss mse or mae)" in message
+    assert 'SquaredError (loss="mse") or AbsoluteError (loss="mae"), or use' in message
     options = re.search(r"or use (preprocessing=[^;]*?)(?:, since .*?)?\. To", message)[1]
     checks.check(datasets.load(x, **eval(f"dict({options.replace(' and ', ', ')})")), logits, model)
     for other in (SquaredError(), AbsoluteError()):
@@ -580,7 +580,7 @@ def test_the_remedies_of_the_domain_lead_out_of_it_in_python_and_on_the_command_
     np.save(tmp_path / "x.npy", x)
     command = [tmp_path / "x.npy", "--loss", "bce", "--epochs", 1, "--widths", 4, "--run-dir", tmp_path / "run"]
     message = run("train", *command, "--preprocessing", method, code=2).stderr
-    assert "is defined on" in message
+    assert "Choose SquaredError (--loss mse) or AbsoluteError (--loss mae), or use --" in message
     options = re.search(r"or use (--preprocessing .*?)(?:, since .*?)?\. To", message)[1]
     train(*command, *options.replace(" and ", " ").split())
 

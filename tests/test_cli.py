@@ -254,9 +254,9 @@ def weights(run_dir):
 
 def test_a_latent_that_compresses_nothing_is_warned_of_and_is_not_the_default(wine, folder):
     warned, (default, _) = train(*WINE, "--run-dir", folder / "wide", "--latent-dim", 13), wine
-    assert "a latent of width 13 compresses nothing for samples of that size (13)" in warned.stderr
+    assert "! latent as wide: The latent has 13 numbers, and a sample 13: it compresses nothing" in warned.stdout
     assert "latent_dim 6;" in default.stdout
-    assert "compresses nothing" not in default.stderr
+    assert "compresses nothing" not in default.stdout
 
 
 def test_a_handful_of_samples_is_enough(folder):

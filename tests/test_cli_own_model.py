@@ -18,7 +18,7 @@ class Halving(layers.Layer):
         return x / 2
 
 def build(data):
-    return keras.Sequential([keras.Input(data.shape), layers.Dense(3), Halving(), layers.Dense(*data.shape)])
+    return keras.Sequential([layers.Dense(3), Halving(), layers.Dense(*data.shape)])
 
 def build_for(data, output_activation):
     inputs = keras.Input(data.shape)

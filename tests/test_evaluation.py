@@ -334,21 +334,18 @@ def test_memory_does_not_grow_with_the_number_of_samples(monkeypatch: pytest.Mon
     assert growth < 2 * 100 * 4096  # Two bytes per sample; a number for each of them would be eight.
 
 
-def test_a_reservoir_keeps_each_row_with_the_same_probability_and_few_rows_all() -> None:
-    few = totals.Reservoir(1, 100)
-    few.add(np.arange(60.0)[:, None])
-    few.add(np.arange(60.0, 100.0)[:, None])
-    np.testing.assert_array_equal(np.sort(few.draw()[:, 0]), np.arange(100))
-    many = totals.Reservoir(2, 5000)
+def test_rows_are_chosen_with_the_same_probability_in_parts_too_and_few_all() -> None:
+    few = np.arange(200.0).reshape(100, 2)
+    assert totals.choose(few, 100) is few
+    random, kept = np.random.default_rng(0), np.empty((0, 3))
     for start in range(0, 100_000, 700):
         rows = np.arange(start, min(start + 700, 100_000), dtype="float64")
-        many.add(np.stack([rows, -rows], 1))
-    kept = many.draw()
-    assert kept.shape == (5000, 2)
-    np.testing.assert_array_equal(kept[:, 0], -kept[:, 1])
-    assert len(np.unique(kept[:, 0])) == 5000
+        kept = totals.choose(np.concatenate([kept, np.stack([random.random(len(rows)), rows, -rows], 1)]), 5000)
+    assert kept.shape == (5000, 3)
+    np.testing.assert_array_equal(kept[:, 1], -kept[:, 2])
+    assert len(np.unique(kept[:, 1])) == 5000
     # Uniform: of 5,000 draws the largest gap to the uniform distribution exceeds 0.023 once in a hundred times.
-    assert kstest(kept[:, 0] / 100_000, "uniform").statistic < 0.023
+    assert kstest(kept[:, 1] / 100_000, "uniform").statistic < 0.023
 
 
 def test_triviality_of_very_many_samples_is_that_of_a_random_choice(monkeypatch: pytest.MonkeyPatch) -> None:

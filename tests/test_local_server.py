@@ -25,7 +25,8 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from tests import tiny_models
 from tests.tiny_models import until
-from tfae.cli.serve import _Echo, _is_loopback, serve
+from tfae.cli.echo import Echo
+from tfae.cli.serve import _is_loopback, serve
 from tfae.servable import Request, write_warmup
 from tfae.serving import LocalServer
 from tfae.serving.local import server as server_module
@@ -409,7 +410,7 @@ def test_the_command_knows_which_addresses_are_reached_from_this_machine_only():
 
 def test_a_message_cannot_pass_for_another_one_or_steer_the_terminal(capsys):
     text = "no such op\nserved everything\x1b[2J\r\u2028ü\tend"
-    _Echo().emit(logging.LogRecord("tfae.serving", logging.INFO, "", 0, "%s", (text,), None))
+    Echo().emit(logging.LogRecord("tfae.serving", logging.INFO, "", 0, "%s", (text,), None))
     assert capsys.readouterr().err == "no such op\n    served everything\\x1b[2J\\r\\u2028ü\tend\n"
 
 
@@ -418,6 +419,6 @@ def test_a_message_that_nobody_can_be_shown_harms_nothing(monkeypatch):
     os.close(reader)
     with os.fdopen(writer, "w") as left:
         monkeypatch.setattr(sys, "stderr", left)
-        _Echo().emit(logging.LogRecord("tfae.serving", logging.INFO, "", 0, "loaded", (), None))
+        Echo().emit(logging.LogRecord("tfae.serving", logging.INFO, "", 0, "loaded", (), None))
         with contextlib.suppress(BrokenPipeError):
             left.close()

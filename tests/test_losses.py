@@ -495,7 +495,7 @@ def test_a_loss_as_a_metric_is_the_mean_over_all_samples_with_a_short_last_batch
     weighted = losses.LossMetric(AbsoluteError(), name="weighted")
     weighted.update_state(x, x / 2, weight)
     assert float(weighted.result()) == pytest.approx((weight * expected).sum() / weight.sum(), rel=1e-6)
-    with pytest.raises(ValueError, match=r"loss: expected a loss of tfae\.losses; received 'mse'"):
+    with pytest.raises(ValueError, match=r"fn: expected a loss of tfae\.losses; received 'mse'"):
         losses.LossMetric("mse")
 
 

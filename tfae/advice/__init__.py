@@ -96,14 +96,11 @@ def advise(data: Data | Any) -> Advice:
 
     Args:
         data: What ``tfae.datasets.load`` returned, or takes. Its training split is looked at, in data space, and is
-            read twice in blocks where it is on disk; of the other splits, whether they are in [0, 1] too.
-
-    Returns:
-        The :class:`Advice`. Quantiles in it are those of every k-th sample, about a million values.
+            read twice in blocks where it is on disk; of the other splits, whether they are in [0, 1] too. Medians are
+            those of every k-th sample, about a million values.
 
     Raises:
-        ValueError: If the values are so large that their deviations leave float64. Missing values are refused before,
-            by ``tfae.datasets.load``, which says how many there are, where, and what to do.
+        ValueError: If the values are so large that their deviations leave float64.
 
     Example:
         >>> import numpy as np
@@ -169,7 +166,6 @@ def _table(s: Statistics) -> list[str]:
         "exactly 0, 1": f"{percent(s.share_zero)}, {percent(s.share_one)} of {values}",
         "inside (0, 1)": f"{percent(s.share_inside)} of {values}",
         "floor of bce": show('{:.4g} nats per sample, with preprocessing "{}"', s.entropy, s.unit_scale),
-        "tail width": show("the middle 95 % of values span {:.3g} times the middle half (normal: 2.91)", s.kurtosis),
         "outliers": show("{} of values, over 5 times as far from the median as typical (normal: 0.07 %)", outlying),
         "their weight": show("{} of the sum of squared distances (normal: 1 %)", weight),
         "two values": f"{percent(s.share_binary)} of features that vary",

@@ -13,10 +13,10 @@ import keras
 import numpy as np
 
 from tfae.checks import remedies
-from tfae.checks.layers import find_penalties, layers_of, mask_values, penalties_grow, penalty_weights
+from tfae.checks.layers import GROWING, find_penalties, layers_of, mask_values, penalty_weights
 from tfae.checks.output import Output, output_of
 from tfae.checks.remedies import as_activation, as_options
-from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, TableLoss, explain_invalid
+from tfae.losses import ReconstructionLoss, TableLoss, explain_invalid, is_within
 from tfae.preprocessing import RANGES
 
 #: Training samples on which a check looks at values.
@@ -99,7 +99,7 @@ def _domain(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str
         return None
     for split in data.bounds._fields:
         low, high = _span(data, split)
-        if low < loss.domain[0] - DOMAIN_TOLERANCE or high > loss.domain[1] + DOMAIN_TOLERANCE:
+        if not is_within((low, high), loss.domain):
             return (
                 f"loss: {type(loss).__name__} is defined on {list(loss.domain)}; the {split} split spans "
                 f'[{low:.4g}, {high:.4g}] after preprocessing "{data.preprocessing.method}". '
@@ -134,7 +134,7 @@ def _range(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str 
     reachable = _reachable(output, loss)
     # What is outside the domain of the loss is another check's business.
     least, greatest = (low, high) if loss.domain is None else np.clip((low, high), *loss.domain)
-    if least >= reachable[0] - DOMAIN_TOLERANCE and greatest <= reachable[1] + DOMAIN_TOLERANCE:
+    if is_within((least, greatest), reachable):
         return None
     known = None if isinstance(data, tuple) else data
     method, output_range = (known.preprocessing.method, known.output_range) if known else (None, None)
@@ -152,7 +152,9 @@ def _activation(data: _Samples, loss: ReconstructionLoss, model: keras.Model) ->
     output = output_of(model)
     if isinstance(loss, TableLoss) and output is not None and math.isfinite(output.low + output.high):
         return f"model: expected one that ends in linear, as the columns of a table ask for; received {output.name}."
-    if output is None or loss.domain is None or loss.on_reconstructions() is not loss or _is_inside(output, loss):
+    if output is None or loss.domain is None or loss.on_reconstructions() is not loss:
+        return None
+    if is_within((output.low, output.high), loss.domain):
         return None
     return (
         f"model: expected one whose output stays in {_interval(*loss.domain)}, where {loss!r} is defined; received one "
@@ -162,7 +164,9 @@ def _activation(data: _Samples, loss: ReconstructionLoss, model: keras.Model) ->
 
 def _logits(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
     output = None if isinstance(loss, TableLoss) else output_of(model)
-    if output is None or loss.on_reconstructions() is loss or not _is_inside(output, loss):
+    if output is None or loss.on_reconstructions() is loss:
+        return None
+    if not is_within((output.low, output.high), loss.domain):
         return None
     return (
         f"model: expected one that ends in {loss.output_activation()}, because {loss!r} reads its output as logits; "
@@ -172,15 +176,10 @@ def _logits(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str
     )
 
 
-def _is_inside(output: Output, loss: ReconstructionLoss) -> bool:
-    """Whether a model's output is bounded as the reconstructions of a loss are."""
-    low, high = loss.domain or (-math.inf, math.inf)
-    return output.low >= low - DOMAIN_TOLERANCE and output.high <= high + DOMAIN_TOLERANCE
-
-
-def _reachable(output: Output, loss: ReconstructionLoss) -> list[float]:
+def _reachable(output: Output, loss: ReconstructionLoss) -> tuple[float, float]:
     """The least and the greatest reconstruction that a model's output stands for."""
-    return [float(bound) for bound in loss.reconstruction(np.array([output.low, output.high], "float32"))]
+    low, high = loss.reconstruction(np.array([output.low, output.high], "float32")).numpy()
+    return float(low), float(high)
 
 
 def _reduction(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
@@ -250,7 +249,7 @@ def _masking(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> st
 
 
 def _penalty(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
-    growing = [name for name, of in find_penalties(model, _shape_of(data)).items() if penalties_grow(of)]
+    growing = [name for name, growth in find_penalties(model, _shape_of(data)).items() if growth > GROWING]
     if not growing:
         return None
     return (

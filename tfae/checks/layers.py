@@ -11,8 +11,9 @@ from keras import layers, ops
 
 from tfae.models.structure import sample_shape_of
 
-#: How many times the same sample is in the larger of the two batches that a penalty is tried on.
-_REPEATS = 8
+#: How many times the same sample is in the larger of the two batches that a penalty is tried on, and from which growth
+#: on it is no mean over the batch: layers that sample or that normalize over the batch vary by less.
+_REPEATS, GROWING = 8, 4.0
 
 
 def layers_of(model: keras.Model) -> Iterator[keras.layers.Layer]:
@@ -26,18 +27,15 @@ def is_of_keras(operation: Any) -> bool:
     return (type(operation).call.__module__ or "").startswith("keras.")
 
 
-def find_penalties(model: keras.Model, shape: tuple[int, ...] | None) -> dict[str, tuple[float, float]]:
-    """Try what layers add to the loss, those of activity regularizers included and those of weights not.
+def find_penalties(model: keras.Model, shape: tuple[int, ...] | None) -> dict[str, float]:
+    """Try what layers add to the loss of a built model, those of activity regularizers included and of weights not.
 
-    Only a call of the model shows it; this one has no effects on weights and random states.
-
-    Args:
-        model: Built.
-        shape: Of one sample; None for that of the model. Where it has free sides, nothing is found.
+    Only a call of the model shows it; this one, on samples of a shape, by default that of the model, has no effects on
+    weights and random states. Where the shape has free sides, nothing is found.
 
     Returns:
-        The sum of the penalties of each layer that has any, by its name: for a batch of one sample, and for one of the
-        same sample eight times.
+        By name of the layer how many times as large a batch of eight times the same sample makes its penalty as one of
+        the sample alone does; 0 where that one is 0.
     """
     sides = sample_shape_of(model) if shape is None else shape
     # What Keras brings adds a penalty through its activity regularizer only.
@@ -46,31 +44,46 @@ def find_penalties(model: keras.Model, shape: tuple[int, ...] | None) -> dict[st
         return {}
     x = np.random.default_rng(0).random((1, *(side or 1 for side in sides)), "float32")
     small, large = (_add_penalties(model, np.repeat(x, repeats, axis=0)) for repeats in (1, _REPEATS))
-    return {name: (small[name], large[name]) for name in small if name in large}
+    return {name: abs(large[name] / alone) if alone else 0.0 for name, alone in small.items() if name in large}
 
 
 def _add_penalties(model: keras.Model, x: np.ndarray) -> dict[str, float]:
     mapping = [(variable, variable.value) for variable in model.variables]
-    found: dict[str, float] = {}
-    counted: set[int] = set()
     with keras.StatelessScope(state_mapping=mapping, collect_losses=True):
         model(x, training=True)
-        # The inner layers first: a model lists what its layers add.
-        for layer in (*layers_of(model), model):
-            regularized = sum(weight.regularizer is not None for weight in layer.trainable_weights)
-            losses = layer.losses
-            for loss in losses[: len(losses) - regularized]:
-                if id(loss) not in counted:
-                    counted.add(id(loss))
-                    found[layer.name] = found.get(layer.name, 0.0) + float(ops.sum(loss))
+        return {name: float(penalty) for name, penalty in sum_penalties(model, of_weights=False).items()}
+
+
+def sum_penalties(model: keras.Model, *, of_weights: bool = True) -> dict[str, Any]:
+    """Return what layers add to the loss of the batch that the model was last called on, in the same graph.
+
+    These are activity regularizers, ``add_loss`` and, ``of_weights``, their regularizers: float scalars by name of the
+    layer, with the names of the models that it is in, ``"encoder/hidden_0"``. Their sum is what Keras adds to the loss.
+    """
+    counted: set[int] = set()
+    found = {}
+    for name, layer in _named_layers(model):
+        regularized = [weight for weight in layer.trainable_weights if weight.regularizer is not None]
+        losses = layer.losses
+        # Keras lists the regularizers of weights last, computed anew on each access.
+        added = losses[: len(losses) - len(regularized)]
+        penalties = [loss for loss in added if id(loss) not in counted]
+        if of_weights:
+            penalties += [weight.regularizer(weight) for weight in regularized if id(weight) not in counted]
+        counted |= {id(each) for each in [*added, *regularized]}
+        if penalties:
+            found[name] = sum(ops.sum(penalty) for penalty in penalties)
     return found
 
 
-def penalties_grow(penalty: tuple[float, float]) -> bool:
-    """Return whether a penalty of :func:`find_penalties` grows with the size of the batch."""
-    small, large = penalty
-    # Layers that sample or that normalize over the batch vary by less.
-    return abs(large) > _REPEATS / 2 * abs(small) > 0
+def _named_layers(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
+    """Layers before the models that hold them, to which only what no layer of theirs has adds is left."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _named_layers(layer, f"{prefix}{layer.name}/")
+        else:
+            yield prefix + layer.name, layer
+    yield prefix[:-1] or model.name, model
 
 
 def mask_values(model: keras.Model, kind: str) -> list[float]:

@@ -56,9 +56,8 @@ class Output:
 def output_of(model: keras.Model, outside: tuple[keras.KerasTensor, ...] = ()) -> Output | None:
     """What a model can put out; None where its last layers do not tell.
 
-    Args:
-        model: Functional, sequential, or of such models one inside the other.
-        outside: The inputs of the models that it is inside of, the innermost last.
+    It is functional, sequential, or of such models one inside the other; ``outside`` are the inputs of those that it is
+    inside of, the innermost last.
 
     Example:
         >>> output_of(keras.Sequential([keras.Input((3,)), layers.Dense(6, "tanh"), layers.Reshape((3, 2))]))

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from tfae.activations import Clip
-from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, registered
+from tfae.losses import ReconstructionLoss, is_within, registered
 from tfae.preprocessing import RANGES
 
 if TYPE_CHECKING:
@@ -32,11 +32,10 @@ def as_activation(activation: str | Clip) -> str:
 
 def outside_domain(loss: ReconstructionLoss, data: Data | None = None) -> str:
     """Return what to do about data outside of a loss's domain: another loss, or the scaling that takes it there."""
-    others = [each for each in registered() if each.domain is None]
-    names, options = " or ".join(each.__name__ for each in others), " or ".join(each.short_name for each in others)
-    scaling = next((name for name, ends in RANGES.items() if _holds(loss.domain, *ends)), None)
-    remedy = f"Choose {names} (--loss {options})"
-    if data is not None and _holds(loss.domain, *_span(data, *data.bounds._fields)):
+    others = [f"{each.__name__} ({as_options(loss=each.short_name)})" for each in registered() if each.domain is None]
+    scaling = next((name for name, ends in RANGES.items() if is_within(ends, loss.domain)), None)
+    remedy = f"Choose {' or '.join(others)}"
+    if data is not None and is_within(_span(data, *data.bounds._fields), loss.domain):
         return f"{remedy}, or use {as_options(preprocessing='none')}, since the values are in it already."
     if scaling is None:
         return f"{remedy}."
@@ -67,7 +66,3 @@ def _train_holds_all(data: Data) -> bool:
         return _span(data, *data.bounds._fields) == _span(data, "train")
     low, high = data.bounds.train
     return all((each[0] >= low).all() and (each[1] <= high).all() for each in data.bounds)
-
-
-def _holds(domain: tuple[float, float] | None, low: float, high: float) -> bool:
-    return domain is None or (domain[0] - DOMAIN_TOLERANCE <= low and high <= domain[1] + DOMAIN_TOLERANCE)

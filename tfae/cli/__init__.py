@@ -5,7 +5,6 @@ TensorFlow is imported inside the commands, so that ``tfae --help`` answers at o
 
 from __future__ import annotations
 
-import logging
 import re
 import signal
 import sys
@@ -18,6 +17,7 @@ from tfae import __version__, progress
 from tfae.cli.advise import advise
 from tfae.cli.compare import compare
 from tfae.cli.deploy import deploy
+from tfae.cli.echo import Echo
 from tfae.cli.layout import Context
 from tfae.cli.run_dir import evaluate, export
 from tfae.cli.saved_model import inspect, reconstruct, score
@@ -77,14 +77,6 @@ def _users_mistake(error: Exception) -> str | None:
     return None
 
 
-class _Echo(logging.Handler):
-    """Shows on stderr what is under way."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Show a line."""
-        click.echo(record.getMessage(), err=True)
-
-
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
@@ -109,7 +101,7 @@ def main(traceback: bool, modules: tuple[str, ...]) -> None:
     warnings.showwarning = lambda message, *_, **__: click.echo(f"Warning: {in_options(message, ctx.obj)}", err=True)
     # SIGTERM unwinds the stack as Ctrl-C does, so that no half-written file stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    progress.log.handlers = [_Echo()]
+    progress.log.handlers = [Echo()]
     click.get_current_context().call_on_close(progress.log.handlers.clear)
     progress.log.setLevel("INFO")
     progress.log.propagate = False  # Importing TensorFlow gives the root logger a handler.

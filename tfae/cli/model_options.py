@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfae.cli.options import together
+from tfae.cli.options import options_of
 from tfae.cli.tensorflow import import_module
 
 if TYPE_CHECKING:
@@ -22,18 +22,65 @@ if TYPE_CHECKING:
 _BUILT_IN = ("dense", "convolutional")
 
 
+def _finite(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"expected a finite number; received {value}.")
+    return value
+
+
+def _integers(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    try:
+        return None if value is None else tuple(int(number) for number in value.split(","))
+    except ValueError as error:
+        message = f"expected integers separated by commas, such as 256,128; received {value!r}."
+        raise click.BadParameter(message) from error
+
+
+def _option(default: Any, text: str, **details: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"help": text, **details})
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelOptions:
-    """Values of `model_options`: the model and its training."""
+    """The options of a model and its training, with their values."""
 
-    sample_reduction: str
-    architecture: str
-    latent_dim: int | None
-    widths: tuple[int, ...] | None
-    bottleneck: str
-    input_noise: float
-    epochs: int
-    learning_rate: float | None
+    sample_reduction: str = _option(
+        "sum", "How the elements of a sample become one number.", type=click.Choice(["sum", "mean"])
+    )
+    architecture: str = _option(
+        "dense",
+        "dense; convolutional, for images and sequences; or MODULE:FUNCTION, which gets the data, and "
+        "output_activation if it has such an argument, and returns a Keras model.",
+        metavar="NAME",
+    )
+    latent_dim: int | None = _option(
+        None,
+        "Width of the latent.  [default: 16, or half the elements of a sample where these are fewer than 32]",
+        type=click.IntRange(1),
+    )
+    widths: tuple[int, ...] | None = _option(
+        None,
+        "Units, or filters, of the encoder's layers.  [default: 256,128 dense; 32,64 convolutional]",
+        callback=_integers,
+        metavar="N,N,…",
+    )
+    bottleneck: str = _option(
+        "plain",
+        "Layer that emits the latent; sparse=0.001 adds an L1 penalty of that weight.",
+        metavar="NAME[=WEIGHT]",
+    )
+    input_noise: float = _option(
+        0.0,
+        "Standard deviation of noise on the input, in training only (a denoising autoencoder).",
+        type=click.FloatRange(0, 1),
+    )
+    epochs: int = _option(30, "Epochs of a training.", type=click.IntRange(1))
+    learning_rate: float | None = _option(
+        None,
+        "Peak of Adam's learning rate, which rises to it and falls to 0.  [default: 0.005 dense; 0.008 convolutional]",
+        type=click.FloatRange(0, min_open=True),
+        callback=_finite,
+    )
 
     def validate(self) -> None:
         """Raise ValueError for what can be told before the data is read: another architecture, module or bottleneck."""
@@ -41,14 +88,13 @@ class ModelOptions:
 
         models.parse_bottleneck(self.bottleneck)
         if ":" in self.architecture:
-            given = {"--latent-dim": self.latent_dim, "--widths": self.widths, "--input-noise": self.input_noise}
-            useless = [name for name, value in given.items() if value]
-            useless += ["--bottleneck"] if self.bottleneck != "plain" else []
-            if useless:
-                raise ValueError(
-                    f"--model: expected no {useless[0]} beside a function, which builds the model; received "
-                    f"{self.architecture}. Leave {useless[0]} out."
-                )
+            for name in ("latent_dim", "widths", "bottleneck", "input_noise"):
+                if getattr(self, name) != getattr(ModelOptions, name):
+                    option = f"--{name.replace('_', '-')}"
+                    raise ValueError(
+                        f"--model: expected no {option} beside a function, which builds the model; received "
+                        f"{self.architecture}. Leave {option} out."
+                    )
             self._own_function()
         elif self.architecture not in _BUILT_IN:
             raise ValueError(
@@ -98,20 +144,6 @@ class ModelOptions:
         return model
 
 
-def _finite(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
-    if value is not None and not math.isfinite(value):
-        raise click.BadParameter(f"expected a finite number; received {value}.")
-    return value
-
-
-def _integers(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
-    try:
-        return None if value is None else tuple(int(number) for number in value.split(","))
-    except ValueError as error:
-        message = f"expected integers separated by commas, such as 256,128; received {value!r}."
-        raise click.BadParameter(message) from error
-
-
 def model_options(command: Callable) -> Callable:
     """Add the options of a model and its training to a command, which gets them as ``model``, a `ModelOptions`."""
 
@@ -120,50 +152,4 @@ def model_options(command: Callable) -> Callable:
         model = ModelOptions(**{field.name: options.pop(field.name) for field in dataclasses.fields(ModelOptions)})
         return command(model=model, **options)
 
-    return together(
-        click.option(
-            "--sample-reduction",
-            type=click.Choice(["sum", "mean"]),
-            default="sum",
-            help="How the elements of a sample become one number.",
-        ),
-        click.option(
-            "--model",
-            "architecture",
-            metavar="NAME",
-            default="dense",
-            help="dense; convolutional, for images and sequences; or MODULE:FUNCTION, which gets the data, and "
-            "output_activation if it has such an argument, and returns a Keras model.",
-        ),
-        click.option(
-            "--latent-dim",
-            type=click.IntRange(1),
-            help="Width of the latent.  [default: 16, or half the elements of a sample where these are fewer than 32]",
-        ),
-        click.option(
-            "--widths",
-            callback=_integers,
-            metavar="N,N,…",
-            help="Units, or filters, of the encoder's layers.  [default: 256,128 dense; 32,64 convolutional]",
-        ),
-        click.option(
-            "--bottleneck",
-            metavar="NAME[=WEIGHT]",
-            default="plain",
-            help="Layer that emits the latent; sparse=0.001 adds an L1 penalty of that weight.",
-        ),
-        click.option(
-            "--input-noise",
-            type=click.FloatRange(0, 1),
-            default=0.0,
-            help="Standard deviation of noise on the input, in training only (a denoising autoencoder).",
-        ),
-        click.option("--epochs", type=click.IntRange(1), default=30, help="Epochs of a training."),
-        click.option(
-            "--learning-rate",
-            type=click.FloatRange(0, min_open=True),
-            callback=_finite,
-            help="Peak of Adam's learning rate, which rises to it and falls to 0.  [default: 0.005 dense; 0.008 "
-            "convolutional]",
-        ),
-    )(grouped)
+    return options_of(ModelOptions, {"architecture": {"flags": "--model"}})(grouped)

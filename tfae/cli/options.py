@@ -61,20 +61,19 @@ _DETAILS: dict[str, dict[str, Any]] = {
 }
 
 
-def _options_of(options: type[ReadOptions]) -> Callable[[Callable], Callable]:
-    """The options of the command line for the fields of a dataclass."""
+def options_of(options: type, details: Mapping[str, dict[str, Any]]) -> Callable[[Callable], Callable]:
+    """Return the options of the command line for the fields of a dataclass, with ``details`` that click has to know."""
     decorators = []
     for field in dataclasses.fields(options):
-        details = {"flags": f"--{field.name.replace('_', '-')}", **_DETAILS[field.name]}
-        shown = {"default": field.default, "help": field.metadata["help"]}
-        decorators.append(click.option(details.pop("flags"), field.name, **details, **shown))
+        known = {"flags": f"--{field.name.replace('_', '-')}", "default": field.default, **details.get(field.name, {})}
+        decorators.append(click.option(known.pop("flags"), field.name, **field.metadata, **known))
     return together(*decorators)
 
 
 #: How SOURCE is read: the arguments of `datasets.open_source`.
-source_options = _options_of(ReadOptions)
+source_options = options_of(ReadOptions, _DETAILS)
 #: How SOURCE is read, split and scaled: the arguments of `datasets.load`.
-load_options = _options_of(LoadOptions)
+load_options = options_of(LoadOptions, _DETAILS)
 #: Losses are known by name only once the modules that register them are imported, which commands do themselves.
 loss_option = functools.partial(click.option, "--loss", metavar="NAME")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,20 +82,16 @@ def score(saved_model: Path, source: str, *, output: Path, trust: bool, **option
     SOURCE is a folder, its label if it has one, and its instance_score.
     """
     model, opened = _open(saved_model, source, trust, options)
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
     from tfae.export.saved_autoencoder import InvalidSampleError
     from tfae.progress import count
     from tfae.score_file import ScoreFile
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
     total = 0
-    with ScoreFile(output) as file, Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with ScoreFile(output) as file:
         for name, part in opened.parts.items():
-            task = progress.add_task(f"scoring {opened.name}, {name}", total=part.num_samples)
-            start = 0
-            for samples, labels in count(part.batches(CHUNK), f"scoring {opened.name}"):
+            start, what = 0, f"scoring {opened.name}, {name}"
+            num_batches = part.num_samples and math.ceil(part.num_samples / CHUNK)
+            for samples, labels in count(part.batches(CHUNK), what, num_batches):
                 names = None if part.sample_names is None else part.sample_names[start : start + len(samples)]
                 try:
                     scores = model.score(samples)
@@ -102,7 +99,6 @@ def score(saved_model: Path, source: str, *, output: Path, trust: bool, **option
                     raise InvalidSampleError(error.message, start + error.index, error.where) from None
                 file.write(name, start, scores, labels=labels, names=names)
                 start += len(samples)
-                progress.advance(task, len(samples))
             total += start
     click.echo(f"{output}: {total:,} samples", err=True)
 

@@ -7,7 +7,6 @@ import gc
 import ipaddress
 import logging
 import os
-import re
 import shlex
 import signal
 import socket
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from tfae.cli.command import Command
+from tfae.cli.echo import Echo, say
 from tfae.cli.options import is_given, label_option
 from tfae.cli.tensorflow import import_tensorflow
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _PORT = click.IntRange(0, 65535)
-#: Characters that steer a terminal or break a line, other than the line feed and the tab.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 #: Options by the engines that have them.
 _OF_ALL = ("rest_port", "grpc_port", "poll_seconds", "allow_xla")
 _LOCAL_ONLY = ("max_request_bytes", "access_log", "grace_seconds")
@@ -155,7 +153,7 @@ def _serve_locally(models: Any, **options: Any) -> None:
             handler.setFormatter(logging.Formatter("%(message)s"))
             access_log = stack.enter_context(_log_to("tfae.serving.access", handler))
             access_log.propagate = False
-        stack.enter_context(_log_to("tfae.serving", _Echo()))
+        stack.enter_context(_log_to("tfae.serving", Echo()))
         server = LocalServer(
             models,
             host=host,
@@ -205,19 +203,13 @@ def _run(server: LocalServer, grace: float, *, host: str) -> None:
         while not stopping.wait(1.0):  # In steps, since Windows hears of no signal during a wait.
             pass
     finally:
-        _say(f"Stopping; requests under way have {grace:g} s.")
+        say(f"Stopping; requests under way have {grace:g} s.")
         finished = server.stop(grace)
     for number, action in previous.items():
         signal.signal(number, action)
     if not finished:
-        _say("Requests, or the loading of a version, were cut off.")
+        say("Requests, or the loading of a version, were cut off.")
         _leave(1)  # Their threads cannot be ended, and Python would wait for them.
-
-
-def _say(message: str) -> None:
-    """Show a message on stderr, unless that is closed."""
-    with contextlib.suppress(OSError):
-        click.echo(message, err=True)
 
 
 def _leave(code: object) -> NoReturn:
@@ -255,12 +247,3 @@ def _is_loopback(host: str) -> bool:
     """Return whether an address, or all addresses of a name, are reached from this machine only."""
     addresses = {str(entry[4][0]).partition("%")[0] for entry in socket.getaddrinfo(host, None)}
     return all(ipaddress.ip_address(address).is_loopback for address in addresses)
-
-
-class _Echo(logging.Handler):
-    """Shows the log of the server, parts of which may come from clients or models."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Show a message: further lines are indented, and what would steer a terminal is written out."""
-        text = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], self.format(record))
-        _say(text.replace("\n", "\n    "))

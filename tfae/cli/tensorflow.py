@@ -25,14 +25,10 @@ def import_tensorflow(*, onednn: str | None = None) -> None:
     They announce which instructions and drivers there are, before any setting can tell them not to. What they print
     is shown if the import fails.
 
-    Args:
-        onednn: What ``TF_ENABLE_ONEDNN_OPTS`` is to be unless the user has set it; by default it is left alone. The
-            kernels of oneDNN train models with convolutions 1.3 times as fast; by itself, TensorFlow takes them on
-            CPUs with AVX-512 only. A convolution of theirs that gets a tensor of too low a rank ends the process,
-            so commands that run the models of others do not turn them on.
-
-    Raises:
-        ValueError: If a module can not be imported.
+    ``onednn`` is what ``TF_ENABLE_ONEDNN_OPTS`` is to be unless the user has set it. The kernels of oneDNN train models
+    with convolutions 1.3 times as fast; by itself, TensorFlow takes them on CPUs with AVX-512 only. A convolution of
+    theirs that gets a tensor of too low a rank ends the process, so commands that run the models of others do not turn
+    them on.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     asked = os.environ.get("KERAS_BACKEND") or "tensorflow"
@@ -65,11 +61,7 @@ def import_tensorflow(*, onednn: str | None = None) -> None:
 
 
 def import_module(option: str, name: str) -> ModuleType:
-    """Import the module that an option names, from the working directory too.
-
-    Raises:
-        ValueError: If it can not be imported.
-    """
+    """Import the module that an option names, from the working directory too; ValueError if it can not be."""
     if str(Path.cwd()) not in sys.path:  # Python itself looks there; an installed command does not.
         sys.path.insert(0, str(Path.cwd()))
     try:

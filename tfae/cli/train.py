@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import itertools
-import math
 import shlex
 import signal
 import sys
@@ -143,19 +142,6 @@ def _train(
     build = model.builder(data)
     autoencoder = build(output_activation=loss.output_activation(data.output_range))
     structure.build(autoencoder, data.shape)
-    latent_dim, num_elements = structure.latent_dim_of(autoencoder, data.shape), math.prod(data.shape)
-    if (
-        isinstance(latent_dim, int)
-        and latent_dim >= num_elements
-        and model.bottleneck == "plain"
-        and not model.input_noise
-    ):
-        remedy = "a smaller --latent-dim" if num_elements > 1 else "more columns, or --input-noise"
-        click.echo(
-            f"Warning: a latent of width {latent_dim} compresses nothing for samples of that size ({num_elements}); "
-            f"the model can learn to copy. Choose {remedy}.",
-            err=True,
-        )
     click.echo(
         f"{provenance.format_model(provenance.model(autoencoder, data.shape))}; "
         f"{type(loss).__name__}, {model.sample_reduction} over elements"

@@ -15,18 +15,18 @@ import contextlib
 import functools
 import json
 import math
-import operator
 import os
 import shutil
 import signal
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfae import models, training
-from tfae import runs as run_directories
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from tfae import models, provenance, runs, training
 from tfae.atomic_write import validate_apart, write_atomically
-from tfae.comparison import progress
 from tfae.comparison.comparison_page import write_page
 from tfae.comparison.corruption import CORRUPTIONS, Corruption, corrupt
 from tfae.comparison.plan import (
@@ -39,9 +39,10 @@ from tfae.comparison.plan import (
     choose_corruptions,
     choose_losses,
     corrupt_each,
-    make_plan,
+    digest_of_layers,
 )
 from tfae.comparison.probes import probe
+from tfae.comparison.progress import EpochColumn, without_retracing_warnings
 from tfae.comparison.result import (
     CLEAN,
     FILE,
@@ -53,6 +54,7 @@ from tfae.comparison.result import (
     load_comparison,
 )
 from tfae.datasets import Data, load_if_needed
+from tfae.datasets.fingerprint import fingerprint
 from tfae.losses import ReconstructionLoss
 from tfae.runs.directory import lock
 from tfae.runs.model_file import MODEL
@@ -89,7 +91,6 @@ def compare(
     sample_reduction: str = "sum",
     ignore: Collection[str] = (),
     verbose: bool = True,
-    notes: dict[str, Any] | None = None,
 ) -> Comparison:
     """Train the same autoencoder under each loss, and put what came out side by side.
 
@@ -121,7 +122,6 @@ def compare(
         sample_reduction: Of the losses that are given by name.
         ignore: Names of checks of :func:`tfae.checks.check` to leave out.
         verbose: Whether to show the progress on stderr.
-        notes: More for ``plan.json``, JSON-able.
 
     Returns:
         The table, which :func:`load_comparison` reads back. What the latent holds of the labels is as :func:`probe`
@@ -142,7 +142,9 @@ def compare(
         >>> [(row.corruption, row.loss) for row in found.rows]
         [('clean', 'squared_error'), ('clean', 'absolute_error')]
     """
-    seeds, epochs = _positive("seeds", seeds), _positive("epochs", epochs)
+    for name, number in (("seeds", seeds), ("epochs", epochs)):
+        if not isinstance(number, int) or number < 1:
+            raise ValueError(f"{name}: expected an integer of at least 1; received {number!r}.")
     if learning_rate is not None and not 0 < learning_rate < math.inf:
         raise ValueError(f"learning_rate: expected a positive number; received {learning_rate!r}.")
     data = load_if_needed(data)
@@ -157,61 +159,57 @@ def compare(
     by_name = check_losses(by_name, built_for, variants, drop=losses is None, ignore=ignore)
     model = next(iter(built_for.values()))
     learning_rate = learning_rate or training.default_learning_rate(model)
-    plan = make_plan(
-        data,
-        by_name,
-        all_seeds,
-        chosen,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        model=model,
-        notes=notes or {},
-    )
+    plan = {
+        "created": provenance.now(),
+        "data": fingerprint(data),
+        "losses": {name: {"class_name": type(loss).__name__, **loss.get_config()} for name, loss in by_name.items()},
+        "seeds": all_seeds,
+        "corruptions": list(map(str, chosen)),
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "model": {**provenance.model(model, data.shape), "layers": digest_of_layers(model)},
+        "versions": provenance.versions(),
+    }
     del model, built_for
-
-    def train(loss: ReconstructionLoss, seed: int, data: Data, directory: Path) -> run_directories.Run:
-        return run_directories.train(
-            build_seeded(build, loss, seed, data),
-            data,
-            loss=loss,
-            learning_rate=learning_rate,
-            run_dir=directory,
-            epochs=epochs,
-            patience=epochs,  # It never runs out: all losses get as many steps.
-            verbose=0,
-            ignore=ignore,
-        )
-
+    training_options: dict[str, Any] = {
+        "learning_rate": learning_rate,
+        "epochs": epochs,
+        "patience": epochs,  # It never runs out: all losses get as many steps.
+        "verbose": 0,
+        "ignore": ignore,
+    }
     directory = Path(run_dir)
     validate_apart("run_dir", directory, data.path)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"run_dir: expected a directory to write to; received {directory} ({error}).") from error
-    with lock(directory):
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), EpochColumn())
+    console = Console(stderr=True, quiet=not verbose, soft_wrap=True, highlight=False, markup=False)
+    bar = Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
+    measured: dict[tuple[str, str], list[tuple[Path, dict[str, Any]]]] = {}
+    with lock(directory), without_retracing_warnings(), bar:
         plan = begin(directory, plan, data)
-        measured: dict[tuple[str, str], list[tuple[Path, dict[str, Any]]]] = {}
-        num_runs = (1 + len(chosen)) * seeds * len(by_name)
-        show = progress.RunProgress(num_runs, epochs, verbose=verbose)
-        with show as runs, progress.without_retracing_warnings():
+        task = bar.add_task("", total=(1 + len(chosen)) * seeds * len(by_name), epochs=epochs, directory=directory)
+        title = "the beginning"
+        try:
             for seed in all_seeds:
                 for corruption, variant in corrupt_each(data, chosen, seed):
                     on = str(corruption or CLEAN)
                     for name, loss in by_name.items():
-                        run_directory = directory / on / name / f"seed_{seed}"
-                        title = f"{name}, {on} data, seed {seed}"
-                        runs.begin(title, run_directory)
-                        try:
-                            found = _measure(run_directory, train, variant, data, loss, seed)
-                        except KeyboardInterrupt as interruption:
-                            number = getattr(interruption, "signal_number", signal.SIGINT)
-                            raise Interrupted(
-                                f"comparison: stopped in {title}, and saved. The same call or command again goes on "
-                                f"in {directory}.",
-                                number,
-                            ) from interruption
+                        run_directory, title = directory / on / name / f"seed_{seed}", f"{name}, {on} data, seed {seed}"
+                        bar.update(task, description=title, directory=run_directory)
+                        if not console.is_terminal:
+                            console.print(f"{title}: training")
+                        found = _measure(run_directory, variant, data, loss, seed, build, training_options)
                         measured.setdefault((on, name), []).append((run_directory, found))
-                        runs.end(f"{title}: MSE {found['mse']:.4g}, MAE {found['mae']:.4g}")
+                        console.print(f"{title}: MSE {found['mse']:.4g}, MAE {found['mae']:.4g}")
+                        bar.advance(task)
+        except KeyboardInterrupt as interruption:
+            raise Interrupted(
+                f"comparison: stopped in {title}, and saved. The same call or command again goes on in {directory}.",
+                getattr(interruption, "signal_number", signal.SIGINT),
+            ) from interruption
         order = [(on, name) for on in [CLEAN, *map(str, chosen)] for name in by_name]
         comparison = Comparison(directory, plan, tuple(_row(*key, measured[key]) for key in order))
         write_atomically(directory / FILE, json.dumps(comparison.as_dict(), indent=2) + "\n")
@@ -219,42 +217,27 @@ def compare(
 
 
 def _measure(
-    directory: Path,
-    train: Callable[..., run_directories.Run],
-    data: Data,
-    clean: Data,
-    loss: ReconstructionLoss,
-    seed: int,
+    directory: Path, data: Data, clean: Data, loss: ReconstructionLoss, seed: int, build: Build, options: dict[str, Any]
 ) -> dict[str, Any]:
     """Train one run as far as it is not yet, and return what its evaluation and its probes say."""
     probes = directory / "probes.json"
     if not probes.exists():
         if (directory / "evaluation.json").exists():
-            run = run_directories.load_run(directory)
+            run = runs.load_run(directory)
         elif (directory / MODEL).exists():
-            run = run_directories.resume(directory, data=data, verbose=0)
+            run = runs.resume(directory, data=data, verbose=0)
         else:
             with contextlib.suppress(FileNotFoundError):  # Killed before there was a run to go on with.
                 shutil.rmtree(directory)
-            run = train(loss, seed, data, directory)
+            run = runs.train(build_seeded(build, loss, seed, data), data, loss=loss, run_dir=directory, **options)
         write_atomically(probes, json.dumps(probe(run.autoencoder, clean)) + "\n")
     evaluation = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))
     return {**evaluation, **json.loads(probes.read_text(encoding="utf-8"))}
 
 
-def _row(corruption: str, loss: str, runs: list[tuple[Path, dict[str, Any]]]) -> Row:
+def _row(corruption: str, loss: str, found: list[tuple[Path, dict[str, Any]]]) -> Row:
     over_seeds: dict[str, SeedValues | None] = {}
     for metric in compared_metrics():
-        values = tuple(value for _, found in runs if (value := found.get(metric.name)) is not None)
-        over_seeds[metric.name] = SeedValues(values) if len(values) == len(runs) else None
-    return Row(corruption, loss, tuple(directory for directory, _ in runs), over_seeds)
-
-
-def _positive(name: str, value: Any) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1 or isinstance(value, bool):
-        raise ValueError(f"{name}: expected an integer of at least 1; received {value!r}.")
-    return number
+        values = tuple(value for _, of_run in found if (value := of_run.get(metric.name)) is not None)
+        over_seeds[metric.name] = SeedValues(values) if len(values) == len(found) else None
+    return Row(corruption, loss, tuple(directory for directory, _ in found), over_seeds)

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfae.datasets import Data, StoredSamples
-from tfae.moments import bounds, moments, rows_per_block
+from tfae.moments import blocks, bounds, moments
 
 #: How many standard deviations of its column or channel an element of an outlier is away from the mean.
 OUTLIER_DEVIATIONS = 10.0
@@ -24,14 +24,7 @@ OUTLIER_DEVIATIONS = 10.0
 
 @dataclasses.dataclass(frozen=True)
 class Corruption:
-    """A corruption of training samples, by name.
-
-    Attributes:
-        name: A key of ``CORRUPTIONS``.
-        share: Of the elements or samples that it changes, in (0, 1).
-
-    Raises:
-        ValueError: If there is no such corruption, or the share is out of its range.
+    """A corruption of training samples: a key of ``CORRUPTIONS``, and the share, in (0, 1), that it changes of them.
 
     Example:
         >>> Corruption.parse("outliers=0.02")
@@ -84,9 +77,7 @@ def salt_and_pepper(samples: np.ndarray, share: float, data: Data, random: np.ra
         low, high = (_representable(np.float64(end), samples.dtype, None) for end in data.value_range)
     elif data.kind != "table":
         low, high = low.min(), high.max()
-    size = rows_per_block(samples)
-    for start in range(0, len(samples), size):  # The draw takes 8 bytes for every element.
-        block = samples[start : start + size]
+    for block in blocks(samples):  # The draw takes 8 bytes for every element.
         drawn = random.random_sample(block.shape)
         np.copyto(block, low, where=drawn < share / 2)
         np.copyto(block, high, where=(drawn >= share / 2) & (drawn < share))
@@ -124,16 +115,8 @@ def corrupt(data: Data, corruption: Corruption, *, seed: int) -> Data:
     would otherwise shrink everything else in model space, and metrics would not compare with those of a training on
     clean data. For the same reason labels, seed and the order of the samples stay.
 
-    Args:
-        data: In memory.
-        corruption: What to do to it.
-        seed: Of the draw, in [0, 2³²). With the data it determines the result, in the data's own dtype.
-
-    Returns:
-        Data like ``data``, without the arguments to load it again.
-
-    Raises:
-        ValueError: If the data is streamed from disk.
+    The data has to be in memory. With it the seed, in [0, 2³²), determines the result, in the data's own dtype. It has
+    no arguments to load it again.
 
     Example:
         >>> import tfae

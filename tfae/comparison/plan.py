@@ -13,12 +13,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfae import provenance
 from tfae.atomic_write import write_atomically
 from tfae.checks import NAMES, check
+from tfae.checks.layers import layers_of
 from tfae.comparison.corruption import Corruption, corrupt
 from tfae.datasets import Data
-from tfae.datasets.fingerprint import IN_MEMORY, differences, fingerprint, remedy
+from tfae.datasets.fingerprint import IN_MEMORY, differences, remedy
 from tfae.losses import ReconstructionLoss, get, registered
 from tfae.models import structure
 
@@ -91,8 +91,7 @@ def build_models(build: Build, losses: dict[str, ReconstructionLoss], seed: int,
         structure.build(model, data.shape)
     first, *others = (model.get_weights() for model in built_for.values())
     for weights in others:
-        shapes = [[value.shape for value in values] for values in (first, weights)]
-        if shapes[0] != shapes[1] or not all(map(np.array_equal, first, weights)):
+        if len(first) != len(weights) or not all(map(np.array_equal, first, weights)):
             raise ValueError(
                 "build: expected the same layers and initial weights under every loss; received others. Only "
                 "output_activation may depend on the loss, and the weights on Keras's global seed."
@@ -122,32 +121,6 @@ def check_losses(
     return kept
 
 
-def make_plan(
-    data: Data,
-    losses: dict[str, ReconstructionLoss],
-    seeds: Sequence[int],
-    corruptions: Sequence[Corruption],
-    *,
-    epochs: int,
-    learning_rate: float,
-    model: keras.Model,
-    notes: dict[str, Any],
-) -> dict[str, Any]:
-    """Return what is compared on what, and what tells the model from others, JSON-able."""
-    return {
-        "created": provenance.now(),
-        "data": fingerprint(data),
-        "losses": {name: {"class_name": type(loss).__name__, **loss.get_config()} for name, loss in losses.items()},
-        "seeds": list(seeds),
-        "corruptions": list(map(str, corruptions)),
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-        "model": {**provenance.model(model, data.shape), "layers": _digest_of_layers(model)},
-        "versions": provenance.versions(),
-        "notes": notes,
-    }
-
-
 def began_in_memory(run_dir: str | os.PathLike[str]) -> bool | None:
     """Return whether the data was in memory when the comparison in a directory began; None if there is none in it.
 
@@ -167,10 +140,12 @@ def begin(directory: Path, plan: dict[str, Any], data: Data) -> dict[str, Any]:
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
             of_data = differences(before["data"], data)
+            named = {**plan, "model": {**plan["model"], "name": before["model"]["name"]}}  # Keras counts names up.
+            now = json.loads(json.dumps(named))
             differing = [
-                f"{name} (it has {_describe(before[name])}, and received {_describe(plan[name])})"
+                f"{name} (it has {before[name]}, and received {now[name]})"
                 for name in _IDENTITY
-                if _describe(before[name]) != _describe(plan[name])
+                if before[name] != now[name]
             ]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"run_dir: expected the plan of a comparison in {path}; received {error!r}.") from error
@@ -200,30 +175,10 @@ def _is_defined(loss: ReconstructionLoss, data: Data, model: keras.Model) -> boo
     return True
 
 
-def _digest_of_layers(model: keras.Model) -> str:
+def digest_of_layers(model: keras.Model) -> str:
     """Of kind and arguments of every layer, but for names, which Keras counts up with every model."""
     digest = hashlib.blake2b(digest_size=16)
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            digest.update(_digest_of_layers(layer).encode())
-        else:
-            config = {name: value for name, value in layer.get_config().items() if name != "name"}
-            digest.update(json.dumps([type(layer).__name__, config], sort_keys=True, default=str).encode())
+    for layer in layers_of(model):
+        config = {name: value for name, value in layer.get_config().items() if name != "name"}
+        digest.update(json.dumps([type(layer).__name__, config], sort_keys=True, default=str).encode())
     return digest.hexdigest()
-
-
-def _describe(value: Any) -> str:
-    """A part of a plan in few words, which say all but the names of models: Keras counts these up."""
-    if not isinstance(value, dict):
-        return str(value)
-    if "layers" in value:
-        return (
-            f"{value['parameters']:,} parameters, latent_dim {value['latent_dim']}, layers of digest "
-            f"{value['layers'][:8]}"
-        )
-    # Of a loss, its own name is the key.
-    of = {
-        name: ", ".join(f"{key}={each}" for key, each in config.items() if key != "name")
-        for name, config in value.items()
-    }
-    return " and ".join(f"{name} ({arguments})" for name, arguments in of.items())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,9 +10,10 @@ import tensorflow as tf
 from sklearn.base import ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tfae.datasets import Data, Splits
+from tfae.datasets import Data
 from tfae.evaluation import Metric
 from tfae.models.structure import find_encoder, latent_dim_of
 
@@ -21,28 +21,24 @@ from tfae.models.structure import find_encoder, latent_dim_of
 _SAMPLES_PER_CLASS = 5
 
 
-def _accuracy_of(classifier: ClassifierMixin) -> Callable[..., float]:
-    return lambda train, labels, test, test_labels: float(classifier.fit(train, labels).score(test, test_labels))
+def _probe(name: str, title: str, what: str, classifier: ClassifierMixin) -> Metric:
+    pipeline = make_pipeline(StandardScaler(), classifier)
 
+    def accuracy(train: np.ndarray, labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray) -> float:
+        return float(pipeline.fit(train, labels).score(test, test_labels))
 
-_SHARE = "Share of the test samples whose label is predicted from their latent by"
-_ACCURACY: dict[str, Any] = {"unit": "accuracy", "better": "higher", "in_comparison": True}
+    description = f"Share of the test samples whose label is predicted from their latent by {what}."
+    return Metric(name, title, description, accuracy, unit="accuracy", better="higher", in_comparison=True)
+
 
 #: They take labels, and so are not among the metrics of an evaluation.
 PROBES = (
-    Metric(
-        "linear_probe",
-        "linear probe",
-        f"{_SHARE} logistic regression.",
-        _accuracy_of(LogisticRegression(max_iter=2000)),
-        **_ACCURACY,
-    ),
-    Metric(
+    _probe("linear_probe", "linear probe", "logistic regression", LogisticRegression(max_iter=2000)),
+    _probe(
         "neighbor_accuracy",
         "nearest neighbours",
-        f"{_SHARE} the majority of the 5 nearest training samples.",
-        _accuracy_of(KNeighborsClassifier(5)),
-        **_ACCURACY,
+        "the majority of the 5 nearest training samples",
+        KNeighborsClassifier(5),
     ),
 )
 
@@ -62,9 +58,12 @@ def probe(autoencoder: keras.Model, data: Data) -> dict[str, float | None]:
     none: dict[str, float | None] = {metric.name: None for metric in PROBES}
     if data.labels is None or isinstance(latent_dim_of(autoencoder, data.shape), str):
         return none
-    labels = Splits(*map(np.asarray, data.labels))
-    labelled = [~_is_missing(labels.train), ~_is_missing(labels.test)]
-    train_labels, test_labels = _number(labels.train[labelled[0]], labels.test[labelled[1]])
+    all_labels = [np.asarray(each) for each in (data.labels.train, data.labels.test)]
+    # NaN is what differs from itself.
+    labelled = [np.array([label is not None and label == label for label in each], bool) for each in all_labels]
+    given = [each[chosen] for each, chosen in zip(all_labels, labelled, strict=True)]
+    # As text: they need not be of one type.
+    train_labels, test_labels = np.split(np.concatenate(given).astype(str), [len(given[0])])
     num_classes = len(np.unique(train_labels))
     if num_classes < 2 or len(train_labels) < _SAMPLES_PER_CLASS * num_classes or not len(test_labels):
         return none
@@ -84,19 +83,4 @@ def score_probes(
     train_latents: np.ndarray, train_labels: np.ndarray, test_latents: np.ndarray, test_labels: np.ndarray
 ) -> dict[str, float]:
     """Return the accuracies on test latents ``(n, latent_dim)`` of classifiers fitted on the training latents."""
-    scaler = StandardScaler().fit(train_latents)
-    train, test = scaler.transform(train_latents), scaler.transform(test_latents)
-    return {metric.name: metric.compute(train, train_labels, test, test_labels) for metric in PROBES}
-
-
-def _is_missing(labels: np.ndarray) -> np.ndarray:
-    # NaN is what differs from itself.
-    return np.array([label is None or label != label for label in labels], bool)
-
-
-def _number(*labels: np.ndarray) -> list[np.ndarray]:
-    """Labels of any type as integers, equal where the labels are."""
-    if any(array.dtype == object for array in labels):  # They need not be of one type, and could not be sorted.
-        labels = tuple(array.astype(str) for array in labels)
-    _, numbers = np.unique(np.concatenate(labels), return_inverse=True)
-    return np.split(numbers, [len(labels[0])])
+    return {metric.name: metric.compute(train_latents, train_labels, test_latents, test_labels) for metric in PROBES}

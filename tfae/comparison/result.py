@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -70,8 +71,7 @@ def find_winner(metric: Metric, values_by_name: Mapping[str, SeedValues | None])
         values_by_name: By name, the values for the seeds; None where there is none. Those without are not compared.
 
     Returns:
-        The name; None if the difference is smaller, there are fewer than two to compare or fewer than two seeds, or
-        nothing is better or worse.
+        The name; None if the difference is smaller, or there are fewer than two to compare, or than two seeds.
 
     Example:
         >>> find_winner(METRICS["mse"], {"a": SeedValues((1.0, 1.2)), "b": SeedValues((2.0, 2.2))})
@@ -127,22 +127,19 @@ class Comparison:
     @property
     def winners(self) -> dict[str, dict[str, str]]:
         """By kind of training data and name of the metric, the loss that is better by more than the seeds differ."""
-        found: dict[str, dict[str, str]] = {}
+        found = {}
         for corruption, rows in self.blocks.items():
-            found[corruption] = {}
-            for metric in compared_metrics():
-                best = find_winner(metric, {row.loss: row.values.get(metric.name) for row in rows})
-                if best is not None:
-                    found[corruption][metric.name] = best
+            best = {
+                metric.name: find_winner(metric, {row.loss: row.values.get(metric.name) for row in rows})
+                for metric in compared_metrics()
+            }
+            found[corruption] = {name: loss for name, loss in best.items() if loss is not None}
         return found
 
     @property
     def blocks(self) -> dict[str, list[Row]]:
         """By kind of training data, its rows."""
-        blocks: dict[str, list[Row]] = {}
-        for row in self.rows:
-            blocks.setdefault(row.corruption, []).append(row)
-        return blocks
+        return {kind: list(rows) for kind, rows in itertools.groupby(self.rows, lambda row: row.corruption)}
 
     def table(self, corruption: str) -> dict[str, list[tuple[str, bool]]]:
         """Return by heading of a metric, for each loss, its values in words and whether it is the winner.
@@ -159,11 +156,7 @@ class Comparison:
         return table
 
     def validate_data(self, data: Data) -> None:
-        """Check that data is what the comparison was made on.
-
-        Raises:
-            ValueError: If its samples, scaling, value range, labels, batches or their order are others.
-        """
+        """Raise ValueError unless data is what the comparison was made on, down to the order of its batches."""
         if found := differences(self.plan["data"], data):
             raise ValueError(
                 f"data: expected what the comparison was made on, {self.plan['data']['name']}; received {data.name} "
@@ -238,14 +231,7 @@ def _same_decimals(row: Sequence[SeedValues | None]) -> list[str]:
 
 
 def load_comparison(run_dir: str | os.PathLike[str]) -> Comparison:
-    """Read a finished comparison.
-
-    Args:
-        run_dir: What :func:`compare` was given, wherever it has been moved since.
-
-    Raises:
-        ValueError: If there is no finished comparison.
-    """
+    """Read a finished comparison from its directory, wherever that has been moved; ValueError if there is none."""
     directory = Path(run_dir)
     try:
         read = json.loads((directory / FILE).read_text(encoding="utf-8"))

@@ -23,13 +23,13 @@ from tfae import progress
 from tfae.checks import check
 from tfae.checks.layers import layers_of
 from tfae.evaluation import baselines, element_metrics, latent_metrics, loss_metrics  # noqa: F401
-from tfae.evaluation.batches import Batch, leaves, measure_batches, sample_shape
+from tfae.evaluation.batches import Batch, measure_batches, sample_shape
 from tfae.evaluation.evaluation import Evaluation, Finding
 from tfae.evaluation.findings import collect_findings
 from tfae.evaluation.image_metrics import are_images
 from tfae.evaluation.metrics import METRICS, Metric, Split, likely_interval
 from tfae.evaluation.totals import Totals, gather_totals
-from tfae.losses import ReconstructionLoss, get_loss, mask_of
+from tfae.losses import ReconstructionLoss, get_loss, is_within, mask_of
 from tfae.models.structure import find_encoder, is_deterministic, latent_dim_of
 
 __all__ = ["METRICS", "Evaluation", "Finding", "Metric", "evaluate", "scores"]
@@ -100,7 +100,7 @@ def evaluate(
         progress.log.info("evaluating the training split")
         quantities = {name: METRICS[name].quantities(split)[name] for name in ("loss", "floor")}
         quantities["masked"] = _is_masked
-        split.train = gather_totals(autoencoder, train, quantities, name="train", ignore=ignore)
+        split.train = gather_totals(measure_batches(autoencoder, train, quantities, name="train", ignore=ignore))
         check(split.train.samples, loss, autoencoder, ignore=ignore)
         progress.log.info("fitting the baselines")
         split.baselines = _no_baselines(loss, split.train) or baselines.fit(
@@ -109,13 +109,8 @@ def evaluate(
     progress.log.info("evaluating the data")
     if are_images(shape):
         split.given_interval = interval or likely_interval(*_observed_interval(dataset))
-    split.totals = gather_totals(
-        autoencoder,
-        dataset,
-        split.quantities(),
-        encoder=encoder,
-        ignore=ignore,
-    )
+    measured = measure_batches(autoencoder, dataset, split.quantities(), encoder=encoder, ignore=ignore)
+    split.totals = gather_totals(measured)
     values, reasons = split.measure()
     evaluation = Evaluation(
         loss_name=loss.name,
@@ -127,7 +122,9 @@ def evaluate(
         columns=split.columns(),
     )
     spread = 0.0 if is_deterministic(autoencoder, shape) else _spread(autoencoder, dataset.take(1), ignore)
-    can_copy = not evaluation.penalties and not _adds_noise(autoencoder)
+    # Of Keras, or called alike.
+    adds_noise = any(re.search("Dropout|Noise", type(layer).__name__) for layer in layers_of(autoencoder))
+    can_copy = not evaluation.penalties and not adds_noise
     findings = collect_findings(evaluation, split, spread=spread, can_copy=can_copy)
     return dataclasses.replace(evaluation, findings=tuple(findings))
 
@@ -135,16 +132,8 @@ def evaluate(
 def scores(autoencoder: keras.Model, dataset: tf.data.Dataset, *, ignore: Collection[str] = ()) -> np.ndarray:
     """The loss of each sample of a data set, in its order: the higher, the worse the reconstruction.
 
-    Args:
-        autoencoder: Model compiled with a loss of :mod:`tfae.losses`.
-        dataset: Batches ``(x, x)`` in model space, such as ``data.test``.
-        ignore: As in :func:`evaluate`: "domain" and "activation" let data and reconstructions leave ``loss.domain``.
-
-    Returns:
-        float ``(num_samples,)``, what ``autoencoder.loss.per_sample`` gives.
-
-    Raises:
-        ValueError: As :func:`evaluate`.
+    They are what ``autoencoder.loss.per_sample`` gives, float ``(num_samples,)``. Arguments and errors are those of
+    :func:`evaluate`: ignoring "domain" and "activation" lets data and reconstructions leave ``loss.domain``.
 
     Example:
         >>> from tfae.losses import SquaredError
@@ -173,11 +162,6 @@ def _spread(autoencoder: keras.Model, dataset: tf.data.Dataset, ignore: Collecti
     return float(np.abs(first - second).mean() / max(np.abs(first).mean(), np.finfo("float32").tiny))
 
 
-def _adds_noise(autoencoder: keras.Model) -> bool:
-    """Whether a layer of Keras, or one that is called alike, disturbs samples in training."""
-    return any(re.search("Dropout|Noise", type(layer).__name__) for layer in layers_of(autoencoder))
-
-
 def _is_masked(batch: Batch) -> tf.Tensor:
     """Whether elements of a sample count for nothing, as a Keras mask that comes with the output says."""
     mask = mask_of(batch.output)
@@ -189,7 +173,7 @@ def _is_masked(batch: Batch) -> tf.Tensor:
 
 def _no_baselines(loss: ReconstructionLoss, trained: Totals) -> str | None:
     """Why no baseline can be fitted; None where one can."""
-    if leaves(trained.samples, loss.domain):
+    if not is_within(trained.samples, loss.domain):
         return f"the training split leaves {list(loss.domain or ())}, where {loss.name} is defined"
     if trained.means["masked"]:
         return "the model masks elements"

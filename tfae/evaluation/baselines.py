@@ -121,9 +121,7 @@ def principal_components(dataset: tf.data.Dataset, moments: Moments, num_compone
     Each pass of the iteration multiplies a random basis Q by the scatter matrix, Σ (x − mean)(x − mean)ᵀ Q, without
     forming it, so that the leading directions outgrow the others; the basis is then made orthonormal again. It ends
     when a pass no longer takes away 10⁻⁴ of what the components leave.
-
-    Returns:
-        float64 ``(num_components, num_elements)``, orthonormal rows, the direction of largest variance first.
+    Returns float64 ``(num_components, num_elements)``, orthonormal rows, the direction of largest variance first.
 
     Reference:
         Halko, Martinsson, Tropp, "Finding structure with randomness: probabilistic algorithms for constructing

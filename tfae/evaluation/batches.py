@@ -9,11 +9,11 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
 
 from tfae import progress
 from tfae.checks import remedies
-from tfae.losses import DOMAIN_TOLERANCE, ReconstructionLoss, TableLoss, mask_of
+from tfae.checks.layers import sum_penalties
+from tfae.losses import ReconstructionLoss, TableLoss, is_within, mask_of
 from tfae.models.structure import sample_shape_of, validate_output
 
 
@@ -63,15 +63,10 @@ def measure_batches(
     name: str = "dataset",
     ignore: Collection[str] = (),
 ) -> Iterator[BatchValues]:
-    """Measure each batch of a data set in one pass, in inference mode.
+    """Measure each batch ``(x, x)`` of a data set, which errors call ``name``, in one pass and in inference mode.
 
-    Args:
-        autoencoder: Compiled with a loss of :mod:`tfae.losses`.
-        dataset: Batches ``(x, x)`` in model space.
-        quantities: What to measure, by name; "loss" has to be finite.
-        encoder: What makes the latents.
-        name: What errors call the data set.
-        ignore: "domain" lets samples leave ``loss.domain``, and "activation" reconstructions; else it is an error.
+    The quantity "loss" has to be finite. That samples leave ``loss.domain`` is an error unless "domain" is ignored, and
+    that reconstructions do unless "activation" is.
     """
     ignored = {ignore} if isinstance(ignore, str) else set(ignore)
     loss = autoencoder.loss
@@ -88,7 +83,7 @@ def measure_batches(
     def measure(inputs: tf.Tensor, x: tf.Tensor) -> BatchValues:
         output = autoencoder(inputs, training=False)
         validate_output(autoencoder, output, shape)
-        penalties = _sum_penalties(autoencoder)  # The encoder's call below clears those that belong to this one.
+        penalties = sum_penalties(autoencoder)  # The encoder's call below clears those that belong to this one.
         mask = mask_of(output)
         if isinstance(loss, TableLoss):
             mask = tf.logical_not(tf.math.is_nan(x))
@@ -118,28 +113,17 @@ def measure_batches(
 def _validate(values: BatchValues, loss: ReconstructionLoss, start: int, dataset_name: str, ignored: set[str]) -> None:
     """Raise unless the batch that begins with sample ``start`` is finite and in the domain of the loss."""
     bottom, top = loss.domain or (-math.inf, math.inf)
-    for name, (low, high, finite), silenced_by, if_not_finite, remedy_of in (
-        (
-            dataset_name,
-            values.samples,
-            "domain",
-            "Drop it or fill it in.",
-            remedies.outside_domain,
-        ),
-        (
-            "autoencoder",
-            values.reconstructions,
-            "activation",
-            "Has training diverged? Lower the learning rate.",
-            remedies.ending,
-        ),
+    diverged = "Has training diverged? Lower the learning rate."
+    for name, (low, high, finite), silenced_by, remedy_of, if_not_finite in (
+        (dataset_name, values.samples, "domain", remedies.outside_domain, "Drop it or fill it in."),
+        ("autoencoder", values.reconstructions, "activation", remedies.ending, diverged),
     ):
         if not finite.all():
             raise ValueError(
                 f"{name}: expected finite values; received NaN or infinity for sample {start + finite.argmin()}. "
                 f"{if_not_finite}"
             )
-        if leaves((low.min(), high.max()), loss.domain) and silenced_by not in ignored:
+        if not is_within((low.min(), high.max()), loss.domain) and silenced_by not in ignored:
             raise ValueError(
                 f"{name}: expected values in [{bottom:g}, {top:g}], where {loss.name} is defined; received values "
                 f"from {low.min():.6g} to {high.max():.6g}. {remedy_of(loss)} To go on all the same, silence this with "
@@ -153,18 +137,8 @@ def _validate(values: BatchValues, loss: ReconstructionLoss, start: int, dataset
         )
 
 
-def leaves(span: tuple[float, float], interval: tuple[float, float] | None) -> bool:
-    """Whether values leave an interval by more than rounding; nothing leaves None."""
-    return interval is not None and (
-        span[0] < interval[0] - DOMAIN_TOLERANCE or span[1] > interval[1] + DOMAIN_TOLERANCE
-    )
-
-
 def sample_shape(autoencoder: keras.Model, dataset: tf.data.Dataset, *, name: str = "dataset") -> tuple[int, ...]:
-    """Return the shape of one sample, once the data set is found to hold batches ``(x, x)`` for the model.
-
-    Errors call the data set ``name``.
-    """
+    """Return the shape of one sample, once the data set is found to hold batches ``(x, x)`` for the model."""
     if not isinstance(dataset, tf.data.Dataset):
         raise ValueError(
             f"{name}: expected a tf.data.Dataset; received {type(dataset).__name__}. Make one of an array x with "
@@ -192,34 +166,3 @@ def sample_shape(autoencoder: keras.Model, dataset: tf.data.Dataset, *, name: st
             "Is it batched?"
         )
     return tuple(shape.merge_with(expected)[1:].as_list())
-
-
-def _sum_penalties(model: keras.Model) -> dict[str, tf.Tensor]:
-    """Return what layers add to the loss of the batch that the model was last called on, in the same graph.
-
-    These are activity regularizers, ``add_loss`` and regularizers of weights: float scalars by name of the layer, with
-    the names of the models that it is in, ``"encoder/hidden_0"``. Their sum is what Keras adds to the loss.
-    """
-    counted: set[int] = set()
-    found = {}
-    for name, layer in _named_layers(model):
-        regularized = [weight for weight in layer.trainable_weights if weight.regularizer is not None]
-        losses = layer.losses
-        # Keras lists the regularizers of weights last, computed anew on each access.
-        added = losses[: len(losses) - len(regularized)]
-        penalties = [loss for loss in added if id(loss) not in counted]
-        penalties += [weight.regularizer(weight) for weight in regularized if id(weight) not in counted]
-        counted |= {id(each) for each in [*added, *regularized]}
-        if penalties:
-            found[name] = sum(ops.sum(penalty) for penalty in penalties)
-    return found
-
-
-def _named_layers(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
-    """Layers before the models that hold them, to which only what no layer of theirs has adds is left."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _named_layers(layer, f"{prefix}{layer.name}/")
-        else:
-            yield prefix + layer.name, layer
-    yield prefix[:-1] or model.name, model

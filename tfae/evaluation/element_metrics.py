@@ -7,9 +7,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfae.evaluation.batches import Batch, Quantity, leaves
+from tfae.evaluation.batches import Batch, Quantity
 from tfae.evaluation.metrics import COMPARED, Metric, Split, UnavailableError, enter, per_sample, per_split
-from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError
+from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError, is_within
 
 #: How far from 0 and 1 reconstructions are kept when their cross-entropy is measured: half of one of the 255 steps of
 #: eight-bit data. A linear output leaves [0, 1] now and then, and at exactly 0 or 1 it would lose 87 nats for that.
@@ -73,11 +73,11 @@ def _beside_nats(evaluation: Any) -> str:
 )
 def crossentropy(split: Split) -> float:
     """Mean cross-entropy per element, in nats; none unless all samples are in [0, 1]."""
-    if leaves(split.totals.samples, (0, 1)):
+    if not is_within(split.totals.samples, (0, 1)):
         raise UnavailableError("a sample is not in [0, 1]")
     if not split.loss.is_crossentropy:
         return split.mean("clipped_crossentropy")
-    if leaves(split.totals.reconstructions, (0, 1)):
+    if not is_within(split.totals.reconstructions, (0, 1)):
         raise UnavailableError("a reconstruction is not in [0, 1]")
     return split.value("loss_per_element")
 

@@ -10,6 +10,10 @@ from typing import Any, NamedTuple
 
 from tfae.evaluation.metrics import GROUPS, LOSS, METRICS
 
+_WRAPPER = textwrap.TextWrapper(
+    100, initial_indent="! ", subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
+)
+
 #: What ``as_dict`` holds beside the values of the metrics.
 _OTHERS = ("loss_name", "sample_reduction", "loss_unit", "penalties", "findings", "reasons", "columns")
 
@@ -88,11 +92,7 @@ class Evaluation:
     def from_dict(cls, values: Mapping[str, Any]) -> Evaluation:
         """The evaluation that ``as_dict`` was called on, in this version, an older or a newer one.
 
-        Args:
-            values: Plain values by name. Metrics that are missing are None; unknown ones are kept if they are numbers.
-
-        Raises:
-            ValueError: If they are no evaluation.
+        Metrics that are missing are None; unknown ones are kept if they are numbers. ValueError if it is no evaluation.
         """
         if missing := {"loss_name", "sample_reduction", "loss"} - values.keys():
             raise ValueError(
@@ -126,33 +126,18 @@ class Evaluation:
             for row, title, number in zip(rows, titles, align(map(_text, (row.value for row in rows))), strict=True)
         ]
         heading = f"{self.loss_name} on {self.num_samples or 0:,} samples of {self.num_elements or 0:,} elements"
-        warnings = [
-            textwrap.fill(
-                f"{finding.name.replace('_', ' ')}: {finding.message}",
-                100,
-                initial_indent="! ",
-                subsequent_indent="  ",
-                break_on_hyphens=False,
-                break_long_words=False,
-            )
-            for finding in self.findings
-        ]
+        warnings = [_WRAPPER.fill(f"{each.name.replace('_', ' ')}: {each.message}") for each in self.findings]
         return "\n".join([heading, *lines, *self._column_lines(), *([""] if warnings else []), *warnings])
 
     def _column_lines(self) -> list[str]:
         """A table of the columns, those with the largest losses first."""
-        if not self.columns:
-            return []
-        order = sorted(self.columns, key=lambda name: -(self.columns[name]["loss"] or 0))[:_NUM_COLUMNS]
-        width = max(map(len, order))
-        lines = [
-            f"  {name:{width}}  {self.columns[name]['loss'] or 0:<10.4g}"
-            + ("" if (skill := self.columns[name]["skill"]) is None else f"  {percent(skill)}")
-            for name in order
-        ]
-        left_out = len(self.columns) - len(order)
-        more = [f"  and {left_out} more"] if left_out else []
-        return ["", "loss by column, and skill against its best constant", *lines, *more]
+        order = sorted(self.columns, key=lambda name: -(self.columns[name]["loss"] or 0))
+        width = max(map(len, order), default=0)
+        lines = ["", "loss by column, and skill against its best constant"] if order else []
+        for name in order[:_NUM_COLUMNS]:
+            loss, skill = self.columns[name]["loss"] or 0.0, self.columns[name]["skill"]
+            lines.append(f"  {name:{width}}  {loss:<10.4g}{'' if skill is None else f'  {percent(skill)}'}")
+        return lines + ([f"  and {len(order) - _NUM_COLUMNS} more"] if len(order) > _NUM_COLUMNS else [])
 
     def rows(self) -> list[MetricRow]:
         """Return every metric that has a group, with what it is or why there is none, and the penalties."""

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 from tfae.checks import remedies
 from tfae.evaluation.baselines import ROUNDING
-from tfae.evaluation.batches import leaves
 from tfae.evaluation.evaluation import Evaluation, Finding, percent
 from tfae.evaluation.metrics import Split
 from tfae.evaluation.totals import Totals
-from tfae.losses import ReconstructionLoss
+from tfae.losses import ReconstructionLoss, is_within
 
 #: Skill against the constant from which on a model has learned something. Untrained and collapsed models are at 0 or
 #: below; an autoencoder of a single unit takes away a larger share than 1 % of any data that has structure.
@@ -51,24 +50,28 @@ def collect_findings(evaluation: Evaluation, split: Split, *, spread: float, can
     """Yield what should worry the reader of an evaluation.
 
     Args:
-        evaluation: What was measured.
-        split: The model and the data that it was measured on.
+        evaluation, split: What was measured, and the model and the data that it was measured on.
         spread: Mean difference of the losses of two passes over the same samples, relative to their mean.
         can_copy: Whether nothing but the width of its latent keeps the model from copying: no penalty, no noise.
     """
     loss, totals = split.loss, split.totals
-    if leaves(totals.samples, loss.domain) or leaves(totals.reconstructions, loss.domain):
-        yield _outside_domain(loss, totals)
-    else:
+    if is_within(totals.samples, loss.domain) and is_within(totals.reconstructions, loss.domain):
         yield from _below_floor(evaluation)
+    else:
+        yield _outside_domain(loss, totals)
     largest = max(map(abs, (*totals.samples, *(loss.domain or ()))))
     is_exact = evaluation.mae is not None and evaluation.mae <= EXACT * largest
     yield from _no_better_than_constant(evaluation, is_exact=is_exact)
     yield from _worse_than_linear(evaluation, is_best_linear=loss.pca_is_optimal)
-    yield from _dead_latent(evaluation)
-    if can_copy:
-        yield from _wide_latent(evaluation)
-    yield from _sampling(spread)
+    yield from _latent(evaluation, can_copy=can_copy)
+    if spread > 0:
+        yield Finding(
+            "samples_at_inference",
+            spread,
+            "The model samples at inference: the losses of the same samples differ from one pass to the next, by "
+            f"{percent(spread)} on average. So does this evaluation. Such a model is not exported: sample in training "
+            "only.",
+        )
     yield from _trivial_score(evaluation)
     if not isinstance(split.train, str):
         of_constant = 0.0 if evaluation.constant_loss is None else evaluation.constant_loss - evaluation.floor
@@ -79,7 +82,7 @@ def _outside_domain(loss: ReconstructionLoss, totals: Totals) -> Finding:
     """Only after "domain" or "activation" was silenced; else it is an error."""
     low, high = loss.domain or (-math.inf, math.inf)
     what, spanned = "Samples", totals.samples
-    if not leaves(spanned, loss.domain):
+    if is_within(spanned, loss.domain):
         what, spanned = "Reconstructions", totals.reconstructions
     return Finding(
         "outside_domain",
@@ -137,15 +140,17 @@ def _worse_than_linear(e: Evaluation, *, is_best_linear: bool) -> Iterator[Findi
         )
 
 
-def _dead_latent(e: Evaluation) -> Iterator[Finding]:
-    if e.latent_dim is not None and e.num_active_units == 0:
+def _latent(e: Evaluation, *, can_copy: bool) -> Iterator[Finding]:
+    if e.latent_dim is None:
+        return
+    if e.num_active_units == 0:
         yield Finding(
             "constant_latent",
             0.0,
             "The encoder ignores its input: the latent is the same for all samples. What skill there is comes past it. "
             "Lower the learning rate, weaken the penalty on the latent, and look for a path around the encoder.",
         )
-    elif e.latent_dim is not None and e.num_active_units is not None and e.num_active_units < e.latent_dim:
+    elif e.num_active_units is not None and e.num_active_units < e.latent_dim:
         dead = e.latent_dim - e.num_active_units
         yield Finding(
             "dead_latent",
@@ -154,27 +159,13 @@ def _dead_latent(e: Evaluation) -> Iterator[Finding]:
             "thousandth of what the most varying unit does. Weaken the penalty on the latent if there is one, or lower "
             "the learning rate. Before you drop a unit, hold it at its mean and see that the loss stays.",
         )
-
-
-def _wide_latent(e: Evaluation) -> Iterator[Finding]:
-    if e.latent_dim is not None and e.latent_dim >= e.num_elements:
+    if can_copy and e.latent_dim >= e.num_elements:
         yield Finding(
             "latent_as_wide",
             float(e.latent_dim),
             f"The latent has {e.latent_dim:,} numbers, and a sample {e.num_elements:,}: it compresses nothing, and the "
             "model can learn to copy. A small loss says nothing then. Use a smaller latent_dim, noise on the input, or "
             "a sparse bottleneck.",
-        )
-
-
-def _sampling(spread: float) -> Iterator[Finding]:
-    if spread > 0:
-        yield Finding(
-            "samples_at_inference",
-            spread,
-            "The model samples at inference: the losses of the same samples differ from one pass to the next, by "
-            f"{percent(spread)} on average. So does this evaluation. Such a model is not exported: sample in training "
-            "only.",
         )
 
 

@@ -101,12 +101,7 @@ def enter(*metrics: Metric) -> None:
 
 
 def per_split(title: str, **options: Any) -> Callable[[_Function], _Function]:
-    """Enter a metric that the function computes of a :class:`Split`.
-
-    Args:
-        title: In tables.
-        **options: Other attributes of :class:`Metric`; the description is the beginning of the function's docstring.
-    """
+    """Enter a metric that the function computes of a :class:`Split`, and its docstring's first paragraph describes."""
 
     def register(function: _Function) -> _Function:
         name, text = function.__name__, (inspect.getdoc(function) or "").partition("\n\n")[0]

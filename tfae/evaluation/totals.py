@@ -1,16 +1,15 @@
-"""Means, extremes and moments of what is measured of every sample, in one pass over a data set."""
+"""Means, extremes and moments of what is measured of every sample of a data set."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Iterable
 
-import keras
 import numpy as np
-import tensorflow as tf
 
-from tfae.evaluation.batches import Extremes, Quantity, measure_batches
+from tfae.evaluation.batches import BatchValues, Extremes
 from tfae.moments import Moments
 
 #: Latent units up to which their covariance is held, 128 MiB in float64.
@@ -19,35 +18,6 @@ MAX_LATENT_DIM = 4096
 #: Samples whose quantities are kept. Of so many, Spearman's correlation has a standard error below 0.003 (Fieller,
 #: Hartley, Pearson, "Tests for rank correlation coefficients", 1957: 1.03 / √(n − 3)).
 NUM_KEPT = 2**17
-
-
-class Reservoir:
-    """A random sample of rows, without replacement: all of them up to ``num_rows``, and the same ones every time.
-
-    Every row draws a number, and those of the least numbers stay (Vitter, "Random sampling with a reservoir", 1985).
-    """
-
-    def __init__(self, width: int, num_rows: int) -> None:
-        self._num_rows = num_rows
-        self._parts = [np.empty((0, width + 1))]  # The last column is of the numbers.
-        self._num_waiting = 0
-        self._generator = np.random.default_rng(0)
-
-    def add(self, rows: np.ndarray) -> None:
-        """Take in more rows, ``(n, width)``."""
-        self._parts.append(np.column_stack([rows, self._generator.random(len(rows))]))
-        self._num_waiting += len(rows)
-        # Rarely, so that what is kept is not copied for every batch.
-        if self._num_waiting >= self._num_rows:
-            self.draw()
-
-    def draw(self) -> np.ndarray:
-        """Return the rows that are kept of all so far, ``(n, width)`` in no order."""
-        rows = np.concatenate(self._parts)
-        if len(rows) > self._num_rows:
-            rows = rows[np.argpartition(rows[:, -1], self._num_rows)[: self._num_rows]]
-        self._parts, self._num_waiting = [rows], 0
-        return rows[:, :-1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,45 +52,46 @@ class Totals:
         return error if math.isfinite(error) else None
 
 
-def gather_totals(
-    autoencoder: keras.Model,
-    dataset: tf.data.Dataset,
-    quantities: Mapping[str, Quantity],
-    *,
-    encoder: keras.Model | None = None,
-    name: str = "dataset",
-    ignore: Collection[str] = (),
-) -> Totals:
-    """Run a model over a data set once, and sum up in float64.
-
-    The arguments are those of :func:`measure_batches`; ``quantities`` hold "loss" and "floor".
-    """
-    sums, penalties = dict.fromkeys(quantities, 0.0), dict[str, float]()
-    excess, reservoir = Moments(1, scatter="diagonal"), Reservoir(len(quantities), NUM_KEPT)
+def gather_totals(batches: Iterable[BatchValues]) -> Totals:
+    """Sum up in float64 what was measured of the batches of a data set, "loss" and "floor" among it."""
+    sums, penalties = defaultdict[str, float](float), defaultdict[str, float](float)
+    excess, random = Moments(1, scatter="diagonal"), np.random.default_rng(0)
+    kept: list[np.ndarray] = []
     latents: Moments | None = None
     samples = reconstructions = (math.inf, -math.inf)
-    for batch in measure_batches(autoencoder, dataset, quantities, encoder=encoder, name=name, ignore=ignore):
+    for batch in batches:
         values = batch.quantities
         samples, reconstructions = _widen(samples, batch.samples), _widen(reconstructions, batch.reconstructions)
         for key, value in values.items():
             sums[key] += float(value.sum(dtype="float64"))
         for key, value in batch.penalties.items():
-            penalties[key] = penalties.get(key, 0.0) + len(batch.samples.low) * float(value)
+            penalties[key] += len(batch.samples.low) * float(value)
         excess.add((values["loss"].astype("float64") - values["floor"])[:, None])
-        reservoir.add(np.stack([values[key] for key in quantities], 1, dtype="float64"))
-        if encoder is not None:
-            width = batch.latents.shape[1]
+        # Of each row a random number, by which it is chosen, comes first.
+        kept.append(np.column_stack([random.random(len(batch.samples.low)), *values.values()]))
+        if sum(map(len, kept)) > 2 * NUM_KEPT:  # Rarely, so that what is kept is not copied for every batch.
+            kept = [choose(np.concatenate(kept), NUM_KEPT)]
+        if width := batch.latents.shape[1]:
             latents = latents or Moments(width, scatter="full" if width <= MAX_LATENT_DIM else None)
             latents.add(batch.latents)
     return Totals(
         means={key: total / excess.count for key, total in sums.items()},
         excess=excess,
-        kept=dict(zip(quantities, reservoir.draw().T, strict=True)),
+        kept=dict(zip(sums, choose(np.concatenate(kept), NUM_KEPT).T[1:], strict=True)),
         samples=samples,
         reconstructions=reconstructions,
         penalties={key: total / excess.count for key, total in penalties.items()},
         latents=latents,
     )
+
+
+def choose(rows: np.ndarray, num: int) -> np.ndarray:
+    """Return the rows of the least first numbers, a random sample without replacement where these are random.
+
+    What is chosen of a part, and then of that and of the rest, is what is chosen of all (Vitter, "Random sampling with
+    a reservoir", 1985).
+    """
+    return rows if len(rows) <= num else rows[np.argpartition(rows[:, 0], num)[:num]]
 
 
 def _widen(span: tuple[float, float], batch: Extremes) -> tuple[float, float]:

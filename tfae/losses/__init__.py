@@ -15,7 +15,7 @@ known by name.
 from tfae.losses.absolute_error import AbsoluteError
 from tfae.losses.binary_crossentropy import BinaryCrossentropy
 from tfae.losses.loss_metric import LossMetric
-from tfae.losses.reconstruction_loss import DOMAIN_TOLERANCE, ReconstructionLoss
+from tfae.losses.reconstruction_loss import DOMAIN_TOLERANCE, ReconstructionLoss, is_within
 from tfae.losses.registry import explain_invalid, find, get, get_loss, register, registered
 from tfae.losses.shapes import mask_of
 from tfae.losses.squared_error import SquaredError
@@ -34,6 +34,7 @@ __all__ = [
     "for_table",
     "get",
     "get_loss",
+    "is_within",
     "mask_of",
     "register",
     "registered",

@@ -11,16 +11,13 @@ from tfae.losses.reconstruction_loss import ReconstructionLoss
 
 @final
 @keras.saving.register_keras_serializable(package="tfae")
-class LossMetric(keras.metrics.Mean):
+class LossMetric(keras.metrics.MeanMetricWrapper):
     """Mean of a reconstruction loss over all samples of an epoch, for ``compile(metrics=[...])``.
 
     Keras takes a loss for a metric too, and averages the means of the batches then, of which the last one, smaller than
     the others, weighs too much.
 
-    Args:
-        loss: The loss to report.
-        name: Of the metric; by default that of the loss.
-        **kwargs: As for every metric of Keras.
+    Its name is that of the loss by default.
 
     Example:
         >>> from tfae.losses import AbsoluteError
@@ -31,11 +28,11 @@ class LossMetric(keras.metrics.Mean):
         2.0
     """
 
-    def __init__(self, loss: ReconstructionLoss, name: str | None = None, **kwargs: Any) -> None:
-        if not isinstance(loss, ReconstructionLoss):
-            raise ValueError(f"loss: expected a loss of tfae.losses; received {loss!r}.")
-        super().__init__(name=name or loss.name, **kwargs)
-        self.loss = loss
+    def __init__(self, fn: ReconstructionLoss, name: str | None = None, **kwargs: Any) -> None:
+        if not isinstance(fn, ReconstructionLoss):
+            raise ValueError(f"fn: expected a loss of tfae.losses; received {fn!r}.")
+        super().__init__(fn, name or fn.name, **kwargs)
+        self.loss = fn
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take in a batch: samples and outputs ``(batch, ...)``; masks are respected.
@@ -46,13 +43,5 @@ class LossMetric(keras.metrics.Mean):
         weight = None
         if sample_weight is not None and len(sample_weight.shape) > 1:
             weight, sample_weight = sample_weight, None
-        super().update_state(self.loss.per_sample(y_true, y_pred, weight=weight), sample_weight)
-
-    def get_config(self) -> dict[str, Any]:
-        """Configuration from which ``from_config`` builds an equal metric."""
-        return {**super().get_config(), "loss": keras.saving.serialize_keras_object(self.loss)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> LossMetric:
-        """The metric of a configuration."""
-        return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})
+        values = self.loss.per_sample(y_true, y_pred, weight=weight)
+        keras.metrics.Mean.update_state(self, values, sample_weight)

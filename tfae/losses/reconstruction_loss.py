@@ -24,6 +24,11 @@ from tfae.moments import Moments
 DOMAIN_TOLERANCE = 1e-5
 
 
+def is_within(span: tuple[float, float], interval: tuple[float, float] | None) -> bool:
+    """Return whether values from the first to the second number are in an interval but for rounding; None holds all."""
+    return interval is None or (span[0] >= interval[0] - DOMAIN_TOLERANCE and span[1] <= interval[1] + DOMAIN_TOLERANCE)
+
+
 class ReconstructionLoss(keras.losses.Loss, abc.ABC):
     """Base of the reconstruction losses: an elementwise term, summed per sample, averaged over the batch.
 
@@ -100,12 +105,8 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
     def elementwise(self, x: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
         """Return the loss of each element: the formula of the loss.
 
-        Args:
-            x: Samples in model space, ``(batch, ...)``, float32 or float64.
-            output: What the model emits for them, of the same shape and dtype.
-
-        Returns:
-            float tensor of the shape of ``x``; :meth:`per_element` checks shapes, and this need not.
+        Samples ``x`` in model space and what the model emits for them are float32 or float64 of one shape
+        ``(batch, ...)``, and so is the result. :meth:`per_element` checks shapes, and this need not.
         """
 
     def gradients(self, x: tf.Tensor, output: tf.Tensor, upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -114,12 +115,8 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         They are found by automatic differentiation, which computes the elementwise loss again and keeps nothing of it.
         Override this where a formula by hand is more exact, as at kinks, or faster.
 
-        Args:
-            x, output: As in :meth:`elementwise`.
-            upstream: Derivatives by the elementwise loss, of a shape that broadcasts to that of ``x``.
-
-        Returns:
-            Two float tensors of the shape of ``x``.
+        Both are of the shape of ``x``, to which that of ``upstream``, the derivatives by the elementwise loss,
+        broadcasts.
         """
         with tf.GradientTape() as tape:
             tape.watch((x, output))
@@ -131,12 +128,8 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
     def output_activation(self, output_range: tuple[float, float] | None = None) -> str | activations.Clip:
         """Return the activation of the last layer that suits this loss, as every Keras layer takes it.
 
-        Args:
-            output_range: What bounds reconstructions in model space, as ``tfae.datasets.Data`` has it; None for nothing
-                but the ``domain`` of the loss.
-
-        Returns:
-            :class:`tfae.activations.Clip` to the range, which says why, or ``"linear"``.
+        It is :class:`tfae.activations.Clip`, which says why, to what bounds reconstructions in model space:
+        ``output_range``, as ``tfae.datasets.Data`` has it, or else the ``domain`` of the loss; without either "linear".
         """
         bounds = output_range or self.domain
         return "linear" if bounds is None else activations.Clip(*bounds)
@@ -152,9 +145,7 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
     def floor(self, x: Any, mask: Any = None) -> tf.Tensor:
         """Return the smallest loss ``(batch,)`` that any reconstruction of each sample can reach: that of ``x`` itself.
 
-        Args:
-            x: Samples in model space, ``(batch, ...)``.
-            mask: As in :meth:`per_sample`.
+        Samples ``x`` are in model space, ``(batch, ...)``; ``mask`` is as in :meth:`per_sample`.
         """
         return self.on_reconstructions().per_sample(x, x, mask=mask)
 
@@ -165,24 +156,17 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         bracketed in passes over the samples; the loss has to fall and then rise in the output, as convex ones do.
 
         Args:
-            samples: Array ``(num_samples, ...)`` in model space, or a ``tf.data.Dataset`` of batches ``(x, x)``.
+            samples: Array ``(num_samples, ...)`` in model space, or a ``tf.data.Dataset`` of batches ``(x, x)``. The
+                result is a float64 array of the shape of one.
             moments: Of the samples, if they are known.
-
-        Returns:
-            float64 array of the shape of one sample, in model space.
         """
         return find_best_constant(self, samples, moments)
 
     def per_element(self, x: Any, output: Any, *, mask: Any = None) -> tf.Tensor:
         """Return the loss of each element, :meth:`elementwise` with shapes checked and masks respected.
 
-        Args:
-            x: Samples in model space, ``(batch, ...)``.
-            output: What the model emits for them, of the same shape.
-            mask: As in :meth:`per_sample`; masked elements have loss 0.
-
-        Returns:
-            float tensor of the shape of ``x``; ValueError if the shapes differ.
+        Arguments and errors are those of :meth:`per_sample`; masked elements have loss 0. Returns float of the shape of
+        ``x``.
         """
         mask = shapes.mask_of(output) if mask is None else mask
         x, output = shapes.convert_pair(x, output, self._compute_dtype)
@@ -242,19 +226,11 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         return self.per_sample(y_true, y_pred)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
-        """Return the loss of the batch.
+        """Return the loss of the batch, a float scalar, or ``(batch,)`` if ``reduction`` is None.
 
         Keras would apply the mask of ``y_pred`` and every ``sample_weight`` to the per-sample losses, where a mask over
-        time steps no longer fits (https://github.com/keras-team/keras/issues/23228). Here masks and weights of rank 2
-        or more act on the elements, and weights of shape ``(batch,)`` on the samples.
-
-        Args:
-            y_true: Samples, ``(batch, ...)``.
-            y_pred: Output of the model, of the same shape; its Keras mask, if any, is respected.
-            sample_weight: ``(batch,)``, or of the leading dimensions of ``y_true`` up to all of them.
-
-        Returns:
-            float scalar; ``(batch,)`` if ``reduction`` is None.
+        time steps no longer fits (https://github.com/keras-team/keras/issues/23228). Here masks act on the elements,
+        weights of shape ``(batch,)`` on the samples, and those of more of its leading dimensions on elements.
 
         Raises:
             ValueError: If shapes do not fit.

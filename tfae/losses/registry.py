@@ -19,14 +19,8 @@ def register(loss: _Loss) -> _Loss:
 
     Keras saves models with it as ``"<package>><class>"``, where package is the first part of the module's name.
 
-    Args:
-        loss: A subclass of :class:`ReconstructionLoss` whose arguments all have defaults.
-
-    Returns:
-        The class, so that ``register`` is a decorator.
-
-    Raises:
-        ValueError: If it is no such class, or another class has one of the names.
+    It is a subclass of :class:`ReconstructionLoss` whose arguments all have defaults, and is returned, so that
+    ``register`` is a decorator. ValueError if it is none, or another class has one of the names.
     """
     try:
         loss(**loss.config_by_name)
@@ -85,11 +79,7 @@ def get(name: str, **config: Any) -> ReconstructionLoss:
 
 
 def get_loss(autoencoder: keras.Model) -> ReconstructionLoss:
-    """Return the reconstruction loss that a model is compiled with.
-
-    Raises:
-        ValueError: If the model is not compiled, or is compiled with another kind of loss.
-    """
+    """Return the reconstruction loss that a model is compiled with; ValueError if it has another kind or none."""
     loss = getattr(autoencoder, "loss", None)
     if not isinstance(loss, ReconstructionLoss):
         raise ValueError(f"autoencoder: {explain_invalid(loss)}")
@@ -97,10 +87,7 @@ def get_loss(autoencoder: keras.Model) -> ReconstructionLoss:
 
 
 def explain_invalid(loss: Any) -> str | None:
-    """Explain why a loss is invalid, and which one to use; return None for a reconstruction loss.
-
-    Args:
-        loss: What a model is compiled with: an object, a function, a name, or None.
+    """Explain why what a model is compiled with is no reconstruction loss, and which one to use; None if it is one.
 
     Example:
         >>> print(explain_invalid("mse"))

@@ -24,10 +24,7 @@ def training_curves(
     Args:
         history: What ``fit`` returned, or lists by name, one value per epoch: ``"loss"``, and optionally
             ``"val_loss"`` and ``"epoch"``, counted from 1 as in a run's ``history.csv``.
-        ax: Axes to draw into. A new figure by default.
-
-    Returns:
-        The Axes.
+        ax: Axes to draw into, and to return. A new figure by default.
 
     Raises:
         ValueError: If there is no ``"loss"`` or it is empty.

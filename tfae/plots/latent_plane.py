@@ -34,10 +34,7 @@ def latents(
         labels: ``(num_samples,)``, such as ``data.labels.test``. Up to ten classes get a colour each; of more
             names the ten most frequent do, or none where most samples have a name of their own. Fractions, and
             more than ten numbers, are on a continuous scale.
-        ax: Axes to draw into. A new figure by default.
-
-    Returns:
-        The Axes.
+        ax: Axes to draw into, and to return. A new figure by default.
 
     Raises:
         ValueError: If there is no encoder, its latents are not finite, the data set is empty or has a single sample,

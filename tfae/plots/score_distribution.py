@@ -25,10 +25,7 @@ def score_histogram(
         labels: ``(num_samples,)``; one outline for each class, as shares of the class, for up to ten classes. Left
             out where most samples have a label of their own.
         score_name: What the horizontal axis says; put the unit here.
-        ax: Axes to draw into. A new figure by default.
-
-    Returns:
-        The Axes.
+        ax: Axes to draw into, and to return. A new figure by default.
 
     Raises:
         ValueError: If ``scores`` is not one-dimensional, is empty or not finite, or ``labels`` has another length.

@@ -23,15 +23,12 @@ def radial_power(images: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     discrete Fourier transform. White noise of variance σ² has the power σ² at all frequencies.
 
     Args:
-        images: ``(num_images, height, width, channels)``.
+        images: ``(num_images, height, width, channels)``, with sides of two pixels or more.
 
     Returns:
         Spatial frequencies in cycles per pixel, from that of one cycle over the shorter side to √½ in the corners,
         and the power of each, in the squared unit of the images; both float64 ``(num_rings,)``. The mean of the
         images, at frequency 0, is left out.
-
-    Raises:
-        ValueError: If there are no images, or they have another rank or a side of one pixel.
 
     Example:
         >>> stripes = np.tile([0.0, 1.0], (1, 8, 4))[..., None]
@@ -69,10 +66,7 @@ def spectra(x: npt.ArrayLike, reconstructions: Mapping[str, npt.ArrayLike], *, a
     Args:
         x: Images, ``(num_images, height, width, channels)``.
         reconstructions: By name, such as that of the loss, reconstructions of the same shape.
-        ax: Axes to draw into. A new figure by default.
-
-    Returns:
-        The Axes.
+        ax: Axes to draw into, and to return. A new figure by default.
 
     Raises:
         ValueError: As :func:`radial_power`, or if the shapes differ.

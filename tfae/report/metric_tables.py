@@ -9,27 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from tfae.evaluation import METRICS, Evaluation
 from tfae.evaluation.evaluation import align, percent
-from tfae.evaluation.loss_metrics import components
 from tfae.evaluation.metrics import LOSS
-
-
-def key_figures(e: Evaluation) -> list[tuple[str, str, str]]:
-    """Return name, number and explanation of what a reader looks for first."""
-    unit = f" {e.loss_unit}" if e.loss_unit else ""
-    return [
-        (
-            "Loss per sample",
-            format_number(e.loss) + unit,
-            f"{format_number(e.excess)} above the floor of {format_number(e.floor)}",
-        ),
-        (
-            "Skill against the constant",
-            format_percent(e.constant_skill),
-            "share of its excess that the model takes away",
-        ),
-        ("Skill against PCA", format_percent(e.linear_skill), components(e)),
-        ("Training split", format_number(e.train_loss), "the same loss, on what it was trained on"),
-    ]
 
 
 def group_rows(e: Evaluation) -> dict[str, list[tuple[str, str, str]]]:
@@ -53,21 +33,17 @@ def rows_of_losses(evaluations: Sequence[Sequence[Evaluation]]) -> list[tuple[st
         there = [value for value in values if value is not None and math.isfinite(value)]
         return format_number(statistics.fmean(there) if there else None)
 
-    rows = [
-        (metric.heading, tuple(mean(getattr(e, metric.name) for e in of_seeds) for of_seeds in evaluations))
-        for metric in METRICS.values()
-        if metric.group == LOSS
+    metrics = [metric for metric in METRICS.values() if metric.group == LOSS]
+    penalties = dict.fromkeys(name for of_seeds in evaluations for e in of_seeds for name in e.penalties)
+    columns = [
+        [mean(getattr(e, metric.name) for e in of_seeds) for metric in metrics]
+        + [mean(e.penalties.get(name) for e in of_seeds) for name in penalties]
+        for of_seeds in evaluations
     ]
+    titles = [*(metric.heading for metric in metrics), *(f"Penalty of {name}" for name in penalties)]
     # Decimal points below each other, in the column of each loss.
-    names = dict.fromkeys(name for of_seeds in evaluations for e in of_seeds for name in e.penalties)
-    rows += [
-        (f"Penalty of {name}", tuple(mean(e.penalties.get(name) for e in of_seeds) for of_seeds in evaluations))
-        for name in names
-    ]
-    columns = (
-        align(column, "\N{FIGURE SPACE}", "\N{PUNCTUATION SPACE}") for column in zip(*dict(rows).values(), strict=True)
-    )
-    return list(zip(dict(rows), zip(*columns, strict=True), strict=True))
+    aligned = (align(column, "\N{FIGURE SPACE}", "\N{PUNCTUATION SPACE}") for column in columns)
+    return list(zip(titles, zip(*aligned, strict=True), strict=True))
 
 
 def format_number(value: float | None) -> str:

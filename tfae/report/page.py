@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -16,6 +15,7 @@ from tfae import losses, provenance
 from tfae.advice import Advice, advise
 from tfae.atomic_write import write_atomically
 from tfae.datasets import Data, StoredSamples
+from tfae.report.metric_tables import format_number, format_percent
 from tfae.report.picture import Picture
 
 #: Bytes of all pictures of a page; base64 makes them a third larger.
@@ -25,44 +25,15 @@ _BYTES_OF_PICTURES = 2 * 10**6
 MAX_VALUES = 2**23
 
 
-class Section(NamedTuple):
-    """Pictures, with the caption of each, under a heading and what to look for."""
-
-    title: str
-    text: str
-    pictures: Sequence[tuple[Picture, str]]
-
-
 def write(
-    path: Path,
-    template: str,
-    sections: Sequence[Section],
-    data: Data,
-    about: dict[str, Any],
-    facts: dict[str, str],
-    **values: Any,
+    path: Path, template: str, pictures: dict[str, Picture], data: Data, about: dict[str, Any], **values: Any
 ) -> None:
     """Fill in a template and write it, with pictures that are made small enough where there are many.
 
-    ``about`` is the configuration of a run or the plan of a comparison, from which every page says how it was made;
-    ``facts`` say more of that.
+    How it was made is said from ``about``, the configuration of a run or the plan of a comparison.
     """
-    limit = _BYTES_OF_PICTURES // max(1, sum(len(section.pictures) for section in sections))
-    compact = [
-        section._replace(pictures=[(picture.compact(limit), caption) for picture, caption in section.pictures])
-        for section in sections
-    ]
-    advice, note = advise_page(data, noted=about["notes"].get("advice"))
-    described, model = about["data"], about["model"]
-    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    facts = {
-        "Data": f"{described['name']}, {described['kind']}, samples of shape {tuple(described['shape'])}",
-        "Samples": ", ".join(f"{number:,} for {split}" for split, number in described["num_samples"].items()),
-        "Preprocessing": described["preprocessing"],
-        "Model": provenance.format_model(model),
-        **facts,
-        "Made": f"{format_time(about['created'])}, with {versions}",
-    }
+    limit = _BYTES_OF_PICTURES // max(1, len(pictures))
+    advice, note = advise_page(data, noted=about.get("notes", {}).get("advice"))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tfae.report"),
         autoescape=True,
@@ -70,8 +41,10 @@ def write(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"format_time": format_time, "title_of_loss": title_of_loss, "format_floor": format_floor}
-    values |= {"sections": compact, "about": about, "facts": facts, "advice": advice, "note": note}
+    filters = (format_time, format_floor, format_number, format_percent, provenance.format_model, title_of_loss)
+    environment.filters |= {each.__name__: each for each in filters}
+    values["pictures"] = {name: picture.compact(limit) for name, picture in pictures.items()}
+    values |= {"about": about, "advice": advice, "note": note}
     write_atomically(path, environment.get_template(template).render(values) + "\n")
 
 

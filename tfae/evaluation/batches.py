@@ -28,6 +28,8 @@ class Batch(NamedTuple):
     reconstruction: tf.Tensor
     #: The Keras mask of the output; None without one.
     mask: tf.Tensor | None
+    #: The quantities of metrics that come before in the table, by name, ``(batch,)`` each.
+    measured: dict[str, tf.Tensor]
 
 
 #: A number for each sample of a batch, ``(batch,)``.
@@ -89,12 +91,14 @@ def measure_batches(
         output = autoencoder(inputs, training=False)
         validate_output(autoencoder, output, shape)
         penalties = _sum_penalties(autoencoder)  # The encoder's call below clears those that belong to this one.
-        batch = Batch(x, output, loss.reconstruction(output), mask_of(output))
+        values: dict[str, tf.Tensor] = {}
+        batch = Batch(x, output, loss.reconstruction(output), mask_of(output), values)
         latents = tf.zeros((tf.shape(x)[0], 0))
         if encoder is not None:
             latents = encoder(inputs, training=False)
             latents = tf.reshape(latents, (tf.shape(x)[0], -1))
-        values = {key: of(batch) for key, of in quantities.items()}
+        for key, of in quantities.items():
+            values[key] = of(batch)
         return BatchValues(values, extremes(x), extremes(batch.reconstruction), penalties, latents)
 
     # The concrete function, because tf.function would warn that each evaluation makes a new one.

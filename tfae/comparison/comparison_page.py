@@ -11,7 +11,7 @@ import keras
 
 from tfae.comparison.result import CLEAN, Comparison, Row, compared_metrics
 from tfae.datasets import Data
-from tfae.evaluation import Evaluation
+from tfae.evaluation import Evaluation, scores
 from tfae.report import drawing, metric_tables, page
 
 
@@ -110,7 +110,8 @@ def _extremes(kind: str, rows: list[Row], data: Data) -> page.Section:
     """The worst and the best reconstructions under each loss."""
     pictures = []
     for loss, model in _load_models(rows).items():
-        drawn = drawing.draw_extremes(model, data, drawing.score_test_split(model, data))
+        losses = scores(model, data.test, ignore=("domain", "activation"))  # The evaluation has checked these.
+        drawn = drawing.draw_extremes(model, data, losses)
         for each, how in zip(drawn, ("highest", "lowest"), strict=False):  # There are none of a single sample.
             pictures.append((each, f"Under {loss.replace('_', ' ')}: the test samples of the {how} loss."))
     return page.Section(

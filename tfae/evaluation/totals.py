@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import keras
 import numpy as np
@@ -90,10 +90,12 @@ def gather_totals(
     encoder: keras.Model | None = None,
     name: str = "dataset",
     ignore: Collection[str] = (),
+    on_losses: Callable[[np.ndarray], object] | None = None,
 ) -> Totals:
     """Run a model over a data set once, and sum up in float64.
 
-    The arguments are those of :func:`measure_batches`; ``quantities`` hold "loss" and "floor".
+    The arguments are those of :func:`measure_batches`; ``quantities`` hold "loss" and "floor". ``on_losses`` is called
+    with the losses of each batch.
     """
     sums, penalties = dict.fromkeys(quantities, 0.0), dict[str, float]()
     excess, reservoir = Moments(1, scatter="diagonal"), Reservoir(len(quantities), NUM_KEPT)
@@ -101,6 +103,8 @@ def gather_totals(
     samples = reconstructions = (math.inf, -math.inf)
     for batch in measure_batches(autoencoder, dataset, quantities, encoder=encoder, name=name, ignore=ignore):
         values = batch.quantities
+        if on_losses is not None:
+            on_losses(values["loss"])
         samples, reconstructions = _widen(samples, batch.samples), _widen(reconstructions, batch.reconstructions)
         for key, value in values.items():
             sums[key] += float(value.sum(dtype="float64"))

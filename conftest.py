@@ -3,6 +3,7 @@
 It runs in a folder of its own, which holds the repository's saved models.
 """
 
+import gc
 import os
 import shutil
 import signal
@@ -27,10 +28,19 @@ from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
 matplotlib.use("Agg")
 
+# What is imported stays: looking for garbage in it, time and again, would take a tenth of the time.
+gc.disable()
+
 # The same few examples each time; pytest --hypothesis-profile=thorough looks for others.
 settings.register_profile("quick", max_examples=40, deadline=None, derandomize=True, database=None)
 settings.register_profile("thorough", max_examples=2000, deadline=None)
 settings.load_profile("quick")
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from here on, in what the tests make."""
+    gc.freeze()
+    gc.enable()
 
 
 def _enter_folder(namespace: dict[str, Any]) -> None:

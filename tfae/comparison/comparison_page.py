@@ -11,7 +11,7 @@ import keras
 
 from tfae.comparison.result import CLEAN, Comparison, compared_metrics
 from tfae.datasets import Data
-from tfae.evaluation import Evaluation
+from tfae.evaluation import Evaluation, scores
 from tfae.report import drawing, metric_tables, page
 from tfae.report.picture import Picture
 
@@ -32,7 +32,7 @@ def write_page(comparison: Comparison, data: Data, path: Path) -> None:
         models = {row.loss: keras.models.load_model(row.runs[0] / "model.keras") for row in rows}
         if not pictures:
             for loss, model in models.items():
-                extremes = drawing.draw_extremes(model, data, drawing.score_test_split(model, data))
+                extremes = drawing.draw_extremes(model, data, scores(model, data.test, ignore=("domain", "activation")))
                 pictures |= {f"{loss}/{each.name}": each for each in extremes}
         drawn = (
             drawing.draw_side_by_side("side_by_side", models, data),

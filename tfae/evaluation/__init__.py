@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import keras
 import numpy as np
@@ -42,6 +42,7 @@ def evaluate(
     train: tf.data.Dataset | None = None,
     data_range: float | tuple[float, float] | None = None,
     ignore: Collection[str] = (),
+    on_losses: Callable[[np.ndarray], object] | None = None,
 ) -> Evaluation:
     """Measure the reconstructions of a data set, and compare them with those of trivial models.
 
@@ -61,6 +62,8 @@ def evaluate(
             PCA is clipped into it. By default it is (0, 1) or (-1, 1) if these hold all the data, and otherwise what
             the data spans, which for images takes another pass; and PCA is clipped to what the training split spans.
         ignore: Names of checks of :func:`tfae.checks.check` to leave out.
+        on_losses: Called with the losses of each batch of ``dataset``, float ``(batch,)``, in its order: what
+            :func:`scores` returns, without another pass.
 
     Returns:
         The metrics, as an :class:`Evaluation`, with the penalties that layers add and the findings.
@@ -110,7 +113,7 @@ def evaluate(
     if are_images(shape):
         split.given_interval = interval or likely_interval(*_observed_interval(dataset))
     measured = measure_batches(autoencoder, dataset, split.quantities(), encoder=encoder, ignore=ignore)
-    split.totals = gather_totals(measured)
+    split.totals = gather_totals(measured, on_losses)
     values, reasons = split.measure()
     evaluation = Evaluation(
         loss_name=loss.name,

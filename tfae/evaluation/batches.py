@@ -28,6 +28,8 @@ class Batch(NamedTuple):
     reconstruction: tf.Tensor
     #: What counts: the Keras mask of the output, and what is no gap of a table; None where all does.
     mask: tf.Tensor | None
+    #: The quantities of metrics that come before in the table, by name, ``(batch,)`` each.
+    measured: dict[str, tf.Tensor]
 
 
 #: A number for each sample of a batch, ``(batch,)``.
@@ -88,12 +90,14 @@ def measure_batches(
         if isinstance(loss, TableLoss):
             mask = tf.logical_not(tf.math.is_nan(x))
             x = tf.where(mask, x, tf.zeros_like(x))
-        batch = Batch(x, output, loss.reconstruction(output), mask)
+        values: dict[str, tf.Tensor] = {}
+        batch = Batch(x, output, loss.reconstruction(output), mask, values)
         latents = tf.zeros((tf.shape(x)[0], 0))
         if encoder is not None:
             latents = encoder(inputs, training=False)
             latents = tf.reshape(latents, (tf.shape(x)[0], -1))
-        values = {key: of(batch) for key, of in quantities.items()}
+        for key, of in quantities.items():
+            values[key] = of(batch)
         return BatchValues(values, extremes(x), extremes(batch.reconstruction), penalties, latents)
 
     # The concrete function, because tf.function would warn that each evaluation makes a new one.

@@ -88,14 +88,12 @@ def bits(split: Split) -> float:
     return split.value("crossentropy") / math.log(2)
 
 
-def _decades(split: Split) -> dict[str, Quantity]:
-    measure = mse(split)
-
+def _decades(_: Split) -> dict[str, Quantity]:
     def decades(batch: Batch) -> tf.Tensor:
-        error = measure(batch)
+        error = batch.measured["mse"]
         return tf.math.log(tf.where(error > 0, error, 1.0)) / math.log(10)
 
-    return {"log10_mse": decades, "is_exact": lambda batch: tf.cast(measure(batch) == 0, "float64")}
+    return {"log10_mse": decades, "is_exact": lambda batch: tf.cast(batch.measured["mse"] == 0, "float64")}
 
 
 def _beside_decibels(evaluation: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -52,8 +52,11 @@ class Totals:
         return error if math.isfinite(error) else None
 
 
-def gather_totals(batches: Iterable[BatchValues]) -> Totals:
-    """Sum up in float64 what was measured of the batches of a data set, "loss" and "floor" among it."""
+def gather_totals(batches: Iterable[BatchValues], on_losses: Callable[[np.ndarray], object] | None = None) -> Totals:
+    """Sum up in float64 what was measured of the batches of a data set, "loss" and "floor" among it.
+
+    ``on_losses`` is called with the losses of each batch.
+    """
     sums, penalties = defaultdict[str, float](float), defaultdict[str, float](float)
     excess, random = Moments(1, scatter="diagonal"), np.random.default_rng(0)
     kept: list[np.ndarray] = []
@@ -61,6 +64,8 @@ def gather_totals(batches: Iterable[BatchValues]) -> Totals:
     samples = reconstructions = (math.inf, -math.inf)
     for batch in batches:
         values = batch.quantities
+        if on_losses is not None:
+            on_losses(values["loss"])
         samples, reconstructions = _widen(samples, batch.samples), _widen(reconstructions, batch.reconstructions)
         for key, value in values.items():
             sums[key] += float(value.sum(dtype="float64"))

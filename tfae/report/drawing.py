@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from tfae import plots
 from tfae.datasets import Data
-from tfae.evaluation import scores
 from tfae.evaluation.image_metrics import HALF_OF_NYQUIST, are_images
 from tfae.losses import get_loss
 from tfae.models.structure import latent_dim_of
@@ -160,11 +159,6 @@ def draw_spectra(models: dict[str, keras.Model], data: Data) -> Picture | None:
         ]
         alt += f" In the upper half of the frequencies the reconstructions' mean power is {', '.join(shares)}."
     return draw_picture("spectra", alt, figure)
-
-
-def score_test_split(autoencoder: keras.Model, data: Data) -> np.ndarray:
-    """Return the loss of every sample of the test split, ``(n,)``."""
-    return scores(autoencoder, data.test, ignore=("domain", "activation"))  # The evaluation has checked these.
 
 
 def number_of(number: int, noun: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfae import progress
 from tfae.datasets import Data
@@ -15,14 +16,15 @@ from tfae.losses import get_loss
 from tfae.report import drawing, metric_tables, page, picture
 
 
-def draw_pictures(autoencoder: keras.Model, data: Data, history: dict[str, list[float]], folder: Path) -> None:
+def draw_pictures(
+    autoencoder: keras.Model, data: Data, losses: np.ndarray, history: dict[str, list[float]], folder: Path
+) -> None:
     """Write the pictures of a run as PNG files, each with its description in its metadata.
 
     They are of the test split: reconstructions, the worst and the best of them, spectra of images, latents and the
-    distribution of the losses; and the training curves.
+    distribution of ``losses``, those of the test samples; and the training curves.
     """
     progress.log.info("drawing pictures")
-    losses = drawing.score_test_split(autoencoder, data)
     which = f"The first {drawing.number_of(len(drawing.first(data)), 'test sample')}"
     for drawn in (
         *drawing.draw_samples(autoencoder, data, drawing.first(data), {"reconstructions": (which, slice(None))}),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfae import progress, report
@@ -101,6 +102,7 @@ def finish_run(
     Raises:
         ValueError: There is no room for what a finished run holds; the checkpoints stay.
     """
+    losses: list[np.ndarray] = []
     try:
         autoencoder.set_weights(last.best_weights)
         write_history(directory / "history.csv", last.history)
@@ -112,10 +114,11 @@ def finish_run(
                 train=data.train_from(0),
                 data_range=data.preprocessing.value_range,
                 ignore=config["ignore"],
+                on_losses=losses.append,
             )
             if on_evaluation is not None:
                 on_evaluation(evaluation)
-            report.draw_pictures(autoencoder, data, last.history, directory / "pictures")
+            report.draw_pictures(autoencoder, data, np.concatenate(losses), last.history, directory / "pictures")
         report.write_run_page(directory / "report.html", data, config, last.history, evaluation, directory / "pictures")
         write_atomically(directory / "evaluation.json", format_json(evaluation.as_dict()))
         shutil.rmtree(directory / "checkpoints")

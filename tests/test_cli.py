@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import tfae
-from tests.commands import run, train
+from tests.commands import begin, run, train
 from tfae.cli import main
 from tfae.servable import read_warmup
 
@@ -79,7 +79,8 @@ def test_train_imports_only_what_it_uses(tmp_path):
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(60, 3)))
     others = ("tensorflow_datasets", "pyarrow.parquet", "grpc")
     code = (
-        "import sys; from tfae.cli import main\n"
+        "import sys; from tfae import report; from tfae.cli import main\n"
+        "report.draw_pictures = lambda *_: None\n"
         "command = 'train rows.npy --epochs 1 --widths 4 --latent-dim 1 --loss mse --ignore constant'\n"
         "main(command.split(), standalone_mode=False)\n"
         f"print([name for name in {others} if name in sys.modules])"
@@ -95,7 +96,7 @@ def test_results_come_before_the_pictures(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tfae.report.draw_pictures", draw)
-    refused = run("train", "wine", "--epochs", 1, "--run-dir", "run", code=2)
+    refused = run("train", *WINE, "--run-dir", "run", code=2)
     assert "samples of 13 elements" in refused.stdout
     assert "No space left" in refused.stderr
     assert not Path("run", "evaluation.json").exists()
@@ -113,7 +114,6 @@ def test_evaluate_finds_the_numbers_of_the_training_again(trained):
     assert names[0] == names[1]
     for name, value in before.items():  # Which kernels multiply may be another one here.
         assert again[name] == (pytest.approx(value, rel=1e-5) if isinstance(value, float) else value), name
-    assert "on 180 samples" in run("evaluate", run_dir).stdout
 
 
 def test_export_writes_the_next_version_and_asks_about_the_data_or_made_samples_where_it_is_gone(trained, tmp_path):
@@ -234,7 +234,7 @@ def test_a_run_notices_that_its_source_has_changed(folder):
     rows = np.random.default_rng(0).random((50, 3))
     np.save(path, rows)
     train(path, "--epochs", 1, "--widths", 4, "--run-dir", folder / "changing-run")
-    run("evaluate", folder / "changing-run")
+    assert "on 5 samples" in run("evaluate", folder / "changing-run").stdout
     np.save(path, rows + 1e-9)
     assert "has changed since" in run("evaluate", folder / "changing-run", code=2).stderr
 
@@ -295,7 +295,7 @@ def test_the_options_of_train_reach_the_training(folder):
         "--batch-size 40 --preprocessing symmetric --bottleneck sparse=0.5 --ignore reduction --splits 0.5 0.25 0.25 "
         "--widths 9,8 --input-noise 0.25"
     )
-    train("wine", *options.split(), "--run-dir", folder / "options-run")
+    begin("wine", *options.split(), "--run-dir", folder / "options-run")
     config = json.loads((folder / "options-run" / "config.json").read_text())
     assert (config["epochs"], config["patience"]) == (3, 1)
     assert config["optimizer"]["learning_rate"]["config"]["peak"] == pytest.approx(0.02)
@@ -304,7 +304,7 @@ def test_the_options_of_train_reach_the_training(folder):
     assert config["data"]["num_samples"] == {"train": 89, "validation": 45, "test": 44}
     assert config["data"]["preprocessing"] == "symmetric"
     assert config["data"]["arguments"]["batch_size"] == 40
-    model = tfae.runs.load_run(folder / "options-run").autoencoder
+    model = keras.models.load_model(folder / "options-run" / "model.keras")
     assert [layer.units for layer in model.get_layer("encoder").layers if hasattr(layer, "units")] == [9, 8]
     assert model.get_layer("encoder").get_layer("sparse_bottleneck").l1 == 0.5
     assert model.get_layer("input_noise").stddev == 0.25
@@ -414,10 +414,10 @@ def test_a_training_that_is_interrupted_says_how_to_go_on_and_does_or_keeps_its_
     shutil.copytree("run", "copy")
     assert "scored    180 test samples" in run("train", "--resume", "run").stdout
     assert "expected a run that is not finished" in run("train", "--resume", "run", code=2).stderr
-    run("train", "--resume", "copy", "--finish")
-    for directory, version, num_epochs in (("run", "1", 3), ("copy", "2", 1)):
+    train("--resume", "copy", "--finish")
+    for directory, num_epochs in (("run", 3), ("copy", 1)):
         assert len(Path(directory, "history.csv").read_text().splitlines()) == 1 + num_epochs
-        assert Path("exported", version, "saved_model.pb").is_file()
+    assert Path("exported", "1", "saved_model.pb").is_file()
 
 
 def test_traceback_shows_where_an_error_comes_from():

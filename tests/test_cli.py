@@ -77,7 +77,7 @@ def test_train_goes_from_a_data_set_to_scores_of_the_exported_model(trained):
 
 def test_train_imports_only_what_it_uses(tmp_path):
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(60, 3)))
-    others = ("tensorflow_datasets", "pyarrow.parquet", "grpc")
+    others = ("tensorflow_datasets", "pyarrow.parquet", "grpc", "sklearn", "scipy.stats", "matplotlib.pyplot", "pandas")
     code = (
         "import sys; from tfae import report; from tfae.cli import main\n"
         "report.draw_pictures = lambda *_: None\n"

@@ -22,7 +22,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import matplotlib
+import pytest
 from hypothesis import settings
+from matplotlib.figure import Figure
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
@@ -47,9 +49,13 @@ def _enter_folder(namespace: dict[str, Any]) -> None:
     namespace["_folder"], namespace["_before"] = tempfile.TemporaryDirectory(), Path.cwd()
     os.chdir(namespace["_folder"].name)
     shutil.copytree(Path(__file__).parent / "saved_models" / "digits" / "1", Path("saved_models", "digits", "1"))
+    # Of a run; with Axes for each sample they take most of its time, and are the matter of test_report.py.
+    namespace["_patch"] = pytest.MonkeyPatch()
+    namespace["_patch"].setattr("tfae.plots.side_by_side", lambda *_, **__: Figure())
 
 
 def _leave_folder(namespace: dict[str, Any]) -> None:
+    namespace["_patch"].undo()
     os.chdir(namespace["_before"])
     namespace["_folder"].cleanup()
 

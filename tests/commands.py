@@ -2,6 +2,7 @@
 
 import sys
 
+import keras
 import pytest
 from click.testing import CliRunner
 
@@ -13,6 +14,24 @@ def run(*arguments, code=0):
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])
     if result.exit_code != code:
         raise AssertionError(f"exit code {result.exit_code}\n{result.output}") from result.exception
+    return result
+
+
+class BegunError(Exception):
+    """What ends a training at its first step."""
+
+
+def begin(*arguments):
+    """What ``tfae train`` says up to its first step; its run is in the directory by then, and is not finished."""
+
+    def fit(*_, **__):
+        raise BegunError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.Model, "fit", fit)
+        result = CliRunner().invoke(main, ["train", *(str(argument) for argument in arguments)])
+    if not isinstance(result.exception, BegunError):
+        raise AssertionError(result.output) from result.exception
     return result
 
 

@@ -288,10 +288,10 @@ def test_missing_values_are_refused_with_their_place_and_their_share(tmp_path):
 
 
 def train(folder, *options):
-    """What was printed of a training for an epoch on bits, and the configuration of the run."""
+    """What is printed of a training on bits before it begins, and the configuration of the run."""
     np.save(folder / "bits.npy", (np.random.default_rng(0).random((100, 8)) < 0.3).astype("float32"))
     run_dir = folder / f"run-{len(options)}"
-    result = commands.train(folder / "bits.npy", "--epochs", 1, "--widths", 4, "--run-dir", run_dir, *options)
+    result = commands.begin(folder / "bits.npy", "--widths", 4, "--run-dir", run_dir, *options)
     return result.stdout, json.loads((run_dir / "config.json").read_text())
 
 

@@ -9,7 +9,7 @@ import pytest
 from keras import layers, ops
 from scipy import optimize
 
-from tests.commands import run, train
+from tests.commands import begin, run
 from tfae import checks, datasets, evaluation, export, models, runs, training
 from tfae.activations import Clip
 from tfae.checks.output import output_of
@@ -582,7 +582,7 @@ def test_the_remedies_of_the_domain_lead_out_of_it_in_python_and_on_the_command_
     message = run("train", *command, "--preprocessing", method, code=2).stderr
     assert "Choose SquaredError (--loss mse) or AbsoluteError (--loss mae), or use --" in message
     options = re.search(r"or use (--preprocessing .*?)(?:, since .*?)?\. To", message)[1]
-    train(*command, *options.replace(" and ", " ").split())
+    begin(*command, *options.replace(" and ", " ").split())
 
 
 def test_the_remedies_of_the_reduction_lead_out_of_it_in_python_and_on_the_command_line(unit, tmp_path):
@@ -593,8 +593,8 @@ def test_the_remedies_of_the_reduction_lead_out_of_it_in_python_and_on_the_comma
     assert "Use --sample-reduction sum, or divide the weight by 6" in message
     checks.check(unit, SquaredError(sample_reduction="sum"), dense(bottleneck=sparse(0.3)))
     checks.check(unit, mean, dense(bottleneck=sparse(0.05)), ignore=["reduction"])
-    train(*command, tmp_path / "b", "--bottleneck", "sparse=0.3", "--sample-reduction", "sum")
-    train(*command, tmp_path / "c", "--bottleneck", "sparse=0.05", "--ignore", "reduction")
+    begin(*command, tmp_path / "b", "--bottleneck", "sparse=0.3", "--sample-reduction", "sum")
+    begin(*command, tmp_path / "c", "--bottleneck", "sparse=0.05", "--ignore", "reduction")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from tests.commands import run, train
+from tests.commands import begin, run, train
 from tfae import datasets, export, plots
 from tfae.load_options import ReadOptions
 
@@ -191,7 +191,7 @@ def test_columns_are_dropped_and_headers_may_hold_commas(tmp_path, monkeypatch):
     assert data.feature_names == ("height, cm", "weight")
     output = train("table.csv", "--drop", "id", "--epochs", 1, "--run-dir", "run", export_dir="model").output
     assert "table data of shape (2,)" in output
-    assert "shape (1,)" in train("table.csv", "--columns", '"height, cm"', "--epochs", 1, "--run-dir", "one").output
+    assert "shape (1,)" in begin("table.csv", "--columns", '"height, cm"', "--run-dir", "one").output
     run("evaluate", "run")
     run("score", "model", "table.csv", "-o", "scores.csv")
     assert datasets.load(ROWS, drop=[0]).shape == (2,)

@@ -382,7 +382,7 @@ def test_weights_of_0_in_a_whole_split_are_refused(split):
         datasets.load(CLEAN, sample_weight=np.where(np.isin(np.arange(200), of_split), 0, WEIGHTS))
 
 
-def test_train_takes_an_array_or_a_pipeline_and_states_the_split(tmp_path, capsys):
+def test_train_takes_an_array_or_a_pipeline_and_states_the_split(tmp_path, capsys, without_pictures):
     keywords = {"loss": SquaredError(), "epochs": 1, "ignore": ["constant"], "verbose": 2}
     run = runs.train(denoiser(), CLEAN, run_dir=tmp_path / "a", **keywords)
     assert (

@@ -327,7 +327,7 @@ def test_two_checkpoints_are_kept_and_a_damaged_one_falls_back_to_the_one_before
         assert_same(resume(run_dir), undisturbed)
 
 
-def test_what_crashed_before_there_was_a_run_can_begin_again_in_its_directory(tmp_path, monkeypatch, undisturbed):
+def test_what_crashed_before_there_was_a_run_can_begin_again_in_its_directory(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(keras.Model, "save", crash)
         with pytest.raises(CrashError):
@@ -335,7 +335,7 @@ def test_what_crashed_before_there_was_a_run_can_begin_again_in_its_directory(tm
     (tmp_path / "run" / ".staging-abc").mkdir()
     with pytest.raises(ValueError, match="expected the directory of a training that was stopped"):
         resume(tmp_path / "run")
-    assert_same(begin(tmp_path / "run"), undisturbed)
+    crashed(tmp_path / "run", 0)
     assert not (tmp_path / "run" / ".staging-abc").exists()
 
 
@@ -406,7 +406,8 @@ def test_a_signal_lets_the_steps_under_way_end_and_saves_whether_or_not_anybody_
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
     assert ("Stopping after the steps under way" in capfd.readouterr().err) == is_read
     assert (tmp_path / "run" / "checkpoints" / "000001-000000008.npz").exists()
-    assert_same(resume(tmp_path / "run"), undisturbed)
+    if is_read:  # Once is enough.
+        assert_same(resume(tmp_path / "run"), undisturbed)
 
 
 def test_two_can_not_train_in_one_directory(run_dir, tmp_path):
@@ -481,22 +482,13 @@ def test_a_file_that_changes_under_the_training_is_named_and_the_training_can_go
 @pytest.mark.parametrize("policy", ["mixed_float16", "bfloat16"], indirect=True)
 def test_a_training_in_half_precision_that_crashed_ends_as_if_it_had_not(tmp_path, policy):
     expected = begin(tmp_path / "undisturbed")
-    shutil.copytree(crashed(tmp_path / "run"), tmp_path / "other")
-    assert_same(resume(tmp_path / "run"), expected)
-    resume(tmp_path / "other", finish=True)
+    assert_same(resume(crashed(tmp_path / "run")), expected)
 
 
 def test_a_model_that_was_evaluated_before_is_validated_on_all_batches(tmp_path):
-    def train(run_dir, evaluated):
-        keras.utils.set_random_seed(0)
-        model = models.dense((5,), latent_dim=2, widths=(8,))
-        model.compile("adam", losses.SquaredError())
-        data = datasets.load(table(400), batch_size=4, splits=(0.5, 0.25, 0.25))
-        if evaluated:
-            model.evaluate(data.validation, verbose=0)
-        runs.train(model, data, run_dir=run_dir, epochs=2, verbose=0)
-        best = min(row["val_loss"] for row in history(run_dir))
-        assert model.evaluate(data.validation, verbose=0) == pytest.approx(best, rel=1e-5)
-        return history(run_dir)
-
-    assert train(tmp_path / "a", evaluated=True) == train(tmp_path / "b", evaluated=False)
+    model = compiled()
+    data = datasets.load(table(), batch_size=4, splits=(0.5, 0.25, 0.25))  # 13 batches to validate on
+    model.evaluate(data.validation, verbose=0)
+    run = runs.train(model, data, run_dir=tmp_path / "run", epochs=1, verbose=0)
+    (measured,) = history(run.directory)
+    assert model.evaluate(data.validation, verbose=0)[0] == pytest.approx(measured["val_loss"], rel=1e-5)

@@ -63,9 +63,8 @@ def test_without_a_schedule_early_decay_stops_at_once(data, never_better):
     assert len(fit(model, data, 10, [training.EarlyDecay(patience=2)])) == 3
 
 
-@pytest.mark.parametrize("call", [13, 17, 19])
 def test_a_training_that_crashes_on_the_plateau_or_in_an_early_decay_ends_as_if_it_had_not(
-    call, data, tmp_path, monkeypatch, without_pictures
+    data, tmp_path, monkeypatch, without_pictures, evaluation_of_the_same_once
 ):
     """One call is an epoch here: patience runs out after the 14th, and the decay takes 6."""
     monkeypatch.setattr(checkpoint_callback, "_SECONDS_BETWEEN_EPOCHS", -1.0)
@@ -81,13 +80,14 @@ def test_a_training_that_crashes_on_the_plateau_or_in_an_early_decay_ends_as_if_
             return function(run_dir, **arguments)
 
     expected = train(tmp_path / "expected", begin)
-    with monkeypatch.context() as patch:
-        at_call(patch, call)
-        with pytest.raises(CrashError):
-            train(tmp_path / "run", begin)
-    run = train(tmp_path / "run", runs.resume, data=data, verbose=0)
-    assert_same(run, expected)
-    assert len((run.directory / "history.csv").read_text().splitlines()) == 1 + 20
+    assert len((expected.directory / "history.csv").read_text().splitlines()) == 1 + 20
+    for call in (13, 17, 19):
+        run_dir = tmp_path / f"crashed in call {call}"
+        with monkeypatch.context() as patch:
+            at_call(patch, call)
+            with pytest.raises(CrashError):
+                train(run_dir, begin)
+        assert_same(train(run_dir, runs.resume, data=data, verbose=0), expected)
 
 
 def test_a_used_up_schedule_starts_anew(data, tmp_path, without_pictures):

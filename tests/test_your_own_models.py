@@ -7,7 +7,9 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from matplotlib.figure import Figure
 
+from tests.crashes import CrashError, crash
 from tfae import datasets, evaluation, export, models, runs, training
 from tfae.export import check_health
 from tfae.losses import AbsoluteError, SquaredError
@@ -155,13 +157,6 @@ def two_inputs():
     return keras.Model([x, y], layers.Dense(8)(x + y))
 
 
-@pytest.fixture(params=["graph", "xla"])
-def program(request, monkeypatch):
-    """Short trainings are not compiled, long ones are."""
-    if request.param == "xla":
-        monkeypatch.setattr("tfae.training.execution._SECONDS_TO_COMPILE", 0.0)
-
-
 WORKING = [
     (sequential, TABLE, None, set()),
     (unbuilt, TABLE, None, set()),
@@ -178,7 +173,9 @@ WORKING = [
 
 
 @pytest.mark.parametrize(("build", "samples", "latent_dim", "signatures"), WORKING)
-def test_a_model_trains_and_loads_and_exports(build, samples, latent_dim, signatures, tmp_path):
+def test_a_model_trains_and_loads_and_exports(build, samples, latent_dim, signatures, tmp_path, monkeypatch):
+    # With Axes for each sample they take most of the time, and know nothing of the model.
+    monkeypatch.setattr("tfae.plots.side_by_side", lambda *_, **__: Figure())
     data = datasets.load(samples)
     run = runs.train(build(), data, loss=SquaredError(), epochs=2, run_dir=tmp_path / "run", verbose=0, ignore=ANY)
     assert run.config["model"]["latent_dim"] == run.evaluation.latent_dim == latent_dim
@@ -198,7 +195,8 @@ def test_a_model_trains_and_loads_and_exports(build, samples, latent_dim, signat
 
 
 @pytest.mark.parametrize(("build", "samples"), [(each[0], each[1]) for each in WORKING[::2]])
-def test_compile_and_fit_train_it(build, samples, program):
+def test_compile_and_fit_train_it_by_xla_too_as_long_trainings_are(build, samples, monkeypatch):
+    monkeypatch.setattr("tfae.training.execution._SECONDS_TO_COMPILE", 0.0)
     data, model = datasets.load(samples), build()
     training.compile(model, AbsoluteError(), data, epochs=2)
     history = model.fit(data.train, validation_data=data.validation, epochs=2, shuffle=False, verbose=0).history
@@ -247,13 +245,12 @@ REGISTER = r"put @keras\.saving\.register_keras_serializable\(\) above it"
 )
 def test_what_can_not_be_trained_is_refused_before_the_training(build, match, tmp_path, monkeypatch):
     arguments = {"loss": SquaredError(), "epochs": 1, "run_dir": tmp_path / "run", "verbose": 0}
-    with monkeypatch.context() as patch:
-        patch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("it is trained"))
-        with pytest.raises(ValueError, match=match) as refused:
-            runs.train(build(), datasets.load(TABLE), **arguments)
+    monkeypatch.setattr(keras.Model, "fit", crash)
+    with pytest.raises(ValueError, match=match) as refused:
+        runs.train(build(), datasets.load(TABLE), **arguments)
     assert len(str(refused.value)) < 700
-    # The directory is as good as new.
-    runs.train(sequential(), datasets.load(TABLE), **arguments)
+    with pytest.raises(CrashError):  # The directory is as good as new.
+        runs.train(sequential(), datasets.load(TABLE), **arguments)
 
 
 def test_one_of_two_heads_is_an_autoencoder():
@@ -271,7 +268,7 @@ def test_one_of_two_heads_is_an_autoencoder():
         models.select_output(model, "third")
 
 
-def test_a_model_that_samples_at_inference_trains_and_is_not_exported(tmp_path):
+def test_a_model_that_samples_at_inference_trains_and_is_not_exported(tmp_path, without_pictures):
     data = datasets.load(TABLE)
     model = sequential(layers.Dense(8), Noise())
     run = runs.train(model, data, loss=SquaredError(), epochs=1, run_dir=tmp_path / "run", verbose=0, ignore=ANY)

@@ -450,6 +450,37 @@ def test_a_browser_shows_the_pages_in_light_and_dark_without_an_error(run, page,
         assert np.median(dark[:300]) < 50
 
 
+# Prints how many row headers and hints there are, and which of them a page of 360 pixels breaks or covers.
+MEASURE_NARROW = """<iframe width=360 height=900></iframe><script>
+const frame = document.querySelector("iframe"), box = (of) => of.getBoundingClientRect();
+frame.onload = () => {
+  const page = frame.contentDocument, heads = [...page.querySelectorAll(".scroll th[scope=row]")];
+  const hints = [...page.querySelectorAll(".hint")], wrong = [
+    ...heads.filter((head) => box(head).height > 100 || box(head).width < 90),
+    ...hints.filter((hint) => box(hint).bottom > box(hint.nextElementSibling).top)];
+  console.log(heads.length, hints.length, page.documentElement.scrollWidth, wrong.map((each) => each.textContent));
+};
+frame.srcdoc = PAGE;
+</script>"""
+
+
+@pytest.mark.slow
+@in_a_browser
+def test_narrow_pages_scroll_their_tables_and_break_no_words(run, page, compared, comparison_page, tmp_path):
+    for each in (run, compared):
+        text = (each.directory / "report.html").read_text(encoding="utf-8")
+        frame = tmp_path / "frame.html"
+        frame.write_text(MEASURE_NARROW.replace("PAGE", json.dumps(text).replace("</", "<\\/")), encoding="utf-8")
+        said = chromium(
+            tmp_path, frame, "--hide-scrollbars", "--enable-logging=stderr", f"--screenshot={tmp_path / 'shown.png'}"
+        )
+        heads, hints, width, *wrong = re.search(r'"(\d+) (\d+) (\d+) (.*?)", source', said).groups()
+        assert int(heads) >= 10
+        assert int(hints) >= 2
+        assert int(width) == 360
+        assert wrong == [""]
+
+
 def words_by_page(path):
     """Of each page of a PDF file its width, and of each of its lines, from the top, the extent and the words."""
     command = ["pdftotext", "-bbox-layout", path, "-"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from tfae.load_options import LoadOptions, ReadOptions
+from tfae.load_options import COLOR_MODES, LoadOptions, ReadOptions
 
 if TYPE_CHECKING:
     from tfae.datasets import Source
@@ -36,6 +36,8 @@ _DETAILS: dict[str, dict[str, Any]] = {
     "drop": {"metavar": "A,B,…", "callback": _names},
     "header": {"flags": "--header/--no-header"},
     "label": {"metavar": "COLUMN"},
+    "image_size": {"type": click.IntRange(1), "nargs": 2, "metavar": "HEIGHT WIDTH"},
+    "color_mode": {"type": click.Choice(list(COLOR_MODES))},
     "key": {"metavar": "NAME"},
     "feature": {"metavar": "NAME"},
     "data_dir": {"type": _FOLDER},
@@ -118,10 +120,15 @@ def open_for_model(
 ) -> Source:
     """Open SOURCE for a model that takes samples of that shape.
 
-    Of a table, the columns are those that the model was trained on, by name, as far as it says so of its ``data``.
+    Of a table, the columns are those that the model was trained on, by name, as far as it says so of its ``data``;
+    images of a folder are scaled and converted as those that it was trained on.
     """
     from tfae.datasets import open_source
 
+    if Path(source).is_dir():
+        trained = {**((data or {}).get("arguments") or {}), **(data or {})}  # Of a run, and of an export.
+        as_trained = {name: trained.get(name) for name in ("image_size", "color_mode") if options[name] is None}
+        options = {**options, **as_trained}
     names = (data or {}).get("feature_names") or []
     # The columns of an array that were chosen by index are called column_<index>.
     named = Path(source).suffix.lower() in (".csv", ".parquet") or all(name.startswith("column_") for name in names)

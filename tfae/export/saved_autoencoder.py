@@ -95,9 +95,9 @@ class SavedAutoencoder(SignatureMethods):
                 first = middle
         return first
 
-    def _describe_element(self, sample: np.ndarray) -> str:
+    def _describe_element(self, sample: Any) -> str:
         """Where a sample of floats has the number that is no number, or the largest."""
-        if sample.dtype.kind != "f" or not sample.ndim:
+        if np.ndim(sample) == 0 or sample.dtype.kind != "f":
             return ""
         sizes = np.where(np.isnan(sample), np.inf, np.abs(sample))
         place = np.unravel_index(sizes.argmax(), sample.shape)

@@ -1,6 +1,7 @@
 """The arguments of load(): refused where they do not fit, and noted as they give the same again; columns of tables."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,16 @@ TABLE = np.random.RandomState(0).rand(40, 3).astype("float32")
         ({"label": 5}, r"^label: expected a name; received 5\."),
         ({"key": "x"}, r"^key: expected None for an array; received 'x'\."),
         ({"feature": "x"}, r"^feature: expected None for an array; received 'x'\."),
+        ({"image_size": (8, 8)}, r"^image_size: expected None for an array; received \(8, 8\)\."),
+        *(
+            (
+                {"image_size": size},
+                rf"^image_size: expected \(height, width\) in pixels; received {re.escape(repr(size))}",
+            )
+            for size in (64, (64,), (0, 64), (64, 6.4), "64", (True, 64))
+        ),
+        ({"color_mode": "rgb"}, r"^color_mode: expected None for an array; received 'rgb'\."),
+        ({"color_mode": "RGB"}, r"^color_mode: expected 'gray', 'rgb', 'rgba' or None; received 'RGB'\."),
         ({"data_dir": 5}, r"^data_dir: expected the path of a folder; received 5\."),
         ({"columns": 5}, r"^columns: expected a list of names.* received 5\."),
         ({"columns": []}, r"^columns: expected a list of names.* received \[\]\."),

@@ -65,38 +65,19 @@ def png_of_16_bits(channels):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("channels", [2, 3, 4])
 def test_images_of_16_bits_are_refused_and_not_cut_to_8(tmp_path, channels):
     for index in range(5):
         (tmp_path / f"{index}.png").write_bytes(png_of_16_bits(channels))
-    with pytest.raises(ValueError, match=r"expected 8 bits per channel; received 16 in '.*0\.png'"):
-        datasets.load(tmp_path)
-
-
-def test_images_that_lie_on_a_side_are_named(tmp_path):
-    write_images(tmp_path, suffix="jpg")
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(GRAY[0]).save(tmp_path / "lying.jpg", exif=exif)
-    with pytest.warns(
-        UserWarning, match=r"that they lie on a side: lying\.jpg\. Turn them with PIL\.ImageOps\.exif_trans"
+    with pytest.raises(
+        ValueError, match=r"expected 8 bits per channel, or gray of 16; received (LA|RGBA?) of 16 in '.*0\.png'"
     ):
         datasets.load(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("write", "match"),
-    [
-        (
-            lambda path: Image.fromarray(GRAY[0] > 99).save(path / "bits.bmp"),
-            r"a BMP with 1 bit per pixel in '.*bits\.bmp'",
-        ),
-        (lambda path: write_images(path / os.fsdecode(b"\xff")), r"names of files in UTF-8; received '\\udcff/0\.png'"),
-    ],
-)
-def test_images_that_can_not_be_taken_are_named(tmp_path, write, match):
-    write(tmp_path)
-    with pytest.raises(ValueError, match=match):
+def test_names_of_images_that_are_no_text_are_named(tmp_path):
+    write_images(tmp_path / os.fsdecode(b"\xff"))
+    with pytest.raises(ValueError, match=r"names of files in UTF-8; received '\\udcff/0\.png'"):
         datasets.load(tmp_path)
 
 
@@ -211,20 +192,6 @@ def test_a_folder_of_tables_is_told_as_one(tmp_path):
         (tmp_path / name).write_text("a,b\n1,2\n")
     first = re.escape(str(tmp_path / "part-00000.csv"))
     with pytest.raises(ValueError, match=rf"received a folder of 2 data files\. Give one of them, such as '{first}'"):
-        datasets.load(tmp_path)
-
-
-def test_the_layout_of_mvtec_is_told_with_the_folder_to_train_on(tmp_path):
-    for number, name in enumerate(("train/good", "test/good", "test/broken", "ground_truth/broken")):
-        (tmp_path / "bottle" / name).mkdir(parents=True)
-        for index in range(12):
-            image = np.full((4, 4), 20 * number, "uint8") + np.eye(4, dtype="uint8") * index
-            Image.fromarray(image).save(tmp_path / "bottle" / name / f"{index}.png")
-    good = tmp_path / "bottle" / "train" / "good"
-    with pytest.raises(ValueError, match=rf"the layout of MVTec AD.* Train on '{re.escape(str(good))}', and score"):
-        datasets.load(tmp_path / "bottle")
-    datasets.load(good)
-    with pytest.raises(ValueError, match=rf"Of MVTec AD, train on one kind: '{re.escape(str(good))}'"):
         datasets.load(tmp_path)
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: The value of ``columns`` that takes those that are not constant in the training split.
 VARYING = "varying"
+#: Pillow's modes of images by what ``color_mode`` calls them.
+COLOR_MODES = {"gray": "L", "rgb": "RGB", "rgba": "RGBA"}
 
 _Options = ParamSpec("_Options")
 _Result = TypeVar("_Result")
@@ -88,12 +90,30 @@ class ReadOptions:
         None, "Folder with the files that TFDS would download, to prepare a data set without a network."
     )
 
+    image_size: tuple[int, int] | None = _option(
+        None,
+        "Height and width to scale the images of a folder to, with Pillow's BILINEAR; other proportions are stretched, "
+        "with a warning.  [default: as the files are, which have to agree]",
+    )
+    color_mode: str | None = _option(
+        None,
+        "gray, rgb or rgba, to which Pillow converts the images of a folder; rgb drops alpha.  [default: as the files "
+        "are, which have to agree]",
+    )
+
     def __post_init__(self) -> None:
         if not isinstance(self.header, bool | None):
             raise ValueError(f"header: expected True, False or None; received {self.header!r}.")
         for name in ("label", "key", "feature", "encoding", "comment"):
             if not isinstance(getattr(self, name), str | None):
                 raise ValueError(f"{name}: expected a name; received {getattr(self, name)!r}.")
+        size = None if self.image_size is None else _numbers(self.image_size, 2)
+        if self.image_size is not None and (size is None or not all(side >= 1 and side % 1 == 0 for side in size)):
+            raise ValueError(f"image_size: expected (height, width) in pixels; received {self.image_size!r}.")
+        if self.color_mode not in (None, *COLOR_MODES):
+            raise ValueError(
+                f"color_mode: expected {', '.join(map(repr, COLOR_MODES))} or None; received {self.color_mode!r}."
+            )
         for name in ("delimiter", "decimal", "thousands"):
             sign = getattr(self, name)
             if sign is not None and (not isinstance(sign, str) or len(sign) != 1):
@@ -108,6 +128,7 @@ class ReadOptions:
         self._set(
             **{name: _column_list(name, getattr(self, name)) for name in ("columns", "drop", "category", "number")},
             missing=missing and [str(each) for each in missing],
+            image_size=size and (int(size[0]), int(size[1])),
             data_dir=_absolute("data_dir", self.data_dir),
             manual_dir=_absolute("manual_dir", self.manual_dir),
         )

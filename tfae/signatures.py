@@ -79,6 +79,7 @@ class ExportedModel(abc.ABC):
         preprocessing: From data space to model space.
         sample_shape: Of one sample in data space.
         columns: Of a table with names; each is an input and an output of its own.
+        allows_gaps: Whether values of a table may be missing.
         latent_shape: Of one latent; None for a model without an encoder that emits one.
         sample_dtype: Name of the dtype in which samples are served.
     """
@@ -89,6 +90,7 @@ class ExportedModel(abc.ABC):
         self.preprocessing = preprocessing
         self.sample_shape: tuple[int, ...] = preprocessing.sample_shape
         self.columns: tuple[Column, ...] = preprocessing.columns
+        self.allows_gaps: bool = preprocessing.fill is not None
         self.sample_dtype: str = WIDENED.get(preprocessing.sample_dtype, preprocessing.sample_dtype)
         # Here, since the client reads the table and does without TensorFlow.
         from tfae.models.structure import find_decoder, find_encoder, latent_shape_of
@@ -112,11 +114,6 @@ class ExportedModel(abc.ABC):
         if column.kind == "yes/no" and self.preprocessing.is_mixed:
             return "bool" if kind is RECONSTRUCTION or not self.allows_gaps else "float64"
         return kind.dtype_name(self)
-
-    @property
-    def allows_gaps(self) -> bool:
-        """Whether values of a table may be missing."""
-        return self.preprocessing.fill is not None
 
     @property
     def can_encode(self) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from tfae.load_options import LoadOptions, ReadOptions
+from tfae.load_options import COLOR_MODES, LoadOptions, ReadOptions
 
 if TYPE_CHECKING:
     from tfae.datasets import Source
@@ -46,6 +46,8 @@ _DETAILS: dict[str, dict[str, Any]] = {
     "encoding": {"metavar": "NAME"},
     "comment": {"metavar": "TEXT"},
     "label": {"metavar": "COLUMN"},
+    "image_size": {"type": click.IntRange(1), "nargs": 2, "metavar": "HEIGHT WIDTH"},
+    "color_mode": {"type": click.Choice(list(COLOR_MODES))},
     "key": {"metavar": "NAME"},
     "feature": {"metavar": "NAME"},
     "data_dir": {"type": _FOLDER},
@@ -122,14 +124,21 @@ def default_export_dir(data_name: str) -> Path:
     return Path("saved_models", data_name.replace("/", "-"))
 
 
-def open_for_model(source: str, options: dict[str, Any], preprocessing: Mapping[str, Any]) -> Source:
-    """Open SOURCE for a model whose ``preprocessing`` is described so.
+def open_for_model(
+    source: str, options: dict[str, Any], data: Mapping[str, Any] | None, preprocessing: Mapping[str, Any]
+) -> Source:
+    """Open SOURCE for a model whose data and preprocessing are described so.
 
-    Of a table, the columns are those that the model was trained on, by name, and hold what they held there.
+    Of a table, the columns are those that the model was trained on, by name, and hold what they held there; images of a
+    folder are scaled and converted as those that it was trained on.
     """
     from tfae.columns import Column
     from tfae.datasets import open_source
 
+    if Path(source).is_dir():
+        trained = {**((data or {}).get("arguments") or {}), **(data or {})}  # Of a run, and of an export.
+        as_trained = {name: trained.get(name) for name in ("image_size", "color_mode") if options[name] is None}
+        options = {**options, **as_trained}
     columns = [Column(**each) for each in preprocessing.get("columns", ())]
     names = [column.name for column in columns]
     chosen = options["columns"]

@@ -40,7 +40,7 @@ def evaluate(run_dir: Path, source: str | None, *, as_json: bool, ignore: tuple[
         data = run.load_data()
         dataset, train = data.test, data.train_from(0)
     else:
-        opened = open_for_model(source, options, run.preprocessing.get_config())
+        opened = open_for_model(source, options, run.config["data"], run.preprocessing.get_config())
         dataset = datasets.stream(opened, run.preprocessing)
         try:
             train = run.load_data().train_from(0)

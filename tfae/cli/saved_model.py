@@ -46,7 +46,7 @@ def _open(saved_model: Path, source: str, trust: bool, options: dict[str, Any]) 
     from tfae import export
 
     model = export.load(saved_model, trust=trust)
-    return model, open_for_model(source, options, model.description["preprocessing"])
+    return model, open_for_model(source, options, model.description["data"], model.description["preprocessing"])
 
 
 @click.command(cls=Command)

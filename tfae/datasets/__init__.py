@@ -70,7 +70,7 @@ def load(source: Any, options: LoadOptions) -> Data:
               ``"sample_weight"`` and ``"labels"``; or a dict of pipelines for the splits. It is read once: what it
               draws at random is drawn once;
             - a path: ``.npy``, ``.npz``, ``.csv``, ``.parquet``, or a folder of images, flat or with a sub-folder per
-              class.
+              class, and in the layout of MVTec AD.
 
             Arrays of rank 4 are images ``(n, h, w, c)``; uint8 arrays of rank 3 are gray images and get a channel axis;
             other arrays of rank 3 are sequences ``(n, time, channels)``; those of rank 2 are tables.
@@ -186,7 +186,7 @@ _OPENERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "a data set by name": ("catalog", "from_name", ("feature", "data_dir", "manual_dir")),
     "a data frame": ("tables", "from_frame", _TABLE),
     "an array": ("arrays", "from_memory", ()),
-    "a folder": ("image_folder", "from_folder", ()),
+    "a folder": ("image_folder", "from_folder", ("image_size", "color_mode")),
     "a .npy file": ("npy_files", "from_npy", ()),
     "a .npz file": ("npy_files", "from_npz", ("key",)),
     "a .csv file": ("csv_files", "from_csv", _TEXT),

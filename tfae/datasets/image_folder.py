@@ -1,36 +1,26 @@
-"""A folder of images: flat, or with one sub-folder per class."""
+"""A folder of images: flat, with one sub-folder per class, or with folders of splits."""
 
 from __future__ import annotations
 
-import contextlib
 import re
-import struct
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
 import numpy as np
-import tensorflow as tf
-from PIL import Image, UnidentifiedImageError
 
-from tfae.datasets import defects
+from tfae import progress
+from tfae.datasets.image_file import Header, ImageReader, suffixes
 from tfae.datasets.source import Batch, Part, Source
 
-#: The EXIF tag.
-_ORIENTATION = 0x0112
-#: What the served signature decodes too.
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
-
-# Channels that TensorFlow decodes a PNG or JPEG of Pillow's mode to. Palettes are left to decoding: it knows whether
-# they have transparency.
-_CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 3}
 #: What sub-folders of the splits are called.
 _SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
 #: What looks like the folder of a split.
 _LIKE_A_SPLIT = re.compile("(train|val|test|dev|eval)", re.IGNORECASE)
-_WORDS = {1: "grayscale", 2: "grayscale with alpha", 3: "RGB", 4: "RGB with alpha"}
+#: Where MVTec AD keeps the masks of defects.
+_MASKS = "ground_truth"
 
 
 @final
@@ -41,59 +31,103 @@ class FolderPart(Part):
     folder: Path
     sample_names: tuple[str, ...]
     labels: np.ndarray | None
+    reader: ImageReader
 
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield decoded images."""
         names = self.sample_names
         for start in range(0, len(names), size):
             stop = min(start + size, len(names))
-            samples = np.empty((stop - start, *self.shape), np.uint8)
+            samples = np.empty((stop - start, *self.shape), self.dtype)
             for index, name in enumerate(names[start:stop]):
-                image = decode(self.folder / name)
-                if image.shape != self.shape:
-                    raise ValueError(_mix_error(self.folder / names[0], self.shape, self.folder / name, image.shape))
+                image = self.reader.decode(self.folder / name)
+                if (image.shape, image.dtype) != (self.shape, self.dtype):
+                    raise ValueError(
+                        f"source: expected images as their headers announce them, {self.dtype} {self.shape}; received "
+                        f"{str(self.folder / name)!r} with {image.dtype} {image.shape}. If it did not change "
+                        "meanwhile, save it anew with Pillow."
+                    )
                 samples[index] = image
             yield samples, None if self.labels is None else self.labels[start:stop]
 
 
-def from_folder(folder: Path) -> Source:
-    """Open images of one size: in a folder, in one sub-folder per class, or either in each of "train", "test", …."""
+def from_folder(folder: Path, *, image_size: tuple[int, int] | None, color_mode: str | None) -> Source:
+    """Open images of one size: in a folder, in one sub-folder per class, or either in each of "train", "test", ….
+
+    Pixels are Pillow's: uint8, or uint16, int32 and float32 of gray images that have them. An EXIF orientation is
+    applied, and a file refused whose bytes a served model would take for another sample. With ``image_size`` images are
+    scaled by Pillow's BILINEAR, which is antialiased, in each direction for itself: what has other proportions is
+    stretched, which a warning says. In MVTec AD's layout, train/good is the training split and the folders of test are
+    labels; the masks are left out.
+    """
+    reader = ImageReader(image_size, color_mode)
     folders = _folders_of_splits(folder) or {"all": folder}
     listed = {part: _list_images(path) for part, path in folders.items()}
-    first = next(folders[part] / names[0] for part, (names, _) in listed.items())
-    _header(first)
-    shape = decode(first).shape
+    paths = [folders[part] / name for part, (names, _) in listed.items() for name in names]
+    headers = {path: reader.header(path) for path in paths}
+    first = _common(headers, reader)
+    _say_what_changes(folder, headers, image_size)
     parts = {}
     for part, (names, has_classes) in listed.items():
-        for name in names:
-            path = folders[part] / name
-            header = _header(path)
-            if any(found not in (None, expected) for found, expected in zip(header, shape, strict=True)):
-                raise ValueError(_mix_error(first, shape, path, header))
-        _warn_of_rotation(folders[part], names)
-        labels = np.array([name.split("/")[0] for name in names]) if has_classes else None
         parts[part] = FolderPart(
-            shape=shape,
-            dtype=np.dtype("uint8"),
+            shape=(*(image_size or first.size), first.num_channels),
+            dtype=first.dtype,
             num_samples=len(names),
             folder=folders[part],
             sample_names=tuple(names),
-            labels=labels,
+            labels=np.array([name.split("/")[0] for name in names]) if has_classes else None,
+            reader=reader,
         )
-    return Source(folder.resolve().name, parts)
+    value_range = (0.0, 65535.0) if first.dtype == np.uint16 else None
+    return Source(folder.resolve().name, parts, value_range=value_range)
 
 
-def decode(path: Path) -> np.ndarray:
-    """Decode an image, or the first frame of several, as the served model does: uint8 ``(height, width, channels)``."""
-    try:
-        with tf.device("CPU"):
-            return tf.io.decode_image(tf.io.read_file(str(path)), expand_animations=False).numpy()
-    except tf.errors.OpError as error:
-        reason = error.message.split("\n")[0].split("}} ")[-1].split(" [Op:")[0]
+def _common(headers: Mapping[Path, Header], reader: ImageReader) -> Header:
+    """Return the header of the first image, once all others are found to fit to it."""
+    path, first = next(iter(headers.items()))
+    for other, header in headers.items():
+        same_size = reader.size is not None or header.size == first.size
+        if same_size and header.mode == first.mode:
+            continue
+        remedies = [] if same_size else [f"image_size=({first.size[0]}, {first.size[1]})"]
+        if header.mode != first.mode and header.dtype == first.dtype:
+            remedies.append('color_mode="rgb"')
+        remedy = f"{' '.join(remedies)} makes them so." if header.dtype == first.dtype else "Convert them first."
         raise ValueError(
-            f"source: expected an image that can be decoded; received {str(path)!r}: {reason.rstrip('.')}. "
-            "Repair or remove the file."
-        ) from None
+            f"source: expected images of one size, one number of channels and one depth; received {str(path)!r} with "
+            f"{first} and {str(other)!r} with {header}. {remedy}"
+        )
+    return first
+
+
+def _say_what_changes(folder: Path, headers: Mapping[Path, Header], size: tuple[int, int] | None) -> None:
+    """Log how images are scaled and turned, and warn of those that are stretched."""
+    turned = sum(header.orientation != 1 for header in headers.values())
+    if turned:
+        progress.log.info("%s: turned %d of %d images upright, as EXIF says", folder.name, turned, len(headers))
+    if size is None:
+        return
+    resized = {path: header.size for path, header in headers.items() if header.size != size}
+    progress.log.info(
+        "%s: resized %d of %d images to %d×%d with Pillow's BILINEAR, antialiased",
+        *(folder.name, len(resized), len(headers), *size),
+    )
+    # By how much the width grows more than the height; up to half a pixel of either is rounding.
+    stretch = {path: size[1] / width / (size[0] / height) for path, (height, width) in resized.items()}
+    stretched = {
+        path: max(factor, 1 / factor)
+        for path, factor in stretch.items()
+        if abs(size[1] / factor - size[1]) >= 0.5 and abs(size[0] * factor - size[0]) >= 0.5
+    }
+    if stretched:
+        most = max(stretched, key=stretched.__getitem__)
+        height, width = resized[most]
+        warnings.warn(
+            f"image_size={size} stretches {len(stretched)} of {len(headers)} images in {str(folder)!r}, most of all "
+            f"{most.relative_to(folder).as_posix()!r} of {height}×{width}, by {stretched[most]:.3g}; crop or pad them "
+            "first where their proportions matter",
+            stacklevel=6,
+        )
 
 
 def _folders_of_splits(folder: Path) -> dict[str, Path] | None:
@@ -108,36 +142,17 @@ def _folders_of_splits(folder: Path) -> dict[str, Path] | None:
     if len(like_splits) < 2 and not (like_splits and len(sub_folders) == 1):
         return None
     others = [name for name in sub_folders if not any(name in names for names in _SPLITS.values())]
-    if "ground_truth" in others and (folder / "train" / "good").is_dir():
-        raise ValueError(
-            "source: expected images to train on; received the layout of MVTec AD, which has normal ones to train on "
-            f"and others to test. Train on {str(folder / 'train' / 'good')!r}, and score what is in "
-            f"{str(folder / 'test')!r} with the exported model."
-        )
-    if others or len(found["train"]) + len(found["test"]) < 2 or len(found["validation"]) > 1:
+    if _MASKS in others and (folder / "train" / "good").is_dir():
+        others.remove(_MASKS)
+        progress.log.info("%s: left %s out, which holds masks", folder.name, _MASKS)
+    loose = sorted(path.name for path in folder.iterdir() if path.is_file() and _is_image(path.name))[:5]
+    if others or loose or len(found["train"]) + len(found["test"]) < 2 or len(found["validation"]) > 1:
         raise ValueError(
             f"source: expected sub-folders train, test and perhaps val for the splits, or one for each class; received "
-            f"{', '.join(sub_folders)} in {str(folder)!r}. Rename them, move what belongs to no split elsewhere, or "
-            "give one of them as the source, to have it split."
+            f"{', '.join(sub_folders + loose)} in {str(folder)!r}. Rename them, move what belongs to no split "
+            "elsewhere, or give one of them as the source, to have it split."
         )
     return {split: folder / names[0] for split, names in found.items() if names}
-
-
-def _warn_of_rotation(folder: Path, names: Sequence[str]) -> None:
-    """Warn of images that their EXIF data wants rotated, which neither training nor a served model does."""
-    rotated = []
-    for name in names:
-        # What is broken is found when it is decoded.
-        with contextlib.suppress(OSError, SyntaxError, struct.error), Image.open(folder / name) as image:
-            if image.getexif().get(_ORIENTATION, 1) != 1:
-                rotated.append(name)
-    if rotated:
-        more = f" and {len(rotated) - 5} more" if len(rotated) > 5 else ""
-        warnings.warn(
-            f"images in {str(folder)!r} are taken as they are stored, although their EXIF orientation says that they "
-            f"lie on a side: {', '.join(rotated[:5])}{more}. Turn them with PIL.ImageOps.exif_transpose and save them",
-            stacklevel=6,
-        )
 
 
 def _list_images(folder: Path) -> tuple[list[str], bool]:
@@ -152,7 +167,7 @@ def _list_images(folder: Path) -> tuple[list[str], bool]:
             raise ValueError(
                 f"source: expected names of files in UTF-8; received {name!r} in {str(folder)!r}. Rename it."
             ) from None
-    names = [name for name in files if name.lower().endswith(SUFFIXES)]
+    names = [name for name in files if _is_image(name)]
     if not names:
         found = ", ".join(map(repr, files[:5])) or "no file"
         tables = [name for name in files if name.lower().endswith((".parquet", ".csv", ".npy", ".npz"))]
@@ -162,63 +177,27 @@ def _list_images(folder: Path) -> tuple[list[str], bool]:
                 f"source: expected a file of data, or a folder of images; received a folder of {len(tables)} data "
                 f"files. Give one of them, such as {first!r}, or write them as one with pyarrow, pandas or Polars."
             )
-        raise ValueError(f"source: expected {', '.join(SUFFIXES)} images in {str(folder)!r}; received {found}.")
+        raise ValueError(
+            f"source: expected images in {str(folder)!r}, with a suffix that Pillow knows; received {found}."
+        )
     depths = {name.count("/"): name for name in names}
     if len(depths) > 1 or max(depths) > 1:
         normal = [name.partition("/train/good/")[0] for name in names if "/train/good/" in name]
-        remedy = f" Of MVTec AD, train on one kind: {str(folder / normal[0] / 'train' / 'good')!r}." if normal else ""
+        remedy = f" Of MVTec AD, train on one kind: {str(folder / normal[0])!r}." if normal else ""
         raise ValueError(
             f"source: expected images in {str(folder)!r} itself, or in one level of sub-folders named by their class; "
             f"received {' and '.join(map(repr, depths.values()))}.{remedy}"
         )
-    skipped = [name for name in files if not name.lower().endswith(SUFFIXES)]
+    skipped = [name for name in files if not _is_image(name)]
     if skipped:
         more = f" and {len(skipped) - 5} more" if len(skipped) > 5 else ""
         warnings.warn(
-            f"skipped what is not {', '.join(SUFFIXES)} in {str(folder)!r}: {', '.join(skipped[:5])}{more}",
+            f"skipped what is not an image, by its suffix, in {str(folder)!r}: {', '.join(skipped[:5])}{more}",
             stacklevel=6,
         )
     return names, max(depths) == 1
 
 
-def _header(path: Path) -> tuple[int, int, int | None]:
-    """Return height, width and channels (None where only decoding tells), without decoding."""
-    try:
-        with Image.open(path) as image:
-            # Pillow, and TensorFlow too, would cut channels of 16 bits to 8.
-            if image.mode.startswith("I") or ";16" in str(image.tile):
-                raise ValueError(
-                    f"source: expected 8 bits per channel; received 16 in {str(path)!r}. Convert such images, or give "
-                    "them as a uint16 array."
-                )
-            # TensorFlow would take the indices of a palette for gray levels, and takes no single bits.
-            if image.format == "BMP" and image.mode in ("P", "1"):
-                what = "a palette" if image.mode == "P" else "1 bit per pixel"
-                raise ValueError(
-                    f"source: expected RGB or grayscale; received a BMP with {what} in {str(path)!r}. Convert such "
-                    "images, for instance to PNG."
-                )
-            channels = _CHANNELS.get(image.mode) if image.format in ("PNG", "JPEG") else None
-            return image.height, image.width, channels
-    except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise ValueError(
-            f"source: expected images of at most {limit:,} pixels; received {str(path)!r} with more. "
-            "Scale it down, or set PIL.Image.MAX_IMAGE_PIXELS."
-        ) from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(
-            f"source: expected an image; received {str(path)!r}: {defects.reason(error)}. Repair or remove the file."
-        ) from None
-
-
-def _mix_error(path: Path, shape: Sequence[int | None], other: Path, other_shape: Sequence[int | None]) -> str:
-    return (
-        f"source: expected images of one size and one number of channels; received {str(path)!r} with "
-        f"{_describe(shape)} and {str(other)!r} with {_describe(other_shape)}. Resize or convert them first."
-    )
-
-
-def _describe(shape: Sequence[int | None]) -> str:
-    height, width, channels = shape
-    return f"{height}×{width}" + ("" if channels is None else f" {_WORDS.get(channels, f'{channels} channels')}")
+def _is_image(name: str) -> bool:
+    """Whether a file of this name is read; hidden ones are not."""
+    return not name.startswith(".") and name.lower().endswith(suffixes())

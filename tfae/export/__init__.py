@@ -238,8 +238,11 @@ def _describe(
     if hasattr(data, "describe"):
         data = data.describe()
     if data is not None:
-        # How it was loaded holds paths of this machine, which are no business of whoever gets the model.
+        # How it was loaded holds paths of this machine, which are no business of whoever gets the model. What became of
+        # images is, to do the same with others.
+        arguments = data.get("arguments") or {}
         data = {name: value for name, value in data.items() if name != "arguments"}
+        data |= {name: arguments[name] for name in ("image_size", "color_mode") if arguments.get(name) is not None}
     return {
         "format": FORMAT,
         "created": provenance.now(),

@@ -91,7 +91,7 @@ def draw_panels(
     if is_scaled and not several:
         original, reconstruction = shown.values()
         titles, (values,) = list(titles), variants.values()
-        for k, feature in enumerate(np.abs(reconstruction - original)[..., 0].argmax(1)):
+        for k, feature in enumerate(np.nan_to_num(np.abs(reconstruction - original))[..., 0].argmax(1)):
             name = f"feature {feature}" if feature_names is None else shorten(feature_names[feature])
             change = f"{x[drawn][k, feature]:.4g} → {values[drawn][k, feature]:.4g}"
             titles[k] = f"{titles[k]}\nlargest error: {name}, {change}".strip()
@@ -127,6 +127,8 @@ def _curves(
         deviation = np.where(deviation > 1e-12 * magnitude, deviation, magnitude)
         samples = {name: (values - mean) / deviation for name, values in samples.items()}
         unit = f"standard deviations\nfrom the {'' if moments is None else 'training '}mean"
+        if moments is not None and not np.any(mean) and np.all(deviation == 1):  # They are scaled already.
+            unit = "model space"
     curves = {name: values.reshape(len(x), -1, 1) for name, values in samples.items()}
     return curves, "feature" if x.ndim == 2 else "element", unit
 

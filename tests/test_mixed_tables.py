@@ -421,3 +421,19 @@ def test_advice_is_by_column_and_names_what_is_no_feature(folder, tmp_path):
 def test_column_is_plain_data():
     column = Column("country", "category", ("DE", "FR"))
     assert Column(**json.loads(json.dumps(column.as_dict()))).name == "country"
+
+
+@pytest.mark.filterwarnings("ignore:.*rises from row to row")
+def test_losses_of_the_numbers_are_compared(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    output = run(
+        "compare", folder / "gaps.csv", "--gaps", "mask", "--seeds", 1, "--epochs", 1, "--widths", 8, "--run-dir", "c"
+    ).output
+    assert "squared_error" in output
+    assert "absolute_error" in output
+    assert "binary_crossentropy" not in output
+
+
+def test_pairs_of_categories_are_refused(folder):
+    with pytest.raises(ValueError, match="^inputs: expected samples of numbers; received inputs for a table with cat"):
+        datasets.load(folder / "whole.csv", inputs=folder / "whole.csv")

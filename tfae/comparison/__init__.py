@@ -55,7 +55,7 @@ from tfae.comparison.result import (
 )
 from tfae.datasets import Data, load_if_needed
 from tfae.datasets.fingerprint import fingerprint
-from tfae.losses import ReconstructionLoss
+from tfae.losses import ReconstructionLoss, for_table
 from tfae.runs.directory import lock
 from tfae.runs.model_file import MODEL
 from tfae.training import Interrupted
@@ -151,8 +151,16 @@ def compare(
     all_seeds = [(data.seed + index) % 2**32 for index in range(seeds)]
     chosen = choose_corruptions(corruptions)
     by_name = choose_losses(losses, sample_reduction)
+    if data.preprocessing.is_mixed:  # They are of its numbers then.
+        is_asked = losses is not None
+        by_name = {
+            name: for_table(loss, data.preprocessing)
+            for name, loss in by_name.items()
+            if is_asked or loss.domain is None
+        }
     if build is None:
-        build = functools.partial(models.dense, data.shape, latent_dim=models.default_latent_dim(data.shape))
+        latent_dim = models.default_latent_dim(data.shape)
+        build = functools.partial(models.dense, data.shape, latent_dim=latent_dim, input_layer=data.fill_gaps())
     built_for = build_models(build, by_name, all_seeds[0], data)
     # What corruptions reach depends on the seed by luck only, and each training checks its own.
     variants = (variant for _, variant in corrupt_each(data, chosen, all_seeds[0]))

@@ -128,6 +128,8 @@ def load(source: Any, options: LoadOptions) -> Data:
             located = _locate(options.inputs)
             alike = getattr(source, "suffix", "") == getattr(located, "suffix", "")
             opened_inputs = _open(located, reading if alike else ReadOptions())
+        if any(column.kind == "category" for column in opened.columns or ()):
+            raise ValueError("inputs: expected samples of numbers; received inputs for a table with categories.")
         inputs = read_inputs(opened_inputs, opened)
     return prepare(opened, options, arguments, inputs, None if weights is None else read_weights(weights, opened))
 

@@ -40,46 +40,48 @@ class TracedModel(ExportedModel):
 
     def to_model_space(self, inputs: Any) -> tf.Tensor:
         if isinstance(inputs, dict):
-            numbers = [self._to_number(column, inputs[column.name]) for column in self.columns]
-            return self._scale(tf.stack(numbers, axis=1))
-        return self._scale(inputs)
+            inputs = self._stack(inputs)
+        elif inputs.dtype.is_floating:
+            inputs = _require_finite(inputs, "inputs")
+        if not inputs.dtype.is_floating and self.sample_dtype != self.preprocessing.sample_dtype:
+            inputs = self._require_dtype_range(inputs)
+        x = self.preprocessing(inputs)
+        if not inputs.dtype.is_floating:
+            return x
+        message = "inputs: expected numbers that float32 can hold after scaling; received one that is too large."
+        return _require(tf.logical_not(tf.math.is_inf(x)), x, message)
+
+    def _stack(self, columns: dict[str, tf.Tensor]) -> tf.Tensor:
+        """The matrix of a table ``(batch, num_columns)``, once its columns are found to hold what they should."""
+        # As text, like in _require_shape; all in one, since a table may have a thousand columns.
+        lengths = tf.strings.as_string(tf.stack([tf.shape(columns[each.name]) for each in self.columns]))
+        are_same = tf.reduce_all(tf.equal(lengths, lengths[:1]) & tf.not_equal(lengths, "0"))
+        explanation = ["inputs: expected equally many rows, at least one, in each column; received", lengths]
+        with tf.control_dependencies([tf.Assert(are_same, explanation, summarize=8)]):
+            matrix = tf.stack([self._to_number(each, columns[each.name]) for each in self.columns], axis=1)
+        if not matrix.dtype.is_floating:
+            return matrix
+        are_valid = tf.logical_not(tf.math.is_inf(matrix)) if self.allows_gaps else tf.math.is_finite(matrix)
+        messages = []
+        for column in self.columns:
+            expected, received = "finite numbers", "NaN or infinity"
+            if self.allows_gaps:
+                expected, received = "finite numbers, or NaN for a gap", "infinity"
+            elif column.kind == "category":
+                expected, received = "a text in every row", "an empty one, and no gaps were trained on"
+            messages.append(f"{column.name}: expected {expected}; received {received}.")
+        are_columns_valid = tf.reduce_all(are_valid, axis=0)
+        first = tf.gather(messages, tf.argmin(tf.cast(are_columns_valid, "int32")))
+        with tf.control_dependencies([tf.Assert(tf.reduce_all(are_columns_valid), [first])]):
+            return tf.identity(matrix)
 
     def _to_number(self, column: Column, values: tf.Tensor) -> tf.Tensor:
-        """Values of a column, ``(batch,)``, as in the matrix of a table."""
+        """Values of a column, ``(batch,)``, as in the matrix of a table; an empty text is NaN."""
         if column.kind == "category":
             texts = tf.strings.strip(values)
-            is_gap = tf.equal(texts, "")
             codes = self.tables[column.name].lookup(texts)
-            if self.allows_gaps:
-                return tf.where(is_gap, tf.constant(np.nan, codes.dtype), codes)
-            message = (
-                f"{column.name}: expected a text in every row; received an empty one, and no gaps were trained on."
-            )
-            return _require(tf.logical_not(is_gap), codes, message)
-        if values.dtype.is_floating:
-            is_valid = tf.math.is_finite(values)
-            if self.allows_gaps:
-                is_valid = tf.logical_not(tf.math.is_inf(values))
-            expected = "finite numbers, or NaN for a gap" if self.allows_gaps else "finite numbers"
-            message = (
-                f"{column.name}: expected {expected}; received {'infinity' if self.allows_gaps else 'NaN or infinity'}."
-            )
-            values = _require(is_valid, values, message)
-        is_mixed = self.preprocessing.is_mixed
-        return tf.cast(values, tf.float64) if is_mixed else values
-
-    def _scale(self, inputs: tf.Tensor) -> tf.Tensor:
-        if self.preprocessing.is_mixed:
-            x = self.preprocessing(inputs)
-            message = "inputs: expected numbers that float32 can hold after scaling; received one that is too large."
-            return _require(tf.logical_not(tf.math.is_inf(x)), x, message)
-        if inputs.dtype.is_floating:
-            x = self.preprocessing(_require_finite(inputs, "inputs"))
-            message = "inputs: expected numbers that float32 can hold after scaling; received one that is too large."
-            return _require(tf.math.is_finite(x), x, message)
-        if self.sample_dtype != self.preprocessing.sample_dtype:
-            inputs = self._require_dtype_range(inputs)
-        return self.preprocessing(inputs)
+            return tf.where(tf.equal(texts, ""), tf.constant(np.nan, codes.dtype), codes)
+        return tf.cast(values, tf.float64) if self.preprocessing.is_mixed else values
 
     def require_domain(self, x: tf.Tensor) -> tf.Tensor:
         if self.loss.domain is None:  # Cross-entropy outside [0, 1] has no lower bound.
@@ -152,22 +154,19 @@ def trace(model: TracedModel, signature: SignatureDefinition) -> Callable:
     }
 
     def function(**given: tf.Tensor) -> dict[str, tf.Tensor]:
-        validated = {
-            names[graph_name]: _require_shape(tensor, specs[graph_name].shape, names[graph_name])
-            for graph_name, tensor in given.items()
-        }
-        first, *others = kinds
-        num_rows = tf.shape(validated[first])[0]
-        for name in others:
-            # TensorFlow would broadcast a single row to all the others.
-            message = f"{name}: expected as many rows as {first} has."
-            validated[name] = _require(tf.equal(tf.shape(validated[name])[0], num_rows), validated[name], message)
-        arguments = {
-            name: {each.name: validated[each.name] for each in model.columns}
-            if kind == SAMPLES and model.columns
-            else validated[name]
-            for name, kind in signature.inputs.items()
-        }
+        inputs = {names[graph_name]: tensor for graph_name, tensor in given.items()}
+        first, arguments = next(iter(inputs)), {}
+        for name, kind in signature.inputs.items():
+            if kind == SAMPLES and model.columns:  # They are validated when they are put together.
+                arguments[name] = {each.name: inputs[each.name] for each in model.columns}
+                continue
+            shape = (None, *kind.row_shape(model))
+            arguments[name] = _require_shape(inputs[name], shape, name)
+            if name != first:
+                # TensorFlow would broadcast a single row to all the others.
+                message = f"{name}: expected as many rows as {first} has."
+                same = tf.equal(tf.shape(inputs[name])[0], tf.shape(inputs[first])[0])
+                arguments[name] = _require(same, arguments[name], message)
         return convert_outputs(model, signature, signature.function(model, **arguments))
 
     # AutoGraph, which takes longer than all else, is for what others write.

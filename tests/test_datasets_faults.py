@@ -35,7 +35,14 @@ def test_folders_of_splits_are_the_splits_whatever_the_validation_is_called(tmp_
 
 @pytest.mark.parametrize(
     "folders",
-    [("train", "Test"), ("train", "val"), ("train", "test", "ground_truth"), ("training", "test"), ("train",)],
+    [
+        ("train", "Test"),
+        ("train", "val"),
+        ("train", "test", "ground_truth"),
+        ("training", "test"),
+        ("train",),
+        ("cats", "test"),
+    ],
 )
 def test_what_is_nearly_folders_of_splits_is_neither_pooled_nor_trained_on(tmp_path, folders):
     for folder in folders:
@@ -235,8 +242,10 @@ def test_the_layout_of_mvtec_is_told_with_the_folder_to_train_on(tmp_path):
             image = np.full((4, 4), 20 * number, "uint8") + np.eye(4, dtype="uint8") * index
             Image.fromarray(image).save(tmp_path / "bottle" / name / f"{index}.png")
     good = tmp_path / "bottle" / "train" / "good"
-    with pytest.raises(ValueError, match=rf"the layout of MVTec AD.* Train on '{re.escape(str(good))}', and score"):
-        datasets.load(tmp_path / "bottle")
+    for folder in (tmp_path / "bottle", tmp_path / "bottle" / "test"):
+        with pytest.raises(ValueError, match=rf"the layout of MVTec AD.* Train on '{re.escape(str(good))}', and score"):
+            datasets.load(folder)
+    assert datasets.open_source(tmp_path / "bottle" / "test").parts["all"].num_samples == 24
     datasets.load(good)
     with pytest.raises(ValueError, match=rf"Of MVTec AD, train on one kind: '{re.escape(str(good))}'"):
         datasets.load(tmp_path)

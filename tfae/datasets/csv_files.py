@@ -46,7 +46,7 @@ def from_csv(
     if not first_rows:
         raise ValueError(f"source: expected a table; received {str(path)!r}, which is empty.")
     first = first_rows[0]
-    if first[0].lstrip().startswith(("#", "%")) and len(first_rows) > 1 and len(first) != len(first_rows[1]):
+    if first[0].lstrip().startswith(("#", "%")) and any(len(row) != len(first) for row in first_rows):
         raise _table_error(path, f", which begins with a comment, {first[0]!r}. Take such lines out.")
     if len(first) == 1 and (separator := next((sign for sign in ";\t| " if sign in first[0].strip()), None)):
         raise _separator_error(path, separator, first[0])

@@ -279,7 +279,7 @@ def test_nothing_of_the_random_numbers_of_python_and_numpy_is_used(tmp_path):
     code = (
         "import random, numpy as np\n"
         "random.seed(7), np.random.seed(7)\n"
-        "import tfae.datasets\n"
+        "import tfae\n"
         "tfae.datasets.load('wine')\n"
         "print(random.random(), np.random.rand())"
     )

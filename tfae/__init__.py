@@ -17,7 +17,7 @@ import random
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import lazy_loader
 import wrapt
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+_import, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules={
         "activations",
@@ -61,27 +61,33 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
 )
 
 
+def __getattr__(name: str) -> Any:
+    """Import a module, and leave Python's random numbers as they were, of which the import of TensorFlow takes some."""
+    state = random.getstate()
+    try:
+        return _import(name)
+    finally:
+        random.setstate(state)
+
+
 class _TensorFlowFirst(importlib.abc.MetaPathFinder):
     """Finds nothing, but says what to set where a module is imported that needs Keras on TensorFlow, and gets another.
 
-    Imports TensorFlow, and leaves Python's random numbers as they were, of which that takes some. The client and the
-    local server need neither.
+    The client and the local server do not need Keras.
     """
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         package, _, module = name.partition(".")
-        if package != __name__ or module not in __all__ or module == "serving":
-            return
-        if (backend := _backend()) != "tensorflow":
+        if (
+            package == __name__
+            and module in __all__
+            and module != "serving"
+            and (backend := _backend()) != "tensorflow"
+        ):
             raise ImportError(
                 f"{name}: expected Keras to run on TensorFlow; received the backend {backend!r}. Set the environment "
                 "variable KERAS_BACKEND=tensorflow before Keras is imported."
             )
-        state = random.getstate()
-        try:
-            importlib.import_module("tensorflow")
-        finally:
-            random.setstate(state)
 
 
 def _backend() -> str:

@@ -97,7 +97,7 @@ def prepare(
         arguments = arguments | {"batch_size": batch_size}
     inputs, weights = (None if each is None else take_rows(each, rows) for each in (paired, sample_weight))
     _validate_scaled("source", raw, bounds_of, fitted, source, rows)
-    if source.kind == "table" and method != "none":
+    if in_memory and source.kind == "table" and method != "none":  # A file is read once.
         _warn_of_squashed(raw.train, fitted, source.feature_names)
     if inputs is not None:
         if method != "none":

@@ -35,7 +35,14 @@ def test_folders_of_splits_are_the_splits_whatever_the_validation_is_called(tmp_
 
 @pytest.mark.parametrize(
     "folders",
-    [("train", "Test"), ("train", "val"), ("train", "test", "ground_truth"), ("training", "test"), ("train",)],
+    [
+        ("train", "Test"),
+        ("train", "val"),
+        ("train", "test", "ground_truth"),
+        ("training", "test"),
+        ("train",),
+        ("cats", "test"),
+    ],
 )
 def test_what_is_nearly_folders_of_splits_is_neither_pooled_nor_trained_on(tmp_path, folders):
     for folder in folders:
@@ -161,12 +168,14 @@ def test_a_file_without_header_is_scored_by_the_positions_of_its_columns(tmp_pat
     np.testing.assert_allclose(scores, export.load("model").score(ROWS), rtol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:.*rises from row to row")
+@pytest.mark.filterwarnings("ignore:.*rises or falls from row to row")
 def test_columns_are_dropped_and_headers_may_hold_commas(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     header = 'id,"height, cm",weight\n'
     rows = np.column_stack([np.arange(60), ROWS[:, :2]])
-    with pytest.warns(UserWarning, match=r"each of 'id' rises from row to row.*drop=\[\.\.\.\] leaves"):
+    with pytest.warns(UserWarning, match=r"each of 'id' rises or falls"):
+        datasets.load(csv_file(tmp_path, as_csv(rows[::-1], header)))
+    with pytest.warns(UserWarning, match=r"each of 'id' rises or falls from row to row.*drop=\[\.\.\.\] leaves"):
         datasets.load(csv_file(tmp_path, as_csv(rows, header)))
     data = datasets.load(tmp_path / "table.csv", drop=["id"])
     assert data.feature_names == ("height, cm", "weight")
@@ -193,6 +202,23 @@ def test_a_folder_of_tables_is_told_as_one(tmp_path):
     first = re.escape(str(tmp_path / "part-00000.csv"))
     with pytest.raises(ValueError, match=rf"received a folder of 2 data files\. Give one of them, such as '{first}'"):
         datasets.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "method"), [(1e300, "unit"), (-1e30, "symmetric"), (1e30, "standard"), (999_999, "unit")]
+)
+def test_columns_that_extreme_values_squash_are_told(value, method):
+    rows = np.round(ROWS, 3)
+    rows[17, 1] = value
+    names = ["a", "b", "c"]
+    with pytest.warns(UserWarning, match=rf'"{method}" brings the middle half .* of column \'b\' within 0\.0001 of'):
+        datasets.load(pa.table(dict(zip(names, rows.T, strict=True))), preprocessing=method)
+    with pytest.warns(UserWarning, match=r"of column 1 within"):
+        datasets.load(rows, preprocessing=method)
+    rows[17, 1] = 1000  # As heavy tails are.
+    datasets.load(rows, preprocessing=method)
+    rows[:, 1] = np.where(np.arange(60) % 10, 7, rows[:, 1])  # Most of which is one value.
+    datasets.load(rows, preprocessing=method)
 
 
 @pytest.mark.parametrize("in_memory", [True, False])

@@ -179,6 +179,8 @@ SEQUENCES = CLEAN.reshape(100, 4, 2)
         (slices(SEQUENCES), SEQUENCES),
         (slices(SEQUENCES).batch(8).prefetch(2).unbatch().map(lambda x: x), SEQUENCES),
         (slices(SEQUENCES).batch(10, drop_remainder=True).map(lambda x: x), SEQUENCES),
+        (slices(SEQUENCES).batch(8).map(lambda x: tf.reshape(x, (-1, 8))), SEQUENCES.reshape(100, 8)),
+        (slices(SEQUENCES).batch(8).map(lambda x: tf.numpy_function(np.negative, [x], "float32")), -SEQUENCES),
         (tf.data.Dataset.from_tensors(SEQUENCES), SEQUENCES),
         (generator((4,), *CLEAN), CLEAN),
         (generator((None, 4), CLEAN[:150], CLEAN[150:]).unbatch().batch(16), CLEAN),
@@ -230,6 +232,8 @@ def test_what_fit_takes_as_sample_weight_is_taken():
         (generator((None, 2), *SEQUENCES), r"elements of shape \(None, 2\) that no batch\(\) made"),
         (generator((4, 2), *SEQUENCES), r"add \.batch\(128\), .*; if each is a batch, add \.unbatch\(\)"),
         (slices(SEQUENCES).interleave(lambda x: slices(x).batch(2)), r"that no batch\(\) made"),
+        (slices(SEQUENCES).batch(1).map(lambda x: x[0]), r"received elements of shape \(4, 2\) .* add \.batch\(128\)"),
+        (slices(SEQUENCES).batch(2, True).map(lambda x: {"samples": x[0]}).prefetch(1), r"that no batch\(\) made"),
         (
             generator((None, 2), SEQUENCES[0], SEQUENCES[1, :2]).batch(1),
             r"of one shape; received \(4, 2\) and \(2, 2\)",

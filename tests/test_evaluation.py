@@ -513,9 +513,13 @@ def test_what_is_not_finite_or_overflows_is_an_error_that_names_the_first_sample
             measure(autoencoder, batches(x))
     x = uniform(10, 8, 8, 1)
     x[7, 0, 0] = value
-    with pytest.raises(ValueError, match=r"dataset: expected finite values; .* sample 7\."):
+    with pytest.raises(
+        ValueError, match=rf"dataset: expected finite values .* received {value} for sample 7 at \(0, 0, 0\)"
+    ):
         evaluate(model(lambda x: x, (8, 8, 1)), batches(x))
-    with pytest.raises(ValueError, match=r"train: expected finite values; .* sample 7\."):
+    with pytest.raises(
+        ValueError, match=rf"train: expected finite values .* received {value} for sample 7 at \(0, 0, 0\)"
+    ):
         evaluate(model(lambda x: x, (8, 8, 1)), batches(x[:7]), train=batches(x))
     with pytest.raises(ValueError, match="expected losses that fit into float32; received loss inf for sample 1"):
         evaluate(model(lambda x: x / 2, (2,)), batches(np.array([[1, 1], [1e30, 1]])))

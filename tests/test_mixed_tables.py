@@ -435,5 +435,5 @@ def test_losses_of_the_numbers_are_compared(folder, tmp_path, monkeypatch):
 
 
 def test_pairs_of_categories_are_refused(folder):
-    with pytest.raises(ValueError, match="^inputs: expected samples of numbers; received inputs for a table with cat"):
+    with pytest.raises(ValueError, match=r"^inputs: expected samples of numbers; received inputs for a table with cat"):
         datasets.load(folder / "whole.csv", inputs=folder / "whole.csv")

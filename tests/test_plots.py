@@ -423,9 +423,16 @@ def test_latents_of_two_dimensions_are_drawn_as_they_are() -> None:
     draw(ax.figure)
 
 
-def test_latents_of_more_dimensions_are_drawn_as_principal_components_with_their_shares() -> None:
+def wide_model() -> keras.Model:
+    """An autoencoder of six features whose 3,000 latents are the first four of them, rotated."""
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(3000, 4)))[0].T.astype("float32")
+    return with_encoder(lambda x: x, lambda x: x[:, :4] @ rotation, (6,))
+
+
+@pytest.mark.parametrize("make", [lambda: encoding_model(4), wide_model])
+def test_latents_of_more_dimensions_are_drawn_as_principal_components_with_their_shares(make: Any) -> None:
     x = uniform(30, 6) * [1, 5, 2, 9, 1, 1]
-    ax = plots.latents(encoding_model(4), batches(x))
+    ax = plots.latents(make(), batches(x))
     centred = (x[:, :4] - x[:, :4].mean(0)).astype("float64")
     _, singular, directions = np.linalg.svd(centred, full_matrices=False)
     expected = centred @ directions[:2].T
@@ -434,6 +441,7 @@ def test_latents_of_more_dimensions_are_drawn_as_principal_components_with_their
         errors = [np.abs(np.sort(sign * points(ax)[:, k]) - np.sort(expected[:, k])).max() for sign in (1, -1)]
         assert min(errors) < 1e-4
         assert label == f"principal component {k + 1} ({shares[k]:.0%} of the variance)"
+    assert np.abs(points(plots.latents(wide_model(), batches(x[:2])))[:, 1]).max() < 1e-3
     ax = plots.latents(encoding_model(3), batches(np.ones((5, 6))))
     assert ax.get_xlabel() == "principal component 1 (0% of the variance)"
     draw(ax.figure)

@@ -92,6 +92,8 @@ def load(source: Any, options: LoadOptions) -> Data:
         [(32, 3), (32, 3), (16, 3)]
     """
     source = _locate(source)
+    if isinstance(source, Path) and source.name == "test" and (source.parent / "ground_truth").is_dir():
+        source = source.parent  # Of MVTec AD, which is refused with what to train on.
     arguments = None
     if isinstance(source, str | Path):
         arguments = {"source": str(source), **options.as_dict()}

@@ -139,7 +139,8 @@ def _folders_of_splits(folder: Path) -> dict[str, Path] | None:
     sub_folders = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     found = {split: [name for name in sub_folders if name in names] for split, names in _SPLITS.items()}
     like_splits = [name for name in sub_folders if _LIKE_A_SPLIT.match(name)]
-    if len(like_splits) < 2 and not (like_splits and len(sub_folders) == 1):
+    is_split = any(name.lower() in names for name in sub_folders for names in _SPLITS.values())
+    if len(like_splits) < 2 and not is_split and not (like_splits and len(sub_folders) == 1):
         return None
     others = [name for name in sub_folders if not any(name in names for names in _SPLITS.values())]
     if _MASKS in others and (folder / "train" / "good").is_dir():

@@ -72,7 +72,7 @@ def _batches_of(source: Any, called: str) -> Iterator[Any]:
     if not specs or not all(isinstance(each, tf.TensorSpec) for each in specs):
         raise ValueError(f"source: expected {called} to give tensors; received {spec}. Use to_tensor() on others.")
     samples = _name_items(spec, called)["samples"].shape
-    is_batched = _is_batched(source)
+    is_batched = _is_batched(source, None if samples.rank is None else samples[:1].as_list())
     if is_batched is None and samples.rank == 1 and None not in samples:
         is_batched = False  # A batch of samples has an axis more.
     if is_batched is None:
@@ -109,19 +109,23 @@ def _repeats(dataset: Any) -> bool:
     return len(inputs) == 1 and _repeats(inputs[0])
 
 
-def _is_batched(dataset: Any, *, is_whole: bool | None = None) -> bool | None:
-    """Whether the first axis of the elements is one of samples, by the steps that made them; None if none says so."""
+def _is_batched(dataset: Any, first: list[int | None] | None, *, is_whole: bool | None = None) -> bool | None:
+    """Whether the first axis of the elements is one of samples, by the steps that made them; None if none says so.
+
+    ``first`` is the length of that axis in a list, None where the rank is not known. Where it is known and not the
+    batch's, as after ``.batch(1).map(lambda x: x[0])``, it is another axis.
+    """
     step = type(dataset).__name__.lstrip("_").lower()
     is_whole = bool(dataset.cardinality() == 1) if is_whole is None else is_whole
     if "unbatch" in step or "tensorslice" in step:
         return False
     if "batch" in step:
-        return True
+        return True if first in (None, [None], [tf.nest.flatten(dataset.element_spec)[0].shape[0]]) else None
     if step == "tensordataset":
         return True if is_whole else None  # Several may be samples.
     if any(each in step for each in ("flatmap", "interleave", "group", "window", "scan")):
         return None  # What a function returns.
-    answers = {_is_batched(each, is_whole=is_whole) for each in dataset._inputs()}
+    answers = {_is_batched(each, first, is_whole=is_whole) for each in dataset._inputs()}
     return answers.pop() if len(answers) == 1 else None
 
 

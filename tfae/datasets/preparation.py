@@ -27,6 +27,8 @@ from tfae.moments import bounds as find_bounds
 
 #: Rows in which columns that rise are looked for, and how few show nothing.
 _NUM_TRIED, _LEAST_TRIED = 1000, 20
+#: How far apart the quartiles of a column are, in model space, where extreme values leave no difference to be learned.
+_SQUASHED = 1e-4
 
 
 def prepare(
@@ -97,6 +99,8 @@ def prepare(
         arguments = arguments | {"batch_size": batch_size}
     inputs, weights = (None if each is None else take_rows(each, rows) for each in (paired, sample_weight))
     _validate_scaled("source", raw, bounds_of, fitted, source, rows)
+    if in_memory and source.kind == "table" and method != "none":  # A file is read once.
+        _warn_of_squashed(raw.train, fitted, source.feature_names)
     if inputs is not None:
         if method != "none":
             validate_units(raw.train, inputs.train)
@@ -170,12 +174,31 @@ def _warn_of_identifiers(train: Samples, feature_names: Sequence[str]) -> None:
     if len(rows) < _LEAST_TRIED:
         return
     steps = np.diff(rows.astype("float64"), axis=0)
-    found = np.flatnonzero((steps > 0).all(axis=0))
+    found = np.flatnonzero((steps > 0).all(axis=0) | (steps < 0).all(axis=0))
     if 0 < len(found) < rows.shape[1]:
         names = ", ".join(repr(feature_names[index]) for index in found.tolist())
         warnings.warn(
-            f"each of {names} rises from row to row, as identifiers and times do, which say nothing about a sample; "
-            "drop=[...] leaves them out",
+            f"each of {names} rises or falls from row to row, as identifiers and times do, which say nothing about a "
+            "sample; drop=[...] leaves them out",
+            stacklevel=4,
+        )
+
+
+def _warn_of_squashed(train: Samples, fitted: scaling.Preprocessing, feature_names: Sequence[str] | None) -> None:
+    """Warn of columns whose values are all but one number in model space, since a few extreme ones set the scale."""
+    rows = np.sort(train[:_NUM_TRIED], axis=0)
+    if len(rows) < _LEAST_TRIED:
+        return
+    low, high = quartiles = rows[[len(rows) // 4, 3 * len(rows) // 4]]
+    found = np.flatnonzero((low < high) & (np.diff(fitted(quartiles).numpy(), axis=0)[0] < _SQUASHED))
+    if len(found):
+        names = ", ".join(
+            str(index) if feature_names is None else repr(feature_names[index]) for index in found.tolist()
+        )
+        warnings.warn(
+            f'preprocessing "{fitted.method}" brings the middle half of the values of column {names} within '
+            f"{_SQUASHED:g} of each other, since a few extreme ones set the scale, so that nothing is learned of the "
+            "rest; correct those, or drop=[...] leaves such columns out",
             stacklevel=4,
         )
 

@@ -107,6 +107,12 @@ def measure_batches(
         if not len(x):
             continue
         values: BatchValues = tf.nest.map_structure(lambda tensor: tensor.numpy(), run(inputs, x))
+        if not values.samples.finite.all():
+            sample, *element = np.argwhere(~np.isfinite(x.numpy()))[0].tolist()
+            raise ValueError(
+                f"{name}: expected finite values in model space; received {x[(sample, *element)].numpy()} for sample "
+                f"{start + sample} at {tuple(element)} (counted from 0). Drop the sample, or correct it."
+            )
         _validate(values, loss, start, name, ignored)
         start += len(x)
         yield values
@@ -117,15 +123,14 @@ def measure_batches(
 def _validate(values: BatchValues, loss: ReconstructionLoss, start: int, dataset_name: str, ignored: set[str]) -> None:
     """Raise unless the batch that begins with sample ``start`` is finite and in the domain of the loss."""
     bottom, top = loss.domain or (-math.inf, math.inf)
-    diverged = "Has training diverged? Lower the learning rate."
-    for name, (low, high, finite), silenced_by, remedy_of, if_not_finite in (
-        (dataset_name, values.samples, "domain", remedies.outside_domain, "Drop it or fill it in."),
-        ("autoencoder", values.reconstructions, "activation", remedies.ending, diverged),
+    for name, (low, high, finite), silenced_by, remedy_of in (
+        (dataset_name, values.samples, "domain", remedies.outside_domain),
+        ("autoencoder", values.reconstructions, "activation", remedies.ending),
     ):
-        if not finite.all():
+        if not finite.all():  # Of samples, the caller has said where.
             raise ValueError(
                 f"{name}: expected finite values; received NaN or infinity for sample {start + finite.argmin()}. "
-                f"{if_not_finite}"
+                "Has training diverged? Lower the learning rate."
             )
         if not is_within((low.min(), high.max()), loss.domain) and silenced_by not in ignored:
             raise ValueError(

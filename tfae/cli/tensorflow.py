@@ -45,7 +45,7 @@ def import_tensorflow(*, onednn: str | None = None) -> None:
         progress.log.info("loading TensorFlow")
     sys.stderr.flush()
     stderr = os.dup(2)
-    with tempfile.TemporaryFile() as muted, _spare_collections():
+    with tempfile.TemporaryFile() as muted, _spare_collections(), _left_out("sklearn", "matplotlib"):
         os.dup2(muted.fileno(), 2)
         try:
             import tensorflow as tf
@@ -94,6 +94,21 @@ def _spare_collections() -> Iterator[None]:
         gc.enable()
     gc.freeze()
     atexit.register(gc.freeze)
+
+
+@contextlib.contextmanager
+def _left_out(*names: str) -> Iterator[None]:
+    """Import Keras without what it takes only if it is there, for wrappers and galleries that no command calls.
+
+    It would take a quarter of the time. Whoever needs it imports it later.
+    """
+    absent = [name for name in names if name not in sys.modules]
+    sys.modules |= dict.fromkeys(absent)  # type: ignore[arg-type]  # None stands for a module that is not there.
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
 
 
 def onednn_of(run_dir: Path) -> str | None:

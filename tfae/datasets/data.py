@@ -198,6 +198,7 @@ def stream(source: Source, preprocessing: scaling.Preprocessing, *, batch_size: 
     if source.dtype != preprocessing.sample_dtype:
         next(batches())  # The first batch shows a wrong unit at once, and outside TensorFlow.
 
+    @tf.autograph.experimental.do_not_convert
     def scale(samples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         x = preprocessing(samples)
         return x, x

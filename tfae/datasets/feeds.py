@@ -18,6 +18,9 @@ from tfae.preprocessing import Preprocessing
 # Batches that are ready before they are asked for. A training takes dozens at once.
 _PREFETCHED = 16
 
+# Nothing in a pipeline branches on a tensor. AutoGraph would take a second to find that out.
+_unconverted = tf.autograph.experimental.do_not_convert
+
 
 @final
 @dataclass(frozen=True)
@@ -45,11 +48,13 @@ class Feed:
             size = rows_per_block(samples)
             read = self._reader(samples, lambda held, start, stop: held[start:stop])
             blocks = tf.data.Dataset.range(0, count, size).map(
-                lambda start: read(start, tf.minimum(start + size, count))
+                _unconverted(lambda start: read(start, tf.minimum(start + size, count)))
             )
             return self._finish(self._rebatch(blocks, samples))
         starts = tf.data.Dataset.range(0, count, self.batch_size)
-        return self._finish(starts.map(lambda start: self._take(lambda held: held[start : start + self.batch_size])))
+        size = self.batch_size
+        take = _unconverted(lambda start: self._take(lambda held: held[start : start + size]))
+        return self._finish(starts.map(take))
 
     def shuffled(self, seed: int, epoch: int, step: int = 0) -> tf.data.Dataset:
         """Likewise, in the order of another epoch every time it is iterated over.
@@ -90,9 +95,10 @@ class Feed:
             state = tf.where(is_first, next_epoch.assign_add(tf.cast(is_first, tf.int64)) - 1, state)
             return state, (state, start) if step else part(state, start)
 
-        parts = tf.data.Dataset.range(0, count, size).scan(tf.constant(-1, tf.int64), advance)
+        parts = tf.data.Dataset.range(0, count, size).scan(tf.constant(-1, tf.int64), _unconverted(advance))
         if step:
-            parts = parts.filter(lambda of, start: (of > epoch) | (start + size > begin)).map(part)
+            parts = parts.filter(_unconverted(lambda of, start: (of > epoch) | (start + size > begin)))
+            parts = parts.map(_unconverted(part))
         if isinstance(samples, StoredSamples):
             parts = self._rebatch(parts, order)
         return self._finish(parts, is_whole=not step)
@@ -121,7 +127,7 @@ class Feed:
     def _rebatch(self, blocks: tf.data.Dataset, owner: Any) -> tf.data.Dataset:
         """Make batches of blocks, which are larger: going through Python takes as long as a batch does."""
         blocks.owner = owner
-        return blocks.rebatch(self.batch_size).map(self._pair)
+        return blocks.rebatch(self.batch_size).map(_unconverted(self._pair))
 
     def _take(self, take: Callable[[tf.Tensor], tf.Tensor]) -> tuple[tf.Tensor, ...]:
         """What is taken out of each of the arrays in memory, in model space."""

@@ -45,6 +45,7 @@ class RecordPart(Part):
             examples = self.builder.as_dataset(split=self.split, read_config=read_config)
             return examples.map(lambda example: tuple(example[key] for key in self.keys)).batch(size)
 
+        @tf.autograph.experimental.do_not_convert
         def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, ...]:
             parsed = tf.io.parse_example(serialized, {key: stored for key, (stored, _) in specs.items()})
             return tuple(decode(parsed[key]) for key, (_, decode) in specs.items())

@@ -30,6 +30,9 @@ from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
 matplotlib.use("Agg")
 
+# They take the longest, and are begun with: at the end, one process would be left alone with them.
+_LONGEST = {f"test_{name}.py" for name in ("cli", "comparison", "notebooks", "resuming", "your_own_models")}
+
 # What is imported stays: looking for garbage in it, time and again, would take a tenth of the time.
 gc.disable()
 
@@ -37,6 +40,11 @@ gc.disable()
 settings.register_profile("quick", max_examples=40, deadline=None, derandomize=True, database=None)
 settings.register_profile("thorough", max_examples=2000, deadline=None)
 settings.load_profile("quick")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take the longest first, and leave the order else."""
+    items.sort(key=lambda item: item.path.name not in _LONGEST)
 
 
 def pytest_collection_finish() -> None:

@@ -79,8 +79,8 @@ def test_train_imports_only_what_it_uses(tmp_path):
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(60, 3)))
     others = ("tensorflow_datasets", "pyarrow.parquet", "grpc", "sklearn", "scipy.stats", "matplotlib.pyplot", "pandas")
     code = (
-        "import sys; from tfae import report; from tfae.cli import main\n"
-        "report.draw_pictures = lambda *_: None\n"
+        "import sys; from tfae.cli import main, tensorflow; tensorflow.import_tensorflow()\n"
+        "from tfae import report; report.draw_pictures = lambda *_: None\n"
         "command = 'train rows.npy --epochs 1 --widths 4 --latent-dim 1 --loss mse --ignore constant'\n"
         "main(command.split(), standalone_mode=False)\n"
         f"print([name for name in {others} if name in sys.modules])"

@@ -178,8 +178,8 @@ def _logits(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str
 
 def _reachable(output: Output, loss: ReconstructionLoss) -> tuple[float, float]:
     """The least and the greatest reconstruction that a model's output stands for."""
-    low, high = loss.reconstruction(np.array([output.low, output.high], "float32")).numpy()
-    return float(low), float(high)
+    low, high = map(float, loss.reconstruction(np.array([output.low, output.high], "float32")))
+    return low, high
 
 
 def _reduction(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:

@@ -77,7 +77,6 @@ def read_versions(directory: Path, stop: Path, result: Path) -> None:
                 for request in read_warmup(path):
                     servable.run(request.signature, request.inputs)
                 score = servable.run("score", {"inputs": SAMPLES})["instance_score"]
-                servable.close()
                 expected = score if expected is None else expected
                 np.testing.assert_allclose(score, expected, rtol=1e-6)
                 if not (path / "assets.extra" / "tfae.json").read_text(encoding="utf-8").endswith("}\n"):

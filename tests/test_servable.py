@@ -89,19 +89,16 @@ def path(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def loaded(path):
-    servable_ = Servable(path)
-    yield servable_
-    servable_.close()
+    return Servable(path)
 
 
-def test_signatures_are_run_with_the_restored_variables_for_the_outputs_that_are_wanted(loaded):
+def test_signatures_are_run_with_the_restored_variables(loaded):
     x = {"x": np.array([[1, 1], [2, 0]], "float32")}
     answer = loaded.run("serving_default", x)
     assert answer.keys() == {"total", "y"}
     np.testing.assert_array_equal(answer["y"], [[3, 5], [6, 0]])
     assert answer["total"].shape == ()
     assert answer["total"] == 4
-    assert loaded.run("serving_default", x, ["total"]) == {"total": 4}
     assert tf.executing_eagerly()
 
 

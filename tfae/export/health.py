@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Sequence
@@ -85,22 +84,21 @@ def check_health(path: str | os.PathLike[str], *, trust: bool = False) -> Health
         servable = Servable(path)
     except (tf.errors.OpError, ValueError) as error:
         return Health(path, {}, (f"can not be loaded: {_reason(error)}",))
-    with contextlib.closing(servable):
-        try:
-            requests, defects = read_warmup(path), []
-        except tf.errors.OpError as error:
-            requests, defects = [], [f"would not be loaded by a server, for its warm-up requests: {_reason(error)}"]
-        if servable.defect is not None:
-            return Health(path, {}, (servable.defect, *defects))
-        defects += [
-            f"would not be loaded by a server, for a warm-up request to {request.signature}, which it does not have"
-            for request in requests
-            if request.signature not in servable.signatures
-        ]
-        answers = {
-            name: _answer(servable, signature, [request for request in requests if request.signature == name])
-            for name, signature in servable.signatures.items()
-        }
+    try:
+        requests, defects = read_warmup(path), []
+    except tf.errors.OpError as error:
+        requests, defects = [], [f"would not be loaded by a server, for its warm-up requests: {_reason(error)}"]
+    if servable.defect is not None:
+        return Health(path, {}, (servable.defect, *defects))
+    defects += [
+        f"would not be loaded by a server, for a warm-up request to {request.signature}, which it does not have"
+        for request in requests
+        if request.signature not in servable.signatures
+    ]
+    answers = {
+        name: _answer(servable, signature, [request for request in requests if request.signature == name])
+        for name, signature in servable.signatures.items()
+    }
     return Health(path, answers, tuple(defects))
 
 

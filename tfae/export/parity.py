@@ -81,26 +81,23 @@ def validate_parity(path: Path, golden: Sequence[GoldenRequest]) -> None:
             f"autoencoder: expected one whose SavedModel TensorFlow Serving can load; loading failed with "
             f"{type(error).__name__}: {error.message.splitlines()[0]} Nothing was published."
         ) from error
-    try:
-        unasked = servable.signatures.keys() - {each.request.signature for each in golden}
-        if unasked:
-            raise ValueError(f"golden: expected requests to every signature; received none to {', '.join(unasked)}.")
-        written = read_warmup(path)
-        if len(written) != _num_fitting(golden):
-            raise ValueError(
-                f"path: expected {_num_fitting(golden)} requests in the warm-up file; received {len(written)}."
-            )
-        requests = [*written, *(each.request for each in golden[len(written) :])]
-        answered: dict[tuple[str, str, int], np.ndarray] = {}
-        for each, request in zip(golden, requests, strict=True):
-            outputs = _ask(servable, request)
-            for name, served in outputs.items():
-                _compare(each, name, served)
-                for position, row in enumerate(each.rows):
-                    first = answered.setdefault((request.signature, name, row), served[position])
-                    _compare_rows(each, name, position, served[position], first)
-    finally:
-        servable.close()
+    unasked = servable.signatures.keys() - {each.request.signature for each in golden}
+    if unasked:
+        raise ValueError(f"golden: expected requests to every signature; received none to {', '.join(unasked)}.")
+    written = read_warmup(path)
+    if len(written) != _num_fitting(golden):
+        raise ValueError(
+            f"path: expected {_num_fitting(golden)} requests in the warm-up file; received {len(written)}."
+        )
+    requests = [*written, *(each.request for each in golden[len(written) :])]
+    answered: dict[tuple[str, str, int], np.ndarray] = {}
+    for each, request in zip(golden, requests, strict=True):
+        outputs = _ask(servable, request)
+        for name, served in outputs.items():
+            _compare(each, name, served)
+            for position, row in enumerate(each.rows):
+                first = answered.setdefault((request.signature, name, row), served[position])
+                _compare_rows(each, name, position, served[position], first)
 
 
 def _num_fitting(golden: Sequence[GoldenRequest]) -> int:

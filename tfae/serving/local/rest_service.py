@@ -92,22 +92,21 @@ class RestService:
         if method == "GET" and question is None:
             return write_status(self._models.status(spec.name, spec.version))
         if method == "GET":
-            with self._models.lease(spec) as (version, servable):
-                return write_metadata(version, servable.signature_def_map)
+            version, servable = self._models.find(spec)
+            return write_metadata(version, servable.signature_def_map)
         if question != "predict":
             raise StatusError("INVALID_ARGUMENT", f"The local server has no :{question}. TensorFlow Serving has it.")
         document = parse(body)
         name = read_signature_name(document)
-        with self._models.lease(spec) as (_, servable):
-            try:
-                signature = find_signature(servable, name)
-            except StatusError as error:
-                raise StatusError("INVALID_ARGUMENT", error.message) from None  # FAILED_PRECONDITION over gRPC alone.
-            has_booleans = b"true" in body or b"false" in body
-            inputs, in_rows = read_inputs(document, signature.inputs, has_booleans=has_booleans)
-            del document  # It is larger than the arrays, and not needed while the kernels run.
-            outputs = run(servable, signature, inputs)
-        return write_predictions(outputs, in_rows=in_rows)
+        _, servable = self._models.find(spec)
+        try:
+            signature = find_signature(servable, name)
+        except StatusError as error:
+            raise StatusError("INVALID_ARGUMENT", error.message) from None  # FAILED_PRECONDITION over gRPC alone.
+        has_booleans = b"true" in body or b"false" in body
+        inputs, in_rows = read_inputs(document, signature.inputs, has_booleans=has_booleans)
+        del document  # It is larger than the arrays, and not needed while the kernels run.
+        return write_predictions(run(servable, signature, inputs), in_rows=in_rows)
 
     def _unpack(self, body: bytes) -> bytes:
         """Unpack a gzip body; a damaged one reads as an empty document, as in TensorFlow Serving."""

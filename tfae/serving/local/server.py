@@ -149,8 +149,10 @@ class LocalServer:
         self._thread.join()
         self._loop.close()
         self._loop = None
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        return self.models.stop(max(_LEAVING_TIME, deadline - time.monotonic()))
+        ending = threading.Thread(target=self._pool.shutdown, kwargs={"cancel_futures": True}, daemon=True)
+        ending.start()
+        ending.join(max(_LEAVING_TIME, deadline - time.monotonic()))
+        return self.models.stop(max(_LEAVING_TIME, deadline - time.monotonic())) and not ending.is_alive()
 
     @property
     def rest_url(self) -> str:
@@ -205,7 +207,7 @@ class LocalServer:
                 ("grpc.so_reuseport", 0),  # Else two servers could share a port.
             ]
         )
-        service = GrpcService(self.models, self._pool, max_request_bytes=limit, message_timeout=timeout)
+        service = GrpcService(self.models, self._pool, max_request_bytes=limit)
         self._grpc.add_generic_rpc_handlers(service.build_handlers())
         self.grpc_port = self._grpc.add_insecure_port(_bracket(self._host) + f":{self.grpc_port}")
         rest = RestService(self.models, self._pool, max_request_bytes=limit, body_timeout=timeout)

@@ -11,7 +11,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfae.export.publication import find_version
-from tfae.servable import Request, Servable, explain, find_operations, read_warmup
+from tfae.graph_messages import summarize
+from tfae.servable import Request, Servable, find_operations, read_warmup
 from tfae.tensor_spec import Signature
 
 _OK = "OK"
@@ -130,7 +131,5 @@ def _name_some(operations: Sequence[str]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Kind of the error and what it says, without where in the graph."""
-    if isinstance(error, tf.errors.OpError):
-        return f"{type(error).__name__}: {explain(error)}"
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0] or 'no message'}"
+    """Kind of the error and what it says."""
+    return f"{type(error).__name__}: {summarize(error)}"

@@ -14,20 +14,19 @@ from tfae.servable import (
     Request,
     Servable,
     dangerous_operations,
-    parse_signatures,
+    list_signatures,
     read_meta_graph,
     read_warmup,
     unservable_signatures,
     write_warmup,
 )
+from tfae.tensor_spec import NOT_IN_JSON
 
 #: How far an answer may be from that of Keras, relative to it.
 RTOL = 1e-5
 #: Requests in a warm-up file, and bytes of their inputs; the requests of one row come first, one per signature.
 MAX_REQUESTS = 100
 MAX_BYTES = 32_000_000
-#: Dtypes that spoil an answer of TensorFlow Serving, or can not be sent to it.
-_UNSERVABLE = ("float16", "bfloat16", "uint16", "complex64", "complex128")
 
 
 def validate_graph(path: Path) -> None:
@@ -42,9 +41,9 @@ def validate_graph(path: Path) -> None:
     found = dangerous_operations(meta_graph)
     for name, error in unservable_signatures(meta_graph).items():
         found.append(f"{error.message.splitlines()[0]}: signature {name}")
-    for signature in parse_signatures(meta_graph.signature_def).values():
+    for signature in list_signatures(meta_graph).values():
         for name, spec in {**signature.inputs, **signature.outputs}.items():
-            if spec.dtype_name in _UNSERVABLE:
+            if spec.dtype_name in NOT_IN_JSON:
                 found.append(f"{signature.name}: {name} of dtype {spec.dtype_name}")
             if not spec.is_batch_first:
                 found.append(f"{signature.name}: {name} of {spec}, without a batch axis")

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfae.columns_by_name import arrange_columns
+from tfae.graph_messages import clean
 from tfae.preprocessing import cast_exactly
 from tfae.servable import Servable
 from tfae.signature_methods import SignatureMethods
@@ -79,7 +80,7 @@ class SavedAutoencoder(SignatureMethods):
             except tf.errors.InvalidArgumentError as error:
                 row = self._find_refused(signature, rows)
                 where = "" if len(inputs) > 1 else self._describe_element(next(iter(rows.values()))[row])
-                raise InvalidSampleError(_assertion_message(error), start + row, where) from None
+                raise InvalidSampleError(clean(error.message), start + row, where) from None
         return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in spec.outputs}
 
     def _find_refused(self, signature: str, rows: dict[str, np.ndarray]) -> int:
@@ -131,12 +132,3 @@ class InvalidSampleError(ValueError):
     def __init__(self, message: str, index: int, where: str = "") -> None:
         super().__init__(f"{message} It is sample {index}{where}.")
         self.message, self.index, self.where = message, index, where
-
-
-def _assertion_message(error: tf.errors.InvalidArgumentError) -> str:
-    """What the model's author wrote, without TensorFlow's account of where in the graph it stands."""
-    message = error.message
-    marker = "assertion failed: ["
-    if marker not in message:
-        return message
-    return message.split(marker, 1)[1].split("\n")[0].replace("] [", " ").rstrip("]").strip()

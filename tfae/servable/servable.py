@@ -11,16 +11,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf.config_pb2 import CallableOptions
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef
 
-from tfae.servable.meta_graph import (
-    INIT_OP,
-    lacks_variables,
-    list_assets,
-    list_old_init_ops,
-    parse_signatures,
-    read_meta_graph,
-)
+from tfae.servable.meta_graph import lacks_variables, list_old_init_ops, list_signatures, read_meta_graph
 from tfae.servable.validation import unservable_signatures
-from tfae.tensor_spec import Signature
+from tfae.tensor_spec import INIT_OP, Signature
 
 
 @final
@@ -62,7 +55,7 @@ class Servable:
         self.path = path
         meta_graph = read_meta_graph(path)
         self.signature_def_map: Mapping[str, SignatureDef] = dict(meta_graph.signature_def)
-        self.signatures: dict[str, Signature] = parse_signatures(self.signature_def_map)
+        self.signatures: dict[str, Signature] = list_signatures(meta_graph)
         self.defect: str | None = None
         if lacks_variables(path, meta_graph):
             self.defect = f"{path} has no variables/variables.index, and so no weights. Copy the whole folder again"
@@ -108,9 +101,8 @@ class Servable:
     def _initialize(self, meta_graph: MetaGraphDef) -> None:
         """Restore the variables and run the init op, in the order of the server."""
         saver, variables = meta_graph.saver_def, self.path / "variables" / "variables"
-        assets = {
-            asset.tensor_info.name: str(self.path / "assets" / asset.filename) for asset in list_assets(meta_graph)
-        }
+        files = {asset.tensor_info.name: asset.filename for asset in meta_graph.asset_file_def}
+        assets = {name: str(self.path / "assets" / file) for name, file in files.items()}
         # Without variables a server loads the graph alone, and says AVAILABLE.
         if saver.restore_op_name and variables.with_name("variables.index").is_file():
             self._session.run(saver.restore_op_name, {saver.filename_tensor_name: str(variables)})
@@ -132,12 +124,6 @@ class Servable:
         # Session.run and make_callable compare feeds with the shapes of the placeholders, which the server does not,
         # and take ten times as long.
         return self._session._make_callable_from_options(options)
-
-
-def explain(error: tf.errors.OpError) -> str:
-    """The line of an error that says what is wrong, without the heading of TensorFlow and the place in the graph."""
-    lines = (line.strip() for line in error.message.splitlines())
-    return next((line for line in lines if line and line != "Graph execution error:"), "no message")
 
 
 def _as_array(result: object) -> np.ndarray:

@@ -58,8 +58,7 @@ def publish_copies(original: Path, directory: Path, at_most: int | None = None) 
 
 def read_versions(directory: Path, stop: Path, result: Path) -> None:
     """Load and ask every version the moment it is there; write what was found wrong to ``result``."""
-    from tfae.export.publication import versions
-    from tfae.servable import Servable, read_warmup
+    from tfae.servable import Servable, list_versions, read_warmup
 
     seen: set[int] = set()
     defects = []
@@ -68,7 +67,7 @@ def read_versions(directory: Path, stop: Path, result: Path) -> None:
     while not last_round:
         time.sleep(0.002)
         last_round = stop.exists()
-        for number, path in versions(directory).items():
+        for number, path in list_versions(directory).items():
             if number in seen:
                 continue
             seen.add(number)
@@ -77,7 +76,6 @@ def read_versions(directory: Path, stop: Path, result: Path) -> None:
                 for request in read_warmup(path):
                     servable.run(request.signature, request.inputs)
                 score = servable.run("score", {"inputs": SAMPLES})["instance_score"]
-                servable.close()
                 expected = score if expected is None else expected
                 np.testing.assert_allclose(score, expected, rtol=1e-6)
                 if not (path / "assets.extra" / "tfae.json").read_text(encoding="utf-8").endswith("}\n"):
@@ -93,14 +91,14 @@ def kill_exporters(
     """Begin and kill so many exporters, and count what they left of the version that they were at."""
     left: collections.Counter[str] = collections.Counter()
     for _ in range(kills):
-        before = set(directory.glob(".*"))
+        before = set(directory.glob(".staging-*"))
         process = fork(work)
         time.sleep(generator.uniform(*seconds))
         os.kill(process, signal.SIGKILL)
         _, status = os.waitpid(process, 0)
         if os.WIFEXITED(status):
             raise SystemExit("an exporter failed")
-        staged = [path for path in directory.glob(".*") if path not in before]
+        staged = [path for path in directory.glob(".staging-*") if path not in before]
         left[_stage({path.name for folder in staged for path in folder.rglob("*")}, bool(staged))] += 1
     return dict(left)
 
@@ -118,13 +116,13 @@ def _stage(files: set[str], staged: bool) -> str:
 
 def disturb(work: Callable[..., object], folder: Path, kills: int, seconds: tuple[float, float]) -> dict[str, Any]:
     """Kill exporters that do ``work`` in ``folder``, and say what a reader and the next export found."""
-    from tfae.export.publication import versions
+    from tfae.servable import list_versions
 
     directory, stop, result = folder / "model", folder / "stop", folder / "result"
     directory.mkdir(parents=True)
     reader = fork(lambda: read_versions(directory, stop, result))
     left = kill_exporters(lambda: work(directory), directory, kills, seconds, random.Random(0))
-    abandoned = len(list(directory.glob(".*")))
+    abandoned = len(list(directory.glob(".staging-*")))
     os.waitpid(fork(lambda: work(directory, 1)), 0)
     remaining = [path.name for path in directory.iterdir() if not path.name.isdigit()]
     stop.touch()
@@ -132,7 +130,7 @@ def disturb(work: Callable[..., object], folder: Path, kills: int, seconds: tupl
     num_read, *defects = result.read_text(encoding="utf-8").splitlines()
     return {
         "kills": kills,
-        "published": len(versions(directory)),
+        "published": len(list_versions(directory)),
         "loaded and asked": int(num_read),
         "incomplete or wrong": defects,
         "left behind": abandoned,

@@ -31,7 +31,6 @@ FAULTS = {
     "hang_in_the_middle": (LONG, 20),
     "drip": (LONG, 0.02),
     "drip_and_close": (CLOSING, 0.02),
-    "drip_headers": (b"HTTP/1.1 200 OK\r\nX-Long: ", 0.02),
     "late": (CLOSING, 1.4),
 }
 

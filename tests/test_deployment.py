@@ -355,11 +355,6 @@ def test_the_probe_tells_a_model_that_answers_from_one_that_is_merely_available(
             [("both", {"a": np.array([1, 2]), "b": np.array([[True], [False]])})],
             {"both": {"a": [1, 2], "b": [[True], [False]]}},
         ),
-        # Names that are no file names, or the same one.
-        (
-            [(name, {"inputs": np.ones((1, 1))}) for name in ("a/b", "a:b", "a_b")],
-            {name: [[1]] for name in ("a/b", "a:b", "a_b")},
-        ),
     ],
 )
 def test_every_signature_is_asked_with_its_shortest_request(deployed, requests, expected):

@@ -227,7 +227,6 @@ def test_sound_models_of_mixed_precision_are_published_and_stay_as_they_are(poli
     narrow = tf.as_dtype(model.get_layer("encoder").compute_dtype)
     operations = servable._session.graph.as_graph_def().library.function
     assert any(node.attr["DstT"].type == narrow for f in operations for node in f.node_def if node.op == "Cast")
-    servable.close()
     outputs = [spec for signature in export.inspect(path).signatures.values() for spec in signature["outputs"].values()]
     assert all(spec.startswith("float32") for spec in outputs)
     x = fitted(DIGITS)

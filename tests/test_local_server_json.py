@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfae.serving.local import json_requests
 from tfae.serving.local.json_requests import parse, read_inputs, read_signature_name
 from tfae.serving.local.json_responses import write_predictions
 from tfae.serving.status import StatusError
@@ -20,7 +19,7 @@ def read(body, **dtypes):
     """The inputs in a body, for a signature with inputs of these dtypes."""
     body = body if isinstance(body, bytes) else body.encode()
     infos = {name: TensorSpec(dtype, None) for name, dtype in dtypes.items()}
-    return read_inputs(parse(body), infos, has_booleans=b"true" in body or b"false" in body)
+    return read_inputs(parse(body), infos)
 
 
 def read_column(value, dtype):
@@ -43,12 +42,6 @@ def read_column(value, dtype):
 )
 def test_a_body_is_read_as_tensorflow_serving_reads_it(body, document):
     assert repr(parse(body)) == repr(document)  # NaN is not equal to itself, and 1 is equal to 1.0.
-
-
-@pytest.mark.parametrize("body", ['{"inputs": {"inputs": 1}}', '{"instances": [{"inputs": 1}, {"inputs": 2}, 3]}'])
-def test_inputs_named_as_a_key_of_the_request_are_read_by_the_fast_parser(monkeypatch, body):
-    monkeypatch.setattr(json_requests, "_parse_leniently", None)
-    assert parse(body.encode()) == json.loads(body)
 
 
 @pytest.mark.parametrize(
@@ -86,28 +79,26 @@ def test_values_become_arrays_of_the_dtype(dtype, value, expected):
 @pytest.mark.parametrize(
     ("dtype", "value", "problem"),
     [
-        ("float32", "[[1, 2], [3]]", "x: expected lists of equal lengths"),
-        ("float32", "[1, [2]]", "x: expected lists of equal lengths"),
-        ("float32", "[" * 300 + "1" + "]" * 300, "x: expected lists of equal lengths"),
-        ("float32", '["1"]', "x: expected values of dtype float32; received text"),
-        ("float32", "[1, null]", "x: expected values of dtype float32; received null or objects"),
-        ("float32", '[{"a": 1}]', "x: expected values of dtype float32; received null or objects"),
-        ("float32", "[true, false]", "x: expected values of dtype float32; received booleans"),
-        ("float32", "[[1, 2], [3, true]]", "x: expected values of dtype float32; received booleans among them"),
-        ("int64", "[1.0]", "x: expected values of dtype int64; received numbers with a decimal point"),
+        ("float32", "[[1, 2], [3]]", "x: expected .* in lists of equal lengths; received a list"),
+        ("float32", "[1, [2]]", "in lists of equal lengths; received a list"),
+        ("float32", "[" * 300 + "1" + "]" * 300, "lists of equal lengths"),
+        ("float32", '["1"]', "x: expected values of dtype float32, .*; received a string"),
+        ("float32", "[1, null]", "x: expected values of dtype float32, .*; received null"),
+        ("float32", '[{"a": 1}]', "instances: expected x in every row|received an object"),
+        ("float32", "[true, false]", "x: expected values of dtype float32, .*; received a boolean"),
+        ("float32", "[[1, 2], [3, true]]", "x: expected values of dtype float32, .*; received a boolean"),
+        ("int64", "[1.0]", "x: expected values of dtype int64, .*; received a number with a decimal point"),
         ("int64", "[9223372036854775808]", "x: expected integers from .*; received 9223372036854775808 to"),
-        ("uint64", "[-1, 18446744073709551615]", "x: expected values of dtype uint64"),
+        ("uint64", "[-1, 18446744073709551615]", "x: expected integers from 0 to"),
         ("uint32", "[-1]", "x: expected integers from 0 to 4294967295; received -1 to -1"),
         ("uint8", "[4294967296]", "x: expected integers from"),
-        ("bool", "[1]", "x: expected values of dtype bool; received integers"),
-        ("string", "[1]", "x: expected strings or .*; received a number"),
-        ("string", '[["a"], ["b", "c"]]', "x: expected strings or .*; received a list"),
+        ("bool", "[1]", "x: expected values of dtype bool, .*; received an integer"),
+        ("string", "[1]", "x: expected values of dtype string, .*; received an integer"),
+        ("string", '[["a"], ["b", "c"]]', "x: expected values of dtype string, .*; received a list"),
         ("string", '[{"b64": "YQ==", "c": 1}]', "expected x in every row; received b64, c in row 0"),
         ("string", '["\\ud800"]', "body|surrogate"),
     ]
-    + [
-        ("string", f'[{{"b64": "{text}"}}]', "base64") for text in ("!!!", "YWJjZ", "YQ=", "YQ===", "Y=Q=", "_-8=", "é")
-    ],
+    + [("string", f'[{{"b64": "{text}"}}]', "base64") for text in ("!!!", "YWJjZ", "Y=Q=", "_-8=", "é")],
 )
 def test_values_that_are_none_of_the_dtype_are_refused(dtype, value, problem):
     # NaN has the standard library read the text, which lets half a surrogate pair through.
@@ -140,9 +131,9 @@ def test_rows_and_columns_give_the_same_arrays():
         ('{"instances": [1], "inputs": [1]}', "received both or neither"),
         ('{"instances": []}', "instances: expected a list with at least one row; received an empty one"),
         ('{"instances": {"a": 1}}', "instances: expected a list .*; received an object"),
-        ('{"instances": [1]}', "instances: expected objects with a, b; received a number"),
+        ('{"instances": [1]}', "instances: expected objects with a, b; received an integer"),
         ('{"instances": [{"a": 1, "b": 2}, {"a": 1}]}', "expected a, b in every row; received a in row 1"),
-        ('{"instances": [{"a": 1, "b": 2}, 3]}', "expected a, b in every row; received a number in row 1"),
+        ('{"instances": [{"a": 1, "b": 2}, 3]}', "expected a, b in every row; received an integer in row 1"),
         ('{"instances": [{}]}', "expected a, b in every row; received an empty object in row 0"),
         ('{"inputs": [1]}', "inputs: expected an object with a, b; received a list"),
         ('{"inputs": {"a": [1]}}', "inputs: expected a value for a, b; received none for b"),

@@ -3,10 +3,10 @@
 import concurrent.futures
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tests import tiny_models
 from tests.tiny_models import until
@@ -62,8 +62,8 @@ NEWEST = ModelSpec("tiny")
 
 
 def ask(models, spec=NEWEST, signature="", **inputs):
-    with models.lease(spec) as (_, servable):
-        return ask_held(servable, signature, **inputs)
+    _, servable = models.find(spec)
+    return ask_held(servable, signature, **inputs)
 
 
 def ask_held(servable, signature="", **inputs):
@@ -107,8 +107,8 @@ def test_new_versions_are_swapped_in_without_a_failed_or_a_wrong_answer(publish,
 
     def keep_asking():
         while not done.is_set():
-            with models.lease(NEWEST) as (version, servable):
-                np.testing.assert_array_equal(ask_held(servable)["y"], X * version.number)
+            version, servable = models.find(NEWEST)
+            np.testing.assert_array_equal(ask_held(servable)["y"], X * version.number)
             seen.add(version.number)
 
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
@@ -125,21 +125,18 @@ def test_new_versions_are_swapped_in_without_a_failed_or_a_wrong_answer(publish,
     until(lambda: states(models) == {3: "AVAILABLE", 2: "END", 1: "END"})
 
 
-def test_a_version_is_unloaded_only_when_nobody_holds_it(publish, start):
+def test_a_version_that_was_replaced_answers_who_holds_it_and_is_given_back_with_the_last(publish, start):
     publish(1)
     models = start()
-    with models.lease(ModelSpec("tiny")) as (_, held):
-        publish(2)
-        until(lambda: states(models) == {2: "AVAILABLE", 1: "UNLOADING"})
-        np.testing.assert_array_equal(ask(models)["y"], X * 2)
-        expect_error(
-            "NOT_FOUND", "Servable not found for request: Specific(tiny, 1)", ask, models, ModelSpec("tiny", 1)
-        )
-        np.testing.assert_array_equal(ask_held(held)["y"], X)
-        assert states(models) == {2: "AVAILABLE", 1: "UNLOADING"}
+    _, held = models.find(NEWEST)
+    publish(2)
     until(lambda: states(models) == {2: "AVAILABLE", 1: "END"})
-    with pytest.raises(tf.errors.CancelledError, match="Session has been closed"):
-        held.run("serving_default", {"x": X})
+    np.testing.assert_array_equal(ask(models)["y"], X * 2)
+    expect_error("NOT_FOUND", "Servable not found for request: Specific(tiny, 1)", ask, models, ModelSpec("tiny", 1))
+    np.testing.assert_array_equal(ask_held(held)["y"], X)
+    session = weakref.ref(held._session)
+    del held
+    assert session() is None
 
 
 def test_a_damaged_version_leaves_the_one_before_and_the_next_one_comes(publish, start, tmp_path):
@@ -294,13 +291,16 @@ def test_xla_runs_where_it_is_allowed(publish, start):
     np.testing.assert_array_equal(ask(start(allow_xla=True), signature="xla")["y"], X / 2)
 
 
-def test_what_is_held_is_waited_for_at_the_end_but_not_for_ever(publish, tmp_path):
+def test_what_is_being_loaded_is_waited_for_at_the_end_but_not_for_ever(publish, tmp_path, monkeypatch):
+    is_over = threading.Event()
+    monkeypatch.setattr("tfae.serving.local.models.load", lambda *_, **__: is_over.wait(60))
     publish(1)
     models = Models(make_source(tmp_path / "tiny"), poll_seconds=POLL)
-    models.start(timeout=60)
-    with models.lease(ModelSpec("tiny")) as (_, servable):
-        assert not models.stop(grace=0.1)
-        np.testing.assert_array_equal(ask_held(servable)["y"], X)
+    with pytest.raises(TimeoutError, match=r"expected the models to be loaded within 0\.1 s"):
+        models.start(timeout=0.1)
+    assert not models.stop(grace=0.1)
+    is_over.set()
+    assert models.stop(grace=60)
 
 
 def test_a_source_names_what_is_wrong_with_a_folder(publish, tmp_path):

@@ -320,7 +320,7 @@ def test_documents_of_wrong_types_shapes_and_names_are_answered_or_refused(clien
     [
         (b"[" * 1_000_000, "JSON Parse error"),
         (b'{"instances": ' + b"[" * 9_000 + b"]" * 9_000 + b"}", "JSON Parse error|lists of equal lengths"),
-        (b'{"inputs": ' + b'{"x": ' * 9_000 + b"1" + b"}" * 9_000 + b"}", "JSON Parse error|null or objects"),
+        (b'{"inputs": ' + b'{"x": ' * 9_000 + b"1" + b"}" * 9_000 + b"}", "JSON Parse error|an object"),
         (b'{"instances": [[1, ' + b"9" * 1_000_000 + b"]]}", "number too large"),
         (b'{"instances": "' + b"x" * 1_000_000 + b'"}', "instances: expected a list"),
         (b'{"signature_name": "' + b"x" * 1_000_000 + b'", "instances": [1]}', "signature_name: expected one of"),

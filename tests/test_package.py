@@ -36,6 +36,7 @@ ALLOWED = {
     "preprocessing": "casting columns moments",
     "atomic_write": "",
     "tensor_spec": "",
+    "graph_messages": "",
     "servable": "tensor_spec",
     "signatures": "columns models",
     "signature_methods": "signatures",
@@ -47,9 +48,9 @@ ALLOWED = {
     "provenance": "losses models",
     "checks": "activations datasets losses models preprocessing",
     "evaluation": "progress checks losses models moments",
-    "export": "progress checks columns columns_by_name datasets losses models preprocessing provenance servable "
-    "signatures signature_methods tensor_spec atomic_write",
-    "serving": "casting columns_by_name servable signature_methods signatures tensor_spec atomic_write",
+    "export": "progress checks columns columns_by_name datasets graph_messages losses models preprocessing provenance "
+    "servable signatures signature_methods tensor_spec atomic_write",
+    "serving": "casting columns_by_name graph_messages servable signature_methods signatures tensor_spec atomic_write",
     "report": "moments progress advice datasets evaluation losses models plots provenance atomic_write",
     "training": "checks datasets losses models schedule atomic_write",
     "runs": "checks datasets evaluation export losses models preprocessing progress provenance report "

@@ -13,7 +13,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from tests import tiny_models
 from tfae import servable
 from tfae.servable import Request, Servable
-from tfae.tensor_spec import TensorSpec
+from tfae.tensor_spec import INIT_OP, TensorSpec
 
 ROWS = tf.TensorSpec([None, 2], tf.float32, name="x")
 
@@ -53,7 +53,7 @@ def foreign(path, file_of, secret="nowhere"):
     meta_graph.meta_info_def.tags.append("serve")
     meta_graph.graph_def.CopyFrom(graph.as_graph_def())
     meta_graph.signature_def["serving_default"].CopyFrom(signature)
-    meta_graph.signature_def[servable.INIT_OP].outputs[servable.INIT_OP].name = "fill"
+    meta_graph.signature_def[INIT_OP].outputs[INIT_OP].name = "fill"
     meta_graph.asset_file_def.add(filename="vocab.txt").tensor_info.name = "asset:0"
     (path / "assets").mkdir(parents=True)
     (path / "assets" / "vocab.txt").write_text("harmless\n")
@@ -89,24 +89,21 @@ def path(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def loaded(path):
-    servable_ = Servable(path)
-    yield servable_
-    servable_.close()
+    return Servable(path)
 
 
-def test_signatures_are_run_with_the_restored_variables_for_the_outputs_that_are_wanted(loaded):
+def test_signatures_are_run_with_the_restored_variables(loaded):
     x = {"x": np.array([[1, 1], [2, 0]], "float32")}
     answer = loaded.run("serving_default", x)
     assert answer.keys() == {"total", "y"}
     np.testing.assert_array_equal(answer["y"], [[3, 5], [6, 0]])
     assert answer["total"].shape == ()
     assert answer["total"] == 4
-    assert loaded.run("serving_default", x, ["total"]) == {"total": 4}
     assert tf.executing_eagerly()
 
 
 def test_signatures_are_read_without_loading(path, loaded):
-    signature = servable.read_signatures(path)["serving_default"]
+    signature = servable.list_signatures(servable.read_meta_graph(path))["serving_default"]
     assert signature.inputs == {"x": TensorSpec("float32", (None, 2))}
     assert {name: info.shape for name, info in signature.outputs.items()} == {"total": (), "y": (None, 2)}
     assert loaded.signatures["serving_default"] == signature
@@ -170,8 +167,7 @@ def test_xla_is_refused_unless_enabled(tmp_path):
     save(tmp_path, serving_default=(lambda x: {"y": compiled(x)}, ROWS), plain=(lambda x: {"y": x}, ROWS))
     x = {"x": np.ones((1, 2), "float32")}
     refusing = Servable(tmp_path)
-    message = r"^XLA compilation disabled\n\t \[\[\{\{function_node .*PartitionedCall"
-    with pytest.raises(tf.errors.InternalError, match=message):
+    with pytest.raises(tf.errors.InternalError, match=r"^XLA compilation disabled$"):
         refusing.run("serving_default", x)
     assert refusing.run("plain", x)["y"].tolist() == [[1, 1]]
     assert Servable(tmp_path, xla_compilation_enabled=True).run("serving_default", x)["y"].tolist() == [[0.5, 0.5]]
@@ -226,21 +222,6 @@ def test_a_vocabulary_is_read_from_the_models_own_file_if_it_is_trusted(tmp_path
     assert answer.tolist() == [[2], [0]]
 
 
-def test_the_assets_of_tensorflow_1_are_known_too(tmp_path):
-    path = foreign(tmp_path / "1", its_asset)
-    content = SavedModel.FromString((path / "saved_model.pb").read_bytes())
-    (meta_graph,) = content.meta_graphs
-    listed = meta_graph.collection_def["saved_model_assets"].any_list.value
-    listed.add().Pack(meta_graph.asset_file_def[0])
-    del meta_graph.asset_file_def[:]
-    (path / "saved_model.pb").write_bytes(content.SerializeToString())
-    assert Servable(path).run("serving_default", {"x": np.array([0])})["y"].tolist() == [b"harmless"]
-    listed[0].value = b"\xff"
-    (path / "saved_model.pb").write_bytes(content.SerializeToString())
-    with pytest.raises(tf.errors.DataLossError, match=r"^Can't parse the list of assets"):
-        Servable(path)
-
-
 def test_a_damaged_graph_is_a_clear_error(tmp_path):
     path = foreign(tmp_path / "1", its_asset)
     content = SavedModel.FromString((path / "saved_model.pb").read_bytes())
@@ -250,10 +231,6 @@ def test_a_damaged_graph_is_a_clear_error(tmp_path):
     message = "^path: expected a SavedModel whose graph TensorFlow can load; received .*nowhere"
     with pytest.raises(ValueError, match=message):
         Servable(path)
-    meta_graph.signature_def["serving_default"].inputs["x"].dtype = 0
-    (path / "saved_model.pb").write_bytes(content.SerializeToString())
-    with pytest.raises(ValueError, match=r"^signature: expected a dtype of TensorFlow; received number 0 for .* 'x:0'"):
-        servable.read_signatures(path)
 
 
 def test_warmup_requests_come_back_as_they_were_written(tmp_path):
@@ -290,5 +267,5 @@ def test_a_damaged_warmup_file_or_more_requests_than_a_server_takes_are_an_error
 @pytest.mark.parametrize("damage", [{"dtype": 0}, {"dtype": 1_000_000}, {"tensor_content": b"12345"}])
 def test_a_warmup_tensor_that_is_none_is_an_error(damage, tmp_path):
     write_damaged_warmup(tmp_path, **damage)
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"^Failed to parse warmup record: input x is no tensor"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"^Failed to parse warmup record: "):
         servable.read_warmup(tmp_path)

@@ -8,6 +8,13 @@ from typing import Any, final
 
 import numpy as np
 
+#: Signature that sets up variables and tables when a SavedModel is loaded; not for clients.
+INIT_OP = "__saved_model_init_op"
+#: Dtypes that TensorFlow Serving's REST API does not carry.
+NOT_IN_JSON = ("float16", "bfloat16", "uint16", "complex64", "complex128")
+#: Where the name of a dtype is not that in protobuf's.
+_NAMES = {"DT_HALF": "float16", "DT_FLOAT": "float32", "DT_DOUBLE": "float64"}
+
 
 @final
 @dataclasses.dataclass(frozen=True)
@@ -111,3 +118,24 @@ class Signature:
         """Lines with the inputs, then the outputs."""
         sides = (("→", self.inputs), ("←", self.outputs))
         return [f"  {arrow} {name:16}{spec}" for arrow, side in sides for name, spec in sorted(side.items())]
+
+
+def read_signatures(definitions: Mapping[str, Any]) -> dict[str, Signature]:
+    """Signatures for clients, by name and sorted, from the JSON of a SavedModel's; some error if there are none."""
+    return {
+        name: Signature(name, *(_read_tensors(definition.get(side, {})) for side in ("inputs", "outputs")))
+        for name, definition in sorted(definitions.items())
+        if name != INIT_OP
+    }
+
+
+def _read_tensors(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
+    specs = {}
+    for name, info in sorted(infos.items()):
+        dtype, shape = str(info.get("dtype", "DT_INVALID")), info.get("tensor_shape", {})
+        if dtype == "DT_INVALID":
+            raise ValueError(f"signature: expected a dtype of every tensor; received none of {name}.")
+        sides = [int(dim.get("size", 0)) for dim in shape.get("dim", ())]
+        known = None if shape.get("unknown_rank") else tuple(None if side < 0 else side for side in sides)
+        specs[name] = TensorSpec(_NAMES.get(dtype, dtype.removeprefix("DT_").lower()), known)
+    return specs

@@ -29,10 +29,10 @@ from tfae.export.parity import validate_graph, validate_parity, write_golden
 from tfae.export.publication import find_version, publish, validate_writable
 from tfae.export.saved_autoencoder import SavedAutoencoder
 from tfae.export.traced_model import TracedModel, graph_names, trace
+from tfae.graph_messages import summarize
 from tfae.losses import get_loss
 from tfae.models.structure import build, is_deterministic, sample_shape_of
 from tfae.preprocessing import Preprocessing
-from tfae.servable import explain
 from tfae.signatures import SIGNATURES, SignatureDefinition
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def load(path: str | os.PathLike[str], *, trust: bool = False) -> SavedAutoencod
         return SavedAutoencoder(version, description)
     except tf.errors.OpError as error:
         raise ValueError(
-            f"path: expected a SavedModel that TensorFlow can load; received {version} ({explain(error)}). If it is "
+            f"path: expected a SavedModel that TensorFlow can load; received {version} ({summarize(error)}). If it is "
             "damaged, copy the whole folder again, or export it once more."
         ) from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Sequence
@@ -12,7 +11,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfae.export.publication import find_version
-from tfae.servable import Request, Servable, explain, find_operations, read_warmup
+from tfae.graph_messages import summarize
+from tfae.servable import Request, Servable, find_operations, read_warmup
 from tfae.tensor_spec import Signature
 
 _OK = "OK"
@@ -85,22 +85,21 @@ def check_health(path: str | os.PathLike[str], *, trust: bool = False) -> Health
         servable = Servable(path)
     except (tf.errors.OpError, ValueError) as error:
         return Health(path, {}, (f"can not be loaded: {_reason(error)}",))
-    with contextlib.closing(servable):
-        try:
-            requests, defects = read_warmup(path), []
-        except tf.errors.OpError as error:
-            requests, defects = [], [f"would not be loaded by a server, for its warm-up requests: {_reason(error)}"]
-        if servable.defect is not None:
-            return Health(path, {}, (servable.defect, *defects))
-        defects += [
-            f"would not be loaded by a server, for a warm-up request to {request.signature}, which it does not have"
-            for request in requests
-            if request.signature not in servable.signatures
-        ]
-        answers = {
-            name: _answer(servable, signature, [request for request in requests if request.signature == name])
-            for name, signature in servable.signatures.items()
-        }
+    try:
+        requests, defects = read_warmup(path), []
+    except tf.errors.OpError as error:
+        requests, defects = [], [f"would not be loaded by a server, for its warm-up requests: {_reason(error)}"]
+    if servable.defect is not None:
+        return Health(path, {}, (servable.defect, *defects))
+    defects += [
+        f"would not be loaded by a server, for a warm-up request to {request.signature}, which it does not have"
+        for request in requests
+        if request.signature not in servable.signatures
+    ]
+    answers = {
+        name: _answer(servable, signature, [request for request in requests if request.signature == name])
+        for name, signature in servable.signatures.items()
+    }
     return Health(path, answers, tuple(defects))
 
 
@@ -132,7 +131,5 @@ def _name_some(operations: Sequence[str]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Kind of the error and what it says, without where in the graph."""
-    if isinstance(error, tf.errors.OpError):
-        return f"{type(error).__name__}: {explain(error)}"
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0] or 'no message'}"
+    """Kind of the error and what it says."""
+    return f"{type(error).__name__}: {summarize(error)}"

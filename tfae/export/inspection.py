@@ -15,23 +15,13 @@ import tensorflow as tf
 from tfae import provenance
 from tfae.export.example_request import write_example_request
 from tfae.export.publication import find_version
-from tfae.servable import find_operations, read_signatures
+from tfae.servable import find_operations, list_signatures, read_meta_graph
 
 #: What a SavedModel of tfae says about itself, and the version of that page's layout.
 DESCRIPTION = Path("assets.extra", "tfae.json")
 FORMAT = 1
 #: What of an evaluation fits into a line.
 _SHOWN = ("loss", "excess", "constant_skill", "linear_skill", "mse", "mae", "psnr", "train_loss")
-#: What a description holds, so far as it is read: kinds of values by name, those of mappings by name again.
-_LAYOUT: dict[str, Any] = {
-    "created": str,
-    "model": {"name": str, "parameters": int, "latent_dim": int | None},
-    "loss": {"class_name": str, "sample_reduction": str},
-    "preprocessing": {"method": str},
-    "data": dict | None,
-    "metrics": dict | None,
-    "versions": dict,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +50,9 @@ class Inspection:
 
     def __str__(self) -> str:
         lines = [f"{self.path}  {self.num_bytes / 1e6:.2f} MB", ""]
-        if self.description is None:
-            lines += ["description    none: not exported by tfae"]
-        else:
-            lines[0] += f", exported {self.description['created']}"
-            lines += _list_facts(self.description)
+        lines += (
+            ["description    none: not exported by tfae"] if self.description is None else _list_facts(self.description)
+        )
         lines += [f"operations     {operation}" for operation in self.operations]
         for name, signature in self.signatures.items():
             lines += ["", name]
@@ -76,11 +64,13 @@ class Inspection:
 
 
 def _list_facts(description: dict[str, Any]) -> list[str]:
+    """Lines of a page on a description; some error if it is not laid out as ``save`` does."""
     model, loss, data, metrics = (description[key] for key in ("model", "loss", "data", "metrics"))
     source = (
         ", ".join(f"{key} {data[key]}" for key in ("name", "kind", "seed") if key in data) if data else "not recorded"
     )
     lines = [
+        f"exported       {description['created']}",
         f"model          {provenance.format_model(model)}",
         f"loss           {loss['class_name']}, {loss['sample_reduction']} over elements",
         f"preprocessing  {description['preprocessing']['method']}",
@@ -115,30 +105,14 @@ def read_description(version: Path) -> dict[str, Any]:
             f"path: expected a description of format {FORMAT}; received {version} with format {found}. "
             "Use the version of tfae that exported it, or export it once more."
         )
-    misfit = _find_misfit(description)
-    if misfit is not None:
+    try:
+        _list_facts(description)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(
             f"path: expected a description as tfae writes it; received {version} with a damaged {DESCRIPTION} "
-            f"({misfit}). Export it once more, or delete that file to use it as a model of unknown origin."
-        )
+            f"({error!r}). Export it once more, or delete that file to use it as a model of unknown origin."
+        ) from error
     return description
-
-
-def _find_misfit(description: Any, layout: Any = _LAYOUT, name: str = "") -> str | None:
-    """Where a description that was read is not laid out as :func:`tfae.export.save` writes it: what was expected there
-    and what is; None if it is sound."""
-    kind = dict if isinstance(layout, dict) else layout
-    if not isinstance(description, kind):
-        expected = getattr(kind, "__name__", str(kind))
-        return f"{name or 'all'}: {expected}, not {type(description).__name__}"
-    if not isinstance(layout, dict):
-        return None
-    for key, inner in layout.items():
-        where = f"{name}.{key}" if name else key
-        misfit = _find_misfit(description[key], inner, where) if key in description else f"{where}, which is not there"
-        if misfit is not None:
-            return misfit
-    return None
 
 
 def inspect(path: str | os.PathLike[str]) -> Inspection:
@@ -153,7 +127,7 @@ def inspect(path: str | os.PathLike[str]) -> Inspection:
     path = find_version(path)
     description = read_description(path) if (path / DESCRIPTION).exists() else None
     try:
-        signatures, operations = read_signatures(path), find_operations(path)
+        signatures, operations = list_signatures(read_meta_graph(path)), find_operations(path)
     except (tf.errors.OpError, ValueError) as error:
         reason = error.message if isinstance(error, tf.errors.OpError) else error
         raise ValueError(f"path: expected a SavedModel; received {path} ({reason}).") from error

@@ -14,20 +14,19 @@ from tfae.servable import (
     Request,
     Servable,
     dangerous_operations,
-    parse_signatures,
+    list_signatures,
     read_meta_graph,
     read_warmup,
     unservable_signatures,
     write_warmup,
 )
+from tfae.tensor_spec import NOT_IN_JSON
 
 #: How far an answer may be from that of Keras, relative to it.
 RTOL = 1e-5
 #: Requests in a warm-up file, and bytes of their inputs; the requests of one row come first, one per signature.
 MAX_REQUESTS = 100
 MAX_BYTES = 32_000_000
-#: Dtypes that spoil an answer of TensorFlow Serving, or can not be sent to it.
-_UNSERVABLE = ("float16", "bfloat16", "uint16", "complex64", "complex128")
 
 
 def validate_graph(path: Path) -> None:
@@ -42,9 +41,9 @@ def validate_graph(path: Path) -> None:
     found = dangerous_operations(meta_graph)
     for name, error in unservable_signatures(meta_graph).items():
         found.append(f"{error.message.splitlines()[0]}: signature {name}")
-    for signature in parse_signatures(meta_graph.signature_def).values():
+    for signature in list_signatures(meta_graph).values():
         for name, spec in {**signature.inputs, **signature.outputs}.items():
-            if spec.dtype_name in _UNSERVABLE:
+            if spec.dtype_name in NOT_IN_JSON:
                 found.append(f"{signature.name}: {name} of dtype {spec.dtype_name}")
             if not spec.is_batch_first:
                 found.append(f"{signature.name}: {name} of {spec}, without a batch axis")
@@ -81,26 +80,23 @@ def validate_parity(path: Path, golden: Sequence[GoldenRequest]) -> None:
             f"autoencoder: expected one whose SavedModel TensorFlow Serving can load; loading failed with "
             f"{type(error).__name__}: {error.message.splitlines()[0]} Nothing was published."
         ) from error
-    try:
-        unasked = servable.signatures.keys() - {each.request.signature for each in golden}
-        if unasked:
-            raise ValueError(f"golden: expected requests to every signature; received none to {', '.join(unasked)}.")
-        written = read_warmup(path)
-        if len(written) != _num_fitting(golden):
-            raise ValueError(
-                f"path: expected {_num_fitting(golden)} requests in the warm-up file; received {len(written)}."
-            )
-        requests = [*written, *(each.request for each in golden[len(written) :])]
-        answered: dict[tuple[str, str, int], np.ndarray] = {}
-        for each, request in zip(golden, requests, strict=True):
-            outputs = _ask(servable, request)
-            for name, served in outputs.items():
-                _compare(each, name, served)
-                for position, row in enumerate(each.rows):
-                    first = answered.setdefault((request.signature, name, row), served[position])
-                    _compare_rows(each, name, position, served[position], first)
-    finally:
-        servable.close()
+    unasked = servable.signatures.keys() - {each.request.signature for each in golden}
+    if unasked:
+        raise ValueError(f"golden: expected requests to every signature; received none to {', '.join(unasked)}.")
+    written = read_warmup(path)
+    if len(written) != _num_fitting(golden):
+        raise ValueError(
+            f"path: expected {_num_fitting(golden)} requests in the warm-up file; received {len(written)}."
+        )
+    requests = [*written, *(each.request for each in golden[len(written) :])]
+    answered: dict[tuple[str, str, int], np.ndarray] = {}
+    for each, request in zip(golden, requests, strict=True):
+        outputs = _ask(servable, request)
+        for name, served in outputs.items():
+            _compare(each, name, served)
+            for position, row in enumerate(each.rows):
+                first = answered.setdefault((request.signature, name, row), served[position])
+                _compare_rows(each, name, position, served[position], first)
 
 
 def _num_fitting(golden: Sequence[GoldenRequest]) -> int:

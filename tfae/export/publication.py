@@ -1,41 +1,29 @@
 """Publication of a SavedModel under its version number, whole or not at all.
 
-While it is written, an export is ``<directory>/.staging-<random>/version``, with a lock beside it that ends with its
-process. Published, it has been renamed to ``<directory>/<number>``; servers load folders whose name is a number.
+While it is written, an export is ``<directory>/.staging-<random>/version``; a lock on the file ``.<directory>.lock``
+beside the directory ends with its process. Published, it has been renamed to ``<directory>/<number>``; servers load
+folders whose name is a number.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import filelock
 import tensorflow as tf
 
 from tfae.atomic_write import flush
+from tfae.servable import list_versions
 
 _STAGING = ".staging-"
-#: What is being deleted, which nobody can mistake for a staging folder any more.
-_REMOVED = ".removed-"
-_LOCK, _VERSION = "lock", "version"
-#: How often to begin again, when another exporter takes a new folder for an abandoned one before it is locked.
-_ATTEMPTS = 10
 #: Permissions of what is published: a server under another account has to read it, whatever the umask.
 _FOLDER, _FILE = 0o755, 0o644
-
-
-def versions(directory: Path) -> dict[int, Path]:
-    """Published versions in ascending order: the sub-folders whose name is a positive integer."""
-    if not directory.is_dir():
-        return {}
-    folders = (entry for entry in directory.iterdir() if re.fullmatch("[0-9]+", entry.name) and entry.is_dir())
-    return dict(sorted((int(folder.name), folder) for folder in folders))
 
 
 def find_version(path: str | os.PathLike[str]) -> Path:
@@ -43,7 +31,8 @@ def find_version(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if (path / "saved_model.pb").is_file():
         return path
-    complete = [folder for folder in versions(path).values() if (folder / "saved_model.pb").is_file()]
+    folders = list_versions(path).values() if path.is_dir() else ()
+    complete = [folder for folder in folders if (folder / "saved_model.pb").is_file()]
     if complete:
         return complete[-1]
     if (path / "model.keras").is_file():
@@ -68,7 +57,8 @@ def publish(directory: Path, write: Callable[[Path], None]) -> Path:
     """Let ``write`` fill a folder, then give it the next free version number.
 
     A server that polls ``directory`` loads every numeric folder it sees, complete or not; so it appears with one
-    rename, after all of it has reached the disk. What exporters that were killed have left behind is deleted.
+    rename, after all of it has reached the disk. Of several exporters one writes at a time. What those that were killed
+    have left behind is deleted.
 
     Args:
         directory: Folder of the versions; made if it is not there. What is made can be read by every account,
@@ -83,11 +73,18 @@ def publish(directory: Path, write: Callable[[Path], None]) -> Path:
     """
     try:
         _make(directory)
-        _remove_abandoned(directory)
-        with _staging(directory) as staging:
-            write(staging)
-            _flush_tree(staging)
-            published = _rename_to_next_version(staging, directory)
+        folder = directory.resolve()
+        with filelock.FileLock(folder.with_name(f".{folder.name}.lock")):
+            for abandoned in directory.glob(f"{_STAGING}*"):
+                shutil.rmtree(abandoned, ignore_errors=True)
+            with tempfile.TemporaryDirectory(prefix=_STAGING, dir=directory) as container:
+                staging = Path(container, "version")
+                staging.mkdir()
+                write(staging)
+                _flush_tree(staging)
+                # Files and broken links too, which a rename would not replace.
+                numbers = [int(entry.name) for entry in directory.iterdir() if re.fullmatch("[0-9]+", entry.name)]
+                published = staging.rename(directory / str(max(numbers, default=0) + 1))
             flush(directory)
             return published
     except (OSError, tf.errors.OpError) as error:
@@ -104,65 +101,6 @@ def _make(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for path in missing:
         path.chmod(_FOLDER)
-
-
-@contextlib.contextmanager
-def _staging(directory: Path) -> Iterator[Path]:
-    """An empty folder to write a version to, which no other exporter touches while this process lives."""
-    for _ in range(_ATTEMPTS):
-        container = Path(tempfile.mkdtemp(prefix=_STAGING, dir=directory))
-        lock = filelock.FileLock(container / _LOCK)
-        try:
-            lock.acquire(timeout=0)
-            staging = container / _VERSION
-            staging.mkdir()
-        except (filelock.Timeout, FileNotFoundError, FileExistsError):
-            # Another exporter found the folder before it was locked, and is deleting it. It "exists" to somebody who
-            # tried to make it anew a moment too early.
-            lock.release()
-            continue
-        try:
-            yield staging
-        finally:
-            _remove(container)
-            lock.release()
-        return
-    raise FileNotFoundError(f"{_ATTEMPTS} folders in a row were deleted by other processes")
-
-
-def _remove_abandoned(directory: Path) -> None:
-    """Delete what exporters that are dead have left behind."""
-    for entry in directory.iterdir():
-        if entry.name.startswith(_REMOVED):
-            shutil.rmtree(entry, ignore_errors=True)
-        elif entry.name.startswith(_STAGING) and entry.is_dir():
-            try:
-                with filelock.FileLock(entry / _LOCK).acquire(timeout=0):
-                    _remove(entry)
-            except (filelock.Timeout, OSError):
-                continue  # Its exporter lives, or another exporter deletes it, or it is not ours to delete.
-
-
-def _remove(container: Path) -> None:
-    """Delete a staging folder; under another name, so that nothing half deleted can be renamed to a version."""
-    removed = container.with_name(container.name.replace(_STAGING, _REMOVED, 1))
-    with contextlib.suppress(OSError):
-        container = container.rename(removed)
-    shutil.rmtree(container, ignore_errors=True)
-
-
-def _rename_to_next_version(staging: Path, directory: Path) -> Path:
-    version = max(versions(directory), default=0) + 1
-    while True:
-        published = directory / str(version)
-        try:
-            return staging.rename(published)
-        except OSError:
-            # Another exporter was faster, or a file or a broken link has that name. Whatever else is the matter would
-            # not go away with the next number.
-            if not os.path.lexists(published):
-                raise
-            version += 1
 
 
 def _flush_tree(folder: Path) -> None:

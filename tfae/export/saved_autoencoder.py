@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfae.columns import Column, join_columns, split_matrix
 from tfae.columns_by_name import is_named, take_columns, to_numbers, to_texts
+from tfae.graph_messages import clean
 from tfae.preprocessing import cast_exactly
 from tfae.servable import Servable
 from tfae.signature_methods import SignatureMethods
@@ -83,7 +84,7 @@ class SavedAutoencoder(SignatureMethods):
             except tf.errors.InvalidArgumentError as error:
                 row = self._find_refused(signature, rows)
                 where = self._describe_element({name: array[row] for name, array in rows.items()})
-                raise InvalidSampleError(_assertion_message(error), start + row, where) from None
+                raise InvalidSampleError(clean(error.message), start + row, where) from None
         return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in spec.outputs}
 
     def _find_refused(self, signature: str, rows: dict[str, np.ndarray]) -> int:
@@ -156,12 +157,3 @@ class InvalidSampleError(ValueError):
     def __init__(self, message: str, index: int, where: str = "") -> None:
         super().__init__(f"{message} It is sample {index}{where}.")
         self.message, self.index, self.where = message, index, where
-
-
-def _assertion_message(error: tf.errors.InvalidArgumentError) -> str:
-    """What the model's author wrote, without TensorFlow's account of where in the graph it stands."""
-    message = error.message
-    marker = "assertion failed: ["
-    if marker not in message:
-        return message
-    return message.split(marker, 1)[1].split("\n")[0].replace("] [", " ").rstrip("]").strip()

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import tensorflow as tf
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef, MetaGraphDef, SignatureDef, TensorInfo
+from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from tfae.tensor_spec import Signature, TensorSpec
-
-#: Signature that sets up tables and the like when a SavedModel is loaded; not for clients.
-INIT_OP = "__saved_model_init_op"
+from tfae.tensor_spec import Signature, read_signatures
 
 
 def read_meta_graph(path: Path) -> MetaGraphDef:
@@ -43,49 +40,10 @@ def read_meta_graph(path: Path) -> MetaGraphDef:
     )
 
 
-def parse_signatures(signature_def_map: Mapping[str, SignatureDef]) -> dict[str, Signature]:
-    """Signatures for clients, by name, sorted; the init op is left out. ValueError if one has no dtype."""
-    return {
-        name: Signature(name, _parse_tensors(definition.inputs), _parse_tensors(definition.outputs))
-        for name, definition in sorted(signature_def_map.items())
-        if name != INIT_OP
-    }
-
-
-def _parse_tensors(infos: Mapping[str, TensorInfo]) -> dict[str, TensorSpec]:
-    specs = {}
-    for name, info in sorted(infos.items()):
-        shape = info.tensor_shape
-        sides = None if shape.unknown_rank else tuple(None if dim.size < 0 else int(dim.size) for dim in shape.dim)
-        try:
-            specs[name] = TensorSpec(tf.as_dtype(info.dtype).base_dtype.name, sides)
-        except TypeError:
-            raise ValueError(
-                f"signature: expected a dtype of TensorFlow; received number {info.dtype} for the tensor "
-                f"{info.name!r}. The SavedModel is damaged, or of a newer TensorFlow."
-            ) from None
-    return specs
-
-
-def list_assets(meta_graph: MetaGraphDef) -> list[AssetFileDef]:
-    """The files of a SavedModel whose paths its graph is given; TensorFlow 1 wrote the list elsewhere.
-
-    Raises:
-        tf.errors.OpError: If that list is damaged.
-    """
-    if meta_graph.asset_file_def or "saved_model_assets" not in meta_graph.collection_def:
-        return list(meta_graph.asset_file_def)
-    found = []
-    for packed in meta_graph.collection_def["saved_model_assets"].any_list.value:
-        asset = AssetFileDef()
-        try:
-            unpacked = packed.Unpack(asset)
-        except DecodeError:
-            unpacked = False
-        if not unpacked:
-            raise tf.errors.DataLossError(None, None, "Can't parse the list of assets in the SavedModel")
-        found.append(asset)
-    return found
+def list_signatures(meta_graph: MetaGraphDef) -> dict[str, Signature]:
+    """Signatures for clients, by name, sorted; the init op is left out."""
+    definitions = meta_graph.signature_def.items()
+    return read_signatures({name: MessageToDict(each, preserving_proto_field_name=True) for name, each in definitions})
 
 
 def lacks_variables(path: Path, meta_graph: MetaGraphDef) -> bool:
@@ -105,8 +63,3 @@ def list_old_init_ops(meta_graph: MetaGraphDef) -> list[str]:
     # Asking a protobuf map for a key that it lacks would add it.
     found = [meta_graph.collection_def[name] for name in collections if name in meta_graph.collection_def]
     return [name for collection in found for name in collection.node_list.value]
-
-
-def read_signatures(path: Path) -> dict[str, Signature]:
-    """Signatures of the SavedModel in the folder ``path``; raises as :func:`read_meta_graph` does, and ValueError."""
-    return parse_signatures(read_meta_graph(path).signature_def)

@@ -8,7 +8,8 @@ import tensorflow as tf
 from tensorflow.core.framework.attr_value_pb2 import AttrValue
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 
-from tfae.servable.meta_graph import INIT_OP, list_old_init_ops
+from tfae.servable.meta_graph import list_old_init_ops
+from tfae.tensor_spec import INIT_OP
 
 #: Operations that call back into a Python process.
 PYTHON = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
@@ -40,29 +41,23 @@ def _refusal(meta_graph: MetaGraphDef, tensors: Iterable[str], *, xla: bool) -> 
     """The error of the first node that is refused, of all that may run when ``tensors`` or operations are asked for."""
     nodes = {node.name: node for node in meta_graph.graph_def.node}
     functions = {function.signature.name: function for function in meta_graph.graph_def.library.function}
-    waiting = [("", nodes.pop(name)) for name in map(node_name, tensors) if name in nodes]
+    waiting = [(False, nodes.pop(name)) for name in map(node_name, tensors) if name in nodes]
     entered = set[str]()
     while waiting:
-        scope, node = waiting.pop()
+        in_function, node = waiting.pop()
         if node.op in PYTHON:
-            message = (
-                f"No OpKernel was registered to support Op '{node.op}' used by {{{{node {node.name}}}}}\n"
-                "Registered devices: [CPU]\nRegistered kernels:\n  <no registered kernels>\n"
-            )
+            message = f"No OpKernel was registered to support Op '{node.op}' used by {{{{node {node.name}}}}}"
             return tf.errors.InvalidArgumentError(None, None, message)
         called = [name for name in (node.op, *_mentioned(node.attr)) if name in functions]
         attributes = [node.attr, *(functions[name].attr for name in called)]
         # Asking a protobuf map for a key that it lacks would add it.
         if not xla and any("_XlaMustCompile" in given and given["_XlaMustCompile"].b for given in attributes):
-            function = f"{{{{function_node {scope}}}}}" if scope else ""
-            message = f"XLA compilation disabled\n\t [[{function}{{{{node {node.name}}}}}]]"
-            return tf.errors.InternalError(None, None, message)
-        if not scope:
-            waiting += [("", nodes.pop(name)) for name in map(node_name, node.input) if name in nodes]
-        for name in called:
-            if name not in entered:
-                entered.add(name)
-                waiting += [(name, inner) for inner in reversed(functions[name].node_def)]
+            return tf.errors.InternalError(None, None, "XLA compilation disabled")
+        if not in_function:
+            waiting += [(False, nodes.pop(name)) for name in map(node_name, node.input) if name in nodes]
+        for name in set(called) - entered:
+            entered.add(name)
+            waiting += [(True, inner) for inner in functions[name].node_def]
     return None
 
 

@@ -59,8 +59,8 @@ def read_warmup(path: Path) -> list[Request]:
     """Requests in the version in the folder ``path``; none if it has no such file.
 
     Raises:
-        tf.errors.OpError: With code and message of TensorFlow Serving, if the file or a tensor in it is damaged, or
-            if it holds more than MAX_RECORDS or something else than predict requests.
+        tf.errors.OpError: With the code of TensorFlow Serving, if the file or a tensor in it is damaged, or if it holds
+            more than MAX_RECORDS.
     """
     from google.protobuf.message import DecodeError
     from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
@@ -70,23 +70,12 @@ def read_warmup(path: Path) -> list[Request]:
         return []
     requests = []
     for record in tf.data.TFRecordDataset(str(file)).take(MAX_RECORDS + 1).as_numpy_iterator():
-        log = PredictionLog()
         try:
-            log.ParseFromString(record)
-        except DecodeError:
-            raise tf.errors.InvalidArgumentError(None, None, f"Failed to parse warmup record: {record!r}") from None
-        if log.WhichOneof("log_type") != "predict_log":
-            raise tf.errors.UnimplementedError(
-                None, None, f"Unsupported log_type for warmup: {log.WhichOneof('log_type')}"
-            )
-        predict = log.predict_log.request
-        inputs = {}
-        for name, proto in predict.inputs.items():
-            try:
-                inputs[name] = tf.make_ndarray(proto)
-            except (TypeError, ValueError) as error:
-                message = f"Failed to parse warmup record: input {name} is no tensor ({error}): {file}"
-                raise tf.errors.InvalidArgumentError(None, None, message) from None
+            predict = PredictionLog.FromString(record).predict_log.request
+            inputs = {name: tf.make_ndarray(proto) for name, proto in predict.inputs.items()}
+        except (DecodeError, TypeError, ValueError) as error:
+            message = f"Failed to parse warmup record: {error}: {file}"
+            raise tf.errors.InvalidArgumentError(None, None, message) from None
         requests.append(Request(predict.model_spec.signature_name or "serving_default", inputs))
     if len(requests) > MAX_RECORDS:
         raise tf.errors.InvalidArgumentError(

@@ -38,6 +38,23 @@ def validate_versions(model: ModelConfig) -> None:
             )
 
 
+def build_flags(
+    models: Iterable[ModelConfig], *, model_config: str | None, monitoring: str | None, batching: str | None
+) -> list[str]:
+    """Return flags of tensorflow_model_server for configurations, each given by its path on the server if wanted."""
+    flags = [f"--rest_api_timeout_in_ms={REST_API_TIMEOUT_IN_MS}"]
+    if model_config is not None:
+        flags.append(f"--model_config_file={model_config}")
+    if any(model.labels for model in models):
+        # The server reads the labels before it has loaded a version, and would not start.
+        flags.append("--allow_version_labels_for_unavailable_models=true")
+    if monitoring is not None:
+        flags.append(f"--monitoring_config_file={monitoring}")
+    if batching is not None:
+        flags += ["--enable_batching=true", f"--batching_parameters_file={batching}"]
+    return flags
+
+
 def render_model_config(models: Iterable[ModelConfig]) -> str:
     """Return a ModelServerConfig; each ``base_path`` is a path on the server."""
     message = ModelServerConfig()

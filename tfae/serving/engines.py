@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
-import io
 import os
 import shutil
 import signal
@@ -18,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tfae.atomic_write import write_atomically
-from tfae.serving.configs import MONITORING_CONFIG, REST_API_TIMEOUT_IN_MS, render_model_config, validate_versions
+from tfae.serving.configs import MONITORING_CONFIG, build_flags, render_model_config, validate_versions
 from tfae.serving.model_config import ModelConfig, validate_ports
 
 _REMEDIES = {
@@ -42,7 +40,6 @@ class Launch:
         rest_port: Port of REST, 1 to 65535.
         batching_parameters_file: Text proto of BatchingParameters, which turns batching on.
         metrics: Whether to serve metrics for Prometheus at /monitoring/prometheus/metrics of the REST port.
-        rest_api_timeout_in_ms: Most milliseconds of a REST call.
         poll_seconds: Whole seconds between two polls for new versions, 0 for a single one.
         cors: Whether pages of other sites may send requests.
         allow_xla: Whether functions compiled by XLA may run on a CPU.
@@ -58,7 +55,6 @@ class Launch:
     rest_port: int = 8501
     batching_parameters_file: Path | None = None
     metrics: bool = False
-    rest_api_timeout_in_ms: int = REST_API_TIMEOUT_IN_MS
     poll_seconds: float = 1
     cors: bool = False
     allow_xla: bool = False
@@ -73,11 +69,6 @@ class Launch:
         if self.poll_seconds < 0 or self.poll_seconds != int(self.poll_seconds):
             raise ValueError(
                 f"poll_seconds: expected a whole number, as TensorFlow Serving takes it; received {self.poll_seconds}."
-            )
-        file = self.batching_parameters_file
-        if file is not None and not file.is_file():
-            raise ValueError(
-                f"batching_parameters_file: expected a file, such as `tfae deploy` writes; received {file}."
             )
 
 
@@ -142,25 +133,24 @@ def run(command: Sequence[str]) -> NoReturn:
 
 def _build_flags(launch: Launch, *, models: Sequence[ModelConfig], place: Callable[[Path], str]) -> list[str]:
     """Return flags for models in folders of the server; ``place`` returns the path of a file on the server."""
+    flags, model_config, batching = [], None, launch.batching_parameters_file
     if len(models) == 1 and models[0] == ModelConfig(models[0].name, models[0].base_path):
         flags = [f"--model_name={models[0].name}", f"--model_base_path={models[0].base_path.as_posix()}"]
     else:
-        flags = [f"--model_config_file={place(_write_temporary('models.config', render_model_config(models)))}"]
-    if any(model.labels for model in models):
-        # The server reads the labels before it has loaded a version, and would not start.
-        flags.append("--allow_version_labels_for_unavailable_models=true")
-    if launch.batching_parameters_file is not None:
-        file = place(launch.batching_parameters_file.absolute())
-        flags += ["--enable_batching=true", f"--batching_parameters_file={file}"]
-    if launch.metrics:
-        flags.append(f"--monitoring_config_file={place(_write_temporary('monitoring.config', MONITORING_CONFIG))}")
+        model_config = place(_write_temporary("models.config", render_model_config(models)))
+    flags += build_flags(
+        models,
+        model_config=model_config,
+        monitoring=place(_write_temporary("monitoring.config", MONITORING_CONFIG)) if launch.metrics else None,
+        batching=None if batching is None else place(batching.absolute()),
+    )
     if launch.cors:
         flags.append("--rest_api_enable_cors_support=true")
     if launch.allow_xla:
         flags.append("--xla_cpu_compilation_enabled=true")
     if launch.poll_seconds != 1:  # The default.
         flags.append(f"--file_system_poll_wait_seconds={int(launch.poll_seconds)}")
-    return [*flags, f"--rest_api_timeout_in_ms={launch.rest_api_timeout_in_ms}", *launch.flags]
+    return [*flags, *launch.flags]
 
 
 def _write_temporary(name: str, content: str) -> Path:
@@ -173,8 +163,5 @@ def _write_temporary(name: str, content: str) -> Path:
 
 
 def _build_mount(source: Path, target: str) -> str:
-    """Return Docker's option for a read-only bind mount: a CSV record, which quotes paths with commas."""
-    record = io.StringIO()
-    fields = ["type=bind", f"source={source.absolute()}", f"target={target}", "readonly"]
-    csv.writer(record, lineterminator="").writerow(fields)
-    return f"--mount={record.getvalue()}"
+    """Return Docker's option for a read-only bind mount."""
+    return f"--mount=type=bind,source={source.absolute()},target={target},readonly"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +12,7 @@ from typing import Any
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-#: Folder names are read as by absl::SimpleAtoi: ASCII digits, with an optional sign and white space around.
-_NUMBER = re.compile(r"[ \t\n\r\f\v]*[+-]?[0-9]+[ \t\n\r\f\v]*", re.ASCII)
-_LARGEST = 2**63 - 1
+from tfae.servable import list_versions
 
 
 @dataclass(frozen=True)
@@ -50,13 +47,8 @@ class ModelConfig:
     labels: Mapping[str, int] = field(default_factory=dict)
 
     def versions(self) -> dict[int, Path]:
-        """Return the folders of versions by number: ``0005`` is version 5, names that are no number are ignored."""
-        found: dict[int, Path] = {}
-        for path in sorted(self.base_path.iterdir()):
-            number = int(path.name) if _NUMBER.fullmatch(path.name) else -1
-            if 0 <= number <= _LARGEST:
-                found[number] = path
-        return found
+        """Return the folders of versions by number; OSError if the base path is no folder."""
+        return list_versions(self.base_path)
 
 
 #: Returns the models to serve each time it is called.
@@ -112,10 +104,9 @@ def make_source(
 
 def _find_models(path: Path) -> list[Path]:
     """Return the folders of models in a folder that is none itself."""
-    folders = sorted(path.glob("*/*/saved_model.pb"))
     if any(path.glob("*/saved_model.pb")):
         return []
-    return list(dict.fromkeys(each.parents[1] for each in folders if _NUMBER.fullmatch(each.parent.name)))
+    return sorted({file.parents[1] for file in path.glob("*/[0-9]*/saved_model.pb")})
 
 
 def _read_model_config(config: Any, path: Path) -> ModelConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,17 +17,6 @@ from tfae.serving.client.retries import Deadline
 from tfae.serving.client.session import Call, Session
 from tfae.serving.status import ModelSpec, VersionStatus
 from tfae.signature_methods import SignatureMethods
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-
-class CallOptions(TypedDict, total=False):
-    """What every call may be given, as for :meth:`Client.predict`."""
-
-    timeout: float | None
-    batch_size: int | None
-    progress: bool
 
 
 @final
@@ -109,7 +98,7 @@ class Client(SignatureMethods):
             self._transport, self._target, concurrency=concurrency, retries=self._retries
         )
 
-    def score_examples(self, examples: Sequence[Any], **options: Unpack[CallOptions]) -> np.ndarray:
+    def score_examples(self, examples: Sequence[Any], **options: Any) -> np.ndarray:
         """Per-sample losses, float32 ``(batch,)``, of ``tf.train.Example`` messages or what they are serialized to.
 
         Each has a feature ``inputs``. Options are those of :meth:`call`.
@@ -119,9 +108,7 @@ class Client(SignatureMethods):
         ]
         return self._output_of("serve_tf_examples", to_object_vector(serialized), options)
 
-    def score_images(
-        self, images: Sequence[bytes | str | os.PathLike[str]], **options: Unpack[CallOptions]
-    ) -> np.ndarray:
+    def score_images(self, images: Sequence[bytes | str | os.PathLike[str]], **options: Any) -> np.ndarray:
         """Per-sample losses, float32 ``(batch,)``, of PNG or JPEG files, which the server decodes.
 
         Given are their bytes or their paths. Options are those of :meth:`call`.
@@ -139,7 +126,6 @@ class Client(SignatureMethods):
         *,
         timeout: float | None = None,
         batch_size: int | None = None,
-        progress: bool = False,
         **named_inputs: npt.ArrayLike,
     ) -> dict[str, np.ndarray]:
         """All outputs of any signature of any model, by name.
@@ -148,7 +134,6 @@ class Client(SignatureMethods):
             signature: Name of the signature.
             inputs: Arrays by name, for inputs that are called as an argument here; else name them as keywords.
             timeout, batch_size: Instead of the client's own.
-            progress: Whether to show a bar on stderr, if the input is sent in pieces.
             named_inputs: Arrays by name, as in ``client.call("score", inputs=x)``. Strings are text or bytes.
 
         Returns:
@@ -158,8 +143,8 @@ class Client(SignatureMethods):
             ValueError: If names, shapes, dtypes or values do not fit the model, or it has no such signature.
             ServingError: If the server refuses the request or does not answer.
         """
-        options = CallOptions(timeout=timeout, batch_size=batch_size, progress=progress)
-        return self._ask(signature, bind_named(inputs or {}, named_inputs), options, is_one_row_each=False)
+        bind = bind_named(inputs or {}, named_inputs)
+        return self._ask(signature, bind, timeout=timeout, batch_size=batch_size, is_one_row_each=False)
 
     def status(self, *, timeout: float | None = None) -> list[VersionStatus]:
         """States of the versions on the server, newest first.
@@ -218,23 +203,24 @@ class Client(SignatureMethods):
         return self._timeout if timeout is None else validate_seconds("timeout", timeout)
 
     def _ask(
-        self, signature: str, bind: Bind, options: CallOptions, *, is_one_row_each: bool = True
+        self,
+        signature: str,
+        bind: Bind,
+        *,
+        timeout: float | None = None,
+        batch_size: int | None = None,
+        is_one_row_each: bool = True,
     ) -> dict[str, np.ndarray]:
-        unknown = set(options) - {"timeout", "batch_size", "progress"}
-        if unknown:
-            raise TypeError(f"expected the options timeout, batch_size and progress; received {', '.join(unknown)}.")
-        batch_size = options.get("batch_size")
         return self._open().ask(
             Call(
                 signature=signature,
                 bind=bind,
-                timeout=self._seconds(options.get("timeout")),
+                timeout=self._seconds(timeout),
                 batch_size=self._batch_size if batch_size is None else validate_integer("batch_size", batch_size, 1),
                 retries=self._retries,
-                progress=options.get("progress", False),
                 is_one_row_each=is_one_row_each,
             )
         )
 
-    def _call_with(self, signature: str, array: npt.ArrayLike, options: CallOptions) -> dict[str, np.ndarray]:
-        return self._ask(signature, bind_samples(array), options)
+    def _call_with(self, signature: str, array: npt.ArrayLike, options: dict[str, Any]) -> dict[str, np.ndarray]:
+        return self._ask(signature, bind_samples(array), **options)

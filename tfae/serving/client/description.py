@@ -7,12 +7,7 @@ from collections.abc import Mapping
 from typing import Any, final
 
 from tfae.serving.status import VersionStatus
-from tfae.tensor_spec import Signature, TensorSpec
-
-#: Signature that restores variables; not for clients.
-_INTERNAL = "__saved_model_init_op"
-#: Where NumPy's name of a dtype is not that in the message.
-_NAMES = {"DT_HALF": "float16", "DT_FLOAT": "float32", "DT_DOUBLE": "float64"}
+from tfae.tensor_spec import Signature, read_signatures
 
 
 @final
@@ -53,16 +48,8 @@ class Metadata:
 def read_metadata(document: Mapping[str, Any]) -> Metadata:
     """The metadata in a server's JSON, or in the JSON form of its gRPC answer; some error if there are none."""
     spec = document["model_spec"]
-    definitions = document["metadata"]["signature_def"].get("signature_def", {})
-    return Metadata(
-        model=str(spec["name"]),
-        version=int(spec["version"]),
-        signatures={
-            name: Signature(name, *(_tensors(definition.get(side, {})) for side in ("inputs", "outputs")))
-            for name, definition in definitions.items()
-            if name != _INTERNAL
-        },
-    )
+    signatures = read_signatures(document["metadata"]["signature_def"].get("signature_def", {}))
+    return Metadata(str(spec["name"]), int(spec["version"]), signatures)
 
 
 def read_status(document: Mapping[str, Any]) -> list[VersionStatus]:
@@ -75,13 +62,3 @@ def read_status(document: Mapping[str, Any]) -> list[VersionStatus]:
             VersionStatus(int(entry["version"]), str(entry.get("state", "UNKNOWN")), str(code), str(message))
         )
     return sorted(versions, key=lambda entry: -entry.version)
-
-
-def _tensors(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
-    specs = {}
-    for name, info in infos.items():
-        dtype, shape = info.get("dtype", "DT_INVALID"), info.get("tensor_shape", {})
-        sides = [int(dim.get("size", 0)) for dim in shape.get("dim", ())]
-        known = None if shape.get("unknown_rank") else tuple(None if side < 0 else side for side in sides)
-        specs[name] = TensorSpec(_NAMES.get(dtype, dtype.removeprefix("DT_").lower()), known)
-    return specs

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import final
 
+from tfae.graph_messages import clean
 from tfae.serving.status import HTTP_STATUS
 
-#: Nodes of the graph, which mean nothing to the caller.
-_NODE = re.compile(r"\s*\[\[(?:\{\{[^}]*\}\})+\]\]|\{\{function_node [^}]*\}\}\s*")
-_ASSERTION = re.compile(r"assertion failed: \[(.*)\]", re.DOTALL)
 #: The likely code of an answer with this status, where several have it.
 _CODES = {
     **{status: code for code, status in HTTP_STATUS.items()},
@@ -34,7 +31,7 @@ class ServingError(RuntimeError):
     def __init__(self, code: str, message: str, request: str, may_be_retried: bool = False) -> None:
         super().__init__(code, message, request, may_be_retried)  # All arguments, for pickle.
         self.code = code
-        self.message = _clean(message) or "no message"
+        self.message = clean(message) or "no message"
         self.request = request
         self.may_be_retried = may_be_retried
 
@@ -45,12 +42,3 @@ class ServingError(RuntimeError):
 def to_code(status: int) -> str:
     """The code that an HTTP status stands for."""
     return _CODES.get(status, "UNKNOWN")
-
-
-def _clean(message: str) -> str:
-    """Return a message without the names of nodes and the brackets of a failed assertion."""
-    message = _NODE.sub("", message)
-    assertion = _ASSERTION.search(message)
-    if assertion:
-        message = assertion[1].replace("] [", " ")
-    return message.strip()

@@ -17,10 +17,8 @@ import numpy as np
 import orjson
 
 from tfae.serving.client.inputs import to_object_vector
-from tfae.tensor_spec import Signature, TensorSpec
+from tfae.tensor_spec import NOT_IN_JSON, Signature, TensorSpec
 
-#: Dtypes that JSON does not carry to the server.
-_NOT_IN_JSON = ("float16", "bfloat16", "uint16", "complex64", "complex128")
 #: Most characters of a number with its comma.
 _WIDTHS = {"bool": 6, "uint8": 4, "int8": 5, "int16": 7, "uint32": 11, "int32": 12, "float32": 17}
 _WIDEST = 25
@@ -96,7 +94,7 @@ def _validate_names(values: Any, names: set[str]) -> dict[str, Any]:
 
 
 def _write(name: str, array: np.ndarray) -> bytes:
-    if array.dtype.name in _NOT_IN_JSON:
+    if array.dtype.name in NOT_IN_JSON:
         raise ValueError(
             f"{name}: expected an input of a dtype that REST carries; received {array.dtype}, which the model takes. "
             "Use a grpc:// address."

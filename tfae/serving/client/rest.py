@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar, final
 from urllib.parse import quote
 
@@ -13,7 +14,6 @@ import urllib3
 from urllib3.exceptions import EmptyPoolError, HTTPError, NewConnectionError, ProtocolError, SSLError, TimeoutError
 
 from tfae.serving.client import json_bodies
-from tfae.serving.client.connections import enforce, open_pool
 from tfae.serving.client.description import Metadata, read_metadata, read_status
 from tfae.serving.client.error import ServingError, to_code
 from tfae.serving.client.json_bodies import read_json, read_response, write_request
@@ -46,7 +46,10 @@ class RestTransport:
         headers = {"Content-Type": "application/json"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        self._pool = open_pool(address, connections=connections, headers=headers, ca_file=ca_file)
+        tls = {"cert_reqs": "CERT_REQUIRED", "ca_certs": ca_file} if address.startswith("https") else {}
+        self._pool = urllib3.connection_from_url(
+            address, maxsize=connections, block=True, retries=False, headers=headers, **tls
+        )
 
     def metadata(self, spec: ModelSpec, deadline: Deadline) -> Metadata:
         """Ask for the signatures of a version."""
@@ -92,34 +95,47 @@ class RestTransport:
         """Return status and body of the response, whatever they are."""
         # The pool takes no negative timeout, and threads may have waited for a connection beyond the deadline.
         left = max(deadline.remaining(), 1e-3)
-        late = ServingError("DEADLINE_EXCEEDED", f"no answer within {deadline.seconds:g} s", request)
         try:
-            with enforce(deadline):
-                response = self._pool.urlopen(
-                    method,
-                    self._prefix + path,
-                    body=body,
-                    redirect=False,
-                    timeout=urllib3.Timeout(total=left),
-                    pool_timeout=left,  # type: ignore[arg-type] # It is annotated as an integer and goes to Queue.get.
-                    preload_content=False,
-                )
-                with contextlib.closing(response):
-                    content = response.read()
-                    response.release_conn()
-                    return response.status, content
-        except NewConnectionError as error:  # A subclass of TimeoutError, so it comes first.
-            raise ServingError("UNAVAILABLE", f"no connection: {_read_reason(error)}", request, True) from error
-        except (TimeoutError, EmptyPoolError) as error:
-            raise late from error
-        except SSLError as error:
-            raise ServingError("UNAVAILABLE", f"no trusted connection: {_read_reason(error)}", request) from error
-        except ProtocolError as error:
-            if deadline.remaining() <= 0:  # urllib3 raises this for a request that is not sent in time.
-                raise late from error
-            raise ServingError("UNAVAILABLE", f"the connection broke: {_read_reason(error)}", request, True) from error
+            response = self._pool.urlopen(
+                method,
+                self._prefix + path,
+                body=body,
+                redirect=False,
+                timeout=urllib3.Timeout(total=left),
+                pool_timeout=left,  # type: ignore[arg-type] # It is annotated as an integer and goes to Queue.get.
+                preload_content=False,
+            )
+            with contextlib.closing(response), _cut_off(response, deadline):
+                return response.status, response.read()
         except HTTPError as error:
-            raise ServingError("INTERNAL", f"no HTTP answer: {_read_reason(error)}", request) from error
+            reason = _CONNECTION.sub("", str(error.args[-1]) if error.args else type(error).__name__)
+            if isinstance(error, NewConnectionError):  # A subclass of TimeoutError, so it comes first.
+                raise ServingError("UNAVAILABLE", f"no connection: {reason}", request, True) from error
+            # urllib3 raises other errors, too, for a request that is not sent, or an answer not read, in time.
+            if isinstance(error, (TimeoutError, EmptyPoolError)) or deadline.remaining() <= 0:
+                message = f"no answer within {deadline.seconds:g} s"
+                raise ServingError("DEADLINE_EXCEEDED", message, request) from error
+            if isinstance(error, SSLError):
+                raise ServingError("UNAVAILABLE", f"no trusted connection: {reason}", request) from error
+            if isinstance(error, ProtocolError):
+                raise ServingError("UNAVAILABLE", f"the connection broke: {reason}", request, True) from error
+            raise ServingError("INTERNAL", f"no HTTP answer: {reason}", request) from error
+
+
+@contextlib.contextmanager
+def _cut_off(response: urllib3.BaseHTTPResponse, deadline: Deadline) -> Iterator[None]:
+    """End the reading of a response at the deadline; the timeout of its socket starts anew with every byte."""
+
+    def end() -> None:
+        with contextlib.suppress(RuntimeError, ValueError):  # It has just been read to its end.
+            response.shutdown()
+
+    timer = threading.Timer(max(deadline.remaining(), 0), end)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _build_path(spec: ModelSpec) -> str:
@@ -137,8 +153,3 @@ def _read_error(response: bytes) -> str:
         return response[:_MAX_QUOTED].decode("utf-8", "replace").strip()
     # Bytes that are not UTF-8 arrive as lone surrogates, which can not be printed.
     return str(message).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _read_reason(error: HTTPError) -> str:
-    """Return what urllib3 says, without the connection in front."""
-    return _CONNECTION.sub("", str(error.args[-1]) if error.args else type(error).__name__)

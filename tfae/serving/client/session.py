@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from tfae.serving.client.description import Metadata
 from tfae.serving.client.error import ServingError
 from tfae.serving.client.inputs import Bind, fit_input
-from tfae.serving.client.pieces import Arrays, ask_pieces, cut
+from tfae.serving.client.pieces import cut
 from tfae.serving.client.retries import Deadline, ask_with_retries
 from tfae.serving.status import ModelSpec, VersionStatus
 from tfae.tensor_spec import Signature
@@ -20,6 +21,7 @@ from tfae.tensor_spec import Signature
 if TYPE_CHECKING:
     from tfae.serving.client.arguments import Transport
 
+Arrays = dict[str, np.ndarray]
 #: Most times that a call starts over because the server replaced the model.
 _MAX_RESTARTS = 10
 #: Errors that outdated metadata may cause.
@@ -45,7 +47,6 @@ class Call:
     timeout: float
     batch_size: int
     retries: int
-    progress: bool = False
     is_one_row_each: bool = False
 
 
@@ -155,15 +156,18 @@ class Session:
             _validate_outputs(outputs, metadata, signature, num_rows)
             return outputs
 
+        def ask_piece(rows: slice) -> Arrays:
+            try:
+                return ask(rows, Deadline(call.timeout), rows.stop - rows.start)
+            except ServingError as error:
+                error.request += f", rows {rows.start} to {rows.stop - 1}"
+                raise
+
         if not in_pieces:
             return ask(pieces[0], deadline, pieces[0].stop if call.is_one_row_each else None)
-        return ask_pieces(
-            # The timeout of a piece starts with its request.
-            lambda rows: ask(rows, Deadline(call.timeout), rows.stop - rows.start),
-            pieces,
-            concurrency=self._concurrency,
-            bar_title=f"{metadata.model} {signature.name}" if call.progress else None,
-        )
+        with ThreadPoolExecutor(min(self._concurrency, len(pieces))) as pool:
+            answers = list(pool.map(ask_piece, pieces))
+        return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
     def _cut(self, signature: Signature, arrays: Arrays, batch_size: int) -> list[slice]:
         """Slice the rows: a single slice if they can not be cut, none without rows.

@@ -57,7 +57,16 @@ def render(deployment: Deployment, path: Path) -> dict[str, str]:
     label, models = deployment.probed_label, _find_relative_path(deployment.saved_models, path)
     values = {
         "deployment": deployment,
-        "flags": _build_flags(deployment),
+        "flags": [
+            "--port=8500",
+            "--rest_api_port=8501",
+            *configs.build_flags(
+                [served],
+                model_config="/config/models.config",
+                monitoring="/config/monitoring.config",
+                batching="/config/batching.config" if deployment.batching else None,
+            ),
+        ],
         "models": models,
         "mounted": models if Path(models).is_absolute() else f"$PWD/{models}",
         "batch_sizes": batch_sizes,
@@ -67,9 +76,8 @@ def render(deployment: Deployment, path: Path) -> dict[str, str]:
         "signatures": list(by_signature),
         "unprobed": unprobed,
     }
-    readiness = {"ready.sh": _render_template("ready.sh", values)}
-    for signature, body in by_signature.items():
-        readiness[_choose_file_name(signature, readiness)] = body + "\n"
+    readiness = {f"{signature}.json": body + "\n" for signature, body in by_signature.items()}
+    readiness |= {"ready.sh": _render_template("ready.sh", values)}
     values |= {
         "config": config,
         "readiness": readiness,
@@ -81,22 +89,6 @@ def render(deployment: Deployment, path: Path) -> dict[str, str]:
         **{f"readiness/{name}": content for name, content in readiness.items()},
         **{name: _render_template(name, values) for name in ("compose.yaml", "kubernetes.yaml", "README.md")},
     }
-
-
-def _build_flags(deployment: Deployment) -> list[str]:
-    """Return the flags of tensorflow_model_server in the container."""
-    flags = [
-        "--port=8500",
-        "--rest_api_port=8501",
-        f"--rest_api_timeout_in_ms={configs.REST_API_TIMEOUT_IN_MS}",
-        "--model_config_file=/config/models.config",
-        "--monitoring_config_file=/config/monitoring.config",
-    ]
-    if deployment.labels:
-        flags.append("--allow_version_labels_for_unavailable_models=true")
-    if deployment.batching:
-        flags += ["--enable_batching=true", "--batching_parameters_file=/config/batching.config"]
-    return flags
 
 
 def _validate_replaceable(path: Path, files: Mapping[str, str], *, replace: bool) -> None:
@@ -150,11 +142,3 @@ def _find_relative_path(saved_models: Path, folder: Path) -> str:
     except ValueError:  # Different drives of Windows.
         return saved_models.resolve().as_posix()
     return relative if relative.startswith("..") else f"./{relative}"
-
-
-def _choose_file_name(signature: str, taken: Mapping[str, str]) -> str:
-    """Return a file name for the request of a signature, which is also a valid key of a ConfigMap."""
-    name = re.sub("[^A-Za-z0-9._-]", "_", signature) + ".json"
-    while name in taken:
-        name = "_" + name
-    return name

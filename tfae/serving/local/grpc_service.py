@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, final
 
@@ -39,18 +39,15 @@ _FIELDS = {"float32": "float_val", "float64": "double_val", "int64": "int64_val"
 _FIELDS |= dict.fromkeys(("int8", "int16", "int32", "uint8", "uint16"), "int_val")
 _FIELDS |= {"uint32": "uint32_val", "uint64": "uint64_val", "float16": "half_val", "bfloat16": "half_val"}
 _FIELDS |= {"complex64": "scomplex_val", "complex128": "dcomplex_val", "object": "string_val"}
-#: Field number and wire type of one value. Parsing such a message is far faster than appending Python numbers.
-_KEYS = {"float32": 5 << 3 | 5, "float64": 6 << 3 | 1}
 
 
 @final
 class GrpcService:
     """The methods of both services; predictions run in the threads of ``pool``."""
 
-    def __init__(self, models: Models, pool: Executor, *, max_request_bytes: int, message_timeout: float) -> None:
+    def __init__(self, models: Models, pool: Executor, *, max_request_bytes: int) -> None:
         self._models = models
         self._pool = pool
-        self._message_timeout = message_timeout
         # A request may be smaller than its tensors, as one value may fill a tensor.
         self._max_tensor_bytes = 4 * max_request_bytes
 
@@ -69,7 +66,7 @@ class GrpcService:
         ]
 
     def _make_handler(self, request_type: Any, respond: Callable[[Any], Any]) -> grpc.RpcMethodHandler:
-        """Make a handler that receives its message in the event loop and answers it in a thread."""
+        """Make a handler that answers a message in a thread."""
         pool = self._pool if respond == self._predict else None  # A status does not wait for predictions.
 
         def respond_to(raw: bytes) -> bytes:
@@ -79,14 +76,9 @@ class GrpcService:
                 raise StatusError("INTERNAL", f"message: expected a {request_type.__name__}; {error}.") from error
             return bytes(respond(request).SerializeToString())
 
-        async def handle(messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> bytes:
+        async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
             try:
-                raw = await asyncio.wait_for(anext(messages), self._message_timeout)
                 return await asyncio.get_running_loop().run_in_executor(pool, respond_to, raw)
-            except asyncio.TimeoutError:
-                failure = StatusError("CANCELLED", f"message: not received within {self._message_timeout:g} seconds.")
-            except StopAsyncIteration:
-                failure = StatusError("UNIMPLEMENTED", "message: expected exactly one; received none.")
             except StatusError as error:
                 failure = error
             except Exception as error:
@@ -96,36 +88,36 @@ class GrpcService:
             context.set_details(failure.message.encode("utf-8", "replace")[:_MAX_ERROR_BYTES].decode("utf-8", "ignore"))
             return b""
 
-        # On the wire, this is a call with one message. As a stream, it holds no thread until the message is there.
-        return grpc.stream_unary_rpc_method_handler(handle)
+        return grpc.unary_unary_rpc_method_handler(handle)
 
     def _predict(self, request: Any) -> Any:
         response = predict_pb2.PredictResponse()
-        with self._models.lease(_read_spec(request)) as (version, servable):
-            signature = find_signature(servable, request.model_spec.signature_name)
-            validate_inputs(signature, request.inputs)
-            inputs = {
-                name: _from_proto(name, request.inputs[name], tf.as_dtype(info.dtype_name), self._max_tensor_bytes)
-                for name, info in signature.inputs.items()
-            }
-            outputs = run(servable, signature, inputs, _read_filter(signature, request.output_filter))
-            size = sum(array.nbytes for array in outputs.values())
-            if size > _MAX_MESSAGE_BYTES:
-                raise StatusError("RESOURCE_EXHAUSTED", f"outputs: {size} bytes are more than a message can hold.")
-            for name, array in outputs.items():
-                _to_proto(array, response.outputs[name])
-            _write_spec(response.model_spec, version, signature.name)
+        version, servable = self._models.find(_read_spec(request))
+        signature = find_signature(servable, request.model_spec.signature_name)
+        validate_inputs(signature, request.inputs)
+        inputs = {
+            name: _from_proto(name, request.inputs[name], tf.as_dtype(info.dtype_name), self._max_tensor_bytes)
+            for name, info in signature.inputs.items()
+        }
+        wanted = _read_filter(signature, request.output_filter)
+        outputs = {name: array for name, array in run(servable, signature, inputs).items() if name in wanted}
+        size = sum(array.nbytes for array in outputs.values())
+        if size > _MAX_MESSAGE_BYTES:
+            raise StatusError("RESOURCE_EXHAUSTED", f"outputs: {size} bytes are more than a message can hold.")
+        for name, array in outputs.items():
+            _to_proto(array, response.outputs[name])
+        _write_spec(response.model_spec, version, signature.name)
         return response
 
     def _metadata(self, request: Any) -> Any:
         response = metadata_pb2.GetModelMetadataResponse()
-        with self._models.lease(_read_spec(request)) as (version, servable):
-            if not request.metadata_field or set(request.metadata_field) != {"signature_def"}:
-                received = ", ".join(request.metadata_field) or "none"
-                raise StatusError("INVALID_ARGUMENT", f"metadata_field: expected signature_def; received {received}.")
-            signatures = metadata_pb2.SignatureDefMap(signature_def=servable.signature_def_map)
-            response.metadata["signature_def"].Pack(signatures)
-            _write_spec(response.model_spec, version)
+        version, servable = self._models.find(_read_spec(request))
+        if set(request.metadata_field) != {"signature_def"}:
+            received = ", ".join(request.metadata_field) or "none"
+            raise StatusError("INVALID_ARGUMENT", f"metadata_field: expected signature_def; received {received}.")
+        signatures = metadata_pb2.SignatureDefMap(signature_def=servable.signature_def_map)
+        response.metadata["signature_def"].Pack(signatures)
+        _write_spec(response.model_spec, version)
         return response
 
     def _status(self, request: Any) -> Any:
@@ -152,15 +144,15 @@ def _read_spec(request: Any) -> ModelSpec:
     return ModelSpec(spec.name, version, spec.version_label if spec.HasField("version_label") else None)
 
 
-def _read_filter(signature: Signature, output_filter: Any) -> list[str] | None:
-    """Return the outputs that a request names, None for all."""
+def _read_filter(signature: Signature, output_filter: Any) -> Collection[str]:
+    """Return the outputs that a request names, or all."""
     wanted = list(output_filter)
     if not set(wanted) <= set(signature.outputs) or len(set(wanted)) < len(wanted):
         raise StatusError(
             "INVALID_ARGUMENT",
             f"output_filter: expected some of {', '.join(signature.outputs)}, each once; received {', '.join(wanted)}.",
         )
-    return wanted or None
+    return wanted or signature.outputs
 
 
 def _write_spec(spec: Any, version: ModelVersion, signature_name: str = "") -> None:
@@ -194,11 +186,6 @@ def _to_proto(array: np.ndarray, proto: TensorProto) -> None:
     proto.dtype = tf.as_dtype(array.dtype).as_datatype_enum
     proto.tensor_shape.CopyFrom(tf.TensorShape(array.shape).as_proto())
     flat = array.reshape(-1)
-    if name in _KEYS:
-        entries = np.empty(flat.size, [("key", "u1"), ("value", flat.dtype.newbyteorder("<"))])
-        entries["key"], entries["value"] = _KEYS[name], flat
-        proto.MergeFromString(entries.tobytes())
-        return
     if _FIELDS[name] == "half_val":
         flat = flat.view(np.uint16)  # The bit patterns.
     elif array.dtype.kind == "c":

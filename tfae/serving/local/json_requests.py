@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import math
 import re
@@ -18,16 +17,16 @@ from tfae.serving.status import StatusError
 if TYPE_CHECKING:
     from tfae.tensor_spec import TensorSpec
 
-#: The kinds of NumPy's arrays that become an input, by its dtype.
-_ACCEPTED = {"bool": "b", "float32": "iuf", "float64": "iuf", "string": "O"}
-_ACCEPTED |= dict.fromkeys(("int8", "int16", "int32", "int64", "uint8", "uint32", "uint64"), "iu")
+#: The types of the values that become an input, by its dtype.
+_ACCEPTED: dict[str, set[type]] = {"bool": {bool}, "float32": {int, float}, "float64": {int, float}}
+_ACCEPTED |= {name: {int} for name in ("int8", "int16", "int32", "int64", "uint8", "uint32", "uint64")}
+_ACCEPTED |= {"string": {str, dict}}
+#: What JSON calls them.
+_NAMES = {type(None): "null", bool: "a boolean", str: "a string", list: "a list", dict: "an object"}
+_NAMES |= {int: "an integer", float: "a number with a decimal point"}
 
-#: JSON values by the kind of the dtype that NumPy gives them.
-_KINDS = {"b": "booleans", "i": "integers", "u": "integers", "f": "numbers with a decimal point", "U": "text"}
-_KINDS["O"] = "null or objects"
-
-#: Keys of a request; of equal ones the first counts. Inputs may have these names too.
-_KEYS = ("signature_name", "instances", "inputs")
+#: Keys of a request; of equal ones the first counts.
+_KEYS = (b'"signature_name"', b'"instances"', b'"inputs"')
 #: Numbers that TensorFlow Serving reads and the standard library does not, in its spelling.
 _SPELLINGS = {"-NaN": "NaN", "Inf": "Infinity", "-Inf": "-Infinity"}
 #: They, and whole strings, which keep their text.
@@ -45,12 +44,9 @@ def parse(body: bytes) -> dict[str, Any]:
         {'instances': [1, nan]}
     """
     body = body.removeprefix(b"\xef\xbb\xbf")  # The byte order mark.
-    # orjson takes the last of equal keys. No key begins after the last quotation mark, but most numbers do.
-    head = body[: body.rfind(b'"') + 1]
-    try:
-        document = orjson.loads(body)
-        if any((count := head.count(f'"{key}"'.encode())) > 1 and count > _count(key, document) for key in _KEYS):
-            document = _parse_leniently(body)
+    try:  # orjson takes the last of equal keys.
+        is_repeated = any(body.count(key) > 1 for key in _KEYS)
+        document = _parse_leniently(body) if is_repeated else orjson.loads(body)
     except orjson.JSONDecodeError:
         document = _parse_leniently(body)
     if not isinstance(document, dict):
@@ -66,13 +62,10 @@ def read_signature_name(document: Mapping[str, Any]) -> str:
     return name
 
 
-def read_inputs(
-    document: Mapping[str, Any], infos: Mapping[str, TensorSpec], *, has_booleans: bool
-) -> tuple[dict[str, np.ndarray], bool]:
+def read_inputs(document: Mapping[str, Any], infos: Mapping[str, TensorSpec]) -> tuple[dict[str, np.ndarray], bool]:
     """Return the inputs, strings as object arrays of bytes, and whether the response is in rows.
 
-    Shapes are left to the graph. ``has_booleans`` is whether true or false may be among the values: NumPy makes them
-    numbers, so every value is looked at.
+    Shapes are left to the graph.
 
     Raises:
         StatusError: INVALID_ARGUMENT; UNIMPLEMENTED for columns of dtypes that JSON cannot carry.
@@ -87,18 +80,7 @@ def read_inputs(
                 f"{name}: expected a dtype that JSON can carry; the model wants {info.dtype_name}.",
             )
     columns = _split_rows(document["instances"], infos) if in_rows else _name_columns(document["inputs"], infos)
-    return {
-        name: _to_array(name, columns[name], info.dtype_name, has_booleans) for name, info in infos.items()
-    }, in_rows
-
-
-def _count(key: str, document: Any) -> int:
-    """Count a key in an object and in its columns or rows."""
-    if not isinstance(document, dict):
-        return 0
-    rows = document.get("instances")
-    parts = [document, document.get("inputs"), *(rows if isinstance(rows, list) else ())]
-    return sum(isinstance(part, dict) and key in part for part in parts)
+    return {name: _to_array(name, columns[name], info.dtype_name) for name, info in infos.items()}, in_rows
 
 
 def _parse_leniently(body: bytes) -> object:
@@ -167,68 +149,48 @@ def _split_rows(rows: Any, infos: Mapping[str, TensorSpec]) -> Mapping[str, list
     return {name: [row[name] for row in rows] for name in infos}
 
 
-def _to_array(name: str, value: Any, dtype: str, has_booleans: bool) -> np.ndarray:
+def _to_array(name: str, value: Any, dtype: str) -> np.ndarray:
     """Convert nested lists to an array of a dtype."""
     try:
-        array = np.array(value, object if dtype == "string" else None)
+        array = np.array(value, object)  # Else NumPy makes booleans and large integers other numbers.
     except (ValueError, RecursionError):
         raise _make_error(f"{name}: expected lists of equal lengths, not too deep; received others.") from None
+    flat = array.reshape(-1)
+    for odd in set(map(type, flat)) - _ACCEPTED[dtype]:
+        raise _make_error(
+            f"{name}: expected values of dtype {dtype}, in lists of equal lengths; received {_NAMES[odd]}."
+        )
     if dtype == "string":
-        return _encode_strings(name, array)
-    if dtype == "uint64" and array.dtype.kind == "f":
-        # NumPy makes integers beyond int64 floats if there are smaller ones beside them.
-        exact = np.array(value, object)
-        if all(type(item) is int and item >= 0 for item in exact.flat):
-            array = exact.astype(np.uint64)
-    if not array.size:
-        return array.astype(dtype)
-    accepted = _ACCEPTED[dtype]
-    is_mixed = has_booleans and dtype != "bool" and any(isinstance(item, bool) for item in np.array(value, object).flat)
-    if array.dtype.kind not in accepted or is_mixed:
-        received = "booleans among them" if array.dtype.kind in accepted else _KINDS[array.dtype.kind]
-        raise _make_error(f"{name}: expected values of dtype {dtype}; received {received}.")
-    if accepted == "iu":  # Less than 32 bits wrap around, as in TensorFlow Serving.
+        flat[:] = [_encode(name, item) for item in flat]
+    elif _ACCEPTED[dtype] == {int} and array.size:  # Less than 32 bits wrap around, as in TensorFlow Serving.
         limits = np.iinfo("int32" if np.dtype(dtype).itemsize < 4 else dtype)
-        least, most = int(array.min()), int(array.max())
+        least, most = array.min(), array.max()
         if not limits.min <= least <= most <= limits.max:
             raise _make_error(
                 f"{name}: expected integers from {limits.min} to {limits.max}; received {least} to {most}."
             )
+        array = array.astype(limits.dtype)
     with np.errstate(over="ignore"):  # 1e39 is Infinity in float32.
-        return array.astype(dtype, copy=False)
+        return array.astype(object if dtype == "string" else dtype)
 
 
-def _encode_strings(name: str, array: np.ndarray) -> np.ndarray:
-    """Replace strings and ``{"b64": "..."}`` in an object array by bytes."""
-    flat = array.reshape(-1)
-    for index, item in enumerate(flat):
-        if isinstance(item, dict) and not _is_named(item):
-            flat[index] = _decode(name, item["b64"])
-        elif isinstance(item, str):
-            try:
-                flat[index] = item.encode(errors="surrogateescape")
-            except UnicodeEncodeError:
-                raise _make_error(f"{name}: expected text; received half of a surrogate pair.") from None
-        else:
-            raise _make_error(f'{name}: expected strings or {{"b64": "..."}}; received {_name_type(item)}.')
-    return array
-
-
-def _decode(name: str, text: str) -> bytes:
-    """Decode standard base64; padding is optional, white space is skipped."""
-    text = "".join(text.split())
-    bare = text.rstrip("=")
+def _encode(name: str, item: str | dict[str, Any]) -> bytes:
+    """Return the bytes of a string or of ``{"b64": "..."}``, in which padding and white space mean nothing."""
     try:
-        if len(text) - len(bare) not in (0, -len(bare) % 4):
-            raise ValueError("wrong padding")
+        if isinstance(item, str):
+            return item.encode(errors="surrogateescape")
+        if _is_named(item):
+            raise _make_error(f'{name}: expected strings or {{"b64": "..."}}; received an object.')
+        bare = "".join(item["b64"].split()).rstrip("=")
         return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
+    except UnicodeEncodeError:
+        raise _make_error(f"{name}: expected text; received half of a surrogate pair.") from None
+    except ValueError as error:
         raise _make_error(f"{name}: expected base64; {error}.") from None
 
 
 def _name_type(value: object) -> str:
-    names = {type(None): "null", bool: "a boolean", str: "a string", list: "a list", dict: "an object"}
-    return names.get(type(value), "a number")
+    return _NAMES[type(value)]
 
 
 def _make_error(message: str) -> StatusError:

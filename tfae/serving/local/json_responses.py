@@ -13,14 +13,14 @@ import orjson
 from google.protobuf import json_format
 from tensorflow_serving.apis.get_model_metadata_pb2 import SignatureDefMap
 
+from tfae.serving.client.inputs import to_object_vector
 from tfae.serving.status import StatusError, VersionStatus
+from tfae.tensor_spec import NOT_IN_JSON
 
 if TYPE_CHECKING:
     from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
     from tfae.serving.local.models import ModelVersion
-
-_NO_JSON = ("float16", "bfloat16", "uint16", "complex64", "complex128")
 
 
 def write_predictions(outputs: Mapping[str, np.ndarray], *, in_rows: bool) -> bytes:
@@ -81,17 +81,13 @@ def write(document: dict[str, Any], *, is_finite: bool = True) -> bytes:
 
 def _to_values(name: str, array: np.ndarray) -> Any:
     """Return an output as values that can be written."""
-    if array.dtype.name in _NO_JSON:
+    if array.dtype.name in NOT_IN_JSON:
         raise StatusError("INVALID_ARGUMENT", f"{name}: expected an output that JSON can carry; it is {array.dtype}.")
     if array.dtype == object:
-        encode = _encode_base64 if name.endswith("_bytes") else _decode_text
-        return np.vectorize(encode, otypes=[object])(array).tolist()
+        is_binary = name.endswith("_bytes")
+        leaves = [
+            {"b64": base64.b64encode(value).decode()} if is_binary else value.decode(errors="surrogateescape")
+            for value in array.flat
+        ]
+        return to_object_vector(leaves).reshape(array.shape).tolist()
     return np.ascontiguousarray(array) if array.ndim else array.item()
-
-
-def _encode_base64(value: bytes) -> dict[str, str]:
-    return {"b64": base64.b64encode(value).decode()}
-
-
-def _decode_text(value: bytes) -> str:
-    return value.decode(errors="surrogateescape")

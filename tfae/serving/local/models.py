@@ -1,14 +1,13 @@
-"""The models of a server: a thread loads and unloads versions as their folders come and go; requests lease them."""
+"""The models of a server: a thread loads and unloads versions as their folders come and go."""
 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import gc
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, final
@@ -29,7 +28,7 @@ class ModelVersion:
 
     Attributes:
         wanted: Whether the version policy selects it.
-        servable: The loaded model; None before AVAILABLE and after UNLOADING.
+        servable: The loaded model; None unless AVAILABLE.
     """
 
     name: str
@@ -39,7 +38,6 @@ class ModelVersion:
     wanted: bool = True
     error: StatusError | None = None
     servable: Servable | None = None
-    num_leases: int = 0
 
     @property
     def status(self) -> VersionStatus:
@@ -47,17 +45,13 @@ class ModelVersion:
         error = self.error or StatusError("OK", "")
         return VersionStatus(self.number, self.state, error.code, error.message)
 
-    @property
-    def is_closable(self) -> bool:
-        """Whether it is unloading and no request uses it."""
-        return self.state == "UNLOADING" and not self.num_leases
-
 
 @final
 class Models:
     """Versions of models, loaded and replaced in the order of TensorFlow Serving; every method is thread-safe.
 
-    A new version is loaded and warmed up before the one that it replaces is unloaded, once no request uses that.
+    A new version is loaded and warmed up before the one that it replaces ends. Requests under way keep that one; what
+    it takes is given back with the last of them.
 
     Args:
         source: Returns the models to serve each time it is called.
@@ -75,57 +69,52 @@ class Models:
         self._allow_xla = allow_xla
         self._warnings: dict[str, str] = {}
         self._thread = threading.Thread(target=self._run, name="tfae-models", daemon=True)
-        # The lock of all attributes below; it is notified of changes that a thread may wait for.
-        self._changed = threading.Condition()
+        self._has_looked, self._is_stopping = threading.Event(), threading.Event()
+        #: Of the configs, the versions, and what the versions hold.
+        self._lock = threading.Lock()
         self._configs = {config.name: config for config in source()}
         if not self._configs:
             raise ValueError("models: expected at least one model; received none.")
         self._versions: dict[str, dict[int, ModelVersion]] = {}
-        self._has_looked = self._is_stopping = False
 
     def start(self, timeout: float | None = None) -> None:
         """Start loading, and wait until every version is loaded or has failed; TimeoutError after ``timeout`` s."""
-        atexit.register(self._stop_thread)  # TensorFlow aborts a process that ends during a load.
+        atexit.register(self.stop, None)  # TensorFlow aborts a process that ends during a load.
         self._thread.start()
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._has_looked, timeout):
-                raise TimeoutError(f"timeout: expected the models to be loaded within {timeout} s; they were not.")
+        if not self._has_looked.wait(timeout):
+            raise TimeoutError(f"timeout: expected the models to be loaded within {timeout} s; they were not.")
 
-    def stop(self, grace: float = 10.0) -> bool:
-        """Unload every version that is free within ``grace`` seconds, and return whether all were."""
-        deadline = time.monotonic() + grace
-        self._stop_thread(grace)
-        with self._changed:
-            for versions in self._versions.values():
-                _want(versions, "", {})
-            left = max(0.0, deadline - time.monotonic())
-            is_free = self._changed.wait_for(lambda: not any(version.num_leases for version in self._all()), left)
-        self._close_versions()
-        if self._thread.is_alive():  # It loads a version; Python waits for it at exit.
+    def stop(self, grace: float | None = 10.0) -> bool:
+        """End every version; return whether none was still being loaded after ``grace`` seconds, None for any time."""
+        self._is_stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(grace)
+        with self._lock:
+            self._versions = {}
+        if self._thread.is_alive():  # Python waits for it at exit.
             return False
-        atexit.unregister(self._stop_thread)
-        return is_free
+        atexit.unregister(self.stop)
+        return True
 
-    @contextlib.contextmanager
-    def lease(self, spec: ModelSpec) -> Iterator[tuple[ModelVersion, Servable]]:
-        """Keep a version loaded during a request; NOT_FOUND or INVALID_ARGUMENT if there is none."""
-        with self._changed:
-            version = self._find(spec)
-            version.num_leases += 1
-            servable = version.servable
-        if servable is None:
-            raise AssertionError("a version that is AVAILABLE has something loaded")
-        try:
-            yield version, servable
-        finally:
-            with self._changed:
-                version.num_leases -= 1
-                if version.is_closable:
-                    self._changed.notify_all()
+    def find(self, spec: ModelSpec) -> tuple[ModelVersion, Servable]:
+        """Return the version that a request asks for; NOT_FOUND or INVALID_ARGUMENT if there is none."""
+        with self._lock:
+            number = spec.version
+            if number is None and spec.label is not None:
+                config = self._configs.get(spec.name)
+                if config is None or spec.label not in config.labels:
+                    raise StatusError("INVALID_ARGUMENT", f"Unrecognized servable version label: {spec.label}")
+                number = config.labels[spec.label]
+            available = self._find_available(spec.name)
+            wanted = f"Latest({spec.name})" if number is None else f"Specific({spec.name}, {number})"
+            version = available.get(max(available, default=-1) if number is None else number)
+            if version is None or version.servable is None:
+                raise StatusError("NOT_FOUND", f"Servable not found for request: {wanted}")
+            return version, version.servable
 
     def status(self, name: str, version: int | None = None) -> list[VersionStatus]:
         """Return the states of a model's versions, newest first, or of one version; NOT_FOUND if there is none."""
-        with self._changed:
+        with self._lock:
             versions = self._versions.get(name, {})
             numbers = sorted(versions, reverse=True) if version is None else [version]
             if not numbers or numbers[0] not in versions:
@@ -135,61 +124,21 @@ class Models:
 
     def available(self) -> dict[str, list[int]]:
         """Return the available versions of every model of the source, ascending."""
-        with self._changed:
+        with self._lock:
             return {name: sorted(self._find_available(name)) for name in self._configs}
 
     def _find_available(self, name: str) -> dict[int, ModelVersion]:
         return {n: version for n, version in self._versions.get(name, {}).items() if version.state == "AVAILABLE"}
 
-    def _find(self, spec: ModelSpec) -> ModelVersion:
-        number = spec.version
-        if number is None and spec.label is not None:
-            config = self._configs.get(spec.name)
-            if config is None or spec.label not in config.labels:
-                raise StatusError("INVALID_ARGUMENT", f"Unrecognized servable version label: {spec.label}")
-            number = config.labels[spec.label]
-        available = self._find_available(spec.name)
-        wanted = f"Latest({spec.name})" if number is None else f"Specific({spec.name}, {number})"
-        number = max(available, default=-1) if number is None else number
-        if number not in available:
-            raise StatusError("NOT_FOUND", f"Servable not found for request: {wanted}")
-        return available[number]
-
-    def _all(self) -> list[ModelVersion]:
-        return [version for versions in self._versions.values() for version in versions.values()]
-
     def _run(self) -> None:
-        """Poll for versions, load and unload them until told to stop."""
-        while not self._is_stopping:
+        """Look for versions, load and end them, until told to stop."""
+        while not self._is_stopping.is_set():
             self._read_configs()
             self._find_versions()
-            self._close_versions()
             while (version := self._take_next()) is not None:
                 self._load(version)
-                self._close_versions()
-            with self._changed:
-                self._has_looked = True
-                self._changed.notify_all()
-            self._wait()
-
-    def _wait(self) -> None:
-        """Wait for the next poll, or to be told to stop, and unload what becomes free meanwhile."""
-        deadline = time.monotonic() + self._poll_seconds if self._poll_seconds else float("inf")
-        while not self._is_stopping and (left := deadline - time.monotonic()) > 0:
-            with self._changed:
-                self._changed.wait_for(
-                    lambda: self._is_stopping or any(version.is_closable for version in self._all()),
-                    min(left, threading.TIMEOUT_MAX),
-                )
-            self._close_versions()
-
-    def _stop_thread(self, timeout: float | None = None) -> None:
-        """Tell the thread to stop, and wait until it has, after the version that it loads."""
-        with self._changed:
-            self._is_stopping = True
-            self._changed.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
+            self._has_looked.set()
+            self._is_stopping.wait(min(self._poll_seconds or threading.TIMEOUT_MAX, threading.TIMEOUT_MAX))
 
     def _read_configs(self) -> None:
         try:
@@ -198,16 +147,16 @@ class Models:
             self._warn_once("", f"{error} What was served before still is.")
             return
         self._warn_once("", "")
-        with self._changed:
+        with self._lock:
             if configs == self._configs:
                 return
             self._configs = configs
             for name, versions in self._versions.items():
-                if name not in configs:
-                    _want(versions, name, {})
                 # A version that failed under the old config may be loaded again if it is not wanted now.
                 for number in [n for n, v in versions.items() if v.state == "END" and not v.wanted]:
                     del versions[number]
+                if name not in configs:
+                    _want(versions, name, {})
 
     def _find_versions(self) -> None:
         for config in self._configs.values():
@@ -218,7 +167,7 @@ class Models:
                 continue
             problem = "" if found else f"{config.name}: no version to serve in {config.base_path} yet; waiting."
             self._warn_once(config.name, problem)
-            with self._changed:
+            with self._lock:
                 _want(self._versions.setdefault(config.name, {}), config.name, found)
 
     def _warn_once(self, about: str, message: str) -> None:
@@ -229,9 +178,10 @@ class Models:
 
     def _take_next(self) -> ModelVersion | None:
         """Return the newest version that waits to be loaded, now in state LOADING."""
-        with self._changed:
-            waiting = [version for version in self._all() if version.state == "START"]
-            if self._is_stopping or not waiting:
+        with self._lock:
+            versions = [version for versions in self._versions.values() for version in versions.values()]
+            waiting = [version for version in versions if version.state == "START"]
+            if self._is_stopping.is_set() or not waiting:
                 return None
             newest = max(waiting, key=lambda version: version.number)
             newest.state = "LOADING"
@@ -251,26 +201,11 @@ class Models:
         except Exception as failure:  # The thread goes on with other versions.
             error = StatusError("INTERNAL", f"{type(failure).__name__}: {failure}")
             _LOG.exception("%s could not be loaded", label)
-        with self._changed:
+        with self._lock:
             version.servable, version.error = servable, error
             version.state = "END" if error else "AVAILABLE"
-            _retire(self._versions[version.name].values())
-            self._changed.notify_all()
-
-    def _close_versions(self) -> None:
-        """Close versions that are unloading and that no request uses."""
-        with self._changed:
-            closable = [(version, version.servable) for version in self._all() if version.is_closable]
-            for version, _ in closable:
-                version.servable, version.state = None, "END"
-            self._changed.notify_all()
-        if closable:
-            for version, servable in closable:
-                if servable is not None:
-                    servable.close()
-                _LOG.info("%s version %d unloaded", version.name, version.number)
-            del closable, servable
-            gc.collect()  # Graphs are large, and in reference cycles.
+            _retire(self._versions.get(version.name, {}))
+        gc.collect()  # Graphs are large, and in reference cycles.
 
 
 def _want(versions: dict[int, ModelVersion], name: str, found: Mapping[int, Path]) -> None:
@@ -281,17 +216,17 @@ def _want(versions: dict[int, ModelVersion], name: str, found: Mapping[int, Path
         known = versions.get(number)
         if known is None or (known.state == "END" and not known.wanted):
             versions[number] = ModelVersion(name, number, path)
-        elif known.state != "UNLOADING":  # It ends first, and is found again by the next poll.
+        else:
             known.wanted = True
-    _retire(versions.values())
+    _retire(versions)
 
 
-def _retire(versions: Iterable[ModelVersion]) -> None:
-    """Mark versions that are not wanted for unloading, once a wanted one is available or if none is wanted."""
-    wanted_states = [version.state for version in versions if version.wanted]
-    replaced = {"START": "END"}
-    if not wanted_states or "AVAILABLE" in wanted_states:
-        replaced["AVAILABLE"] = "UNLOADING"
-    for version in versions:
-        if not version.wanted:
-            version.state = replaced.get(version.state, version.state)
+def _retire(versions: Mapping[int, ModelVersion]) -> None:
+    """End versions that are not wanted, once a wanted one is available or if none is wanted."""
+    wanted_states = [version.state for version in versions.values() if version.wanted]
+    is_replaced = not wanted_states or "AVAILABLE" in wanted_states
+    for version in versions.values():
+        if not version.wanted and (version.state == "START" or (version.state == "AVAILABLE" and is_replaced)):
+            if version.servable is not None:
+                _LOG.info("%s version %d unloaded", version.name, version.number)
+            version.state, version.servable = "END", None

@@ -29,19 +29,15 @@ def load(path: Path, *, allow_xla: bool = False) -> Servable:
         servable = Servable(path, xla_compilation_enabled=allow_xla)
         if servable.defect is not None:
             _LOG.warning("Every request will fail: %s.", servable.defect)
-        try:
-            for request in read_warmup(path):
-                signature = find_signature(servable, request.signature)
-                validate_inputs(signature, request.inputs)
-                run(servable, signature, request.inputs)
-        except BaseException:
-            servable.close()
-            raise
+        for request in read_warmup(path):
+            signature = find_signature(servable, request.signature)
+            validate_inputs(signature, request.inputs)
+            run(servable, signature, request.inputs)
+        return servable
     except tf.errors.OpError as error:
         raise _to_status_error(error) from error
     except (ValueError, TypeError, KeyError, IndexError) as error:  # From TensorFlow's importer.
         raise StatusError("INVALID_ARGUMENT", f"{path}: {error}") from error
-    return servable
 
 
 def find_signature(servable: Servable, name: str) -> Signature:
@@ -61,12 +57,10 @@ def validate_inputs(signature: Signature, received: Collection[str]) -> None:
         raise StatusError("INVALID_ARGUMENT", message)
 
 
-def run(
-    servable: Servable, signature: Signature, inputs: Mapping[str, np.ndarray], outputs: Collection[str] | None = None
-) -> dict[str, np.ndarray]:
+def run(servable: Servable, signature: Signature, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Run a signature as `Servable.run` does; errors have the code and message of the kernel."""
     try:
-        return servable.run(signature.name, inputs, outputs)
+        return servable.run(signature.name, inputs)
     except tf.errors.OpError as error:
         raise _to_status_error(error) from error
     except UnicodeDecodeError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import io
 import logging
 import re
 import urllib.parse
@@ -23,8 +25,8 @@ _LOG = logging.getLogger("tfae.serving")
 #: Paths by method. The fixed parts match in any case, except for the verb of a POST.
 _MODEL = r"(?i:/v1/models)/(?P<name>[^/:]+)(?:(?i:/versions)/(?P<version>[0-9]+)|(?i:/labels)/(?P<label>[^/:]+))?"
 _ROUTES = {
-    "POST": re.compile(_MODEL + r":(?P<question>predict|classify|regress)", re.ASCII),
-    "GET": re.compile(_MODEL + r"(?:/(?P<question>(?i:metadata)))?", re.ASCII),
+    "POST": re.compile(_MODEL + r":predict", re.ASCII),
+    "GET": re.compile(_MODEL + r"(?P<metadata>/(?i:metadata))?", re.ASCII),
 }
 _MAX_VERSION = 2**63 - 1
 
@@ -88,37 +90,32 @@ class RestService:
                 f"Malformed request: {method} {path}. Expected POST /v1/models/NAME[/versions/N|/labels/L]:predict, or "
                 "GET /v1/models/NAME[/versions/N|/labels/L][/metadata].",
             )
-        spec, question = _read_spec(match), match["question"]
-        if method == "GET" and question is None:
+        spec = _read_spec(match)
+        if method == "GET" and match["metadata"] is None:
             return write_status(self._models.status(spec.name, spec.version))
         if method == "GET":
-            with self._models.lease(spec) as (version, servable):
-                return write_metadata(version, servable.signature_def_map)
-        if question != "predict":
-            raise StatusError("INVALID_ARGUMENT", f"The local server has no :{question}. TensorFlow Serving has it.")
+            version, servable = self._models.find(spec)
+            return write_metadata(version, servable.signature_def_map)
         document = parse(body)
         name = read_signature_name(document)
-        with self._models.lease(spec) as (_, servable):
-            try:
-                signature = find_signature(servable, name)
-            except StatusError as error:
-                raise StatusError("INVALID_ARGUMENT", error.message) from None  # FAILED_PRECONDITION over gRPC alone.
-            has_booleans = b"true" in body or b"false" in body
-            inputs, in_rows = read_inputs(document, signature.inputs, has_booleans=has_booleans)
-            del document  # It is larger than the arrays, and not needed while the kernels run.
-            outputs = run(servable, signature, inputs)
-        return write_predictions(outputs, in_rows=in_rows)
+        _, servable = self._models.find(spec)
+        try:
+            signature = find_signature(servable, name)
+        except StatusError as error:
+            raise StatusError("INVALID_ARGUMENT", error.message) from None  # FAILED_PRECONDITION over gRPC alone.
+        inputs, in_rows = read_inputs(document, signature.inputs)
+        del document  # It is larger than the arrays, and not needed while the kernels run.
+        return write_predictions(run(servable, signature, inputs), in_rows=in_rows)
 
     def _unpack(self, body: bytes) -> bytes:
         """Unpack a gzip body; a damaged one reads as an empty document, as in TensorFlow Serving."""
-        stream = zlib.decompressobj(wbits=31)
         try:
-            unpacked = stream.decompress(body, self._max_request_bytes + 1)
-        except zlib.error:
+            unpacked = gzip.GzipFile(fileobj=io.BytesIO(body)).read(self._max_request_bytes + 1)
+        except (EOFError, OSError, zlib.error):
             return b""
         if len(unpacked) > self._max_request_bytes:
             raise web.HTTPRequestEntityTooLarge(max_size=self._max_request_bytes, actual_size=len(unpacked))
-        return unpacked if stream.eof and not stream.unused_data else b""
+        return unpacked
 
 
 async def _name_server(_: web.Request, response: web.StreamResponse) -> None:

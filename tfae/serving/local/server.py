@@ -130,7 +130,7 @@ class LocalServer:
         try:
             self.models.start(timeout)
             self._require_models()
-            self._await(self._listen())
+            asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
         except BaseException:
             self.stop(0)
             raise
@@ -144,13 +144,15 @@ class LocalServer:
         if self._loop is None:
             return True
         deadline = time.monotonic() + grace
-        self._await(self._close(grace))
+        asyncio.run_coroutine_threadsafe(self._close(grace), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
         self._loop = None
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        return self.models.stop(max(_LEAVING_TIME, deadline - time.monotonic()))
+        ending = threading.Thread(target=self._pool.shutdown, kwargs={"cancel_futures": True}, daemon=True)
+        ending.start()
+        ending.join(max(_LEAVING_TIME, deadline - time.monotonic()))
+        return self.models.stop(max(_LEAVING_TIME, deadline - time.monotonic())) and not ending.is_alive()
 
     @property
     def rest_url(self) -> str:
@@ -205,7 +207,7 @@ class LocalServer:
                 ("grpc.so_reuseport", 0),  # Else two servers could share a port.
             ]
         )
-        service = GrpcService(self.models, self._pool, max_request_bytes=limit, message_timeout=timeout)
+        service = GrpcService(self.models, self._pool, max_request_bytes=limit)
         self._grpc.add_generic_rpc_handlers(service.build_handlers())
         self.grpc_port = self._grpc.add_insecure_port(_bracket(self._host) + f":{self.grpc_port}")
         rest = RestService(self.models, self._pool, max_request_bytes=limit, body_timeout=timeout)
@@ -235,14 +237,9 @@ class LocalServer:
             await site.stop()
         self._rest.server.pre_shutdown()
         # This may take twice the grace: once for the requests, and once for their tasks.
-        finishing = asyncio.ensure_future(self._rest.server.shutdown(grace))
-        await asyncio.wait([finishing], timeout=grace)
-        finishing.cancel()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._rest.server.shutdown(grace), grace)
         await self._rest.cleanup()
-
-    def _await(self, coroutine: Any) -> None:
-        if self._loop is not None:
-            asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
 def _try_listening(host: str, port: int) -> None:

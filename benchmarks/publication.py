@@ -58,7 +58,8 @@ def publish_copies(original: Path, directory: Path, at_most: int | None = None) 
 
 def read_versions(directory: Path, stop: Path, result: Path) -> None:
     """Load and ask every version the moment it is there; write what was found wrong to ``result``."""
-    from tfae.servable import Servable, list_versions, read_warmup
+    from tfae.servable import Servable, read_warmup
+    from tfae.versions import list_versions
 
     seen: set[int] = set()
     defects = []
@@ -116,7 +117,7 @@ def _stage(files: set[str], staged: bool) -> str:
 
 def disturb(work: Callable[..., object], folder: Path, kills: int, seconds: tuple[float, float]) -> dict[str, Any]:
     """Kill exporters that do ``work`` in ``folder``, and say what a reader and the next export found."""
-    from tfae.servable import list_versions
+    from tfae.versions import list_versions
 
     directory, stop, result = folder / "model", folder / "stop", folder / "result"
     directory.mkdir(parents=True)

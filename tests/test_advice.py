@@ -282,9 +282,9 @@ def test_the_command_prints_the_page_or_json():
 def test_missing_values_are_refused_with_their_place_and_their_share(tmp_path):
     (tmp_path / "holes.csv").write_text("a,b\n1,2\n3,\n5,6\n")
     refused = commands.run("advise", tmp_path / "holes.csv", code=2).stderr
-    assert "empty cell in column 'b', row 1" in refused
+    assert "a missing value in column 'b', row 1" in refused
     assert "Missing or infinite are 1 of 6 values (16.7 %), in 1 of 3 rows: 'b' 33.3 %." in refused
-    assert "Leave out such rows, or with --columns such columns; or fill them in" in refused
+    assert "Take missing ones as such, --gaps mask; or leave out their rows, --gaps drop, or columns, --drop" in refused
 
 
 def train(folder, *options):

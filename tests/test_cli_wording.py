@@ -57,9 +57,9 @@ def test_a_run_that_is_to_go_on_was_given_as_resume(tmp_path):
 
 
 def test_the_errors_and_warnings_of_a_command_are_about_its_options(tmp_path, monkeypatch):
-    (tmp_path / "data.csv").write_text("a,b\n1,x\n2,y\n3,z\n")
+    (tmp_path / "data.csv").write_text("a,b\n1,\n2,5\n3,6\n")
     message = run("train", tmp_path / "data.csv", code=2).stderr.splitlines()[-1]
-    assert "Choose others with --columns, or take one out with --drop or --label." in message
+    assert "Take missing ones as such, --gaps mask; or leave out their rows, --gaps drop, or columns, --drop" in message
     message = run("train", "wine", "--columns", "nothing", code=2).stderr.splitlines()[-1]
     assert message.startswith("Error: --columns: ")
 

@@ -198,7 +198,7 @@ def test_the_error_can_be_pickled():
         ("image", {"x": np.full((1, 2, 2), np.nan)}, "uint8 can hold; received float64 with a value of nan"),
         ("add", {"a": [1, 2], "b": [1]}, "the same number of rows in every input; received 2 in a, 1 in b"),
         ("add", {"a": np.array([2**64 - 1], "uint64"), "b": [1]}, "a: expected values that int64 can hold"),
-        ("only_bytes", {"s": [1]}, "s: expected bytes or text; received int"),
+        ("only_bytes", {"s": [1.5]}, "s: expected bytes or text; received float"),
         ("only_bytes", {"s": ["\ud800"]}, "s: expected text that UTF-8 can hold"),
         ("half", {"x": [1.0]}, "x: expected an input of a dtype that REST carries; received float16.*grpc://"),
         ("half", {"x": [-2048, -2049]}, "x: expected values that float16 can hold; received int64 .* of -2049"),

@@ -290,7 +290,7 @@ of_four = functools.partial(models.dense, (4,), latent_dim=2)
         (of_four, SquaredError(), {"preprocessing": "standard"}, r"preprocessing: expected a fitted .*'standard'"),
         (
             *(of_four, SquaredError(), {"preprocessing": preprocessing.fit("unit", TABLE, kind="table")}),
-            r"shape \(4,\), the model's; received sample_shape=\(2,\)",
+            r"shape \(4,\), the model's; received one for shape \(2,\)",
         ),
         *(
             (

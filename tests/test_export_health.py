@@ -268,7 +268,7 @@ def test_the_columns_are_listed_in_their_order_with_a_request_that_a_server_answ
     ) in page
     example = json.loads(inspect(path, "--json").stdout)["example"]
     assert page.endswith(f"for example, once `tfae serve '{path.parent}'` runs:\n{example}")
-    first = next(each.inputs["inputs"] for each in read_warmup(path) if each.signature == "score")
+    first = next(each.inputs for each in read_warmup(path) if each.signature == "score")
     with LocalServer(path.parent) as server:
         np.testing.assert_allclose(asked(example, server), export.load(path).score(first), rtol=1e-6)
 

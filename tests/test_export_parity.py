@@ -74,7 +74,8 @@ def test_preprocessing_samples_and_extremes_are_those_of_the_data(tmp_path):
     model = models.dense(data.shape, latent_dim=2)
     model.compile("adam", loss=SquaredError())
     path = export.save(model, tmp_path, data=data)
-    asked = np.concatenate([request.inputs["inputs"] for request in read_warmup(path) if request.signature == "score"])
+    requests = [request.inputs for request in read_warmup(path) if request.signature == "score"]
+    asked = np.concatenate([np.stack([each[column.name] for column in data.columns], axis=1) for each in requests])
     raw = np.concatenate(data.raw).astype("float32").astype(asked.dtype)
     assert (asked == raw.min(axis=0)).all(axis=1).any()
     assert (asked == raw.max(axis=0)).all(axis=1).any()

@@ -17,7 +17,7 @@ import tensorflow as tf
 from tfae import export, models
 from tfae.export import publication
 from tfae.losses import SquaredError
-from tfae.servable import list_versions
+from tfae.versions import list_versions
 
 ROOT = Path(__file__).parents[1]
 #: Files of a version, in the order in which they are written; the last one tells that all are there.

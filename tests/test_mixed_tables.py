@@ -215,13 +215,15 @@ def test_files_and_frames_are_the_same_matrix(folder, tmp_path, kind, in_memory)
     assert data.preprocessing.get_config() == expected.preprocessing.get_config()
 
 
+@pytest.mark.filterwarnings("ignore:left out .* which have gaps")
 def test_options_say_what_columns_hold_and_what_is_missing(folder, tmp_path):
     data = datasets.load(folder / "whole.csv", category=["age"], drop=["country"])
     assert data.columns[2].kind == "category"
     assert "44.0" in data.columns[2].vocabulary
     limited = datasets.load(folder / "whole.csv", max_categories=2)
     assert limited.preprocessing.blocks[1].names == ("country=DE", "country=FR", "country=(rest)")
-    dropped = datasets.load(folder / "gaps.csv", gaps="drop")
+    with pytest.warns(UserWarning, match=r"left out \d+ of 300 rows, which have gaps: .*amount \d+"):
+        dropped = datasets.load(folder / "gaps.csv", gaps="drop")
     whole = [row for row in zip(*make_rows(gaps=0.2).values(), strict=True) if None not in row]
     assert sum(map(len, dropped.raw)) == len(whole)
     rows = make_rows()

@@ -37,6 +37,7 @@ ALLOWED = {
     "atomic_write": "",
     "tensor_spec": "",
     "graph_messages": "",
+    "versions": "",
     "servable": "tensor_spec",
     "signatures": "columns models",
     "signature_methods": "signatures",
@@ -49,8 +50,9 @@ ALLOWED = {
     "checks": "activations datasets losses models preprocessing",
     "evaluation": "progress checks losses models moments",
     "export": "progress checks columns columns_by_name datasets graph_messages losses models preprocessing provenance "
-    "servable signatures signature_methods tensor_spec atomic_write",
-    "serving": "casting columns_by_name graph_messages servable signature_methods signatures tensor_spec atomic_write",
+    "servable signatures signature_methods tensor_spec atomic_write versions",
+    "serving": "casting columns_by_name graph_messages servable signature_methods signatures tensor_spec atomic_write "
+    "versions",
     "report": "moments progress advice datasets evaluation losses models plots provenance atomic_write",
     "training": "checks datasets losses models schedule atomic_write",
     "runs": "checks datasets evaluation export losses models preprocessing progress provenance report "

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import collections
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
 
-from tfae import progress
 from tfae.columns import Column
 from tfae.datasets import defects
 from tfae.datasets.source import Batch, Part, Source
@@ -86,7 +86,7 @@ class CompleteRows(Part):
             names = self.feature_names or range(len(gaps))
             worst = [index for index in np.argsort(-gaps, kind="stable")[:5].tolist() if gaps[index]]
             listed = ", ".join(f"{names[index]} {gaps[index]:,}" for index in worst)
-            progress.log.info("left out %s of %s rows, which have gaps: %s", f"{left_out:,}", f"{first:,}", listed)
+            warnings.warn(f"left out {left_out:,} of {first:,} rows, which have gaps: {listed}", stacklevel=2)
 
     def whole_labels(self, labels: np.ndarray) -> np.ndarray:
         """Convert labels as the other part does."""

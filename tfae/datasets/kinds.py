@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from tfae import progress
 from tfae.columns import Column
 from tfae.datasets.columns import validate_known
 from tfae.load_options import ReadOptions
@@ -32,7 +32,8 @@ def find_columns(
     kinds = {name: "category" if name in category else "number" if name in number else found[name] for name in features}
     times = [name for name, kind in kinds.items() if kind == "time"]
     if times and options.columns is None:
-        progress.log.info("left out %s, which hold%s times", ", ".join(times), "s" if len(times) == 1 else "")
+        what = f"{', '.join(times)}, which hold{'s' if len(times) == 1 else ''} times"
+        warnings.warn(f"left out {what}; drop=[...] says so, and category=[...] makes categories of them", stacklevel=2)
         kinds = {name: kind for name, kind in kinds.items() if kind != "time"}
     others = [
         f"{name!r} ({kind})" for name, kind in kinds.items() if kind not in ("number", "yes/no", "text", "category")

@@ -189,8 +189,8 @@ def _warn_of_squashed(train: Samples, fitted: scaling.Preprocessing, feature_nam
     rows = np.sort(train[:_NUM_TRIED], axis=0)
     if len(rows) < _LEAST_TRIED:
         return
-    low, high = quartiles = rows[[len(rows) // 4, 3 * len(rows) // 4]]
-    found = np.flatnonzero((low < high) & (np.diff(fitted(quartiles).numpy(), axis=0)[0] < _SQUASHED))
+    low, high = rows[[len(rows) // 4, 3 * len(rows) // 4]].astype("float64")
+    found = np.flatnonzero((low < high) & ((high - low) / fitted.scale < _SQUASHED))
     if len(found):
         names = ", ".join(
             str(index) if feature_names is None else repr(feature_names[index]) for index in found.tolist()

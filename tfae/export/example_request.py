@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import tensorflow as tf
 
 from tfae.servable import read_warmup
@@ -29,17 +31,34 @@ def write_example_request(version: Path) -> str | None:
         requests = [request for request in read_warmup(version) if request.signature == "score"]
     except tf.errors.OpError:
         return None
-    sample = next((each.inputs["inputs"] for each in requests if each.inputs.keys() == {"inputs"}), None)
-    if sample is None or sample.dtype.kind not in "biuf":
+    samples = [each.inputs["inputs"] for each in requests if each.inputs.keys() == {"inputs"}]
+    # A table has an input for each column, and may have gaps, for which JSON has no sign.
+    rows = [
+        {name: array[row] for name, array in each.inputs.items()}
+        for each in requests
+        for row in range(len(next(iter(each.inputs.values()))))
+    ]
+    whole = (row for row in rows if not any(value != value for value in row.values())) if not samples else iter(())
+    record = next(whole, None)
+    if not samples and record is None:
         return None
-    # Floats of golden requests are those of float32; written as float64 they would have digits of rounding.
-    values = sample[:1].astype("float32").astype(str).astype("float64") if sample.dtype.kind == "f" else sample[:1]
-    body = json.dumps({"signature_name": "score", "instances": values.tolist()})
+    instances = (
+        [{name: _as_written(value) for name, value in record.items()}] if record else _as_written(samples[0][:1])
+    )
+    body = json.dumps({"signature_name": "score", "instances": instances}, ensure_ascii=False)
     url = shlex.quote(f"http://localhost:8501/v1/models/{quote(version.absolute().parent.name, safe='')}:predict")
-    if len(body) <= _MAX_LENGTH:
-        return f"curl -d '{body}' \\\n    {url}"
+    if len(body) <= _MAX_LENGTH or not samples:
+        return f"curl -d {shlex.quote(body)} \\\n    {url}"
     zeros = "0"
-    for side in reversed(sample.shape[1:]):
+    for side in reversed(samples[0].shape[1:]):
         zeros = f"[{zeros}]" + (f" * {side}" if side > 1 else "")
     document = f'{{"signature_name": "score", "instances": [{zeros}]}}'
     return f"python3 -c 'import json; print(json.dumps({document}))' |\n    curl -d @- {url}"
+
+
+def _as_written(value: Any) -> Any:
+    """Values as JSON has them; floats of golden requests are those of float32, and are written without more digits."""
+    if isinstance(value, bytes):
+        return value.decode()
+    array = np.asarray(value)
+    return (array.astype("float32").astype(str).astype("float64") if array.dtype.kind == "f" else array).tolist()

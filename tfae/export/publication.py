@@ -19,7 +19,7 @@ import filelock
 import tensorflow as tf
 
 from tfae.atomic_write import flush
-from tfae.servable import list_versions
+from tfae.versions import list_versions
 
 _STAGING = ".staging-"
 #: Permissions of what is published: a server under another account has to read it, whatever the umask.

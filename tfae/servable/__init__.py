@@ -8,7 +8,6 @@ from tfae.servable.meta_graph import list_signatures, read_meta_graph
 from tfae.servable.operations import dangerous_operations, find_operations
 from tfae.servable.servable import Servable
 from tfae.servable.validation import unservable_signatures
-from tfae.servable.versions import list_versions
 from tfae.servable.warmup import MAX_RECORDS, WARMUP, Request, read_warmup, write_warmup
 
 __all__ = [
@@ -19,7 +18,6 @@ __all__ = [
     "dangerous_operations",
     "find_operations",
     "list_signatures",
-    "list_versions",
     "read_meta_graph",
     "read_warmup",
     "unservable_signatures",

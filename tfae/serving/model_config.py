@@ -12,7 +12,7 @@ from typing import Any
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from tfae.servable import list_versions
+from tfae.versions import list_versions
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,8 @@ def _validate_replaceable(path: Path, files: Mapping[str, str], *, replace: bool
     """Raise if the folder holds other files than those of a deployment."""
     if not path.is_dir():
         raise ValueError(f"path: expected a folder; received the file {path}.")
-    found = [entry for entry in path.rglob("*") if not entry.is_dir()]
+    # Beside the models of an export there is the lock that exporters take turns by.
+    found = [each for each in path.rglob("*") if not each.is_dir() and not re.fullmatch(r"\..*\.lock", each.name)]
     if found and not replace:
         raise ValueError(
             f"path: expected a folder that is empty or not there yet; received {path} with {found[0].name}. Replace it "

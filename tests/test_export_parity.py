@@ -276,7 +276,7 @@ def test_the_slack_of_a_masked_mean_is_that_of_what_the_mask_leaves():
 
 def test_samples_are_made_and_read_only_as_far_as_they_are_needed():
     shape = (64, 64, 3)
-    model = SimpleNamespace(sample_shape=shape, loss=SquaredError(), preprocessing=None)
+    model = SimpleNamespace(sample_shape=shape, loss=SquaredError(), preprocessing=None, allows_gaps=False)
     model.preprocessing = preprocessing.fit("unit", np.zeros((1, *shape), "uint8"), kind="image")
     tracemalloc.start()
     assert golden_requests._ordinary(model, None).shape == (7, *shape)
@@ -294,7 +294,7 @@ def test_samples_are_made_and_read_only_as_far_as_they_are_needed():
             read.append(rows)
             return np.ones((7, *shape), "uint8")
 
-    data = SimpleNamespace(shape=shape, raw=SimpleNamespace(test=Split(), validation=[], train=[]))
+    data = SimpleNamespace(shape=shape, raw=SimpleNamespace(test=Split(), validation=[], train=np.zeros((0, *shape))))
     assert (golden_requests._ordinary(model, data) == 1).all()
     assert read == [slice(0, 7)]
 

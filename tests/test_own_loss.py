@@ -62,7 +62,7 @@ def test_it_is_evaluated_with_all_baselines(folder):
 
 def test_it_is_exported_and_served(folder):
     x = normal(20, 4, seed=1) ** 3
-    (path,) = (folder / "saved_models").iterdir()
+    (path,) = (folder / "saved_models").glob("[!.]*")
     exported = export.load(path)
     model = keras.models.load_model(folder / "run" / "model.keras")
     scaled = datasets.load("x.npy").preprocessing(x).numpy()

@@ -113,6 +113,8 @@ def load(source: Any, options: LoadOptions) -> Data:
                 f'samples. Give both in one, of dicts {{"samples": ..., "{name}": ...}}.'
             )
     if any(each is not None for each in beside):
+        if options.gaps == "drop":
+            raise ValueError('gaps: expected None or "mask" beside inputs and sample_weight; received "drop".')
         options = replace(options, in_memory=True)
         if not all(isinstance(each, str | None) for each in beside):
             arguments = None

@@ -88,6 +88,10 @@ class CompleteRows(Part):
             listed = ", ".join(f"{names[index]} {gaps[index]:,}" for index in worst)
             warnings.warn(f"left out {left_out:,} of {first:,} rows, which have gaps: {listed}", stacklevel=2)
 
+    def places(self, num_samples: int) -> np.ndarray:
+        """Return the rows that were kept."""
+        return self.rows
+
     def whole_labels(self, labels: np.ndarray) -> np.ndarray:
         """Convert labels as the other part does."""
         return self.part.whole_labels(labels)

@@ -227,14 +227,14 @@ def _split(
     for name, part in source.parts.items():
         if in_memory:
             samples, labels = part.read(size)
-            read[name] = _Samples(samples, labels, sample_digests(blocks(samples)), name, np.arange(len(samples)))
+            read[name] = _Samples(samples, labels, sample_digests(blocks(samples)), name, part.places(len(samples)))
             continue
         number = part.num_samples or 0
         expected: tuple[np.ndarray, ...] = ()
         if name == "all" and number >= len(fractions):
             expected = split_indices(np.arange(number), fractions, seed=seed)
         found = Scan(expected, has_moments=has_moments)
-        read[name] = _Samples(*part.store(size, found), found.digests, name, np.arange(found.num_samples))
+        read[name] = _Samples(*part.store(size, found), found.digests, name, part.places(found.num_samples))
     first = read.get("all") or read["train"]
     defects.validate_varies(first.samples, first.digests)
     spread = None

@@ -115,6 +115,10 @@ class Part(abc.ABC):
         stored = StoredSamples(file, self.shape, self.dtype, np.arange(scan.num_samples))
         return stored, self.whole_labels(_join(labels)) if labels else None
 
+    def places(self, num_samples: int) -> np.ndarray:
+        """Return where in the source the samples are that were read last, int64 ``(num_samples,)``."""
+        return np.arange(num_samples)
+
     def whole_labels(self, labels: np.ndarray) -> np.ndarray:
         """Return all labels, which ``batches`` gave bit by bit, in the dtype that only all of them tell."""
         return labels

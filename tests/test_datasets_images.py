@@ -366,6 +366,10 @@ def test_the_layout_of_mvtec_has_normal_images_to_train_on_and_its_own_test(
     assert set(data.labels.train) == set(data.labels.validation) == {"good"}
     test = open_source(tmp_path / "bottle" / "test").parts["all"]
     assert test.read()[1].tolist() == ["good"] * 3 + ["scratch"] * 4  # type: ignore[union-attr]
+    with pytest.raises(
+        ValueError, match=rf"the test images of MVTec AD\. Give '{re.escape(str(tmp_path / 'bottle'))}'"
+    ):
+        load(tmp_path / "bottle" / "test")
     with pytest.raises(ValueError, match=rf"Of MVTec AD, train on one kind: '{re.escape(str(tmp_path / 'bottle'))}'"):
         load(tmp_path)
 

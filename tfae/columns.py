@@ -55,11 +55,6 @@ class Block:
         return len(self.names)
 
 
-def are_numbers(columns: tuple[Column, ...] | None) -> bool:
-    """Whether all columns of a table, or of data that has none, are numbers."""
-    return all(column.kind == "number" for column in columns or ())
-
-
 def join_columns(values: Mapping[str, np.ndarray], columns: Sequence[Column]) -> np.ndarray:
     """Return a table's matrix ``(n, num_columns)``, float32, of its columns by name: codes in place of texts."""
     found = []

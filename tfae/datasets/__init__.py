@@ -93,7 +93,10 @@ def load(source: Any, options: LoadOptions) -> Data:
     """
     source = _locate(source)
     if isinstance(source, Path) and source.name == "test" and (source.parent / "ground_truth").is_dir():
-        source = source.parent  # Of MVTec AD, which is refused with what to train on.
+        raise ValueError(
+            f"source: expected images to train on; received {str(source)!r}, the test images of MVTec AD. Give "
+            f"{str(source.parent)!r}, whose training and test images are the splits."
+        )
     arguments = None
     if isinstance(source, str | Path):
         arguments = {"source": str(source), **options.as_dict()}

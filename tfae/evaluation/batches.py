@@ -32,7 +32,7 @@ class Batch(NamedTuple):
     measured: dict[str, tf.Tensor]
 
 
-#: A number for each sample of a batch, ``(batch,)``.
+#: A number for each sample of a batch, ``(batch,)``; or one for each column of a table, too, ``(batch, num_columns)``.
 Quantity = Callable[[Batch], tf.Tensor]
 
 

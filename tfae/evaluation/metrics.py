@@ -19,10 +19,11 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+import numpy as np
 import tensorflow as tf
 
 from tfae.evaluation.baselines import Baselines
-from tfae.evaluation.batches import Batch, Quantity
+from tfae.evaluation.batches import Quantity
 from tfae.evaluation.totals import Totals
 from tfae.losses import ReconstructionLoss, TableLoss
 
@@ -157,41 +158,29 @@ class Split:
         return quantities | self._of_columns()
 
     def _of_columns(self) -> dict[str, Quantity]:
-        """The loss of each column of a table, and that of its best constant."""
+        """The loss of each column of a table, and that of its best constant; both ``(batch, num_columns)``."""
         if not isinstance(self.loss, TableLoss):
             return {}
         loss, readable, baselines = self.loss, self.loss.on_reconstructions(), self.baselines
-
-        def constant(batch: Batch) -> tf.Tensor:
-            assert not isinstance(baselines, str)
-            return tf.broadcast_to(baselines.constant, tf.shape(batch.x))
-
-        def take(index: int, of_constant: bool) -> Quantity:
-            def measure(batch: Batch) -> tf.Tensor:
-                if of_constant:
-                    return readable.per_feature(batch.x, constant(batch), mask=batch.mask)[:, index]
-                return loss.per_feature(batch.x, batch.output, mask=batch.mask)[:, index]
-
-            return measure
-
-        names = [block.column for block in loss.blocks]
-        found = {f"loss of {name}": take(index, False) for index, name in enumerate(names)}
+        found: dict[str, Quantity] = {
+            "loss by column": lambda batch: loss.per_feature(batch.x, batch.output, mask=batch.mask)
+        }
         if not isinstance(baselines, str):
-            found |= {f"constant of {name}": take(index, True) for index, name in enumerate(names)}
+            found["constant by column"] = lambda batch: readable.per_feature(
+                batch.x, tf.broadcast_to(baselines.constant, tf.shape(batch.x)), mask=batch.mask
+            )
         return found
 
     def columns(self) -> dict[str, dict[str, float | None]]:
         """Return loss, loss of the best constant, and skill of each column of a table that has a loss per column."""
-        found = {}
-        for block in self.loss.blocks if isinstance(self.loss, TableLoss) else ():
-            loss = self.totals.means[f"loss of {block.column}"]
-            constant = self.totals.means.get(f"constant of {block.column}")
-            found[block.column] = {
-                "loss": loss,
-                "constant": constant,
-                "skill": 1 - loss / constant if constant else None,
-            }
-        return found
+        if not isinstance(self.loss, TableLoss):
+            return {}
+        losses = self.totals.by_column["loss by column"].tolist()
+        constants = self.totals.by_column.get("constant by column", np.full(len(losses), None)).tolist()
+        return {
+            block.column: {"loss": loss, "constant": constant, "skill": 1 - loss / constant if constant else None}
+            for block, loss, constant in zip(self.loss.blocks, losses, constants, strict=True)
+        }
 
     def mean(self, quantity: str) -> float:
         """Return the mean of a quantity over the samples; :class:`UnavailableError` if it leaves float32."""

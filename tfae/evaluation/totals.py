@@ -26,6 +26,8 @@ class Totals:
 
     #: Means of the quantities over the samples.
     means: dict[str, float]
+    #: Means of those that a table has by column, ``(num_columns,)``.
+    by_column: dict[str, np.ndarray]
     #: Of the excess, loss − floor.
     excess: Moments
     #: The quantities of all samples, or of a random choice of ``NUM_KEPT``.
@@ -58,12 +60,15 @@ def gather_totals(batches: Iterable[BatchValues], on_losses: Callable[[np.ndarra
     ``on_losses`` is called with the losses of each batch.
     """
     sums, penalties = defaultdict[str, float](float), defaultdict[str, float](float)
+    by_column = defaultdict[str, np.ndarray](lambda: np.zeros(()))
     excess, random = Moments(1, scatter="diagonal"), np.random.default_rng(0)
     kept: list[np.ndarray] = []
     latents: Moments | None = None
     samples = reconstructions = (math.inf, -math.inf)
     for batch in batches:
-        values = batch.quantities
+        values = {key: value for key, value in batch.quantities.items() if value.ndim == 1}
+        for key in batch.quantities.keys() - values.keys():
+            by_column[key] = by_column[key] + batch.quantities[key].sum(0, dtype="float64")
         if on_losses is not None:
             on_losses(values["loss"])
         samples, reconstructions = _widen(samples, batch.samples), _widen(reconstructions, batch.reconstructions)
@@ -81,6 +86,7 @@ def gather_totals(batches: Iterable[BatchValues], on_losses: Callable[[np.ndarra
             latents.add(batch.latents)
     return Totals(
         means={key: total / excess.count for key, total in sums.items()},
+        by_column={key: total / excess.count for key, total in by_column.items()},
         excess=excess,
         kept=dict(zip(sums, choose(np.concatenate(kept), NUM_KEPT).T[1:], strict=True)),
         samples=samples,

@@ -151,13 +151,10 @@ def compare(
     all_seeds = [(data.seed + index) % 2**32 for index in range(seeds)]
     chosen = choose_corruptions(corruptions)
     by_name = choose_losses(losses, sample_reduction)
-    if data.preprocessing.is_mixed:  # They are of its numbers then.
-        is_asked = losses is not None
-        by_name = {
-            name: for_table(loss, data.preprocessing)
-            for name, loss in by_name.items()
-            if is_asked or loss.domain is None
-        }
+    # Of a table with columns of several kinds they are of its numbers, which have no domain.
+    has_all = losses is not None or not data.preprocessing.is_mixed
+    kept = {name: loss for name, loss in by_name.items() if has_all or loss.domain is None}
+    by_name = {name: for_table(loss, data.preprocessing) for name, loss in kept.items()}
     if build is None:
         latent_dim = models.default_latent_dim(data.shape)
         build = functools.partial(models.dense, data.shape, latent_dim=latent_dim, input_layer=data.fill_gaps())

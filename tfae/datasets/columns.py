@@ -160,7 +160,6 @@ def take_gaps(source: Source, gaps: str) -> Source:
         return Source(source.name, parts, value_range=source.value_range)
     for part in source.parts.values():
         part.allows_gaps = True
-    source.allows_gaps = True
     return source
 
 

@@ -143,7 +143,6 @@ class Source:
         dtype: Of the raw samples, a NumPy dtype name.
         feature_names: The names of a table's columns, or None where it has none.
         label_names: What labels that are numbers from 0 on stand for; None where that is not known.
-        allows_gaps: Whether NaN in a table is a missing value, and no defect.
         value_range: As given, or what kind and dtype say.
     """
 
@@ -152,7 +151,6 @@ class Source:
         self.name, self.parts = name, parts
         self.shape, self.dtype, self.feature_names = first.shape, first.dtype.name, first.feature_names
         self.label_names = first.label_names
-        self.allows_gaps = first.allows_gaps
         self.kind = {1: "table", 2: "sequence", 3: "image"}.get(len(first.shape), "other")
         self.value_range = value_range or declared_range(self.kind, first.dtype)
 
@@ -160,6 +158,11 @@ class Source:
     def columns(self) -> tuple[Column, ...] | None:
         """What the columns of a table hold, with the categories that have been read so far; None for all else."""
         return next(iter(self.parts.values())).columns if self.kind == "table" else None
+
+    @property
+    def allows_gaps(self) -> bool:
+        """Whether NaN in a table is a missing value, and no defect."""
+        return next(iter(self.parts.values())).allows_gaps
 
     @property
     def read_size(self) -> int:

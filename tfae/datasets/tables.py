@@ -14,6 +14,7 @@ import pyarrow.parquet
 
 from tfae.columns import REST_CODE, Column
 from tfae.datasets import defects
+from tfae.datasets.cells import is_number
 from tfae.datasets.columns import choose_features
 from tfae.datasets.kinds import find_columns, is_text, kind_of
 from tfae.datasets.source import Batch, Part, Source
@@ -48,7 +49,7 @@ class TablePart(Part):
         self.feature_names = tuple(column.name for column in self.found_columns)
         self.codes = {column.name: {} for column in self.found_columns if column.kind == "category"}
         self._missing = pa.array(["", *(self.options.missing or ())])
-        self._missing_numbers = [float(text) for text in self.options.missing or () if _is_float(text)]
+        self._missing_numbers = [float(text) for text in self.options.missing or () if is_number(text, ".", None)]
         if (self.options.gaps or self._missing_numbers) and self.dtype.kind != "f":
             self.dtype = np.dtype(np.float64)
 
@@ -98,7 +99,9 @@ class TablePart(Part):
             try:
                 cells = pc.cast(cells, pa.float64())
             except pa.ArrowInvalid:
-                row, cell = next((row, cell) for row, cell in enumerate(cells.to_pylist()) if not _is_float(cell or 0))
+                row, cell = next(
+                    (row, cell) for row, cell in enumerate(cells.to_pylist()) if not is_number(cell or "0", ".", None)
+                )
                 raise ValueError(
                     f"number: expected a column of numbers; received {cell!r} in {column.name!r}, row {first + row} of "
                     f"{self.where} (rows count from 0). If it stands for a missing value, missing=[{cell!r}]."
@@ -235,14 +238,6 @@ def _as_text(cells: pa.Array) -> pa.Array:
             whole, pc.cast(pc.cast(cells, pa.int64(), safe=False), pa.string()), pc.cast(cells, pa.string())
         )
     return pc.cast(cells, pa.string())
-
-
-def _is_float(text: Any) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _labels(column: pa.Array) -> np.ndarray:

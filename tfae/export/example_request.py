@@ -31,26 +31,24 @@ def write_example_request(version: Path) -> str | None:
         requests = [request for request in read_warmup(version) if request.signature == "score"]
     except tf.errors.OpError:
         return None
-    samples = [each.inputs["inputs"] for each in requests if each.inputs.keys() == {"inputs"}]
-    # A table has an input for each column, and may have gaps, for which JSON has no sign.
-    rows = [
+    records = (
         {name: array[row] for name, array in each.inputs.items()}
         for each in requests
         for row in range(len(next(iter(each.inputs.values()))))
-    ]
-    whole = (row for row in rows if not any(value != value for value in row.values())) if not samples else iter(())
-    record = next(whole, None)
-    if not samples and record is None:
-        return None
-    instances = (
-        [{name: _as_written(value) for name, value in record.items()}] if record else _as_written(samples[0][:1])
     )
+    # For the gaps that a table may have JSON has no sign.
+    record = next((each for each in records if not any(np.any(value != value) for value in each.values())), None)
+    if record is None:
+        return None
+    written = {name: _as_written(value) for name, value in record.items()}
+    is_table = written.keys() != {"inputs"}  # It has an input for each column.
+    instances = [written if is_table else written["inputs"]]
     body = json.dumps({"signature_name": "score", "instances": instances}, ensure_ascii=False)
     url = shlex.quote(f"http://localhost:8501/v1/models/{quote(version.absolute().parent.name, safe='')}:predict")
-    if len(body) <= _MAX_LENGTH or not samples:
+    if len(body) <= _MAX_LENGTH or is_table:
         return f"curl -d {shlex.quote(body)} \\\n    {url}"
     zeros = "0"
-    for side in reversed(samples[0].shape[1:]):
+    for side in reversed(record["inputs"].shape):
         zeros = f"[{zeros}]" + (f" * {side}" if side > 1 else "")
     document = f'{{"signature_name": "score", "instances": [{zeros}]}}'
     return f"python3 -c 'import json; print(json.dumps({document}))' |\n    curl -d @- {url}"

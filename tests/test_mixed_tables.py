@@ -438,3 +438,27 @@ def test_losses_of_the_numbers_are_compared(folder, tmp_path, monkeypatch):
 def test_pairs_of_categories_are_refused(folder):
     with pytest.raises(ValueError, match=r"^inputs: expected samples of numbers; received inputs for a table with cat"):
         datasets.load(folder / "whole.csv", inputs=folder / "whole.csv")
+
+
+def test_a_signature_of_ones_own_takes_columns_beside_other_inputs(folder):
+    from tfae.serving import LocalServer
+    from tfae.signatures import FLAG, SAMPLES, SignatureDefinition, TensorKind
+
+    data = datasets.load(folder / "gaps.csv", gaps="mask")
+    model = models.dense(data.shape, latent_dim=2, widths=(8,), input_layer=data.fill_gaps())
+    model.compile(loss=losses.for_table(SquaredError(), data.preprocessing))
+    row = SignatureDefinition(
+        "detect",
+        lambda model, inputs, limit: {"is_outlier": model.score(inputs) > limit},
+        {"inputs": SAMPLES, "limit": TensorKind("float32")},
+        {"is_outlier": FLAG},
+        golden_inputs=lambda model, samples: {"limit": np.full(len(samples), 5.0)},
+    )
+    path = export.save(model, folder / "own" / "m", data=data, signatures=[row], ignore=["constant"])
+    exported = export.load(path)
+    records = [{"age": 30.0, "is_new": 1.0, "amount": None, "country": "FR"}]
+    limit = exported.score(records).astype("float32")
+    with LocalServer(path.parent) as server, server.client() as client:
+        for ask in (exported.call, client.call):
+            assert not ask("detect", inputs=records, limit=limit)["is_outlier"][0]
+            assert ask("detect", inputs=records, limit=limit / 2)["is_outlier"][0]

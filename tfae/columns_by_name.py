@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,26 @@ def take_columns(given: Any, names: Sequence[str], *, name: str = "inputs") -> d
         listed = ", ".join(map(str, sorted(shapes)))
         raise ValueError(f"{name}: expected columns of one length; received shapes {listed}.{remedy}")
     return columns
+
+
+def expand_inputs(
+    given: Mapping[str, Any], names: Collection[str], take: Callable[[Any, list[str]], Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return inputs of a signature by name, with the columns of a table in place of samples that are called "inputs".
+
+    Args:
+        given: Inputs by name.
+        names: Of the inputs that the signature has; where none is called so, they are columns but for those given.
+        take: Returns columns of samples by name, such as :func:`take_columns`.
+
+    Example:
+        >>> expand_inputs({"inputs": [{"b": 2, "a": 1}], "limit": [5]}, ["a", "b", "limit"], take_columns)
+        {'a': [1], 'b': [2], 'limit': [5]}
+    """
+    if "inputs" not in given or "inputs" in names:
+        return dict(given)
+    others = {name: value for name, value in given.items() if name != "inputs"}
+    return {**take(given["inputs"], [name for name in names if name not in others]), **others}
 
 
 def to_numbers(column: Any, name: str) -> np.ndarray:

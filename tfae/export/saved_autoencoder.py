@@ -10,7 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfae.columns import Column, join_columns, split_matrix
-from tfae.columns_by_name import is_named, take_columns, to_numbers, to_texts
+from tfae.columns_by_name import expand_inputs, is_named, take_columns, to_numbers, to_texts
 from tfae.graph_messages import clean
 from tfae.preprocessing import cast_exactly
 from tfae.servable import Servable
@@ -70,9 +70,7 @@ class SavedAutoencoder(SignatureMethods):
                 f"signature: expected one of {', '.join(self._servable.signatures)}; received {signature!r}."
             )
         spec = self._servable.signatures[signature]
-        if inputs.keys() == {"inputs"} and self._names and spec.inputs.keys() == set(self._names):
-            inputs = self._split(inputs["inputs"])
-        arrays = spec.fit(inputs, self._fit)
+        arrays = spec.fit(expand_inputs(inputs, spec.inputs, self._split) if self._names else inputs, self._fit)
         num_rows = len(next(iter(arrays.values())))
         if not num_rows:  # The graph takes no empty batch.
             return {name: output.zeros(0) for name, output in spec.outputs.items()}
@@ -118,18 +116,16 @@ class SavedAutoencoder(SignatureMethods):
         if options:
             raise TypeError(f"expected no options; received {', '.join(options)}.")
         known = self._servable.signatures.get(signature)
-        names = known.inputs if known and len(known.inputs) == 1 and not self._names else ("inputs",)
-        if known and self._names and known.inputs.keys() != set(self._names):
-            names = known.inputs
+        names = known.inputs if known and known.inputs.keys() != set(self._names) else ("inputs",)
         return self.call(signature, **dict.fromkeys(names, array))
 
     def _gather(self, columns: dict[str, np.ndarray], inputs: Any) -> Any:
         return columns if is_named(inputs) else join_columns(columns, self.columns)
 
-    def _split(self, given: Any) -> dict[str, Any]:
+    def _split(self, given: Any, names: list[str]) -> dict[str, Any]:
         """The columns of a table by name: of a frame or of records, or of an array in the order of the training."""
         if is_named(given) or np.ndim(given) != 2:
-            return take_columns(given, self._names)
+            return take_columns(given, [name for name in self._names if name in names])
         array = np.asarray(given)
         if array.shape[1] != len(self._names):
             raise ValueError(f"inputs: expected {len(self._names)} columns; received an array of shape {array.shape}.")

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfae.casting import cast_and_compare
-from tfae.columns_by_name import is_named, take_columns, to_numbers, to_texts
+from tfae.columns_by_name import expand_inputs, is_named, take_columns, to_numbers, to_texts
 from tfae.tensor_spec import Signature, TensorSpec
 
 Inputs = Mapping[str, npt.ArrayLike]
@@ -22,15 +22,13 @@ Bind = Callable[[Signature], Inputs]
 
 
 def bind_samples(given: Any) -> Bind:
-    """Assign samples to the inputs of a signature: an array to the only one, or a table's columns by name."""
+    """Assign samples to the inputs of a signature."""
+    return lambda signature: _take(given, list(signature.inputs))
 
-    def bind(signature: Signature) -> Inputs:
-        names = list(signature.inputs)
-        if len(names) != 1 or is_named(given):
-            return take_columns(given, names)
-        return dict.fromkeys(names, given)
 
-    return bind
+def _take(given: Any, names: Sequence[str]) -> Inputs:
+    """Samples by name of the input: an array is the only one, and all else are the columns of a table."""
+    return {names[0]: given} if len(names) == 1 and not is_named(given) else take_columns(given, names)
 
 
 def bind_named(inputs: Inputs, more: Inputs | None = None) -> Bind:
@@ -41,14 +39,7 @@ def bind_named(inputs: Inputs, more: Inputs | None = None) -> Bind:
         raise ValueError(
             f"inputs: expected every input once; received {', '.join(twice)} in the mapping and by keyword."
         )
-    given = {**inputs, **more}
-
-    def bind(signature: Signature) -> Inputs:
-        if given.keys() == {"inputs"} != signature.inputs.keys():
-            return bind_samples(given["inputs"])(signature)
-        return given
-
-    return bind
+    return lambda signature: expand_inputs({**inputs, **more}, signature.inputs, _take)
 
 
 def bind_zeros(signature: Signature) -> Inputs:

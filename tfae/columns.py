@@ -55,6 +55,11 @@ class Block:
         return len(self.names)
 
 
+def are_alike(columns: Sequence[Column]) -> bool:
+    """Whether all columns are numbers, or all are yes and no, so that one scaling and one loss fit them."""
+    return {column.kind for column in columns} in (set(), {"number"}, {"yes/no"})
+
+
 def join_columns(values: Mapping[str, np.ndarray], columns: Sequence[Column]) -> np.ndarray:
     """Return a table's matrix ``(n, num_columns)``, float32, of its columns by name: codes in place of texts."""
     found = []

@@ -116,7 +116,9 @@ def advise(data: Data | Any) -> Advice:
     data = load_if_needed(data)
     loaded, is_mixed = data.preprocessing.method, data.preprocessing.is_mixed
     has_numbers = not is_mixed or any(column.kind == "number" for column in data.columns)
-    statistics = measure(columns.numbers_of(data) if is_mixed and has_numbers else data)
+    rows = columns.sample_rows(data) if data.columns else None
+    numbers = columns.numbers_of(data, rows) if rows is not None and is_mixed and has_numbers else data
+    statistics = measure(numbers)
     loss, reason = rules.loss(statistics)
     if is_mixed and losses.get(loss).domain is not None:
         loss, reason = "mse", "the numbers of a table with other columns have a loss of any real number"
@@ -130,8 +132,8 @@ def advise(data: Data | Any) -> Advice:
         kinds = list(columns.describe_kinds(data))
         # Without numbers there is nothing to say of them.
         reasons = [reasons[0], *kinds, *reasons[1:]] if has_numbers else kinds
-    if data.columns:
-        reasons += columns.find_suspects(data)
+    if rows is not None:
+        reasons += columns.find_suspects(data, rows)
     return Advice(
         data_name=data.name,
         loss=loss,

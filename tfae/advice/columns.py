@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from tfae.advice.statistics import sample_evenly
 from tfae.datasets import Data
 from tfae.datasets.defects import percent
 
-#: Values that are looked at.
-_NUM_VALUES = 2**20
+#: Rows that are looked at, at least, however wide the table is.
+_MIN_ROWS = 1000
 #: Share of rows from which on one extreme value may stand for a missing one, and the fewest rows that show anything.
 _LEAST_SHARE, _LEAST_ROWS = 0.01, 20
 #: Seconds, and thousandths, millionths and billionths of seconds since 1970, from 2001 to 2065.
@@ -22,15 +23,13 @@ _EPOCHS = {"seconds": 1, "milliseconds": 1e3, "microseconds": 1e6, "nanoseconds"
 
 def sample_rows(data: Data) -> np.ndarray:
     """Return evenly spaced rows of the training split of a table, about a million values, float64."""
-    train = data.raw.train
-    num = min(len(train), max(1000, _NUM_VALUES // train.shape[1]))
-    return train[np.arange(num) * len(train) // num].astype("float64")
+    return sample_evenly(data.raw.train, data.raw.train.shape[1], least=_MIN_ROWS)
 
 
-def numbers_of(data: Data) -> Any:
-    """Return the numbers of a table of several kinds as data of numbers alone, with means in gaps."""
+def numbers_of(data: Data, rows: np.ndarray) -> Any:
+    """Return the numbers in rows of a table of several kinds as data of numbers alone, with means in gaps."""
     chosen = [index for index, column in enumerate(data.columns) if column.kind == "number"]
-    rows = sample_rows(data)[:, chosen]
+    rows = rows[:, chosen]
     rows = np.where(np.isnan(rows), np.nanmean(rows, axis=0) if chosen else 0.0, rows)
     bounds = np.stack([rows.min(axis=0), rows.max(axis=0)])
     scaling = data.preprocessing
@@ -64,9 +63,8 @@ def describe_kinds(data: Data) -> Iterator[str]:
             yield f"{_listed(of_kind[kind])}: {reason}"
 
 
-def find_suspects(data: Data) -> Iterator[str]:
-    """Yield what in a table is most likely no feature, or no value."""
-    rows = sample_rows(data)
+def find_suspects(data: Data, rows: np.ndarray) -> Iterator[str]:
+    """Yield what in rows of a table is most likely no feature, or no value."""
     if len(rows) < _LEAST_ROWS:
         return
     are_missing = np.isnan(rows).mean(axis=0)

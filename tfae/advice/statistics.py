@@ -84,7 +84,7 @@ def measure(data: Data) -> Statistics:
     ends: np.ndarray = np.stack([lowest, highest] if data.kind == "table" else [lowest.min(), highest.max()])
     unit_scale, offset, scale = _unit_scale(data)
 
-    sample = _sampled(train, num_features)
+    sample = sample_evenly(train, num_features)
     median = np.median(sample, axis=0)
     below, above = _one_sided_deviations(sample, median)
     del sample
@@ -164,9 +164,9 @@ def _within_unit(data: Data, offset: np.ndarray | float, scale: np.ndarray | flo
     return all(bool((values >= 0).all() and (values <= 1).all()) for values in scaled)
 
 
-def _sampled(samples: Samples, num_features: int) -> np.ndarray:
-    """Evenly spaced samples, the same ones every time: float64 ``(num_values, num_features)``."""
-    num = min(len(samples), max(_MIN_SAMPLES, _NUM_VALUES // math.prod(samples.shape[1:])))
+def sample_evenly(samples: Samples, num_features: int, *, least: int = _MIN_SAMPLES) -> np.ndarray:
+    """Return evenly spaced samples, the same ones every time: float64 ``(num_values, num_features)``."""
+    num = min(len(samples), max(least, _NUM_VALUES // math.prod(samples.shape[1:])))
     chosen = np.arange(num) * len(samples) // num
     return samples[chosen].reshape(-1, num_features).astype("float64")
 

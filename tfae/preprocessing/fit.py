@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfae.casting import cast_and_compare
-from tfae.columns import REST, Column
+from tfae.columns import REST, Column, are_alike
 from tfae.moments import Moments, Samples, blocks
 from tfae.moments import bounds as find_bounds
 from tfae.moments import moments as find_moments
@@ -75,8 +75,7 @@ def fit(
     make = functools.partial(Preprocessing, method, sample_shape=samples.shape[1:], sample_dtype=samples.dtype.name)
     are_scaled = np.ones(samples.shape[-1] if columns else (), bool)
     if columns:
-        is_mixed = {column.kind for column in columns} not in ({"number"}, {"yes/no"})
-        are_scaled[:] = [column.kind == "number" or not is_mixed for column in columns]
+        are_scaled[:] = are_alike(columns) or [column.kind == "number" for column in columns]
         make = functools.partial(make, columns=columns, codes=_find_codes(samples, columns, max_categories))
     if method == "none" or not are_scaled.any():
         return _fill_gaps(make(value_range=value_range), samples)

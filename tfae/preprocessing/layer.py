@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from keras import ops
 
-from tfae.columns import REST, REST_CODE, Block, Column
+from tfae.columns import REST, REST_CODE, Block, Column, are_alike
 
 
 @final
@@ -86,7 +86,7 @@ class Preprocessing(keras.layers.Layer):
     @property
     def is_mixed(self) -> bool:
         """Whether a table has columns of several kinds, or gaps, so that it needs a loss per column."""
-        return bool(self.codes) or self.fill is not None or len({column.kind for column in self.columns}) > 1
+        return self.fill is not None or not are_alike(self.columns)
 
     @property
     def blocks(self) -> tuple[Block, ...]:

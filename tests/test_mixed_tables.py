@@ -292,6 +292,16 @@ def test_an_evaluation_is_by_column_and_sums_to_the_loss(trained):
     assert again.columns == measured.columns
 
 
+def test_what_is_not_finite_is_told_from_a_gap(trained):
+    import tensorflow as tf
+
+    data, model, *_ = trained
+    x = np.array(data.preprocessing(data.raw.test[:3]))
+    x[0, 0], x[1, 0] = np.nan, np.inf
+    with pytest.raises(ValueError, match=r"received inf for sample 1 at \(0,\)"):
+        evaluation.scores(model, tf.data.Dataset.from_tensor_slices((x, x)).batch(3))
+
+
 def test_a_loss_that_does_not_fit_the_columns_is_refused_before_training(trained):
     data, *_ = trained
     model = models.dense(data.shape, latent_dim=2, widths=(8,))

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ipykernel.kernelapp  # noqa: F401
 import keras
 import numpy as np
 import pytest
@@ -229,6 +230,7 @@ def test_a_process_that_is_overtaken_takes_what_the_faster_one_prepared(
     opened = open_source("shapes", manual_dir=originals, data_dir=tmp_path)
     assert len(opened.parts["train"].read()[0]) == 30
     assert [path.name for path in tmp_path.iterdir()] == ["shapes"]
+    assert "ipykernel.kernelapp" in sys.modules  # Imported for its class alone, as any library may.
     assert capfd.readouterr() == ("", "")  # No bars in a log.
 
 

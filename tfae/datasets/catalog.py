@@ -103,8 +103,7 @@ def _prepare(name: str, builder: tfds.core.DatasetBuilder, manual_dir: str | os.
             "Choose another."
         ) from None
     drawn = random.getstate()  # From which TFDS draws, and Keras the weights of a model.
-    is_watched = sys.stderr.isatty() or "ipykernel" in sys.modules
-    with staging, contextlib.redirect_stdout(sys.stderr) if is_watched else _quiet():
+    with staging, contextlib.redirect_stdout(sys.stderr) if _is_watched() else _quiet():
         if manual_dir is not None:
             downloads.stage(name, builder, Path(manual_dir), Path(staging.name))
         try:
@@ -121,6 +120,12 @@ def _prepare(name: str, builder: tfds.core.DatasetBuilder, manual_dir: str | os.
             ) from error
         finally:
             random.setstate(drawn)
+
+
+def _is_watched() -> bool:
+    """Whether somebody sees bars move: in a terminal, or in a notebook, whose kernel runs in this process."""
+    kernels = sys.modules.get("ipykernel.kernelapp")  # That it is imported does not say that it runs.
+    return sys.stderr.isatty() or (kernels is not None and kernels.IPKernelApp.initialized())
 
 
 @contextlib.contextmanager

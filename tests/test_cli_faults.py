@@ -245,9 +245,9 @@ def test_a_number_that_is_too_large_is_told_with_its_row_and_column(row, number,
     train("train.csv", "--epochs", 1, "--widths", 4, "--run-dir", "run", export_dir="model")
     x[row, 1] = number
     write("scored.csv", x)
-    monkeypatch.setattr("tfae.cli.saved_model.CHUNK", 10)  # The row is one of the file.
-    message = run("score", "model", "scored.csv", "-o", "scores.csv", code=2).stderr.splitlines()[-1]
-    assert message.endswith(f"received one that is too large. It is sample {row}, which has {told} in column 'b'.")
-    assert not (tmp_path / "scores.csv").exists()
+    monkeypatch.setattr("tfae.scoring.CHUNK", 10)  # The row is one of the file.
+    message = run("score", "model", "scored.csv", "-o", "scores.csv").stderr.splitlines()[-1]
+    assert message.startswith(f"1 of them have no score; the first is sample {row} of all: ")
+    assert message.endswith(f"received one that is too large, which has {told} in column 'b'")
     with pytest.raises(ValueError, match=rf"sample {row}, which has {re.escape(told)} in column 'b'"):
         export.load("model").score(np.concatenate([x, x]))

@@ -16,7 +16,7 @@ from PIL import Image
 from tests.commands import run
 from tfae import comparison, datasets, export, models, runs
 from tfae.losses import SquaredError
-from tfae.score_file import ScoreFile
+from tfae.scoring import ScoreFile, score_file
 
 ROWS = np.random.default_rng(0).normal(size=(40, 3))
 
@@ -99,7 +99,7 @@ def test_a_full_disk_is_said_with_the_file_that_had_no_room_and_leaves_none(fold
     def fill(*_, **__):
         raise OSError(errno.ENOSPC, "Error writing bytes to file")  # As pyarrow does.
 
-    monkeypatch.setattr(ScoreFile, "write", fill)
+    monkeypatch.setitem(score_file._WRITERS, ".csv", fill)
     before = contents(folder)
     message = run("score", "saved_models/m", "data.csv", "-o", "scores.csv", code=2).stderr.splitlines()[-1]
     assert message == f"Error: scores.csv: {os.strerror(errno.ENOSPC)}"

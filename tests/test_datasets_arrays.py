@@ -36,7 +36,7 @@ def test_a_npy_file_is_streamed_as_it_is_stored_in_any_byte_order(tmp_path: Path
     np.save(tmp_path / "table.npy", TABLE)
     source = open_source(tmp_path / "table.npy")
     assert (source.name, source.dtype, source.parts["all"].num_samples) == ("table", "float32", 40)
-    batches = [samples for samples, _ in source.parts["all"].batches(16)]
+    batches = [batch.samples for batch in source.parts["all"].batches(16)]
     assert [len(batch) for batch in batches] == [16, 16, 8]
     np.testing.assert_array_equal(np.concatenate(batches), TABLE)
     # In the byte order of another machine.

@@ -101,7 +101,7 @@ def test_a_staged_data_set_is_read_bit_for_bit_in_stored_order_and_alone_left_be
         np.testing.assert_array_equal(samples, IMAGES[start:stop])
         assert np.asarray(labels).tolist() == [index % 4 for index in range(start, stop)]
         assert source.label_names == ("disc", "square", "star", "cross")
-    assert [len(samples) for samples, _ in source.parts["train"].batches(13)] == [13, 13, 4]
+    assert [len(batch.samples) for batch in source.parts["train"].batches(13)] == [13, 13, 4]
     assert [path.name for path in prepared.iterdir()] == ["shapes"]
 
 

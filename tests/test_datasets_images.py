@@ -79,7 +79,7 @@ def test_a_flat_folder_is_its_pixels_in_the_order_of_names(
     assert source.parts["all"].sample_names == tuple(f"{index:02}{suffix}" for index in range(12))
     assert labels is None
     np.testing.assert_array_equal(samples, images.reshape(12, 6, 5, channels))
-    assert [len(samples) for samples, _ in source.parts["all"].batches(5)] == [5, 5, 2]
+    assert [len(batch.samples) for batch in source.parts["all"].batches(5)] == [5, 5, 2]
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".JPEG"])

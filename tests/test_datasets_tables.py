@@ -47,7 +47,7 @@ def test_a_table_is_streamed_in_batches_of_the_size_asked_for(tmp_path: Path) ->
     values = np.random.RandomState(0).rand(80_000, 2)
     path = tmp_path / "long.csv"
     np.savetxt(path, values, delimiter=",", header="a,b", comments="", fmt="%.17g")
-    batches = [samples for samples, _ in open_source(path).parts["all"].batches(30_000)]
+    batches = [batch.samples for batch in open_source(path).parts["all"].batches(30_000)]
     assert [len(batch) for batch in batches] == [30_000, 30_000, 20_000]
     np.testing.assert_array_equal(np.concatenate(batches), values)
 
@@ -279,5 +279,5 @@ def test_missing_labels_of_a_csv_file_are_missing(tmp_path: Path, cells: list[st
     _, labels = open_source(path, label="y").parts["all"].read()
     assert pa.array(labels).to_pylist() == expected
     assert (np.asarray(labels).dtype == object) == (None in expected)
-    ((_, streamed),) = open_source(path, label="y").parts["all"].batches(10)
+    ((_, streamed, *_),) = open_source(path, label="y").parts["all"].batches(10)
     assert pa.array(streamed).to_pylist() == [cell or None for cell in cells]

@@ -45,12 +45,12 @@ ALLOWED = {
     "datasets": "columns progress load_options moments preprocessing",
     "advice": "activations datasets losses moments preprocessing",
     "plots": "losses models",
-    "score_file": "atomic_write",
+    "scoring": "atomic_write casting datasets export progress",
     "provenance": "losses models",
     "checks": "activations datasets losses models preprocessing",
     "evaluation": "progress checks losses models moments",
-    "export": "progress checks columns columns_by_name datasets graph_messages losses models preprocessing provenance "
-    "servable signatures signature_methods tensor_spec atomic_write versions",
+    "export": "progress checks columns columns_by_name datasets graph_messages load_options losses models "
+    "preprocessing provenance servable signatures signature_methods tensor_spec atomic_write versions",
     "serving": "casting columns_by_name graph_messages servable signature_methods signatures tensor_spec atomic_write "
     "versions",
     "report": "moments progress advice datasets evaluation losses models plots provenance atomic_write",
@@ -59,7 +59,7 @@ ALLOWED = {
     "schedule atomic_write training",
     "comparison": "checks datasets evaluation losses models moments provenance report runs atomic_write training",
     "cli": "progress advice columns comparison datasets evaluation export load_options losses models moments plots "
-    "provenance report runs score_file serving atomic_write",
+    "provenance report runs scoring serving atomic_write",
 }
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: The value of ``columns`` that takes those that are not constant in the training split.
 VARYING = "varying"
+#: What is read as the data of a model was, unless the user says otherwise.
+AS_TRAINED = ("image_size", "color_mode", "window", "stride", "time", "group")
 #: Pillow's modes of images by what ``color_mode`` calls them.
 COLOR_MODES = {"gray": "L", "rgb": "RGB", "rgba": "RGBA"}
 
@@ -79,6 +81,21 @@ class ReadOptions:
         None, "What the lines of a text file begin with that are no rows.  [default: # or %, if the first line does]"
     )
     label: str | None = _option(None, "Column of a table that holds labels, not features.")
+    window: int | None = _option(
+        None,
+        "Makes time series of a table: the samples are windows of so many rows that follow each other, and the splits "
+        "follow each other in time.",
+    )
+    stride: int | None = _option(None, "Rows from the beginning of a window to that of the next.  [default: 1]")
+    time: str | None = _option(
+        None,
+        "Column of a table with the time of each row, which is no feature; no window goes across a step that is not "
+        "the usual one.  [default: rows come one step after the other]",
+    )
+    group: str | None = _option(
+        None,
+        "Column of a table that tells several time series apart, which is no feature; no window is in two of them.",
+    )
     key: str | None = _option(None, "Array of an .npz archive to take.")
     feature: str | None = _option(
         None, 'Feature of a TFDS data set to reconstruct.  [default: its supervised input, else "image"]'
@@ -104,7 +121,7 @@ class ReadOptions:
     def __post_init__(self) -> None:
         if not isinstance(self.header, bool | None):
             raise ValueError(f"header: expected True, False or None; received {self.header!r}.")
-        for name in ("label", "key", "feature", "encoding", "comment"):
+        for name in ("label", "key", "feature", "encoding", "comment", "time", "group"):
             if not isinstance(getattr(self, name), str | None):
                 raise ValueError(f"{name}: expected a name; received {getattr(self, name)!r}.")
         size = None if self.image_size is None else _numbers(self.image_size, 2)
@@ -120,6 +137,18 @@ class ReadOptions:
                 raise ValueError(f"{name}: expected one character; received {sign!r}.")
         if self.max_categories is not None and (not _is_integer(self.max_categories) or self.max_categories < 1):
             raise ValueError(f"max_categories: expected an integer of at least 1; received {self.max_categories!r}.")
+        for name in ("window", "stride"):
+            value = getattr(self, name)
+            if value is not None and (not _is_integer(value) or value < (2 if name == "window" else 1)):
+                least = 2 if name == "window" else 1
+                raise ValueError(f"{name}: expected an integer of at least {least}; received {value!r}.")
+        for name in ("stride", "time", "group"):
+            if self.window is None and getattr(self, name) is not None:
+                raise ValueError(f"{name}: expected None without a window; received {getattr(self, name)!r}.")
+        if self.window is not None and self.gaps == "mask":
+            raise ValueError(
+                'gaps: expected None or "drop" beside window, for no window goes across a gap; received "mask".'
+            )
         if self.gaps not in (None, "mask", "drop"):
             raise ValueError(f'gaps: expected "mask", "drop" or None; received {self.gaps!r}.')
         missing = [self.missing] if isinstance(self.missing, str) else self.missing
@@ -145,7 +174,8 @@ class ReadOptions:
 
         lists = {each: getattr(self, each) for each in ("columns", "drop", "category", "number")}
         named: dict[str, Any] = {each: [*map(name, chosen)] for each, chosen in lists.items() if chosen is not None}
-        return dataclasses.replace(self, **named, label=self.label and name(self.label))
+        named |= {each: name(column) for each in ("label", "time", "group") if (column := getattr(self, each))}
+        return dataclasses.replace(self, **named)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the keyword arguments that give equal options, JSON-able."""
@@ -221,6 +251,8 @@ class LoadOptions(ReadOptions):
         if (self.inputs is not None or self.sample_weight is not None) and self.in_memory is False:
             raise ValueError("in_memory: expected None or True beside inputs and sample_weight; received False.")
         for name in ("inputs", "sample_weight"):
+            if self.window is not None and getattr(self, name) is not None:
+                raise ValueError(f"{name}: expected None beside window; received some.")
             given = getattr(self, name)
             if isinstance(given, str | os.PathLike) and ("/" in str(given) or Path(given).suffix):
                 self._set(**{name: str(Path(given).expanduser().absolute())})

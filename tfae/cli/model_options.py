@@ -47,10 +47,11 @@ class ModelOptions:
     sample_reduction: str = _option(
         "sum", "How the elements of a sample become one number.", type=click.Choice(["sum", "mean"])
     )
-    architecture: str = _option(
-        "dense",
+    architecture: str | None = _option(
+        None,
         "dense; convolutional, for images and sequences; or MODULE:FUNCTION, which gets the data, and "
-        "output_activation if it has such an argument, and returns a Keras model.",
+        "output_activation if it has such an argument, and returns a Keras model.  [default: convolutional for "
+        "windows, else dense]",
         metavar="NAME",
     )
     latent_dim: int | None = _option(
@@ -87,6 +88,8 @@ class ModelOptions:
         from tfae import models
 
         models.parse_bottleneck(self.bottleneck)
+        if self.architecture is None or self.architecture in _BUILT_IN:
+            return
         if ":" in self.architecture:
             for name in ("latent_dim", "widths", "bottleneck", "input_noise"):
                 if getattr(self, name) != getattr(ModelOptions, name):
@@ -96,7 +99,7 @@ class ModelOptions:
                         f"{self.architecture}. Leave {option} out."
                     )
             self._own_function()
-        elif self.architecture not in _BUILT_IN:
+        else:
             raise ValueError(
                 f"--model: expected {' or '.join(_BUILT_IN)}, or MODULE:FUNCTION, which gets the data and returns a "
                 f"Keras model; received {self.architecture!r}."
@@ -106,9 +109,9 @@ class ModelOptions:
         """Return a builder of the model, to be called with the ``output_activation`` that fits the loss."""
         from tfae import models
 
-        if ":" in self.architecture:
+        if ":" in (self.architecture or ""):
             return functools.partial(self._build_own, data)
-        is_dense = self.architecture == "dense"
+        is_dense = (self.architecture or ("convolutional" if data.window else "dense")) == "dense"
         sizes: dict[str, Any] = {} if self.widths is None else {"widths" if is_dense else "filters": self.widths}
         if is_dense:
             sizes["input_layer"] = data.fill_gaps()
@@ -122,7 +125,7 @@ class ModelOptions:
         )
 
     def _own_function(self) -> Callable[..., Any]:
-        module_name, _, name = self.architecture.partition(":")
+        module_name, _, name = (self.architecture or "").partition(":")
         function = getattr(import_module("--model", module_name), name, None)
         if not callable(function):
             raise ValueError(f"--model: expected a function {name!r} in module {module_name}; received none.")

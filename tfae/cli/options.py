@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from tfae.load_options import COLOR_MODES, LoadOptions, ReadOptions
+from tfae.load_options import AS_TRAINED, COLOR_MODES, LoadOptions, ReadOptions
 
 if TYPE_CHECKING:
     from tfae.datasets import Source
@@ -24,7 +24,7 @@ def together(*options: Callable) -> Callable[[Callable], Callable]:
     return lambda command: functools.reduce(lambda decorated, option: option(decorated), reversed(options), command)
 
 
-def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[str] | None:
+def split_names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[str] | None:
     """Names as in a row of a .csv file: one that holds a comma stands in quotes."""
     return None if value is None else [name.strip() for name in next(csv.reader([value], skipinitialspace=True))]
 
@@ -32,11 +32,11 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
 # What click has to know of options, beside their defaults and help.
 _FOLDER = click.Path(file_okay=False)
 _DETAILS: dict[str, dict[str, Any]] = {
-    "columns": {"metavar": "A,B,…", "callback": _names},
-    "drop": {"metavar": "A,B,…", "callback": _names},
-    "category": {"metavar": "A,B,…", "callback": _names},
-    "number": {"metavar": "A,B,…", "callback": _names},
-    "missing": {"metavar": "A,B,…", "callback": _names},
+    "columns": {"metavar": "A,B,…", "callback": split_names},
+    "drop": {"metavar": "A,B,…", "callback": split_names},
+    "category": {"metavar": "A,B,…", "callback": split_names},
+    "number": {"metavar": "A,B,…", "callback": split_names},
+    "missing": {"metavar": "A,B,…", "callback": split_names},
     "max_categories": {"type": click.IntRange(1)},
     "gaps": {"type": click.Choice(["mask", "drop"])},
     "header": {"flags": "--header/--no-header"},
@@ -46,6 +46,10 @@ _DETAILS: dict[str, dict[str, Any]] = {
     "encoding": {"metavar": "NAME"},
     "comment": {"metavar": "TEXT"},
     "label": {"metavar": "COLUMN"},
+    "window": {"type": click.IntRange(2)},
+    "stride": {"type": click.IntRange(1)},
+    "time": {"metavar": "COLUMN"},
+    "group": {"metavar": "COLUMN"},
     "image_size": {"type": click.IntRange(1), "nargs": 2, "metavar": "HEIGHT WIDTH"},
     "color_mode": {"type": click.Choice(list(COLOR_MODES))},
     "key": {"metavar": "NAME"},
@@ -135,11 +139,14 @@ def open_for_model(
     from tfae.columns import Column
     from tfae.datasets import open_source
 
-    if Path(source).is_dir():
-        trained = {**((data or {}).get("arguments") or {}), **(data or {})}  # Of a run, and of an export.
-        as_trained = {name: trained.get(name) for name in ("image_size", "color_mode") if options[name] is None}
-        options = {**options, **as_trained}
+    trained = {**((data or {}).get("arguments") or {}), **(data or {})}  # Of a run, and of an export.
+    is_folder = Path(source).is_dir()
+    for name in AS_TRAINED:
+        if options[name] is None and (is_folder or not name.startswith(("image", "color"))):
+            options = {**options, name: trained.get(name)}
     columns = [Column(**each) for each in preprocessing.get("columns", ())]
+    if options["window"] is not None:
+        columns = [*map(Column, trained.get("feature_names") or ())]
     names = [column.name for column in columns]
     chosen = options["columns"]
     # Where a file has no header, they say which of its columns is which of the model's.

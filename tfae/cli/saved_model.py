@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +11,13 @@ import click
 
 from tfae.cli.command import Command
 from tfae.cli.layout import fit_terminal
-from tfae.cli.options import open_for_model, source_options, together
+from tfae.cli.options import open_for_model, source_options, split_names, together
 from tfae.cli.tensorflow import import_tensorflow
 
 if TYPE_CHECKING:
     from tfae.datasets import Source
     from tfae.export import SavedAutoencoder
 
-#: Samples read, scored and written at a time.
-CHUNK = 8192
 _PICTURES = (".png", ".pdf", ".svg")
 
 _saved_model_argument = click.argument("saved_model", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -75,32 +72,60 @@ def inspect(ctx: click.Context, saved_model: Path, *, as_json: bool, trust: bool
 
 @click.command(cls=Command)
 @_output_of_source("File to write, .csv or .parquet")
-def score(saved_model: Path, source: str, *, output: Path, trust: bool, **options: Any) -> None:
+@click.option("--keep", metavar="A,B,…", callback=split_names, help="Columns of SOURCE to write beside the scores.")
+@click.option(
+    "--explain",
+    type=click.IntRange(0),
+    default=0,
+    metavar="NUM",
+    help="Features to name for each sample, those that contribute most to its score, with what they contribute.",
+)
+@click.option(
+    "--step-reduction",
+    type=click.Choice(["mean", "min", "max"]),
+    default="mean",
+    help="Of time series: how the scores that a step has in all windows that cover it become one.",
+)
+def score(
+    saved_model: Path,
+    source: str,
+    *,
+    output: Path,
+    keep: list[str] | None,
+    explain: int,
+    step_reduction: str,
+    trust: bool,
+    **options: Any,
+) -> None:
     """Score every sample of SOURCE with SAVED_MODEL; the higher, the more anomalous.
 
     One row per sample, in stored order: its part (the data set's own split, or all), its index in there, its file if
-    SOURCE is a folder, its label if it has one, and its instance_score.
+    SOURCE is a folder, the columns to keep, its label if it has one, and its instance_score. A sample that can not be
+    scored has none, and a reason. Time series have a row per step, with its time, from all windows that cover it.
+    Interrupted, the same command goes on where it was.
     """
+    if options["gaps"] == "drop":  # There is a row for each.
+        options["gaps"] = None
     model, opened = _open(saved_model, source, trust, options)
-    from tfae.export.saved_autoencoder import InvalidSampleError
-    from tfae.progress import count
-    from tfae.score_file import ScoreFile
+    from tfae import scoring
 
-    total = 0
-    with ScoreFile(output) as file:
-        for name, part in opened.parts.items():
-            start, what = 0, f"scoring {opened.name}, {name}"
-            num_batches = part.num_samples and math.ceil(part.num_samples / CHUNK)
-            for samples, labels in count(part.batches(CHUNK), what, num_batches):
-                names = None if part.sample_names is None else part.sample_names[start : start + len(samples)]
-                try:
-                    scores = model.score(samples)
-                except InvalidSampleError as error:
-                    raise InvalidSampleError(error.message, start + error.index, error.where) from None
-                file.write(name, start, scores, labels=labels, names=names)
-                start += len(samples)
-            total += start
-    click.echo(f"{output}: {total:,} samples", err=True)
+    about = {
+        "model": str(model.path),
+        "source": source,
+        "keep": keep,
+        "explain": explain,
+        "step_reduction": step_reduction,
+        **options,
+    }
+    paths = [model.path / "saved_model.pb", *([Path(source)] if Path(source).exists() else [])]
+    about["files"] = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    with scoring.ScoreFile(output, about=about) as file:
+        if file.num_rows:
+            click.echo(f"{output}: goes on after {file.num_rows:,} samples", err=True)
+        summary = scoring.score(model, opened, file, keep=keep or (), explain=explain, step_reduction=step_reduction)
+    click.echo(f"{output}: {summary.num_samples:,} samples", err=True)
+    if summary.num_defective:
+        click.echo(f"{summary.num_defective:,} of them have no score; the first is {summary.first}", err=True)
 
 
 @click.command(cls=Command)
@@ -114,7 +139,7 @@ def reconstruct(saved_model: Path, source: str, *, output: Path, num_samples: in
     from tfae import plots
     from tfae.atomic_write import replace_atomically
 
-    samples, _ = next(opened.parts.get("test", next(iter(opened.parts.values()))).batches(num_samples))
+    samples = next(opened.parts.get("test", next(iter(opened.parts.values()))).batches(num_samples)).samples
     explanation = model.explain(samples)
     figure = plots.side_by_side(
         samples,

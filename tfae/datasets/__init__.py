@@ -20,12 +20,14 @@ from tfae.datasets.beside import called, read_inputs, read_weights
 from tfae.datasets.columns import leave_out, select, take_gaps
 from tfae.datasets.data import Data, stream
 from tfae.datasets.preparation import prepare
-from tfae.datasets.source import Part, Source
+from tfae.datasets.series import WindowPart, cut
+from tfae.datasets.source import Batch, Part, Source
 from tfae.datasets.splits import Splits
 from tfae.datasets.stored import StoredSamples
 from tfae.load_options import VARYING, LoadOptions, ReadOptions, takes
 
 __all__ = [
+    "Batch",
     "Data",
     "LoadOptions",
     "Part",
@@ -33,6 +35,7 @@ __all__ = [
     "Source",
     "Splits",
     "StoredSamples",
+    "WindowPart",
     "load",
     "load_if_needed",
     "open_source",
@@ -176,7 +179,7 @@ def open_source(source: Any, options: ReadOptions) -> Source:
         >>> source = open_source(np.zeros((5, 8, 8), "uint8"))
         >>> source.kind, source.shape
         ('image', (8, 8, 1))
-        >>> [len(samples) for samples, _ in source.parts["all"].batches(2)]
+        >>> [len(batch.samples) for batch in source.parts["all"].batches(2)]
         [2, 2, 1]
     """
     if options.columns == [VARYING]:
@@ -218,9 +221,10 @@ def _open(source: Any, options: ReadOptions) -> Source:
     else:
         what = "a data frame" if hasattr(source, "__arrow_c_stream__") else "an array"
     module, function, names = _OPENERS[what]
+    common = ("columns", "drop", "gaps", "window", "stride", *(("time", "group") if "columns" in names else ()))
     for field in fields(ReadOptions):
         value = getattr(options, field.name)
-        if value is not None and field.name not in ("columns", "drop", "gaps", *names):
+        if value is not None and field.name not in (*common, *names):
             raise ValueError(f"{field.name}: expected None for {what}; received {value!r}.")
     opener = getattr(importlib.import_module(f"{__name__}.{module}"), function)
     if "columns" in names:
@@ -231,6 +235,8 @@ def _open(source: Any, options: ReadOptions) -> Source:
             opened = leave_out(opened, options.drop)
         if options.columns is not None:
             opened = select(opened, options.columns)
+    if options.window is not None:
+        return cut(opened, options)
     return opened if options.gaps is None else take_gaps(opened, options.gaps)
 
 

@@ -35,9 +35,9 @@ class ArrayPart(Part):
         """Yield views of the array."""
         for start in range(0, len(self._samples), size):
             stop = start + size
-            yield self._samples[start:stop], None if self._labels is None else self._labels[start:stop]
+            yield Batch(self._samples[start:stop], None if self._labels is None else self._labels[start:stop])
 
-    def read(self, size: int = READ_SIZE) -> Batch:
+    def read(self, size: int = READ_SIZE) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the arrays themselves: joining the blocks would copy them."""
         for _ in self.batches(size):
             pass

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 #: What programs write into a cell for a value that is missing, in small letters.
 MISSING = ("", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "nat", "null", "none")
@@ -22,6 +27,29 @@ def is_number(cell: str, decimal: str, thousands: str | None) -> bool:
     except ValueError:
         return False
     return "_" not in cell
+
+
+def parse_numbers(texts: pa.Array, kind: str, decimal: str, thousands: str | None) -> tuple[pa.Array, dict[int, str]]:
+    """Return the numbers that cells hold, null where there is none, and by its row each text that is another.
+
+    Example:
+        >>> numbers, texts = parse_numbers(pa.array(["1.234,5", None, "7?"]), "number", ",", ".")
+        >>> numbers.to_pylist(), texts
+        ([1234.5, None, None], {2: '7?'})
+    """
+    if kind == "yes/no":
+        is_right = pc.is_in(pc.utf8_lower(texts), pa.array(["true", "false", "1", "0"]))
+    else:
+        digits = rf"(\d[\d{re.escape(thousands or '')}]*({re.escape(decimal)}\d*)?|{re.escape(decimal)}\d+)"
+        is_right = pc.match_substring_regex(texts, rf"^[-+]?({digits}([eE][-+]?\d+)?|(?i:inf(inity)?|nan))$")
+    is_wrong = pc.fill_null(pc.invert(is_right), False)
+    right = pc.if_else(is_wrong, pa.scalar(None, pa.string()), texts)
+    found = {row: texts[row].as_py() for row in np.flatnonzero(is_wrong).tolist()}
+    if kind == "yes/no":
+        return pc.cast(pc.cast(right, pa.bool_()), pa.float64()), found
+    if thousands:
+        right = pc.replace_substring(right, thousands, "")
+    return pc.cast(pc.replace_substring(right, decimal, "."), pa.float64()), found
 
 
 def is_header(row: Sequence[str], path: Path, decimal: str, thousands: str | None) -> bool:

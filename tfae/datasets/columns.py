@@ -32,6 +32,10 @@ class ColumnsPart(Part):
             replace(self.part.columns[index], name=names[position]) for position, index in enumerate(self.indices)
         )
 
+    def keep(self, names: Sequence[str]) -> None:
+        """Have the other part carry columns along."""
+        self.part.keep(names)
+
     def use_vocabularies(self, columns: Sequence[Column]) -> None:
         """Pass them on to the other part, which may have more columns."""
         own = {self.indices[index]: column for index, column in enumerate(columns)}
@@ -39,8 +43,8 @@ class ColumnsPart(Part):
 
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield the columns of the other part's blocks."""
-        for samples, labels in self.part.blocks(size):
-            yield samples[:, self.indices], labels
+        for batch in self.part.blocks(size):
+            yield batch._replace(samples=batch.samples[:, self.indices])
 
     def whole_labels(self, labels: np.ndarray) -> np.ndarray:
         """Convert labels as the other part does."""
@@ -73,14 +77,14 @@ class CompleteRows(Part):
         """Yield the rows of the other part's blocks that have no gaps, and tell at the end how many have."""
         first, kept = 0, [np.zeros(0, np.int64)]
         gaps = np.zeros(self.shape, np.int64)
-        for samples, labels in self.part.blocks(size):
+        for samples, labels, *_ in self.part.blocks(size):
             is_gap = np.isnan(samples) if samples.dtype.kind == "f" else np.zeros(samples.shape, bool)
             complete = np.flatnonzero(~is_gap.any(axis=1))
             kept.append(first + complete)
             gaps += is_gap.sum(axis=0)
             first += len(samples)
             if len(complete):
-                yield samples[complete], None if labels is None else labels[complete]
+                yield Batch(samples[complete], None if labels is None else labels[complete])
         self.rows = np.concatenate(kept)
         if left_out := first - len(self.rows):
             names = self.feature_names or range(len(gaps))
@@ -172,8 +176,10 @@ def choose_features(names: Sequence[str], options: ReadOptions, where: str) -> t
             f"source: expected columns with names of their own; received {repeated} more than once in {where}."
         )
     labels = () if label is None else (label,)
-    for argument, asked in (("columns", columns or ()), ("label", labels), ("drop", drop)):
-        for name in asked:
+    keys = {argument: name for argument in ("time", "group") if (name := getattr(options, argument)) is not None}
+    asked = {"columns": columns or (), "label": labels, "drop": drop}
+    for argument, chosen in (*asked.items(), *((argument, [name]) for argument, name in keys.items())):
+        for name in chosen:
             validate_known(argument, name, names, where)
     if columns is None and "" in names:
         raise ValueError(
@@ -182,7 +188,7 @@ def choose_features(names: Sequence[str], options: ReadOptions, where: str) -> t
         )
     if columns is not None and label in columns:
         raise ValueError(f"label: expected another column than those in columns=; received {label!r} in both.")
-    left_out = {label, *drop}
+    left_out = {label, *drop, *keys.values()}
     features = tuple(str(name) for name in (names if columns is None else columns) if name not in left_out)
     if not features:
         raise ValueError(

@@ -123,6 +123,11 @@ class Data:
         """What the columns of a table with names hold."""
         return self.preprocessing.columns
 
+    @property
+    def window(self) -> int | None:
+        """How many rows that follow each other in time a sample is; None where it is no series."""
+        return getattr(self.raw.train, "window", None)
+
     def fill_gaps(self) -> scaling.FillGaps | None:
         """Return the first layer of a model for data with gaps; None for data without."""
         return scaling.FillGaps.of(self.preprocessing)
@@ -145,6 +150,8 @@ class Data:
         """Return a line on what the data is and how it is split and scaled."""
         parts = ", ".join(f"{len(samples):,} {split}" for split, samples in self.raw._asdict().items())
         beside = "".join(f", with {name}" for name in ("inputs", "sample_weight") if getattr(self, name) is not None)
+        if self.window is not None:
+            parts += ", which follow each other in time"
         return (
             f"{self.name}: {self.kind} data of shape {self.shape}, {self.raw.train.dtype}{beside}; {parts}; batches of "
             f"{self.batch_size}; preprocessing {self.preprocessing.method}"
@@ -202,8 +209,8 @@ def stream(source: Source, preprocessing: scaling.Preprocessing, *, batch_size: 
 
     def batches() -> Iterator[np.ndarray]:
         for part in source.parts.values():
-            for samples, _ in part.batches(batch_size):
-                yield scaling.cast_exactly(samples, preprocessing.sample_dtype, name="source")
+            for batch in part.batches(batch_size):
+                yield scaling.cast_exactly(batch.samples, preprocessing.sample_dtype, name="source")
 
     if source.dtype != preprocessing.sample_dtype:
         next(batches())  # The first batch shows a wrong unit at once, and outside TensorFlow.

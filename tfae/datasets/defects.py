@@ -80,14 +80,31 @@ class MissingValues:
         )
 
 
+def find(samples: np.ndarray, feature_names: Sequence[str] | None, *, allows_gaps: bool) -> dict[int, str]:
+    """Say which samples of a batch are not finite, but for NaN where gaps are allowed, and in which element."""
+    if samples.dtype.kind != "f":
+        return {}
+    is_wrong = ~np.isfinite(samples) & ~(np.isnan(samples) & allows_gaps)
+    found = {}
+    for row in np.flatnonzero(is_wrong.reshape(len(samples), -1).any(axis=1)).tolist():
+        position = tuple(np.argwhere(is_wrong[row])[0].tolist())
+        value = samples[(row, *position)]
+        where = f"at {position}" if len(position) > 1 else f"in column {_call(position[0], feature_names)}"
+        found[row] = f"{'a missing value' if np.isnan(value) else value} {where}"
+    return found
+
+
 def describe_place(sample: int | str, position: Sequence[int], feature_names: Sequence[str] | None) -> str:
     """Where a value is: in which sample, given as its row or its file, and where in that."""
     if isinstance(sample, str):
         return f"file {sample!r}"
     if len(position) == 1:
-        column = position[0] if feature_names is None else repr(feature_names[position[0]])
-        return f"column {column}, row {sample} (rows count from 0)"
+        return f"column {_call(position[0], feature_names)}, row {sample} (rows count from 0)"
     return f"sample {sample} at {tuple(position)} (counted from 0)"
+
+
+def _call(index: int, feature_names: Sequence[str] | None) -> str:
+    return str(index) if feature_names is None else repr(feature_names[index])
 
 
 def percent(share: float | None) -> str:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfae.datasets.orders import WindowedShuffle, shuffle
 from tfae.datasets.stored import StoredSamples
+from tfae.datasets.windows import Windows
 from tfae.moments import rows_per_block
 from tfae.preprocessing import Preprocessing
 
@@ -28,14 +29,14 @@ class Feed:
     """Pipelines of one split: batches ``(x, x)``; or ``(inputs, x)``, and ``(inputs, x, sample_weight)``.
 
     Attributes:
-        samples: ``(n, *shape)`` in data space, in memory or on disk.
+        samples: ``(n, *shape)`` in data space, in memory or on disk, or windows of rows in memory.
         inputs: What the model gets in place of the samples, likewise in memory; None for the samples themselves.
         sample_weight: float32 ``(n,)``, or None.
         preprocessing: From data space to model space.
         batch_size: Samples per batch; the last one may be smaller.
     """
 
-    samples: tf.Tensor | StoredSamples
+    samples: tf.Tensor | StoredSamples | Windows
     preprocessing: Preprocessing
     batch_size: int
     inputs: tf.Tensor | None = None
@@ -53,7 +54,7 @@ class Feed:
             return self._finish(self._rebatch(blocks, samples))
         starts = tf.data.Dataset.range(0, count, self.batch_size)
         size = self.batch_size
-        take = _unconverted(lambda start: self._take(lambda held: held[start : start + size]))
+        take = _unconverted(lambda start: self._take(lambda held: _slice(held, start, tf.minimum(start + size, count))))
         return self._finish(starts.map(take))
 
     def shuffled(self, seed: int, epoch: int, step: int = 0) -> tf.data.Dataset:
@@ -77,7 +78,7 @@ class Feed:
 
             def read(epoch: tf.Tensor, start: tf.Tensor, stop: tf.Tensor) -> Any:
                 indices = shuffle(tf.range(start, stop), count, seed=seed, epoch=epoch)
-                return self._take(lambda held: tf.gather(held, indices))
+                return self._take(lambda held: _gather(held, indices))
 
         with tf.device("CPU"):
             next_epoch = tf.Variable(epoch, dtype=tf.int64, trainable=False)
@@ -148,3 +149,11 @@ class Feed:
             num_batches = -(-len(self.samples) // self.batch_size)
             batches = batches.apply(tf.data.experimental.assert_cardinality(num_batches))
         return batches.prefetch(_PREFETCHED).with_options(options)
+
+
+def _gather(held: tf.Tensor | Windows, indices: tf.Tensor) -> tf.Tensor:
+    return held.gather(indices) if isinstance(held, Windows) else tf.gather(held, indices)
+
+
+def _slice(held: tf.Tensor | Windows, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+    return held.gather(tf.range(start, stop)) if isinstance(held, Windows) else held[start:stop]

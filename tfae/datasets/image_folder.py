@@ -48,7 +48,7 @@ class FolderPart(Part):
                         "meanwhile, save it anew with Pillow."
                     )
                 samples[index] = image
-            yield samples, None if self.labels is None else self.labels[start:stop]
+            yield Batch(samples, None if self.labels is None else self.labels[start:stop])
 
 
 def from_folder(folder: Path, *, image_size: tuple[int, int] | None, color_mode: str | None) -> Source:

@@ -36,12 +36,12 @@ class NpyPart(Part):
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield what is read at one place after the other."""
         for start in range(0, len(self.stored), size):
-            yield self.stored[start : start + size], None
+            yield Batch(self.stored[start : start + size])
 
     def store(self, size: int, scan: Scan) -> tuple[StoredSamples, None]:
         """Have the samples scanned, and return them where they are."""
-        for samples, _ in self.batches(size):
-            scan.add(samples)
+        for batch in self.batches(size):
+            scan.add(batch.samples)
         return self.stored, None
 
 
@@ -61,7 +61,7 @@ class ConvertedNpyPart(Part):
                 mapped = np.load(self.path, mmap_mode="r", allow_pickle=False)
                 samples = np.array(mapped[start : start + size], self.dtype, order="C")
             del mapped
-            yield samples.reshape(-1, *self.shape), None
+            yield Batch(samples.reshape(-1, *self.shape))
 
 
 @final
@@ -91,7 +91,7 @@ class MemberPart(Part):
                     raise ValueError(f"its member {self.key!r} is not complete")
                 samples = np.frombuffer(content, self.stored_dtype).reshape(count, *self.shape)
                 labels = None if self.labels is None else self.labels[start : start + count]
-                yield samples.astype(self.dtype, copy=False), labels
+                yield Batch(samples.astype(self.dtype, copy=False), labels)
             member.read()  # to the end, where a checksum is compared
 
 

@@ -18,6 +18,7 @@ from tfae.datasets.columns import select
 from tfae.datasets.data import Data, digest_of
 from tfae.datasets.feeds import Feed
 from tfae.datasets.scan import Scan, Spread, scan
+from tfae.datasets.series_splits import split_series
 from tfae.datasets.source import Source
 from tfae.datasets.splits import Splits, disjoint, number_distinct, sample_digests, split_indices
 from tfae.datasets.stored import StoredSamples
@@ -70,10 +71,10 @@ def prepare(
         arguments = arguments | {"in_memory": in_memory}
         if arguments["columns"] is not None:
             arguments["columns"] = list(source.feature_names or ())
-    if source.feature_names is not None:
+    if source.feature_names is not None and source.kind == "table":
         _warn_of_identifiers(split.train, source.feature_names)
     samples = raw = split
-    if in_memory:
+    if in_memory and not source.is_windowed:
         with tf.device("CPU"):  # a batch at a time goes to the accelerator, whose memory the data may not fit
             samples = Splits(*map(tf.constant, split))
         raw = Splits(*map(np.asarray, samples))  # read-only views: the data is in memory once
@@ -222,6 +223,8 @@ def _split(
 
     The rows say where each sample is in the part that it comes from: the name of that, and indices.
     """
+    if source.is_windowed:
+        return split_series(source, fractions, in_memory=in_memory, has_moments=has_moments)
     size = source.read_size
     read: dict[str, _Samples] = {}
     for name, part in source.parts.items():

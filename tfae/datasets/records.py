@@ -35,7 +35,7 @@ class RecordPart(Part):
         with tf.device("CPU"):
             batches = self._dataset(size).as_numpy_iterator()
         for columns in batches:
-            yield columns[0], columns[1] if len(columns) == 2 else None
+            yield Batch(columns[0], columns[1] if len(columns) == 2 else None)
 
     def _dataset(self, size: int) -> tf.data.Dataset:
         features = self.builder.info.features

@@ -7,7 +7,8 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from types import MappingProxyType
+from typing import Any, NamedTuple, final
 
 import numpy as np
 
@@ -22,7 +23,21 @@ from tfae.preprocessing import declared_range
 READ_SIZE = 4096
 _READ_BYTES = 2**23
 
-Batch = tuple[np.ndarray, np.ndarray | None]
+
+class Batch(NamedTuple):
+    """Samples that are read together.
+
+    Attributes:
+        samples: Raw ones ``(batch, *shape)``, in their own dtype.
+        labels: ``(batch,)``, or None where there are none. Where some are missing, they are None among objects.
+        kept: Columns of the table that are carried along, ``(batch,)`` each, by name.
+        defects: Why a sample can not be read, by its place in the batch; what stands there for it means nothing.
+    """
+
+    samples: np.ndarray
+    labels: np.ndarray | None = None
+    kept: Mapping[str, Any] = MappingProxyType({})
+    defects: Mapping[int, str] = MappingProxyType({})
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -38,6 +53,9 @@ class Part(abc.ABC):
         feature_names: The names of a table's columns, used to name the one with a defect, else None.
         label_names: What labels that are numbers from 0 on stand for, where that is known, else None.
         allows_gaps: Whether NaN in a table is a missing value, and no defect.
+        is_tolerant: Whether a row of a table that can not be read is a defect of its own, and no error.
+        kept_names: Columns of a table that are carried along.
+        window: How many rows of a table a sample is; None where it is no series.
     """
 
     shape: tuple[int, ...]
@@ -48,6 +66,9 @@ class Part(abc.ABC):
     feature_names: tuple[str, ...] | None = None
     label_names: tuple[str, ...] | None = None
     allows_gaps: bool = False
+    is_tolerant: bool = False
+    kept_names: tuple[str, ...] = ()
+    window: int | None = None
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -55,36 +76,52 @@ class Part(abc.ABC):
         names = self.feature_names or tuple(f"column_{index}" for index in range(self.shape[0]))
         return tuple(map(Column, names))
 
+    @property
+    def max_bytes(self) -> int | None:
+        """How many bytes all samples take at most, or None where only reading tells."""
+        number = self.num_samples or self.max_samples
+        return None if number is None else number * math.prod(self.shape) * self.dtype.itemsize
+
     def use_vocabularies(self, columns: Sequence[Column]) -> None:  # noqa: B027 (only text has categories)
         """Give categories the codes that they have in other data with these columns, in the same order."""
 
+    def keep(self, names: Sequence[str]) -> None:
+        """Carry columns of a table along, beside the samples.
+
+        Raises:
+            ValueError: There are no such columns.
+        """
+        if names:
+            raise ValueError(f"keep: expected no columns of what is no table with names; received {', '.join(names)}.")
+
     @abc.abstractmethod
     def blocks(self, size: int) -> Iterator[Batch]:
-        """Yield ``(samples, labels)`` of at most ``size`` samples, unchecked."""
+        """Yield batches of at most ``size`` samples, unchecked."""
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield the samples in stored order, ``batch_size`` at a time; only the last batch can be smaller.
 
-        Yields:
-            ``(samples, labels)``: raw samples ``(batch, *shape)`` in their own dtype, and labels ``(batch,)`` or None.
-            Where some labels are missing, they are None in an array of objects.
-
         Raises:
-            ValueError: A sample holds NaN or an infinite value or an integer beyond 63 bits, or there is no sample, or
-                another number than was announced.
+            ValueError: A sample holds NaN or an infinite value, which is a defect of its own in a part that is
+                tolerant; or an integer beyond 63 bits; or there is no sample, or another number than was announced.
         """
         first = 0
         missing = defects.MissingValues(feature_names=self.feature_names, sample_names=self.sample_names)
-        for samples, labels in self.blocks(batch_size):
+        for batch in self.blocks(batch_size):
+            samples = batch.samples
             takes_gaps = self.allows_gaps and samples.dtype.kind == "f"
-            missing.add(np.where(np.isnan(samples), 0, samples) if takes_gaps else samples)
+            if self.is_tolerant:
+                found = defects.find(samples, self.feature_names, allows_gaps=self.allows_gaps)
+                batch = batch._replace(defects={**found, **batch.defects})
+            else:
+                missing.add(np.where(np.isnan(samples), 0, samples) if takes_gaps else samples)
             first += len(samples)
             if missing:
                 continue  # To the end, to count them.
             defects.validate_servable(samples)
             if self.num_samples is not None and first > self.num_samples:
                 break
-            yield samples, labels
+            yield batch
         missing.validate()
         if first == 0:
             raise ValueError("source: expected at least one sample; received none. Is the file complete?")
@@ -95,9 +132,9 @@ class Part(abc.ABC):
                 "file complete?"
             )
 
-    def read(self, size: int = READ_SIZE) -> Batch:
+    def read(self, size: int = READ_SIZE) -> tuple[np.ndarray, np.ndarray | None]:
         """Return all samples and all labels (or None), as ``batches`` of this size give them."""
-        samples, labels = zip(*self.batches(size), strict=True)
+        samples, labels, *_ = zip(*self.batches(size), strict=True)
         return _join(samples), None if labels[0] is None else self.whole_labels(_join(labels))
 
     def store(self, size: int, scan: Scan) -> tuple[StoredSamples, np.ndarray | None]:
@@ -105,11 +142,11 @@ class Part(abc.ABC):
         labels: list[np.ndarray] = []
 
         def blocks() -> Iterator[np.ndarray]:
-            for samples, block_labels in self.batches(size):
-                if block_labels is not None:
-                    labels.append(block_labels)
-                scan.add(samples)
-                yield samples
+            for batch in self.batches(size):
+                if batch.labels is not None:
+                    labels.append(batch.labels)
+                scan.add(batch.samples)
+                yield batch.samples
 
         file = write_rows(blocks(), math.prod(self.shape) * self.dtype.itemsize, num_rows=self.num_samples)
         stored = StoredSamples(file, self.shape, self.dtype, np.arange(scan.num_samples))
@@ -160,6 +197,11 @@ class Source:
         return next(iter(self.parts.values())).columns if self.kind == "table" else None
 
     @property
+    def is_windowed(self) -> bool:
+        """Whether samples are windows of rows that follow each other in time."""
+        return next(iter(self.parts.values())).window is not None
+
+    @property
     def allows_gaps(self) -> bool:
         """Whether NaN in a table is a missing value, and no defect."""
         return next(iter(self.parts.values())).allows_gaps
@@ -167,17 +209,13 @@ class Source:
     @property
     def read_size(self) -> int:
         """How many samples to read at once."""
-        return max(1, min(READ_SIZE, _READ_BYTES // self._sample_bytes))
+        return max(1, min(READ_SIZE, _READ_BYTES // (math.prod(self.shape) * np.dtype(self.dtype).itemsize)))
 
     @property
     def max_bytes(self) -> int | None:
         """How many bytes all raw samples take at most, or None where only reading tells."""
-        numbers = [part.num_samples or part.max_samples for part in self.parts.values()]
-        return None if None in numbers else sum(map(int, filter(None, numbers))) * self._sample_bytes
-
-    @property
-    def _sample_bytes(self) -> int:
-        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+        found = [part.max_bytes for part in self.parts.values()]
+        return None if None in found else sum(filter(None, found))
 
 
 def normalize_shape(shape: tuple[int, ...], dtype: np.dtype, called: str) -> tuple[int, ...]:

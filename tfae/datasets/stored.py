@@ -21,19 +21,23 @@ class StoredSamples:
         shape: Of one sample.
         dtype: Of the samples, in the byte order of the machine.
         rows: int64 ``(n,)``, the row of each sample.
+        window: How many rows of the file a sample is, its first axis, beginning with that one; None for a row itself.
 
     Attributes:
         shape: ``(n, *shape)``; ``dtype``, ``rows`` and ``file`` are as given.
         nbytes: Of all samples, on disk.
     """
 
-    def __init__(self, file: RowFile, shape: tuple[int, ...], dtype: np.dtype, rows: np.ndarray) -> None:
+    def __init__(
+        self, file: RowFile, shape: tuple[int, ...], dtype: np.dtype, rows: np.ndarray, *, window: int | None = None
+    ) -> None:
         self.shape = (len(rows), *shape)
         self.dtype = dtype
         self.rows = rows
         self.file = file
-        self._row_bytes = math.prod(shape) * dtype.itemsize
-        self.nbytes = len(rows) * self._row_bytes
+        self.window = window
+        self._row_bytes = math.prod(shape) * dtype.itemsize // (window or 1)
+        self.nbytes = len(rows) * math.prod(shape) * dtype.itemsize
         self._rows_per_block = rows_per_block(self)
 
     def __len__(self) -> int:
@@ -57,7 +61,7 @@ class StoredSamples:
 
     def take(self, indices: np.ndarray) -> StoredSamples:
         """Return those of these indices, without reading them."""
-        return StoredSamples(self.file, self.shape[1:], self.dtype, self.rows[indices])
+        return StoredSamples(self.file, self.shape[1:], self.dtype, self.rows[indices], window=self.window)
 
     def chunks(self, rows: np.ndarray | None = None) -> np.ndarray:
         """Divide samples, by default all, into runs that lie within 1 MB of the file.
@@ -73,12 +77,16 @@ class StoredSamples:
         self._read(self.rows[start : start + len(samples)], samples)
 
     def _read(self, rows: np.ndarray, samples: np.ndarray) -> None:
+        num_rows = self.window or 1
         out = samples.reshape(len(samples), math.prod(self.shape[1:])).view(np.uint8)
         for start, stop in itertools.pairwise(self.chunks(rows)):
             asked = rows[start:stop]
             first, last = int(asked.min()), int(asked.max())
             # One read of the rows in between too costs less than a read of each: rows left out are few or near.
-            block = np.empty((last - first + 1, self._row_bytes), np.uint8)
+            block = np.empty((last - first + num_rows, self._row_bytes), np.uint8)
             self.file.read(first, block)
+            if self.window:  # A view of the bytes of as many rows from each one on.
+                block = np.lib.stride_tricks.sliding_window_view(block.reshape(-1), num_rows * self._row_bytes)
+                block = block[:: self._row_bytes]
             # Other modes than "clip" take the long way through a buffer, in case that an index is out of range.
             np.take(block, asked - first, axis=0, out=out[start:stop], mode="clip")

@@ -14,14 +14,16 @@ import pyarrow.parquet
 
 from tfae.columns import REST_CODE, Column
 from tfae.datasets import defects
-from tfae.datasets.cells import is_number
-from tfae.datasets.columns import choose_features
+from tfae.datasets.cells import MISSING, is_number, parse_numbers
+from tfae.datasets.columns import choose_features, validate_known
 from tfae.datasets.kinds import find_columns, is_text, kind_of
 from tfae.datasets.source import Batch, Part, Source
 from tfae.load_options import ReadOptions
 
 #: Categories of a column that are no error without ``max_categories``.
 MAX_CATEGORIES = 100
+#: What record batches call the column of text that says what is wrong with a row.
+DEFECT = "\0defect"
 
 
 @final
@@ -30,19 +32,24 @@ class TablePart(Part):
     """Rows of a table, streamed.
 
     Attributes:
-        record_batches: Opens the table anew, each time it is called.
+        record_batches: Opens the table anew each time it is called, for the columns of some names. Numbers come as
+            texts where some are none. If it is to be tolerant, a column ``DEFECT`` may say which rows are none.
+        names: Of all columns of the table.
         where: What holds the table, for errors.
         found_columns: The columns that are x, in this order.
         options: How they are read.
         codes: Of the categories of each column that holds some, in the order in which they have come.
+        signs: For the decimals and between the thousands of numbers that come as texts.
         is_closed: Whether other categories than those get the code of the rest.
     """
 
-    record_batches: Callable[[], Iterable[pa.RecordBatch]]
+    record_batches: Callable[[Sequence[str], bool], Iterable[pa.RecordBatch]]
     where: str
+    names: Sequence[str]
     found_columns: tuple[Column, ...]
     options: ReadOptions
     codes: dict[str, dict[str, int]] = field(default_factory=dict)
+    signs: tuple[str, str | None] = (".", None)
     is_closed: bool = False
 
     def __post_init__(self) -> None:
@@ -58,6 +65,12 @@ class TablePart(Part):
         """What the columns hold, and the categories that have been read so far."""
         return tuple(Column(c.name, c.kind, tuple(self.codes.get(c.name, ()))) for c in self.found_columns)
 
+    def keep(self, names: Sequence[str]) -> None:
+        """Carry columns along, beside the samples."""
+        for name in names:
+            validate_known("keep", name, self.names, self.where)
+        self.kept_names = tuple(names)
+
     def use_vocabularies(self, columns: Sequence[Column]) -> None:
         """Give categories the codes that they have in other data; those that it has not get the code of the rest."""
         self.codes = {
@@ -69,17 +82,28 @@ class TablePart(Part):
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield rows in blocks of ``size``, whatever the blocks of the file are; an empty cell becomes NaN."""
         first, label = 0, self.options.label
-        for batch in _rebatch(self.record_batches(), size):
+        read = [column.name for column in self.found_columns] + ([] if label is None else [label])
+        read += [name for name in self.kept_names if name not in read]
+        for batch in _rebatch(self.record_batches(read, self.is_tolerant), size):
             columns = [self._clean(column, batch.column(column.name)) for column in self.found_columns]
+            texts: dict[str, dict[int, str]] = {}
+            for index, column in enumerate(self.found_columns):
+                if column.kind != "category" and is_text(columns[index].type):
+                    columns[index], texts[column.name] = parse_numbers(columns[index], column.kind, *self.signs)
+            defects = self._find_defects(texts, first)
+            if DEFECT in batch.schema.names:
+                found = batch.column(DEFECT)
+                defects |= {row: found[row].as_py() for row in np.flatnonzero(found.is_valid()).tolist()}
             has_gaps = any(column.null_count for column in columns)
             dtype = np.result_type(self.dtype, np.float64) if has_gaps else self.dtype
             samples = np.empty((len(batch), *self.shape), dtype)
             for index, (column, cells) in enumerate(zip(self.found_columns, columns, strict=True)):
-                samples[:, index] = self._to_numbers(column, cells, first)
+                samples[:, index] = self._to_numbers(column, cells)
             if self._missing_numbers and dtype.kind == "f":
                 is_number = np.array([column.kind == "number" for column in self.found_columns])
                 samples[np.isin(samples, self._missing_numbers) & is_number] = np.nan
-            yield samples, None if label is None else _labels(batch.column(label))
+            kept = {name: batch.column(name) for name in self.kept_names}
+            yield Batch(samples, None if label is None else _labels(batch.column(label)), kept, defects)
             first += len(batch)
         if first == 0:
             below = " below its header" if self.num_samples is None else ""  # It is a text file.
@@ -90,22 +114,33 @@ class TablePart(Part):
         if column.kind != "category" and not is_text(cells.type):
             return cells
         texts = pc.utf8_trim_whitespace(_as_text(cells))
-        return pc.if_else(pc.is_in(texts, self._missing), pa.scalar(None, pa.string()), texts)
+        is_missing = pc.is_in(texts, self._missing)
+        if column.kind != "category":
+            is_missing = pc.or_(is_missing, pc.is_in(pc.utf8_lower(texts), pa.array(MISSING)))
+        return pc.if_else(is_missing, pa.scalar(None, pa.string()), texts)
 
-    def _to_numbers(self, column: Column, cells: pa.Array, first: int) -> np.ndarray:
+    def _find_defects(self, texts: dict[str, dict[int, str]], first: int) -> dict[int, str]:
+        """Say for each row of a block which texts are no numbers, or raise ValueError."""
+        defects: dict[int, str] = {}
+        for name, found in texts.items():
+            for row, text in found.items():
+                defects.setdefault(row, f"{text!r} in column {name!r}, where a number is expected")
+        if not defects or self.is_tolerant:
+            return defects
+        first_texts = {name: next(iter(found.items())) for name, found in texts.items() if found}
+        listed = ", ".join(f"{name!r} ({text!r} in row {first + row})" for name, (row, text) in first_texts.items())
+        name, (_, text) = next(iter(first_texts.items()))
+        raise ValueError(
+            f"source: expected numbers; received text in {listed} of {self.where}, rows counted from 0. If it stands "
+            f"for a missing value, missing=[{text!r}]; if the column holds categories, category=[{name!r}]; else leave "
+            f"the column out, drop=[{name!r}]."
+        )
+
+    def _to_numbers(self, column: Column, cells: pa.Array) -> np.ndarray:
         if column.kind == "category":
             return self._encode(column.name, cells)
-        if is_text(cells.type) or pa.types.is_decimal(cells.type) or cells.null_count:
-            try:
-                cells = pc.cast(cells, pa.float64())
-            except pa.ArrowInvalid:
-                row, cell = next(
-                    (row, cell) for row, cell in enumerate(cells.to_pylist()) if not is_number(cell or "0", ".", None)
-                )
-                raise ValueError(
-                    f"number: expected a column of numbers; received {cell!r} in {column.name!r}, row {first + row} of "
-                    f"{self.where} (rows count from 0). If it stands for a missing value, missing=[{cell!r}]."
-                ) from None
+        if pa.types.is_decimal(cells.type) or cells.null_count:
+            cells = pc.cast(cells, pa.float64())
         return cells.to_numpy(zero_copy_only=False)
 
     def _encode(self, name: str, texts: pa.Array) -> np.ndarray:
@@ -153,7 +188,7 @@ def from_parquet(path: Path, options: ReadOptions) -> Source:
             f"source: expected a .parquet file; received {str(path)!r}: {defects.reason(error)}."
         ) from None
 
-    def record_batches(names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def record_batches(names: Sequence[str], is_tolerant: bool) -> Iterator[pa.RecordBatch]:
         # Otherwise whole columns of a row group are in memory, and these can be as large as the file.
         try:
             with pyarrow.parquet.ParquetFile(
@@ -177,7 +212,7 @@ def from_frame(frame: Any, options: ReadOptions) -> Source:
             f"source: expected a data frame; received {type(frame).__name__}: {defects.reason(error)}."
         ) from None
     part = _part(
-        table.schema, options, lambda names: table.select(names).to_batches(), "the data frame", table.num_rows
+        table.schema, options, lambda names, _: table.select(names).to_batches(), "the data frame", table.num_rows
     )
     return Source("table", {"all": part})
 
@@ -185,7 +220,7 @@ def from_frame(frame: Any, options: ReadOptions) -> Source:
 def _part(
     schema: pa.Schema,
     options: ReadOptions,
-    record_batches: Callable[[Sequence[str]], Iterable[pa.RecordBatch]],
+    record_batches: Callable[[Sequence[str], bool], Iterable[pa.RecordBatch]],
     where: str,
     num_rows: int,
 ) -> TablePart:
@@ -193,7 +228,6 @@ def _part(
     features = choose_features(names, options, where)
     found = {name: kind_of(schema.field(name).type) for name in names}
     columns = find_columns(found, features, options, where)
-    read = [*(column.name for column in columns), *([] if options.label is None else [options.label])]
     types = [schema.field(column.name).type for column in columns if column.kind != "category"]
     plain = all(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) for kind in types)
     dtype = np.dtype(np.float64)
@@ -204,17 +238,21 @@ def _part(
         dtype=dtype,
         num_samples=num_rows,
         found_columns=columns,
-        record_batches=lambda: record_batches(read),
+        record_batches=record_batches,
+        names=schema.names,
         where=where,
         options=options,
     )
 
 
 def _rebatch(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of batches in batches of ``size``; only the last is smaller."""
+    """Yield the rows of batches in batches of ``size``; only the last, and the last before texts come, is smaller."""
     pending: pa.Table | None = None
     for batch in batches:
         table = pa.Table.from_batches([batch])
+        if pending is not None and pending.schema != table.schema:
+            yield from pending.combine_chunks().to_batches()
+            pending = None
         pending = table if pending is None else pa.concat_tables([pending, table])
         while len(pending) >= size:
             yield from pending.slice(0, size).combine_chunks().to_batches()

@@ -30,6 +30,7 @@ from tfae.export.publication import find_version, publish, validate_writable
 from tfae.export.saved_autoencoder import SavedAutoencoder
 from tfae.export.traced_model import TracedModel, graph_names, trace
 from tfae.graph_messages import summarize
+from tfae.load_options import AS_TRAINED
 from tfae.losses import get_loss
 from tfae.models.structure import build, is_deterministic, sample_shape_of
 from tfae.preprocessing import Preprocessing
@@ -238,11 +239,11 @@ def _describe(
     if hasattr(data, "describe"):
         data = data.describe()
     if data is not None:
-        # How it was loaded holds paths of this machine, which are no business of whoever gets the model. What became of
-        # images is, to do the same with others.
+        # How it was loaded holds paths of this machine, which are no business of whoever gets the model. How to read
+        # other data alike is.
         arguments = data.get("arguments") or {}
         data = {name: value for name, value in data.items() if name != "arguments"}
-        data |= {name: arguments[name] for name in ("image_size", "color_mode") if arguments.get(name) is not None}
+        data |= {name: arguments[name] for name in AS_TRAINED if arguments.get(name) is not None}
     return {
         "format": FORMAT,
         "created": provenance.now(),

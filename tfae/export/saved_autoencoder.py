@@ -30,6 +30,7 @@ class SavedAutoencoder(SignatureMethods):
         path: Folder of the version.
         description: What ``save`` wrote into ``tfae.json``.
         sample_shape: Shape of one sample.
+        sample_dtype: Name of the dtype of the data that the model was trained on.
         columns: Of a table with names, in the order of the training data; none of all else.
     """
 
@@ -50,6 +51,7 @@ class SavedAutoencoder(SignatureMethods):
                     f"{path}."
                 )
         self.sample_shape: tuple[int, ...] = tuple(description["preprocessing"]["sample_shape"])
+        self.sample_dtype: str = description["preprocessing"]["sample_dtype"]
 
     def call(self, signature: str, /, **inputs: npt.ArrayLike) -> dict[str, np.ndarray]:
         """All outputs of any signature, by name.
@@ -145,11 +147,9 @@ class InvalidSampleError(ValueError):
     """A sample that the model refuses.
 
     Attributes:
-        message: What the graph says.
-        index: Of the sample, from 0.
-        where: What in it, or nothing.
+        reason: What the graph says, and of which element.
     """
 
-    def __init__(self, message: str, index: int, where: str = "") -> None:
+    def __init__(self, message: str, index: int, where: str) -> None:
         super().__init__(f"{message} It is sample {index}{where}.")
-        self.message, self.index, self.where = message, index, where
+        self.reason = f"{message.rstrip('.')}{where}"

@@ -1,0 +1,187 @@
+"""Scores in files: a row for every sample, with what is kept, what explains it, and why there is none."""
+
+import csv
+
+import keras
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+
+from tests.commands import run
+from tfae import datasets, export, losses, models, scoring, training
+from tfae.scoring import ScoreFile
+from tfae.scoring import score_file as of_files
+
+NAMES = ("id", "when", "amount", "country", "age")
+
+
+def rows_of(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def make_table(num=60, seed=0):
+    rng = np.random.default_rng(seed)
+    country = np.tile(["DE", "FR", "US"], num)[:num]
+    columns = [[f"{i:03}" for i in range(num)], [f"2026-01-{1 + i % 28:02}" for i in range(num)]]
+    return pa.table([*columns, rng.gamma(2, 50, num), country, rng.integers(18, 80, num).astype(float)], NAMES)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """With ``table.csv``, ``table.parquet`` and an export ``model``, which knows three of the columns."""
+    folder = tmp_path_factory.mktemp("scoring")
+    pa.csv.write_csv(make_table(), folder / "table.csv")
+    pa.parquet.write_table(make_table(), folder / "table.parquet")
+    data = datasets.load(folder / "table.csv", drop=["id", "when"])
+    keras.utils.set_random_seed(0)
+    model = models.dense(data.shape, latent_dim=2, widths=(4,))
+    training.compile(model, losses.for_table(losses.SquaredError(), data.preprocessing), data, epochs=1)
+    export.save(model, folder / "model", data=data)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_columns_are_kept_and_those_that_contribute_most_are_named(folder, tmp_path, kind):
+    output = tmp_path / f"scores.{kind}"
+    run("score", folder / "model", folder / f"table.{kind}", "-o", output, "--keep", "id,when", "--explain", 2)
+    table = (pa.csv if kind == "csv" else pa.parquet).__dict__[f"read_{'csv' if kind == 'csv' else 'table'}"](output)
+    explained = ["feature_1", "feature_score_1", "feature_2", "feature_score_2"]
+    assert table.column_names == ["part", "index", "id", "when", "instance_score", *explained, "reason"]
+    given = make_table()
+    if kind == "parquet":
+        assert table["id"].to_pylist() == given["id"].to_pylist()
+    else:
+        assert [row["id"] for row in rows_of(output)] == given["id"].to_pylist()
+    assert list(map(str, table["when"].to_pylist())) == given["when"].to_pylist()
+    expected = export.load(folder / "model").explain(given)
+    np.testing.assert_allclose(table["instance_score"], expected["instance_score"], rtol=1e-5)
+    order = np.argsort(-expected["feature_score"], axis=1)
+    for place in range(2):
+        assert table[f"feature_{place + 1}"].to_pylist() == [NAMES[2 + index] for index in order[:, place]]
+        np.testing.assert_allclose(
+            table[f"feature_score_{place + 1}"], np.sort(expected["feature_score"])[:, -1 - place], rtol=1e-5
+        )
+    assert set(table["reason"].to_pylist()) <= {None, ""}
+
+
+def test_a_row_that_can_not_be_scored_has_a_reason_and_the_others_their_score(folder, tmp_path):
+    expected = export.load(folder / "model").score(make_table())
+    lines = (folder / "table.csv").read_text().splitlines()
+    reasons = {
+        3: ('"003","x",n/a,"DE",30', "a missing value in column 'amount'"),
+        4: ('"004","x",12 EUR,"DE",30', "'12 EUR' in column 'amount', where a number is expected"),
+        5: ('"005","x",12,"DE"', "4 cells in place of 5"),
+        6: ('"006","x",12,"DE",30,5', "6 cells in place of 5"),
+        7: ('"007","x",inf,"DE",30', "inf in column 'amount'"),
+        8: ('"008","x",1e300,"DE",30', "1e+300 in column 'amount'"),
+        9: ('"009","x",5,"",30', "a missing value in column 'country'"),
+        59: ("?", "1 cells in place of 5"),
+    }
+    for row, (line, _) in reasons.items():
+        lines[1 + row] = line
+    (tmp_path / "bad.csv").write_text("\n".join(lines))
+    said = run("score", folder / "model", tmp_path / "bad.csv", "-o", tmp_path / "scores.csv", "--keep", "id").stderr
+    assert "60 samples" in said
+    assert "8 of them have no score; the first is sample 3 of all: a missing value in column 'amount'" in said
+    rows = rows_of(tmp_path / "scores.csv")
+    assert [int(row["index"]) for row in rows] == list(range(60))
+    for index, row in enumerate(rows):
+        if index in reasons:
+            assert row["instance_score"] == ""
+            assert reasons[index][1] in row["reason"], row
+            assert row["id"] in (f"{index:03}", "")
+        else:
+            assert (row["id"], row["reason"]) == (f"{index:03}", "")
+            np.testing.assert_allclose(float(row["instance_score"]), expected[index], rtol=1e-5)
+
+
+def test_a_file_none_of_whose_rows_can_be_scored_is_an_error(folder, tmp_path):
+    (tmp_path / "bad.csv").write_text("amount,country,age\n?,DE,3\n?,FR,4\n")
+    said = run("score", folder / "model", tmp_path / "bad.csv", "-o", tmp_path / "scores.csv", code=2).stderr
+    assert "expected samples that the model can score; received none. The first is sample 0 of all: '?' in" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--keep", "idd"), "--keep: expected a column of .*'idd'. Did you mean 'id'"),
+        (("--explain", 4), "--explain: expected at most 3, the number of features; received 4"),
+        (("--explain", -1), "--explain"),
+    ],
+)
+def test_what_can_not_be_kept_or_explained_is_named(folder, tmp_path, options, message):
+    import re
+
+    said = run("score", folder / "model", folder / "table.csv", "-o", tmp_path / "scores.csv", *options, code=2).stderr
+    assert re.search(message, " ".join(said.split()))
+
+
+def test_what_is_kept_must_not_be_called_as_what_is_written(folder, tmp_path):
+    table = make_table().append_column("index", pa.array(range(60)))
+    pa.parquet.write_table(table, tmp_path / "table.parquet")
+    arguments = ("score", folder / "model", tmp_path / "table.parquet", "-o", tmp_path / "scores.csv")
+    assert (
+        "otherwise than those that are written; received 'index'" in run(*arguments, "--keep", "index", code=2).stderr
+    )
+    said = run("score", folder / "model", "digits", "-o", tmp_path / "scores.csv", "--keep", "id", code=2).stderr
+    assert "expected samples of shape (3,)" in said
+
+
+def test_an_interrupted_command_goes_on_where_it_was(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(scoring, "CHUNK", 8)
+    monkeypatch.setattr(of_files, "SEGMENT_SIZE", 16)
+    arguments = ("score", folder / "model", folder / "table.csv", "-o", tmp_path / "scores.csv", "--keep", "id")
+    run(*arguments)
+    whole = (tmp_path / "scores.csv").read_text()
+    (tmp_path / "scores.csv").unlink()
+    asked = []
+    score = export.SavedAutoencoder.score
+
+    def fail(model, samples):
+        asked.append(len(samples))
+        if len(asked) == 6:
+            raise KeyboardInterrupt
+        return score(model, samples)
+
+    monkeypatch.setattr(export.SavedAutoencoder, "score", fail)
+    run(*arguments, code=130)
+    assert [path.name for path in tmp_path.iterdir()] == [".scores.csv.partial"]
+    assert "goes on after 32 samples" in run(*arguments).stderr
+    assert sum(asked) - 8 == 40 + 28
+    assert (tmp_path / "scores.csv").read_text() == whole
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
+
+
+def test_what_another_command_left_is_not_taken_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(of_files, "SEGMENT_SIZE", 2)
+
+    def write_and_fail(about, expected):
+        with ScoreFile(tmp_path / "scores.csv", about=about) as file:
+            assert file.num_rows == expected
+            file.write(pa.table({"index": [0, 1]}))
+            raise RuntimeError("interrupted")
+
+    for about, expected in (({"seed": 0}, 0), ({"seed": 0}, 2), ({"seed": 1}, 0)):
+        with pytest.raises(RuntimeError, match="interrupted"):
+            write_and_fail(about, expected)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_labels_may_be_missing_in_the_first_batch(tmp_path, suffix):
+    path = tmp_path / f"scores.{suffix}"
+    with ScoreFile(path) as file:
+        file.write(pa.table({"index": [0, 1], "label": [None, None]}))
+        file.write(pa.table({"index": [2], "label": [7]}))
+    if suffix == "csv":
+        assert path.read_text().splitlines() == ['"index","label"', "0,", "1,", '2,"7"']
+    else:
+        assert pa.parquet.read_table(path)["label"].to_pylist() == [None, None, "7"]
+
+
+def test_another_suffix_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"ends with \.csv or \.parquet; received .*scores\.txt"):
+        ScoreFile(tmp_path / "scores.txt")

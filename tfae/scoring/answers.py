@@ -1,0 +1,63 @@
+"""What a model says of samples, some of which it may refuse."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tfae.casting import cast_and_compare
+from tfae.datasets import Batch
+from tfae.export import SavedAutoencoder
+from tfae.export.saved_autoencoder import InvalidSampleError
+
+
+class Answer(NamedTuple):
+    """Scores of a batch.
+
+    Attributes:
+        batch: As it was read.
+        instance_score: float32 ``(batch,)``, NaN where there is none.
+        feature_score: float32 ``(batch, num_features)``, likewise; None if it was not asked for.
+        defects: Why there is no score, by the place in the batch.
+    """
+
+    batch: Batch
+    instance_score: np.ndarray
+    feature_score: np.ndarray | None
+    defects: dict[int, str]
+
+
+def ask(model: SavedAutoencoder, batch: Batch, *, explain: bool) -> Answer:
+    """Have a model score a batch, but for the samples that can not be read and those that it refuses."""
+    samples, defects = batch.samples, dict(batch.defects)
+    outputs: dict[str, np.ndarray] = {"instance_score": np.full(len(samples), np.nan, "float32")}
+    if explain:
+        outputs["feature_score"] = np.full((len(samples), int(np.prod(model.sample_shape))), np.nan, "float32")
+
+    def fill(rows: np.ndarray) -> None:
+        """Ask for some rows; where that fails, for each half of them."""
+        if not len(rows):
+            return
+        given = samples if len(rows) == len(samples) else samples[rows]
+        try:
+            received = model.explain(given) if explain else {"instance_score": model.score(given)}
+        except ValueError as error:
+            if len(rows) > 1:
+                for half in np.array_split(rows, 2):
+                    fill(half)
+                return
+            defects[int(rows[0])] = error.reason if isinstance(error, InvalidSampleError) else str(error)
+            return
+        for name, output in outputs.items():
+            output[rows] = received[name].reshape(len(rows), *output.shape[1:])
+
+    is_asked = np.ones(len(samples), bool)
+    is_asked[list(defects)] = False
+    # One by one at once what is refused for sure, in place of half after half.
+    _, is_changed = cast_and_compare(samples, np.dtype(model.sample_dtype))
+    is_refused = is_asked & is_changed.reshape(len(samples), -1).any(axis=1)
+    for row in np.flatnonzero(is_refused):
+        fill(np.array([row]))
+    fill(np.flatnonzero(is_asked & ~is_refused))
+    return Answer(batch, outputs["instance_score"], outputs.get("feature_score"), defects)

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
         ("schedule", ["digits", "dense", "bce"]),
         ("publication", ["kill -9", "export.save"]),
         ("serving", ["gRPC", "failed or wrong", "bulk"]),
+        ("tables", ["tfae.datasets.load", "tfae score"]),
         ("startup", ["import tfae", "tfae --help", "evaluation", "pictures", "export"]),
         ("streaming", ["streamed"]),
     ],

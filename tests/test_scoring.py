@@ -133,7 +133,7 @@ def test_what_is_kept_must_not_be_called_as_what_is_written(folder, tmp_path):
 
 def test_an_interrupted_command_goes_on_where_it_was(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(scoring, "CHUNK", 8)
-    monkeypatch.setattr(of_files, "SEGMENT_SIZE", 16)
+    monkeypatch.setattr(of_files, "SECONDS", 0)
     arguments = ("score", folder / "model", folder / "table.csv", "-o", tmp_path / "scores.csv", "--keep", "id")
     run(*arguments)
     whole = (tmp_path / "scores.csv").read_text()
@@ -150,14 +150,14 @@ def test_an_interrupted_command_goes_on_where_it_was(folder, tmp_path, monkeypat
     monkeypatch.setattr(export.SavedAutoencoder, "score", fail)
     run(*arguments, code=130)
     assert [path.name for path in tmp_path.iterdir()] == [".scores.csv.partial"]
-    assert "goes on after 32 samples" in run(*arguments).stderr
-    assert sum(asked) - 8 == 40 + 28
+    assert "goes on after 40 samples" in run(*arguments).stderr
+    assert sum(asked) - 8 == 40 + 20
     assert (tmp_path / "scores.csv").read_text() == whole
     assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
 
 
 def test_what_another_command_left_is_not_taken_over(tmp_path, monkeypatch):
-    monkeypatch.setattr(of_files, "SEGMENT_SIZE", 2)
+    monkeypatch.setattr(of_files, "SECONDS", 0)
 
     def write_and_fail(about, expected):
         with ScoreFile(tmp_path / "scores.csv", about=about) as file:

@@ -23,11 +23,15 @@ class Column:
         name: As in the header.
         kind: One of ``KINDS``.
         vocabulary: Of a category: code i, a number in the matrix, stands for the i-th of these texts.
+        unit: What one step of model space is in data space; None where that is not known, and of a category.
+        range: Least and greatest number in the training split, likewise.
     """
 
     name: str
     kind: str = "number"
     vocabulary: tuple[str, ...] = ()
+    unit: float | None = None
+    range: tuple[float, float] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The arguments of an equal column, JSON-able."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,14 @@ class Data:
     @property
     def columns(self) -> tuple[Column, ...]:
         """What the columns of a table with names hold."""
-        return self.preprocessing.columns
+        columns, (low, high) = self.preprocessing.columns, self.bounds.train
+        unit = np.broadcast_to(self.preprocessing.scale, low.shape)
+        return tuple(
+            column
+            if column.kind == "category"
+            else replace(column, unit=float(unit[index]), range=(float(low[index]), float(high[index])))
+            for index, column in enumerate(columns)
+        )
 
     @property
     def window(self) -> int | None:

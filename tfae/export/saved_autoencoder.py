@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, final
 
@@ -18,8 +19,8 @@ from tfae.signature_methods import SignatureMethods
 from tfae.signatures import SAMPLES, SIGNATURES
 from tfae.tensor_spec import TensorSpec
 
-#: Samples that go through a signature at once; more only costs memory.
-BATCH_SIZE = 1024
+#: Numbers that go through a signature at once, but for large samples; more only costs memory.
+BATCH_ELEMENTS = 2**18
 
 
 @final
@@ -76,9 +77,10 @@ class SavedAutoencoder(SignatureMethods):
         num_rows = len(next(iter(arrays.values())))
         if not num_rows:  # The graph takes no empty batch.
             return {name: output.zeros(0) for name, output in spec.outputs.items()}
+        size = max(64, BATCH_ELEMENTS // math.prod(self.sample_shape))
         chunks = []
-        for start in range(0, num_rows, BATCH_SIZE):
-            rows = {name: array[start : start + BATCH_SIZE] for name, array in arrays.items()}
+        for start in range(0, num_rows, size):
+            rows = {name: array[start : start + size] for name, array in arrays.items()}
             try:
                 chunks.append(self._servable.run(signature, rows))
             except tf.errors.InvalidArgumentError as error:

@@ -125,7 +125,10 @@ def _table(start: int, name: str, part: Part, answer: Answer, names: Sequence[st
             found[f"feature_score_{place + 1}"] = pa.array(
                 answer.feature_score[np.arange(size), chosen], mask=~is_scored
             )
-    found["reason"] = pa.array([answer.defects.get(row) for row in range(size)], pa.string())
+    reasons = pa.nulls(size, pa.string())
+    if answer.defects:
+        reasons = pa.array([answer.defects.get(row) for row in range(size)], pa.string())
+    found["reason"] = reasons
     if both := beside.keys() & {*columns, *found}:
         raise ValueError(
             f"keep: expected columns called otherwise than those that are written; received {both.pop()!r}. Rename it."

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -17,15 +18,15 @@ import pyarrow.parquet
 from tfae.atomic_write import replace_atomically, validate_apart, write_atomically
 
 _WRITERS = {".csv": pa.csv.CSVWriter, ".parquet": pa.parquet.ParquetWriter}
-#: Rows that an interruption can cost.
-SEGMENT_SIZE = 2**18
+#: Work that an interruption can cost.
+SECONDS = 20.0
 
 
 @final
 class ScoreFile:
     """A context manager that writes tables of the same columns, one after the other.
 
-    The file is there when the block ends without an error. Until then segments of ``SEGMENT_SIZE`` rows are in a folder
+    The file is there when the block ends without an error. Until then what took ``SECONDS`` or more is in a folder
     ``.<name>.partial`` beside it. An error leaves them there, and who writes the same again goes on behind them.
 
     Args:
@@ -58,6 +59,7 @@ class ScoreFile:
         self._folder = path.with_name(f".{path.name}.partial")
         self._about = json.dumps(about)
         self._pending: list[pa.Table] = []
+        self._begun = time.monotonic()
         self._schema: pa.Schema | None = None
 
     def __enter__(self) -> ScoreFile:
@@ -80,13 +82,13 @@ class ScoreFile:
                 self._schema = pa.schema(fields)
         self._pending.append(table.cast(self._schema))
         self.num_rows += len(table)
-        if sum(map(len, self._pending)) >= SEGMENT_SIZE:
+        if time.monotonic() - self._begun >= SECONDS:
             about = self._folder / "about.json"
             if not about.exists():
                 write_atomically(about, self._about)
             with replace_atomically(self._folder / f"{len(self._segments()):09}.parquet") as partial:
                 pa.parquet.write_table(pa.concat_tables(self._pending), partial)
-            self._pending = []
+            self._pending, self._begun = [], time.monotonic()
 
     def _segments(self) -> list[Path]:
         return sorted(self._folder.glob("*.parquet"))

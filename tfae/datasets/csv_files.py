@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
-import re
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
 from tfae.datasets import defects
 from tfae.datasets.cells import MISSING
-from tfae.datasets.columns import choose_features
 from tfae.datasets.dialect import DELIMITERS, Dialect, encoding_error, find_dialect
-from tfae.datasets.kinds import find_columns
+from tfae.datasets.joined_tables import Table, open_files
 from tfae.datasets.source import Source
-from tfae.datasets.tables import TablePart
+from tfae.datasets.table_files import COMPRESSED, TableFiles
 from tfae.load_options import ReadOptions
 
 #: How the words for what is missing are written.
@@ -28,23 +27,25 @@ _SPELLINGS = sorted({spell(word) for word in (*MISSING, "NaN", "NaT") for spell 
 _SPELLINGS += [f" {word}" for word in _SPELLINGS]
 
 
-def from_csv(path: Path, options: ReadOptions) -> Source:
-    """Open a text file; numbers are float64, for text has no dtype.
+def from_csv(files: TableFiles, options: ReadOptions) -> Source:
+    """Open text files; numbers are float64, for text has no dtype.
 
     Without ``options.header``, the first row is one unless all of it are numbers.
     """
-    dialect = find_dialect(path, options)
+    return open_files(files, options, functools.partial(_open, options))
+
+
+def _open(options: ReadOptions, path: Path, is_first: bool) -> Table:
+    with warnings.catch_warnings():
+        if not is_first:
+            warnings.simplefilter("ignore")  # What is said of one is said of all.
+        dialect = find_dialect(path, options)
     names = dialect.names
-    if not dialect.has_header:
-        options = options.by_position()
-    features = choose_features(names, options, repr(str(path)))
-    columns = find_columns(dict(zip(names, dialect.kinds, strict=True)), features, options, repr(str(path)))
-    kinds = {column.name: column.kind for column in columns}
     # What Arrow calls the columns, where it reads the header itself.
     reads_header = dialect.is_plain and dialect.has_header
     stored = dict(zip(names, dialect.stored_names if reads_header else names, strict=True))
 
-    def record_batches(types: dict[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+    def record_batches(types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
         with (
             dialect.open(path) as file,
             pyarrow.csv.open_csv(
@@ -64,48 +65,58 @@ def from_csv(path: Path, options: ReadOptions) -> Source:
             for batch in reader:
                 yield batch.rename_columns(list(types))
 
-    def typed() -> Iterator[pa.RecordBatch]:
+    def typed(kinds: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
         number = pa.string() if dialect.thousands else pa.float64()
-        types = {name: {"number": number, "yes/no": pa.bool_()}.get(kinds[name], pa.string()) for name in kinds}
-        text = {} if options.label is None else {options.label: pa.string()}
+        types = {name: {"number": number, "yes/no": pa.bool_()}.get(kind, pa.string()) for name, kind in kinds.items()}
         try:
-            for batch in record_batches(types | text):
-                if options.label is not None:
-                    index, labels = batch.schema.get_field_index(options.label), batch.column(options.label)
-                    batch = batch.set_column(index, options.label, pc.if_else(pc.equal(labels, ""), None, labels))
+            for batch in record_batches(types):
+                for index, name in enumerate(types):
+                    if kinds[name] == "label":
+                        labels = batch.column(index)
+                        batch = batch.set_column(index, name, pc.if_else(pc.equal(labels, ""), None, labels))
                 yield _without_thousands(batch, kinds, dialect) if dialect.thousands else batch
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             if isinstance(error, UnicodeDecodeError) or "UTF8" in str(error) or "UTF-8" in str(error):
                 raise encoding_error(path) from None
-            numbers = [name for name, kind in kinds.items() if kind != "category"]
             known = {*(options.missing or ())}
             _raise_for_texts(
-                lambda: record_batches(dict.fromkeys(numbers, pa.string())),
+                lambda: record_batches(
+                    {name: pa.string() for name, kind in kinds.items() if kind not in ("category", "label")}
+                ),
                 lambda cell: cell in known or dialect.is_number(cell),
                 path,
             )
-            separator = DELIMITERS.get(dialect.delimiter, repr(dialect.delimiter))
-            remedy = 'If it is another sign, say which: delimiter=";".'
-            if found := re.search(r"got 1: ([#%])", str(error)):
-                remedy = f"If such lines are comments, say so: comment={found[1]!r}."
-            raise ValueError(
-                f"source: expected a table whose cells are separated by {separator}; received {str(path)!r}: "
-                f"{defects.reason(error)}. {remedy}"
-            ) from None
+            raise _line_error(error, dialect, path) from None
 
-    part = TablePart(
-        shape=(len(columns),),
-        dtype=np.dtype(np.float64),
-        max_samples=None if path.suffix in (".gz", ".bz2") else path.stat().st_size // (2 * len(columns)) + 1,
-        found_columns=columns,
-        record_batches=typed,
+    return Table(
         where=repr(str(path)),
-        options=options,
+        names=names,
+        kinds=dict(zip(names, dialect.kinds, strict=True)),
+        record_batches=typed,
+        max_rows=None if path.suffix in COMPRESSED else path.stat().st_size // (2 * len(names)) + 1,
+        has_header=dialect.has_header,
     )
-    return Source(path.name.split(".")[0], {"all": part})
 
 
-def _without_thousands(batch: pa.RecordBatch, kinds: dict[str, str], dialect: Dialect) -> pa.RecordBatch:
+def _line_error(error: Exception, dialect: Dialect, path: Path) -> ValueError:
+    """What is said of a line that is no row of the table."""
+    received = f"{str(path)!r}: {defects.reason(error)}"
+    remedy = 'If it is another sign, say which: delimiter=";".'
+    if found := dialect.find_ragged(path):
+        number, num_cells, line = found
+        received = f"{num_cells} in line {number} of {str(path)!r}, {line[:80]!r}"
+        if (sign := line.lstrip()[:1]) in ("#", "%"):
+            remedy = f"If such lines are comments, say so: comment={sign!r}."
+        else:
+            remedy = f"Correct or remove the line; a cell that holds the sign stands in quotes. {remedy}"
+    separator = DELIMITERS.get(dialect.delimiter, repr(dialect.delimiter))
+    return ValueError(
+        f"source: expected a table whose cells are separated by {separator}, {len(dialect.names)} in each row; "
+        f"received {received}. {remedy}"
+    )
+
+
+def _without_thousands(batch: pa.RecordBatch, kinds: Mapping[str, str], dialect: Dialect) -> pa.RecordBatch:
     def to_numbers(name: str, column: pa.Array) -> pa.Array:
         if kinds.get(name) != "number":
             return column

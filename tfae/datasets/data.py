@@ -104,10 +104,10 @@ class Data:
         return self.feed.indices(self.seed, epoch, start, min(start + self.batch_size, len(self.raw.train)))
 
     @property
-    def path(self) -> Path | None:
-        """The file or folder that it is read from; None for a data set by name, and for what was in memory."""
-        source = (self.arguments or {}).get("source", "")
-        return Path(source) if Path(source).is_absolute() else None
+    def paths(self) -> list[Path]:
+        """What it is read from, a file or folder, several files, or a pattern of these; none without files."""
+        source = (self.arguments or {}).get("source", [])
+        return [path for path in map(Path, [source] if isinstance(source, str) else source) if path.is_absolute()]
 
     @property
     def output_range(self) -> tuple[float, float] | None:

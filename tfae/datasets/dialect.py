@@ -41,7 +41,7 @@ class Dialect:
         has_header: Whether the first row names the columns.
         names: Of the columns.
         stored_names: The cells of the header, white space included; the names where there is none.
-        kinds: Of the columns, "number", "yes/no", "time" or "text", as far as the first rows tell.
+        kinds: Of the columns, "number", "yes/no", "time", "text" or "missing", as far as the first rows tell.
         has_line_breaks: Whether cells of several lines are among the first rows.
     """
 
@@ -69,6 +69,27 @@ class Dialect:
     def is_number(self, cell: str) -> bool:
         """Whether a cell holds a number, or says that it is missing."""
         return cell.strip().lower() in MISSING or is_number(cell, self.decimal, self.thousands)
+
+    def find_ragged(self, path: Path) -> tuple[int, int, str] | None:
+        """Find the first row with more or fewer cells than there are names.
+
+        Returns:
+            The number of the line that it ends in, from 1; of its cells; and that line. None if there is no such row.
+        """
+        number, line = 0, ""
+
+        def lines() -> Iterator[str]:
+            nonlocal number, line
+            with io.TextIOWrapper(pa.input_stream(str(path), compression="detect"), self.encoding, newline="") as file:
+                for number, line in enumerate(file, 1):  # noqa: B007 (read below)
+                    if line.strip():
+                        yield from _without_comments([line], self.comment)
+
+        is_spaced = self.delimiter == " "
+        for cells in map(str.split, lines()) if is_spaced else csv.reader(lines(), delimiter=self.delimiter):
+            if len(cells) != len(self.names):
+                return number, len(cells), line.rstrip()
+        return None
 
     def _rows(self, file: pa.NativeFile) -> Iterator[bytes]:
         lines = _without_comments(io.TextIOWrapper(file, self.encoding, newline=""), self.comment)
@@ -123,7 +144,7 @@ def find_dialect(path: Path, options: ReadOptions) -> Dialect:
         has_header=has_header,
         names=tuple(cell.strip() for cell in stored),
         stored_names=tuple(stored),
-        kinds=tuple(kinds + ["number"] * (len(stored) - len(kinds))),
+        kinds=tuple(kinds + ["missing"] * (len(stored) - len(kinds))),
         has_line_breaks=any("\n" in cell for row in rows for cell in row),
     )
 
@@ -242,7 +263,9 @@ def _find_signs(
 
 def _find_kind(cells: Sequence[str], decimal: str, thousands: str | None) -> str:
     present = [cell for cell in cells if cell.lower() not in MISSING]
-    if present and all(cell.lower() in ("true", "false") for cell in present):
+    if not present:
+        return "missing"
+    if all(cell.lower() in ("true", "false") for cell in present):
         return "yes/no"
     texts = [cell for cell in present if not is_number(cell, decimal, thousands)]
     # Numbers in which a few cells hold a sign for what is missing, such as "?", are numbers.

@@ -48,7 +48,7 @@ class Data:
         feed: What the pipeline of the training split comes from.
         label_names: What labels that are numbers from 0 on stand for; None where that is not known.
         origins: Of each sample of a split the file, relative to the folder of images, or else the row of the source,
-            int64 counted from 0 in the file, the array or the data set's own split.
+            int64 counted from 0 in the file, in all files of a table, in the array or the data set's own split.
     """
 
     name: str

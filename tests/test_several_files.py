@@ -10,7 +10,7 @@ import pyarrow.dataset
 import pyarrow.parquet
 import pytest
 
-from tests.commands import begin, run
+from tests.commands import run, train
 from tfae import export, models
 from tfae.atomic_write import validate_apart
 from tfae.datasets import load, open_source
@@ -98,8 +98,16 @@ def test_hive_partitions_are_columns_as_pyarrow_has_them(tmp_path, suffix):
     # What is above the folder, where it is asked for; alone, too, and as a category.
     np.testing.assert_array_equal(read(tmp_path / "year=2021", columns=["year", "x"])[:, 0], [2021] * 4)
     np.testing.assert_array_equal(read(f"{tmp_path}/*=2020/*/*", columns=["year"]), [[2020]] * 8)
-    _, labels = open_source(tmp_path, label="country", category=["year"]).parts["all"].read()
+    _, labels = open_source(tmp_path, label="country").parts["all"].read()
     assert labels.tolist() == table["country"].to_pylist()
+
+
+def test_a_key_that_is_a_category_is_as_it_is_written(tmp_path):
+    write(tmp_path / "month=01" / "0.csv", {"x": [1, 2]})
+    part = open_source(tmp_path, category=["month"]).parts["all"]
+    part.read()
+    assert part.columns[1].vocabulary == ("01",)
+    assert read(tmp_path).tolist() == [[1, 1], [2, 1]]
 
 
 @pytest.mark.parametrize(
@@ -387,8 +395,19 @@ def test_a_model_scores_folders_and_patterns_with_the_file_of_each_row(folder, m
         np.testing.assert_allclose(table["instance_score"].to_numpy(), expected, rtol=1e-5)
     with pytest.raises(ValueError, match="directory: expected a place outside of what is read"):
         export.save(model, folder / "model", data=data)
-    message = run("train", f"logs/*{suffix}", "--export-dir", f"logs/model{suffix}", code=2).stderr
+
+
+def test_a_pattern_is_trained_on_advised_on_and_evaluated(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = np.random.default_rng(0).normal(size=(60, 2)).round(3)
+    for number, part in enumerate(np.split(rows, 3)):
+        write(tmp_path / "logs" / f"{number}.csv", columns_of(part))
+    assert "squared error" in run("advise", "logs/*.csv").output
+    message = run("train", "logs/*.csv", "--export-dir", "logs/model.csv", code=2).stderr
     assert "--export-dir: expected a place outside of what is read" in message
-    assert "logs: table data of shape (2,)" in begin(f"logs/*{suffix}", "--run-dir", "run").output
-    assert "table data" not in run("advise", f"logs/*{suffix}").output
-    run("evaluate", "run", f"logs/*{suffix}", code=2)
+    output = train("logs/*.csv", "--epochs", 1, "--latent-dim", 1, "--run-dir", "run").output
+    assert "logs: table data of shape (2,), float64; 48 train, 6 validation, 6 test" in output
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["data"]["arguments"]["source"].endswith("/*.csv")
+    monkeypatch.chdir("/")
+    run("evaluate", tmp_path / "run")
+    assert json.loads(run("evaluate", tmp_path / "run", tmp_path / "logs", "--json").stdout)["num_samples"] == 60

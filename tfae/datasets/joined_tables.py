@@ -175,7 +175,8 @@ def _find_kinds(tables: Sequence[Table], features: Sequence[str], options: ReadO
                     f"and {kind} in that of {table.where}. Say what it is, or leave it out: "
                     f"{' or '.join(f'{remedy}=[{name!r}]' for remedy in remedies)}."
                 )
-    return {name: "number" if kind == "missing" else kind for name, (kind, _) in found.items()}
+    nothing = "number" if tables[0].types is None else "text"  # Which goes with a type of nothing.
+    return {name: nothing if kind == "missing" else kind for name, (kind, _) in found.items()}
 
 
 def _common_type(types: Sequence[pa.DataType], kind: str) -> pa.DataType | None:

@@ -65,8 +65,8 @@ def find_tables(path: Path) -> TableFiles | None:
         return TableFiles(str(path), suffix, path.parent, {"all": [path]}) if suffix in _KINDS else None
     from tfae.datasets.image_file import suffixes
 
-    files = list_files(path, hidden=_HIDDEN)
-    if any(name.lower().endswith(suffixes()) for name in files):
+    files, of_images = list_files(path, hidden=_HIDDEN), suffixes()
+    if any(name.lower().endswith(of_images) for name in files):
         return None
     tables = [name for name in files if suffix_of(name) in _KINDS]
     if not tables:

@@ -235,6 +235,16 @@ def test_columns_without_a_value_and_files_without_rows_go_with_all_others(tmp_p
         assert part.sample_names[1:3] == [f"0.{suffix}", f"2.{suffix}"]
 
 
+def test_texts_and_labels_may_be_stored_in_several_types(tmp_path):
+    texts = [pa.nulls(2), pa.array(["a"]).dictionary_encode(), pa.array(["b"], pa.large_string()), pa.array(["a"])]
+    for number, (kind, y) in enumerate(zip(texts, (["u", "v"], [3], ["w"], pa.nulls(1)), strict=True)):
+        write(tmp_path / f"{number}.parquet", {"kind": kind, "y": y})
+    part = open_source(tmp_path, label="y", gaps="mask").parts["all"]
+    samples, labels = part.read()
+    assert (part.columns[0].vocabulary, labels.tolist()) == (("a", "b"), ["u", "v", "3", "w", None])
+    np.testing.assert_array_equal(samples[:, 0], [np.nan, np.nan, 0, 1, 0])
+
+
 def test_each_file_has_its_dialect_and_options_count_for_all(tmp_path):
     texts = ["a,b\n1.5,2\n", "a;b\n1,5;2\n", "# new\n# and cold\nb\ta\n2\t1.5\n"]
     for number, text in enumerate(texts):

@@ -181,10 +181,9 @@ def _find_kinds(tables: Sequence[Table], features: Sequence[str], options: ReadO
 
 def _common_type(types: Sequence[pa.DataType], kind: str) -> pa.DataType | None:
     """Return the type that holds a column of all tables; None for text files, which have none."""
-    types = list(dict.fromkeys(dtype for dtype in types if not pa.types.is_null(dtype))) or types
-    if len(types) < 2:
+    if len(set(types)) < 2:
         return types[0] if types else None
-    if kind != "category" and (dtype := _numpy_dtype(types)):
+    if kind != "category" and (dtype := _numpy_dtype([dtype for dtype in types if not pa.types.is_null(dtype)])):
         return pa.from_numpy_dtype(dtype)
     return pa.string()
 

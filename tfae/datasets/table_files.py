@@ -72,7 +72,7 @@ def find_tables(path: Path) -> TableFiles | None:
     if not tables:
         return None
     warn_of_skipped(path, [name for name in files if suffix_of(name) not in _KINDS], "a table")
-    pattern = os.path.join(glob.escape(str(path)), "**", f"*{Path(tables[0]).suffix}")  # noqa: PTH118 (has wildcards)
+    pattern = f"{glob.escape(path.as_posix())}/**/*{Path(tables[0]).suffix}"
     remedy = f"give a pattern to have all of it as one table, such as {pattern!r}"
     # Folders in this one, and files without their suffixes.
     entries = {name: name.split("/" if "/" in name else ".")[0] for name in tables}

@@ -197,14 +197,6 @@ def test_labels_of_bytes_are_texts():
     assert plots.labels.validate_labels(labels, 4).tolist() == ["cat", "dog", "missing", "cat"]
 
 
-def test_a_folder_of_tables_is_told_as_one(tmp_path):
-    for name in ("_SUCCESS", ".part-00000.csv.crc", "part-00000.csv", "part-00001.csv"):
-        (tmp_path / name).write_text("a,b\n1,2\n")
-    first = re.escape(str(tmp_path / "part-00000.csv"))
-    with pytest.raises(ValueError, match=rf"received a folder of 2 data files\. Give one of them, such as '{first}'"):
-        datasets.load(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("value", "method"), [(1e300, "unit"), (-1e30, "symmetric"), (1e30, "standard"), (999_999, "unit")]
 )

@@ -81,8 +81,16 @@ def test_encodings_are_found_by_their_mark_or_said(tmp_path, encoding, options):
             r"received '1,500' .* a thousand or a fraction\. .*thousands=\",\" or decimal=\",\"",
         ),
         ("a,b|c\nx,y|z\nu,v|w\n", {}, r"may be commas or bars, as in 'a,b\|c'\. Say which: delimiter=','"),
-        ("a,b\n1,2\n# end\n", {}, r"Expected 2 columns, got 1: # end\. If such lines are comments, .* comment='#'"),
-        ("a,b\n1,2\n1,2,3\n", {}, r"separated by commas; .*Expected 2 columns, got 3"),
+        (
+            "a,b\n1,2\n# end\n",
+            {},
+            r"received 1 in row 1 of '.*', '# end' \(rows count from 0\)\. If such lines are .* comment='#'",
+        ),
+        (
+            "a,b\n1,2\n1,2,3\n",
+            {},
+            r"commas, 2 in each row; received 3 in row 1 of '.*', '1,2,3' \(rows.* Correct .* delimiter=\";\"",
+        ),
         (
             "größe,b\n1,2\n",
             {"encoding": "utf-7000"},

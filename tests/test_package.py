@@ -34,7 +34,8 @@ ALLOWED = {
     "schedule": "",
     "load_options": "",
     "preprocessing": "casting columns moments",
-    "atomic_write": "",
+    "patterns": "",
+    "atomic_write": "patterns",
     "tensor_spec": "",
     "graph_messages": "",
     "versions": "",
@@ -42,7 +43,7 @@ ALLOWED = {
     "signatures": "columns models",
     "signature_methods": "signatures",
     "models": "",
-    "datasets": "columns progress load_options moments preprocessing",
+    "datasets": "columns patterns progress load_options moments preprocessing",
     "advice": "activations datasets losses moments preprocessing",
     "plots": "losses models",
     "scoring": "atomic_write casting datasets export progress",
@@ -59,7 +60,7 @@ ALLOWED = {
     "schedule atomic_write training",
     "comparison": "checks datasets evaluation losses models moments provenance report runs atomic_write training",
     "cli": "progress advice columns comparison datasets evaluation export load_options losses models moments plots "
-    "provenance report runs scoring serving atomic_write",
+    "patterns provenance report runs scoring serving atomic_write",
 }
 
 

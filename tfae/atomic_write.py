@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tfae.patterns import expand, is_pattern, would_match
+
 
 @contextlib.contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
@@ -56,22 +58,29 @@ def validate_apart(argument: str, output: str | os.PathLike[str], *inputs: str |
     Args:
         argument: What names the output, for the error.
         output: File or folder that is to be written.
-        inputs: Files and folders that are read, there already or not; None is passed over.
+        inputs: Files, folders and patterns of files that are read, there already or not; None is passed over.
 
     Raises:
         ValueError: If it is.
     """
     real = Path(output).resolve()
+    places = (real, *real.parents)
     for each in inputs:
         if each is None:
             continue
-        read = Path(each).resolve()
-        for place in (real, *real.parents):
-            # Links of the file system itself, and names that differ in case alone, are told by the file's number.
-            if place == read or (place.exists() and read.exists() and place.samefile(read)):
-                raise ValueError(
-                    f"{argument}: expected a place outside of what is read, {each}; received {output}. Choose another."
-                )
+        has_wildcards = is_pattern(each)
+        read = [path.resolve() for path in (expand(each) if has_wildcards else [Path(each)])]
+        if any(_is_same(place, path) for path in read for place in places) or (
+            has_wildcards and any(would_match(each, place) for place in places)
+        ):
+            raise ValueError(
+                f"{argument}: expected a place outside of what is read, {each}; received {output}. Choose another."
+            )
+
+
+def _is_same(place: Path, read: Path) -> bool:
+    # Links of the file system itself, and names that differ in case alone, are told by the file's number.
+    return place == read or (place.exists() and read.exists() and place.samefile(read))
 
 
 def flush(path: Path) -> None:

@@ -10,6 +10,7 @@ import click
 from tfae.atomic_write import validate_apart
 from tfae.cli.layout import Context
 from tfae.cli.tensorflow import import_tensorflow
+from tfae.patterns import is_pattern
 
 #: Options that name what is written; all other paths are read.
 _OUTPUTS = ("output", "export_dir", "access_log", "run_dir")
@@ -32,7 +33,7 @@ class Command(click.Command):
                 continue
             if name in _OUTPUTS and isinstance(parameter, click.Option):
                 written[name] = Path(value)
-            elif (path := Path(value).expanduser()).exists():
+            elif (path := Path(value).expanduser()).exists() or is_pattern(value):
                 read[name] = path
         for name, output in written.items():
             # What is exported is read from the run.

@@ -137,10 +137,12 @@ def open_for_model(
     folder are scaled and converted as those that it was trained on.
     """
     from tfae.columns import Column
-    from tfae.datasets import open_source
+    from tfae.datasets import TableFiles, locate, open_source
 
+    located = locate(source)
+    is_table = isinstance(located, TableFiles)
+    is_folder = isinstance(located, Path) and located.is_dir()
     trained = {**((data or {}).get("arguments") or {}), **(data or {})}  # Of a run, and of an export.
-    is_folder = Path(source).is_dir()
     for name in AS_TRAINED:
         if options[name] is None and (is_folder or not name.startswith(("image", "color"))):
             options = {**options, name: trained.get(name)}
@@ -156,19 +158,18 @@ def open_for_model(
             f"columns: expected those that the model was trained on, {', '.join(names)}; received {', '.join(chosen)}. "
             "Leave --columns out; or, for a file without a header, give the position in it of each of them, from 0."
         )
-    is_file = Path(source).suffix.lower() not in (".npy", ".npz") and Path(source).exists()
     # The columns of an array that were chosen by index are called column_<index>.
-    if names and (is_file or chosen or all(name.startswith("column_") for name in names)) and not by_position:
+    if names and (is_table or chosen or all(name.startswith("column_") for name in names)) and not by_position:
         # In the order of the training, whatever that of the file or the option.
         options = {**options, "columns": names}
-    if is_file and names:
+    if is_table and names:
         called = dict(zip(names, chosen if by_position else names, strict=True))
         for kind in ("category", "number"):
             options = {**options, kind: [called[each.name] for each in columns if each.kind == kind] or None}
     if preprocessing.get("fill") is not None and options["gaps"] is None:
         options = {**options, "gaps": "mask"}
     try:
-        opened = open_source(source, **options)
+        opened = open_source(located, **options)
     except ValueError as error:
         if options["columns"] is not names:
             raise

@@ -137,7 +137,7 @@ def _train(
     loss = losses.for_table(loss, data.preprocessing)
     keras.utils.set_random_seed(load["seed"])
     export_dir = export_dir or default_export_dir(data.name)
-    validate_apart("export_dir", export_dir, data.path)
+    validate_apart("export_dir", export_dir, *data.paths)
     exporting.validate_writable(export_dir)
     build = model.builder(data)
     autoencoder = build(output_activation=loss.output_activation(data.output_range))

@@ -184,7 +184,7 @@ def compare(
         "ignore": ignore,
     }
     directory = Path(run_dir)
-    validate_apart("run_dir", directory, data.path)
+    validate_apart("run_dir", directory, *data.paths)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -14,7 +14,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from tfae import progress
+from tfae import patterns, progress
 from tfae.datasets import arrays, pipelines
 from tfae.datasets.beside import called, read_inputs, read_weights
 from tfae.datasets.columns import leave_out, select, take_gaps
@@ -24,6 +24,7 @@ from tfae.datasets.series import WindowPart, cut
 from tfae.datasets.source import Batch, Part, Source
 from tfae.datasets.splits import Splits
 from tfae.datasets.stored import StoredSamples
+from tfae.datasets.table_files import COMPRESSED, TABLE_SUFFIXES, TableFiles, find_tables, list_tables, match_tables
 from tfae.load_options import VARYING, LoadOptions, ReadOptions, takes
 
 __all__ = [
@@ -35,15 +36,16 @@ __all__ = [
     "Source",
     "Splits",
     "StoredSamples",
+    "TableFiles",
     "WindowPart",
     "load",
     "load_if_needed",
+    "locate",
     "open_source",
     "stream",
 ]
 
-_TEXT_SUFFIXES, _COMPRESSED = (".csv", ".tsv", ".txt", ".tab", ".dat", ".data"), (".gz", ".bz2")
-_FILE_SUFFIXES = (".npy", ".npz", ".parquet", *_TEXT_SUFFIXES)
+_FILE_SUFFIXES = (".npy", ".npz", *TABLE_SUFFIXES)
 
 
 @takes(LoadOptions)
@@ -73,7 +75,11 @@ def load(source: Any, options: LoadOptions) -> Data:
               ``"sample_weight"`` and ``"labels"``; or a dict of pipelines for the splits. It is read once: what it
               draws at random is drawn once;
             - a path: ``.npy``, ``.npz``, ``.csv``, ``.parquet``, or a folder of images, flat or with a sub-folder per
-              class, and in the layout of MVTec AD.
+              class, and in the layout of MVTec AD;
+            - a table in several files: a folder, a pattern such as ``"logs/**/*.csv"``, or a list of paths. Rows are in
+              the order of the paths, columns are matched by name, and folders ``key=value`` are columns, too.
+
+            In folders, files and sub-folders called train, test and perhaps val are the splits.
 
             Arrays of rank 4 are images ``(n, h, w, c)``; uint8 arrays of rank 3 are gray images and get a channel axis;
             other arrays of rank 3 are sequences ``(n, time, channels)``; those of rank 2 are tables.
@@ -94,15 +100,15 @@ def load(source: Any, options: LoadOptions) -> Data:
         >>> [x.shape for x, _ in data.train.as_numpy_iterator()]
         [(32, 3), (32, 3), (16, 3)]
     """
-    source = _locate(source)
+    source = locate(source)
     if isinstance(source, Path) and source.name == "test" and (source.parent / "ground_truth").is_dir():
         raise ValueError(
             f"source: expected images to train on; received {str(source)!r}, the test images of MVTec AD. Give "
             f"{str(source.parent)!r}, whose training and test images are the splits."
         )
     arguments = None
-    if isinstance(source, str | Path):
-        arguments = {"source": str(source), **options.as_dict()}
+    if isinstance(source, str | Path | TableFiles):
+        arguments = {"source": source.given if isinstance(source, TableFiles) else str(source), **options.as_dict()}
         progress.log.info("reading %s", source)
     elif options.in_memory is False:
         raise ValueError("in_memory: expected None or True for data that is in memory already; received False.")
@@ -128,14 +134,14 @@ def load(source: Any, options: LoadOptions) -> Data:
     weights: Any = options.sample_weight
     if isinstance(weights, str) and not weights.endswith(".npy"):  # A column of the table.
         with called("sample_weight"):
-            part = _open(source, replace(reading, columns=[weights], drop=None)).parts["all"]
-        weights = part.read(options.batch_size or 1024)[0][:, 0]
+            parts = _open(source, replace(reading, columns=[weights], drop=None)).parts
+        weights = {name: part.read(options.batch_size or 1024)[0][:, 0] for name, part in parts.items()}
         reading = replace(reading, drop=[*(reading.drop or ()), options.sample_weight])
     opened = _open(source, reading)
     inputs = None
     if options.inputs is not None:
         with called("inputs"):
-            located = _locate(options.inputs)
+            located = locate(options.inputs)
             alike = getattr(source, "suffix", "") == getattr(located, "suffix", "")
             opened_inputs = _open(located, reading if alike else ReadOptions())
         if any(column.kind == "category" for column in opened.columns or ()):
@@ -187,7 +193,7 @@ def open_source(source: Any, options: ReadOptions) -> Source:
             f'columns: expected names or indices; received "{VARYING}", which only load() can tell, from its training '
             "split. Give those that it took, data.feature_names."
         )
-    return _open(_locate(source), options)
+    return _open(locate(source), options)
 
 
 # What opens a source, as module and function, and the options that it takes. Imported where it is needed: TFDS,
@@ -196,24 +202,24 @@ _TABLE = ("columns", "label", "drop", "category", "number", "missing", "max_cate
 _TEXT = (*_TABLE, "header", "delimiter", "decimal", "thousands", "encoding", "comment")
 _OPENERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "a data set by name": ("catalog", "from_name", ("feature", "data_dir", "manual_dir")),
-    "a data frame": ("tables", "from_frame", _TABLE),
+    "a data frame": ("parquet_files", "from_frame", _TABLE),
     "an array": ("arrays", "from_memory", ()),
     "a folder": ("image_folder", "from_folder", ("image_size", "color_mode")),
     "a .npy file": ("npy_files", "from_npy", ()),
     "a .npz file": ("npy_files", "from_npz", ("key",)),
     "a .csv file": ("csv_files", "from_csv", _TEXT),
-    "a .parquet file": ("tables", "from_parquet", _TABLE),
+    "a .parquet file": ("parquet_files", "from_parquet", _TABLE),
 }
 
 
 def _open(source: Any, options: ReadOptions) -> Source:
-    if isinstance(source, Path):
-        suffixes = [suffix.lower() for suffix in source.suffixes if suffix.lower() not in _COMPRESSED]
-        suffix = suffixes[-1] if suffixes else ""
-        what = "a folder" if source.is_dir() else f"a {'.csv' if suffix in _TEXT_SUFFIXES else suffix} file"
+    if isinstance(source, TableFiles):
+        what = f"a {source.suffix} file"
+    elif isinstance(source, Path):
+        what = "a folder" if source.is_dir() else f"a {source.suffix.lower()} file"
         if what not in _OPENERS:
             raise ValueError(
-                f"source: expected a folder of images or a file that ends with {', '.join(_FILE_SUFFIXES)}; "
+                f"source: expected a folder of images or tables, or a file that ends with {', '.join(_FILE_SUFFIXES)}; "
                 f"received {str(source)!r}."
             )
     elif isinstance(source, str):
@@ -240,13 +246,15 @@ def _open(source: Any, options: ReadOptions) -> Source:
     return opened if options.gaps is None else take_gaps(opened, options.gaps)
 
 
-def _locate(source: Any) -> Any:
-    """Return the absolute path of a file or folder, as a Path; the name of a data set and all else as they are."""
+def locate(source: Any) -> Any:
+    """Return what ``open_source`` finds at once: a path that is absolute, or ``TableFiles``; all else as it is."""
     if source is None or (isinstance(source, str) and not source.strip()):
         raise ValueError(f"source: expected {arrays.SOURCES}; received {source!r}.")
+    if isinstance(source, list) and source and all(isinstance(each, str | os.PathLike) for each in source):
+        return list_tables(source)
     if not isinstance(source, str | os.PathLike):
         return source
-    may_be_path = isinstance(source, os.PathLike) or _is_path(source)
+    may_be_path, is_pattern = isinstance(source, os.PathLike) or _is_path(source), patterns.is_pattern(source)
     if isinstance(source, str) and not may_be_path:
         from tfae.datasets import catalog
 
@@ -254,10 +262,12 @@ def _locate(source: Any) -> Any:
         # What a name means does not depend on the folder one is in: a folder named mnist is ./mnist.
         if is_known and "/" not in source:
             return source
-        may_be_path = not is_known and "/" in source and ":" not in source
+        may_be_path = not is_known and ("/" in source or is_pattern) and ":" not in source
     path = Path(source).expanduser()
     if path.exists():
-        return path.absolute()
+        return find_tables(path.absolute()) or path.absolute()
+    if may_be_path and is_pattern:
+        return match_tables(source)
     if may_be_path:
         raise ValueError(f"source: expected an existing file or folder; received {str(source)!r}, which is not there.")
     return source
@@ -266,7 +276,7 @@ def _locate(source: Any) -> Any:
 def _is_path(source: str) -> bool:
     """Whether a string is meant as a path: a data set's ``name/config`` has one slash, and no suffix of a file."""
     return (
-        source.endswith((*_FILE_SUFFIXES, *_COMPRESSED, "/", "\\"))
+        source.endswith((*_FILE_SUFFIXES, *COMPRESSED, "/", "\\"))
         or source.startswith((".", "~", "/", "\\"))
         or source.count("/") > 1
     )

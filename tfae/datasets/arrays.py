@@ -9,14 +9,13 @@ import numpy as np
 
 from tfae.datasets import defects, pipelines
 from tfae.datasets.source import READ_SIZE, Batch, Part, Source, normalize_shape
+from tfae.datasets.splits import SPLIT_NAMES
 
 #: What data can be given as, for error messages.
 SOURCES = (
     'a name such as "digits" or "mnist", the path of a file or folder, an array (n, ...), a dict of arrays, '
     "a tf.data pipeline, or a data frame"
 )
-#: What the splits are called, and how else.
-SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
 
 
 @final

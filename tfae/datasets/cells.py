@@ -29,27 +29,46 @@ def is_number(cell: str, decimal: str, thousands: str | None) -> bool:
     return "_" not in cell
 
 
-def parse_numbers(texts: pa.Array, kind: str, decimal: str, thousands: str | None) -> tuple[pa.Array, dict[int, str]]:
-    """Return the numbers that cells hold, null where there is none, and by its row each text that is another.
+def write_plainly(texts: pa.Array, decimal: str, thousands: str | None) -> pa.Array:
+    """Return numbers as :func:`parse_numbers` takes them, and in quotes what it would take for one otherwise.
 
     Example:
-        >>> numbers, texts = parse_numbers(pa.array(["1.234,5", None, "7?"]), "number", ",", ".")
+        >>> write_plainly(pa.array(["1.234,5", "7?", "1e5"]), ",", ".").to_pylist()
+        ['1234.5', '7?', '1e5']
+        >>> write_plainly(pa.array(["1.5"]), ",", None).to_pylist()
+        ["'1.5'"]
+    """
+    texts = pc.utf8_trim_whitespace(texts)
+    numbers = pc.replace_substring(texts, thousands, "") if thousands else texts
+    numbers = pc.replace_substring(numbers, decimal, ".")
+    quoted = pc.binary_join_element_wise("'", texts, "'", "")
+    others = pc.if_else(pc.match_substring_regex(texts, _pattern(".", None)), quoted, texts)
+    return pc.if_else(pc.match_substring_regex(texts, _pattern(decimal, thousands)), numbers, others)
+
+
+def parse_numbers(texts: pa.Array, kind: str) -> tuple[pa.Array, dict[int, str]]:
+    """Return the numbers that texts hold, null where there is none, and by its row each text that is another.
+
+    Example:
+        >>> numbers, texts = parse_numbers(pa.array(["1234.5", None, "7?"]), "number")
         >>> numbers.to_pylist(), texts
         ([1234.5, None, None], {2: '7?'})
     """
     if kind == "yes/no":
         is_right = pc.is_in(pc.utf8_lower(texts), pa.array(["true", "false", "1", "0"]))
     else:
-        digits = rf"(\d[\d{re.escape(thousands or '')}]*({re.escape(decimal)}\d*)?|{re.escape(decimal)}\d+)"
-        is_right = pc.match_substring_regex(texts, rf"^[-+]?({digits}([eE][-+]?\d+)?|(?i:inf(inity)?|nan))$")
+        is_right = pc.match_substring_regex(texts, _pattern(".", None))
     is_wrong = pc.fill_null(pc.invert(is_right), False)
     right = pc.if_else(is_wrong, pa.scalar(None, pa.string()), texts)
     found = {row: texts[row].as_py() for row in np.flatnonzero(is_wrong).tolist()}
-    if kind == "yes/no":
-        return pc.cast(pc.cast(right, pa.bool_()), pa.float64()), found
-    if thousands:
-        right = pc.replace_substring(right, thousands, "")
-    return pc.cast(pc.replace_substring(right, decimal, "."), pa.float64()), found
+    return pc.cast(pc.cast(right, pa.bool_()) if kind == "yes/no" else right, pa.float64()), found
+
+
+def _pattern(decimal: str, thousands: str | None) -> str:
+    """Return what matches numbers, as a regular expression."""
+    decimal = re.escape(decimal)
+    digits = rf"(\d[\d{re.escape(thousands or '')}]*({decimal}\d*)?|{decimal}\d+)"
+    return rf"^[-+]?({digits}([eE][-+]?\d+)?|(?i:inf(inity)?|nan))$"
 
 
 def is_header(row: Sequence[str], path: Path, decimal: str, thousands: str | None) -> bool:

@@ -46,6 +46,10 @@ class ColumnsPart(Part):
         for batch in self.part.blocks(size):
             yield batch._replace(samples=batch.samples[:, self.indices])
 
+    def name_sample(self, place: int) -> int | str:
+        """Name it as the other part does."""
+        return self.part.name_sample(place)
+
     def whole_labels(self, labels: np.ndarray) -> np.ndarray:
         """Convert labels as the other part does."""
         return self.part.whole_labels(labels)
@@ -95,6 +99,10 @@ class CompleteRows(Part):
     def places(self, num_samples: int) -> np.ndarray:
         """Return the rows that were kept."""
         return self.rows
+
+    def name_sample(self, place: int) -> int | str:
+        """Name it as the other part does."""
+        return self.part.name_sample(place)
 
     def whole_labels(self, labels: np.ndarray) -> np.ndarray:
         """Convert labels as the other part does."""
@@ -170,11 +178,6 @@ def take_gaps(source: Source, gaps: str) -> Source:
 def choose_features(names: Sequence[str], options: ReadOptions, where: str) -> tuple[str, ...]:
     """Return the names of the columns of a table that are x; ``where`` is what holds it, for errors."""
     columns, label, drop = options.columns, options.label, options.drop or ()
-    repeated = sorted(name for name, count in collections.Counter(names).items() if count > 1)
-    if repeated:
-        raise ValueError(
-            f"source: expected columns with names of their own; received {repeated} more than once in {where}."
-        )
     labels = () if label is None else (label,)
     keys = {argument: name for argument in ("time", "group") if (name := getattr(options, argument)) is not None}
     asked = {"columns": columns or (), "label": labels, "drop": drop}
@@ -196,6 +199,15 @@ def choose_features(names: Sequence[str], options: ReadOptions, where: str) -> t
             f"{sorted(map(str, left_out - {None}))} to leave out."
         )
     return features
+
+
+def validate_distinct(names: Sequence[str], where: str) -> None:
+    """Raise ValueError if two of a table's columns have one name."""
+    repeated = sorted(name for name, count in collections.Counter(names).items() if count > 1)
+    if repeated:
+        raise ValueError(
+            f"source: expected columns with names of their own; received {repeated} more than once in {where}."
+        )
 
 
 def validate_known(argument: str, name: int | str, names: Sequence[str], where: str) -> None:

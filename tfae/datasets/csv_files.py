@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-import re
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
 from tfae.datasets import defects
-from tfae.datasets.cells import MISSING
-from tfae.datasets.columns import choose_features
-from tfae.datasets.dialect import DELIMITERS, encoding_error, find_dialect
-from tfae.datasets.kinds import find_columns
+from tfae.datasets.cells import MISSING, write_plainly
+from tfae.datasets.dialect import DELIMITERS, Dialect, encoding_error, find_dialect
+from tfae.datasets.joined_tables import Table, open_files
 from tfae.datasets.source import Source
-from tfae.datasets.tables import DEFECT, TablePart
+from tfae.datasets.table_files import COMPRESSED, TableFiles
+from tfae.datasets.tables import DEFECT
 from tfae.load_options import ReadOptions
 
 #: How the words for what is missing are written.
@@ -27,36 +27,37 @@ _SPELLINGS = sorted({spell(word) for word in (*MISSING, "NaN", "NaT") for spell 
 _SPELLINGS += [f" {word}" for word in _SPELLINGS]
 
 
-def from_csv(path: Path, options: ReadOptions) -> Source:
-    """Open a text file; numbers are float64, for text has no dtype.
+def from_csv(files: TableFiles, options: ReadOptions) -> Source:
+    """Open text files; numbers are float64, for text has no dtype.
 
     Without ``options.header``, the first row is one unless all of it are numbers.
     """
-    dialect = find_dialect(path, options)
+    return open_files(files, options, functools.partial(_open, options))
+
+
+def _open(options: ReadOptions, path: Path, is_first: bool) -> Table:
+    with warnings.catch_warnings():
+        if not is_first:
+            warnings.simplefilter("ignore")  # What is said of one is said of all.
+        dialect = find_dialect(path, options)
     names = dialect.names
-    if not dialect.has_header:
-        options = options.by_position()
-    features = choose_features(names, options, repr(str(path)))
-    columns = find_columns(dict(zip(names, dialect.kinds, strict=True)), features, options, repr(str(path)))
-    kinds = {column.name: column.kind for column in columns}
     # What Arrow calls the columns, where it reads the header itself.
     reads_header = dialect.is_plain and dialect.has_header
     stored = dict(zip(names, dialect.stored_names if reads_header else names, strict=True))
 
-    def record_batches(types: dict[str, pa.DataType], is_tolerant: bool) -> Iterator[pa.RecordBatch]:
-        lines = _OddLines(1 + reads_header)
+    def record_batches(types: Mapping[str, pa.DataType], lines: _OddLines | None) -> Iterator[pa.RecordBatch]:
         with (
             dialect.open(path) as file,
             pyarrow.csv.open_csv(
                 file,
-                # The number of a line is known in one thread alone.
+                # Which line it is, is known in one thread alone.
                 read_options=pyarrow.csv.ReadOptions(
-                    column_names=None if reads_header else names, use_threads=not is_tolerant
+                    column_names=None if reads_header else names, use_threads=lines is None
                 ),
                 parse_options=pyarrow.csv.ParseOptions(
                     delimiter=dialect.delimiter,
                     newlines_in_values=dialect.has_line_breaks,
-                    invalid_row_handler=lines.skip if is_tolerant else None,
+                    invalid_row_handler=None if lines is None else lines.add,
                 ),
                 convert_options=pyarrow.csv.ConvertOptions(
                     column_types={stored[name]: kind for name, kind in types.items()},
@@ -67,65 +68,95 @@ def from_csv(path: Path, options: ReadOptions) -> Source:
             ) as reader,
         ):
             last = pa.RecordBatch.from_pylist([], reader.schema)  # Behind which there may be lines that are left out.
-            for batch in itertools.chain(reader, [last] if is_tolerant else ()):
+            for batch in itertools.chain(reader, [last]):
                 batch = batch.rename_columns(list(types))
-                if options.label in types:
-                    labels = batch.column(options.label)
-                    place = batch.schema.get_field_index(options.label)
-                    batch = batch.set_column(place, options.label, pc.if_else(pc.equal(labels, ""), None, labels))
-                yield from lines.put_back(batch) if is_tolerant else [batch]
+                yield from lines.put_back(batch) if lines is not None and lines.are_left_out else [batch]
 
-    def typed(names: Sequence[str], is_tolerant: bool) -> Iterator[pa.RecordBatch]:
+    def typed(kinds: Mapping[str, str], is_tolerant: bool) -> Iterator[pa.RecordBatch]:
         arrow = {"number": pa.string() if dialect.thousands else pa.float64(), "yes/no": pa.bool_()}
-        types = {name: arrow.get(kinds.get(name, ""), pa.string()) for name in names}
+        types = {name: arrow.get(kind, pa.string()) for name, kind in kinds.items()}
+        lines = _OddLines(1 + reads_header, are_left_out=is_tolerant)
         num_rows = 0
         try:
-            for batch in record_batches(types, is_tolerant):
+            for batch in record_batches(types, lines if is_tolerant else None):
                 num_rows += len(batch)
-                yield batch
-        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-            if isinstance(error, UnicodeDecodeError) or "UTF8" in str(error) or "UTF-8" in str(error):
+                yield _finish(batch, kinds, dialect)
+        except UnicodeDecodeError:
+            raise encoding_error(path) from None
+        except pa.ArrowInvalid as error:
+            if "UTF8" in str(error) or "UTF-8" in str(error):
                 raise encoding_error(path) from None
+            lines = _OddLines(1 + reads_header, are_left_out=is_tolerant)
             try:  # Once more with numbers as texts, for all that can tell which of them are none.
-                for batch in record_batches(dict.fromkeys(types, pa.string()), is_tolerant):
+                for batch in record_batches(dict.fromkeys(types, pa.string()), lines):
                     rest = batch.slice(max(0, num_rows))
                     num_rows -= len(batch)
-                    yield rest
-            except pa.ArrowInvalid:  # Not the cells but the lines are at fault, and Arrow has said how.
-                separator = DELIMITERS.get(dialect.delimiter, repr(dialect.delimiter))
-                remedy = 'If it is another sign, say which: delimiter=";".'
-                if found := re.search(r"got 1: ([#%])", str(error)):
-                    remedy = f"If such lines are comments, say so: comment={found[1]!r}."
-                raise ValueError(
-                    f"source: expected a table whose cells are separated by {separator}; received {str(path)!r}: "
-                    f"{defects.reason(error)}. {remedy}"
-                ) from None
+                    yield _finish(rest, kinds, dialect)
+            except pa.ArrowInvalid:  # Not the cells but the lines are at fault.
+                raise _line_error(error, lines, dialect, path) from None
 
-    part = TablePart(
-        shape=(len(columns),),
-        dtype=np.dtype(np.float64),
-        max_samples=None if path.suffix in (".gz", ".bz2") else path.stat().st_size // (2 * len(columns)) + 1,
-        found_columns=columns,
-        record_batches=typed,
-        names=names,
+    return Table(
         where=repr(str(path)),
-        options=options,
-        signs=(dialect.decimal, dialect.thousands),
+        names=names,
+        kinds=dict(zip(names, dialect.kinds, strict=True)),
+        record_batches=typed,
+        max_rows=None if path.suffix in COMPRESSED else path.stat().st_size // (2 * len(names)) + 1,
+        has_header=dialect.has_header,
     )
-    return Source(path.name.split(".")[0], {"all": part})
+
+
+def _finish(batch: pa.RecordBatch, kinds: Mapping[str, str], dialect: Dialect) -> pa.RecordBatch:
+    """Write numbers that are texts as Arrow does, and make nothing of labels that are empty."""
+    columns = list(batch.columns)
+    for index, kind in enumerate(kinds.values()):
+        if kind == "label":
+            columns[index] = pc.if_else(pc.equal(columns[index], ""), None, columns[index])
+        elif kind == "number" and pa.types.is_string(columns[index].type):
+            columns[index] = write_plainly(columns[index], dialect.decimal, dialect.thousands)
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _line_error(error: Exception, lines: _OddLines, dialect: Dialect, path: Path) -> ValueError:
+    """What is said of a line that is no row of the table."""
+    received = f"{str(path)!r}: {defects.reason(error)}"
+    remedy = 'If it is another sign, say which: delimiter=";".'
+    if lines.last is not None:
+        row, text, num_cells = lines.last
+        received = f"{num_cells} in row {row} of {str(path)!r}, {text[:80]!r} (rows count from 0)"
+        if (sign := text.lstrip()[:1]) in ("#", "%"):
+            remedy = f"If such lines are comments, say so: comment={sign!r}."
+        else:
+            remedy = f"Correct or remove the line; a cell that holds the sign stands in quotes. {remedy}"
+    separator = DELIMITERS.get(dialect.delimiter, repr(dialect.delimiter))
+    return ValueError(
+        f"source: expected a table whose cells are separated by {separator}, {len(dialect.names)} in each row; "
+        f"received {received}. {remedy}"
+    )
 
 
 class _OddLines:
-    """Lines with another number of cells than the others, which Arrow leaves out."""
+    """Lines with another number of cells than the header.
 
-    def __init__(self, first: int) -> None:
-        self._first, self._num_rows = first, 0  # Of the lines that Arrow counts from 1; given so far.
+    Args:
+        first: The number of the first row, as Arrow counts.
+        are_left_out: Whether to go on without them.
+
+    Attributes:
+        last: Row, text and number of cells of the one that came last; None if none has.
+    """
+
+    def __init__(self, first: int, *, are_left_out: bool) -> None:
+        self.are_left_out = are_left_out
+        self.last: tuple[int, str, int] | None = None
+        self._first, self._num_rows = first, 0
         self._found: dict[int, str] = {}
 
-    def skip(self, line: pyarrow.csv.InvalidRow) -> str:
+    def add(self, line: pyarrow.csv.InvalidRow) -> str:
         """Take in a line; Arrow's handler."""
-        self._found[line.number - self._first] = f"{line.actual_columns} cells in place of {line.expected_columns}"
-        return "skip"
+        row = line.number - self._first
+        self.last = row, line.text, line.actual_columns
+        self._found[row] = f"{line.actual_columns} cells in place of {line.expected_columns}"
+        return "skip" if self.are_left_out else "error"
 
     def put_back(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Yield a batch with the lines that were left out before or among its rows, as rows without values."""
@@ -133,14 +164,14 @@ class _OddLines:
         batch = pa.RecordBatch.from_arrays(
             [*batch.columns, pa.nulls(len(batch), pa.string())], schema=pa.schema(fields)
         )
-        for place in sorted(self._found):
-            num_before = place - self._num_rows
+        for row in sorted(self._found):
+            num_before = row - self._num_rows
             if num_before > len(batch):
                 break
-            values = [pa.nulls(1, field.type) for field in fields[:-1]] + [pa.array([self._found.pop(place)])]
+            values = [pa.nulls(1, field.type) for field in fields[:-1]] + [pa.array([self._found.pop(row)])]
             yield batch.slice(0, num_before)
             yield pa.RecordBatch.from_arrays(values, schema=batch.schema)
             batch = batch.slice(num_before)
-            self._num_rows = place + 1
+            self._num_rows = row + 1
         self._num_rows += len(batch)
         yield batch

@@ -48,7 +48,7 @@ class Data:
         feed: What the pipeline of the training split comes from.
         label_names: What labels that are numbers from 0 on stand for; None where that is not known.
         origins: Of each sample of a split the file, relative to the folder of images, or else the row of the source,
-            int64 counted from 0 in the file, the array or the data set's own split.
+            int64 counted from 0 in the file, in all files of a table, in the array or the data set's own split.
     """
 
     name: str
@@ -104,10 +104,10 @@ class Data:
         return self.feed.indices(self.seed, epoch, start, min(start + self.batch_size, len(self.raw.train)))
 
     @property
-    def path(self) -> Path | None:
-        """The file or folder that it is read from; None for a data set by name, and for what was in memory."""
-        source = (self.arguments or {}).get("source", "")
-        return Path(source) if Path(source).is_absolute() else None
+    def paths(self) -> list[Path]:
+        """What it is read from, a file or folder, several files, or a pattern of these; none without files."""
+        source = (self.arguments or {}).get("source", [])
+        return [path for path in map(Path, [source] if isinstance(source, str) else source) if path.is_absolute()]
 
     @property
     def output_range(self) -> tuple[float, float] | None:

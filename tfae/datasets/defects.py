@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -23,10 +23,10 @@ class MissingValues:
     """Counts NaN and infinite values, so that the error says where the first is and how much of the data they are."""
 
     def __init__(
-        self, *, feature_names: Sequence[str] | None = None, sample_names: Sequence[str] | None = None
+        self, *, feature_names: Sequence[str] | None = None, name_sample: Callable[[int], int | str] = int
     ) -> None:
         self._feature_names = feature_names
-        self._sample_names = sample_names
+        self._name_sample = name_sample
         self._first: str | None = None
         self._counts: np.ndarray | None = None
         self._num_samples = self._num_incomplete = self._num_values = 0
@@ -42,8 +42,7 @@ class MissingValues:
                 value = samples[(sample, *position)]
                 missing = "NaN" if self._feature_names is None else "a missing value"
                 what = missing if np.isnan(value) else str(value)
-                number = self._num_samples + sample
-                where = number if self._sample_names is None else self._sample_names[number]
+                where = self._name_sample(self._num_samples + sample)
                 self._first = f"{what} in {describe_place(where, position, self._feature_names)}"
             axes = 0 if samples.ndim == 2 else None  # Of columns, where there are columns.
             counts = np.atleast_1d((~is_finite).sum(axis=axes))
@@ -95,12 +94,11 @@ def find(samples: np.ndarray, feature_names: Sequence[str] | None, *, allows_gap
 
 
 def describe_place(sample: int | str, position: Sequence[int], feature_names: Sequence[str] | None) -> str:
-    """Where a value is: in which sample, given as its row or its file, and where in that."""
-    if isinstance(sample, str):
-        return f"file {sample!r}"
+    """Where a value is: in which sample, as :meth:`Part.name_sample` names it, and where in that."""
     if len(position) == 1:
-        return f"column {_call(position[0], feature_names)}, row {sample} (rows count from 0)"
-    return f"sample {sample} at {tuple(position)} (counted from 0)"
+        called = _call(position[0], feature_names)
+        return f"column {called}, {sample if isinstance(sample, str) else f'row {sample} (rows count from 0)'}"
+    return sample if isinstance(sample, str) else f"sample {sample} at {tuple(position)} (counted from 0)"
 
 
 def _call(index: int, feature_names: Sequence[str] | None) -> str:

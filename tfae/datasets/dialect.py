@@ -41,7 +41,7 @@ class Dialect:
         has_header: Whether the first row names the columns.
         names: Of the columns.
         stored_names: The cells of the header, white space included; the names where there is none.
-        kinds: Of the columns, "number", "yes/no", "time" or "text", as far as the first rows tell.
+        kinds: Of the columns, "number", "yes/no", "time", "text" or "missing", as far as the first rows tell.
         has_line_breaks: Whether cells of several lines are among the first rows.
     """
 
@@ -123,7 +123,7 @@ def find_dialect(path: Path, options: ReadOptions) -> Dialect:
         has_header=has_header,
         names=tuple(cell.strip() for cell in stored),
         stored_names=tuple(stored),
-        kinds=tuple(kinds + ["number"] * (len(stored) - len(kinds))),
+        kinds=tuple(kinds + ["missing"] * (len(stored) - len(kinds))),
         has_line_breaks=any("\n" in cell for row in rows for cell in row),
     )
 
@@ -242,7 +242,9 @@ def _find_signs(
 
 def _find_kind(cells: Sequence[str], decimal: str, thousands: str | None) -> str:
     present = [cell for cell in cells if cell.lower() not in MISSING]
-    if present and all(cell.lower() in ("true", "false") for cell in present):
+    if not present:
+        return "missing"
+    if all(cell.lower() in ("true", "false") for cell in present):
         return "yes/no"
     texts = [cell for cell in present if not is_number(cell, decimal, thousands)]
     # Numbers in which a few cells hold a sign for what is missing, such as "?", are numbers.

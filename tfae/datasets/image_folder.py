@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,13 +11,11 @@ from typing import final
 import numpy as np
 
 from tfae import progress
+from tfae.datasets.folders import find_splits, list_files, warn_of_skipped
 from tfae.datasets.image_file import Header, ImageReader, suffixes
 from tfae.datasets.source import Batch, Part, Source
+from tfae.datasets.table_files import TABLE_SUFFIXES
 
-#: What sub-folders of the splits are called.
-_SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
-#: What looks like the folder of a split.
-_LIKE_A_SPLIT = re.compile("(train|val|test|dev|eval)", re.IGNORECASE)
 #: Where MVTec AD keeps the masks of defects.
 _MASKS = "ground_truth"
 
@@ -131,55 +128,30 @@ def _say_what_changes(folder: Path, headers: Mapping[Path, Header], size: tuple[
 
 
 def _folders_of_splits(folder: Path) -> dict[str, Path] | None:
-    """Return the folders of the splits; None if the sub-folders are classes, or there are none.
-
-    Raises:
-        ValueError: If only some of them look like splits, which would make classes of these and train on test images.
-    """
+    """Return the folders of the splits; None if the sub-folders are classes, or there are none."""
     sub_folders = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    found = {split: [name for name in sub_folders if name in names] for split, names in _SPLITS.items()}
-    like_splits = [name for name in sub_folders if _LIKE_A_SPLIT.match(name)]
-    is_split = any(name.lower() in names for name in sub_folders for names in _SPLITS.values())
-    if len(like_splits) < 2 and not is_split and not (like_splits and len(sub_folders) == 1):
-        return None
-    others = [name for name in sub_folders if not any(name in names for names in _SPLITS.values())]
-    if _MASKS in others and (folder / "train" / "good").is_dir():
-        others.remove(_MASKS)
+    if _MASKS in sub_folders and (folder / "train" / "good").is_dir():
+        sub_folders.remove(_MASKS)
         progress.log.info("%s: left %s out, which holds masks", folder.name, _MASKS)
-    loose = sorted(path.name for path in folder.iterdir() if path.is_file() and _is_image(path.name))[:5]
-    if others or loose or len(found["train"]) + len(found["test"]) < 2 or len(found["validation"]) > 1:
-        raise ValueError(
-            f"source: expected sub-folders train, test and perhaps val for the splits, or one for each class; received "
-            f"{', '.join(sub_folders + loose)} in {str(folder)!r}. Rename them, move what belongs to no split "
-            "elsewhere, or give one of them as the source, to have it split."
-        )
-    return {split: folder / names[0] for split, names in found.items() if names}
+    found = find_splits(
+        sub_folders,
+        folder,
+        expected="sub-folders train, test and perhaps val for the splits, or one for each class",
+        remedy="give one of them as the source, to have it split",
+        loose=sorted(path.name for path in folder.iterdir() if path.is_file() and _is_image(path.name))[:5],
+    )
+    return None if found is None else {split: folder / name for split, name in found.items()}
 
 
 def _list_images(folder: Path) -> tuple[list[str], bool]:
     """Return the images relative to the folder, sorted, and whether they are in sub-folders."""
-    # Sorted as text, for paths sort differently on different systems.
-    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    files = [name for name in files if not any(part.startswith(".") for part in name.split("/"))]
-    for name in files:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise ValueError(
-                f"source: expected names of files in UTF-8; received {name!r} in {str(folder)!r}. Rename it."
-            ) from None
+    files = list_files(folder)
     names = [name for name in files if _is_image(name)]
     if not names:
         found = ", ".join(map(repr, files[:5])) or "no file"
-        tables = [name for name in files if name.lower().endswith((".parquet", ".csv", ".npy", ".npz"))]
-        if tables:
-            first = str(folder / tables[0])
-            raise ValueError(
-                f"source: expected a file of data, or a folder of images; received a folder of {len(tables)} data "
-                f"files. Give one of them, such as {first!r}, or write them as one with pyarrow, pandas or Polars."
-            )
         raise ValueError(
-            f"source: expected images in {str(folder)!r}, with a suffix that Pillow knows; received {found}."
+            f"source: expected images in {str(folder)!r}, with a suffix that Pillow knows, or tables, which end with "
+            f"{', '.join(TABLE_SUFFIXES)}; received {found}. Of .npy and .npz files, give one."
         )
     depths = {name.count("/"): name for name in names}
     if len(depths) > 1 or max(depths) > 1:
@@ -189,13 +161,7 @@ def _list_images(folder: Path) -> tuple[list[str], bool]:
             f"source: expected images in {str(folder)!r} itself, or in one level of sub-folders named by their class; "
             f"received {' and '.join(map(repr, depths.values()))}.{remedy}"
         )
-    skipped = [name for name in files if not _is_image(name)]
-    if skipped:
-        more = f" and {len(skipped) - 5} more" if len(skipped) > 5 else ""
-        warnings.warn(
-            f"skipped what is not an image, by its suffix, in {str(folder)!r}: {', '.join(skipped[:5])}{more}",
-            stacklevel=6,
-        )
+    warn_of_skipped(folder, [name for name in files if not _is_image(name)], "an image")
     return names, max(depths) == 1
 
 

@@ -52,6 +52,8 @@ def kind_of(dtype: pa.DataType) -> str:
         return "number"
     if pa.types.is_boolean(dtype):
         return "yes/no"
+    if pa.types.is_null(dtype):
+        return "missing"
     if pa.types.is_temporal(dtype):
         return "time"
     return "text" if is_text(dtype) else str(dtype)

@@ -15,10 +15,11 @@ from typing import IO, Any, final
 import numpy as np
 
 from tfae.datasets import defects
-from tfae.datasets.arrays import SPLIT_NAMES, ArrayPart, match_labels, source_of
+from tfae.datasets.arrays import ArrayPart, match_labels, source_of
 from tfae.datasets.row_file import RowFile
 from tfae.datasets.scan import Scan
 from tfae.datasets.source import Batch, Part, Source, normalize_shape
+from tfae.datasets.splits import SPLIT_NAMES
 from tfae.datasets.stored import StoredSamples
 
 # The names under which .npz archives hold one array, or each split with its labels.

@@ -139,9 +139,9 @@ def prepare(
 
 
 def _origins(source: Source, rows: Splits) -> Splits:
-    """Return where the samples of each split come from: the names of files, or rows of the source."""
+    """Return where the samples of each split come from: the names of images, or rows of the source."""
     names = {name: part.sample_names for name, part in source.parts.items()}
-    return Splits(*(places if (files := names[name]) is None else np.array(files)[places] for name, places in rows))
+    return Splits(*(np.array(names[at])[places] if isinstance(names[at], tuple) else places for at, places in rows))
 
 
 def _validate_scaled(
@@ -160,8 +160,8 @@ def _validate_scaled(
         value = bounds[(end, *position)]
         element: Any = (slice(None), *position)
         found = np.concatenate([block[element] == value for block in blocks(samples)])
-        row, files = int(places[found.argmax()]), source.parts[part].sample_names
-        place = defects.describe_place(row if files is None else files[row], position, source.feature_names)
+        sample = source.parts[part].name_sample(int(places[found.argmax()]))
+        place = defects.describe_place(sample, position, source.feature_names)
         raise ValueError(
             f'{argument}: expected numbers that float32 holds after preprocessing "{fitted.method}"; received '
             f"{value:g} in {place}{'' if part == 'all' else f' of {part!r}'}. Leave such samples or columns out, or "

@@ -14,6 +14,7 @@ import numpy as np
 
 from tfae.columns import Column
 from tfae.datasets import defects
+from tfae.datasets.file_rows import FileRows
 from tfae.datasets.row_file import write_rows
 from tfae.datasets.scan import Scan
 from tfae.datasets.stored import StoredSamples
@@ -49,7 +50,7 @@ class Part(abc.ABC):
         dtype: Of the samples.
         num_samples: How many samples there are, or None where only reading tells.
         max_samples: How many there can be at most, where only reading tells.
-        sample_names: The file of each sample for a folder of images, else None.
+        sample_names: The file of each sample for a folder of images or a table in several files, else None.
         feature_names: The names of a table's columns, used to name the one with a defect, else None.
         label_names: What labels that are numbers from 0 on stand for, where that is known, else None.
         allows_gaps: Whether NaN in a table is a missing value, and no defect.
@@ -62,7 +63,7 @@ class Part(abc.ABC):
     dtype: np.dtype
     num_samples: int | None = None
     max_samples: int | None = None
-    sample_names: tuple[str, ...] | None = None
+    sample_names: tuple[str, ...] | FileRows | None = None
     feature_names: tuple[str, ...] | None = None
     label_names: tuple[str, ...] | None = None
     allows_gaps: bool = False
@@ -106,7 +107,7 @@ class Part(abc.ABC):
                 tolerant; or an integer beyond 63 bits; or there is no sample, or another number than was announced.
         """
         first = 0
-        missing = defects.MissingValues(feature_names=self.feature_names, sample_names=self.sample_names)
+        missing = defects.MissingValues(feature_names=self.feature_names, name_sample=self.name_sample)
         for batch in self.blocks(batch_size):
             samples = batch.samples
             takes_gaps = self.allows_gaps and samples.dtype.kind == "f"
@@ -155,6 +156,13 @@ class Part(abc.ABC):
     def places(self, num_samples: int) -> np.ndarray:
         """Return where in the source the samples are that were read last, int64 ``(num_samples,)``."""
         return np.arange(num_samples)
+
+    def name_sample(self, place: int) -> int | str:
+        """Return what an error calls the sample at a place of the source: its number, or the file and where in it."""
+        names = self.sample_names
+        if names is None:
+            return place
+        return names.describe(place) if isinstance(names, FileRows) else f"file {names[place]!r}"
 
     def whole_labels(self, labels: np.ndarray) -> np.ndarray:
         """Return all labels, which ``batches`` gave bit by bit, in the dtype that only all of them tell."""

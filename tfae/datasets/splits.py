@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+#: What the splits of a data set are called, and how else.
+SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
+
 
 class Splits(NamedTuple):
     """One array, or what is indexed like one, for each split.

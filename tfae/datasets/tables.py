@@ -1,23 +1,21 @@
-"""Tables: .parquet files, and data frames that speak Arrow."""
+"""Rows of a table, which become numbers as they are read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet
 
 from tfae.columns import REST_CODE, Column
-from tfae.datasets import defects
 from tfae.datasets.cells import MISSING, is_number, parse_numbers
-from tfae.datasets.columns import choose_features, validate_known
-from tfae.datasets.kinds import find_columns, is_text, kind_of
-from tfae.datasets.source import Batch, Part, Source
+from tfae.datasets.columns import validate_known
+from tfae.datasets.file_rows import FileRows
+from tfae.datasets.kinds import is_text
+from tfae.datasets.source import Batch, Part
 from tfae.load_options import ReadOptions
 
 #: Categories of a column that are no error without ``max_categories``.
@@ -39,7 +37,6 @@ class TablePart(Part):
         found_columns: The columns that are x, in this order.
         options: How they are read.
         codes: Of the categories of each column that holds some, in the order in which they have come.
-        signs: For the decimals and between the thousands of numbers that come as texts.
         is_closed: Whether other categories than those get the code of the rest.
     """
 
@@ -49,7 +46,6 @@ class TablePart(Part):
     found_columns: tuple[Column, ...]
     options: ReadOptions
     codes: dict[str, dict[str, int]] = field(default_factory=dict)
-    signs: tuple[str, str | None] = (".", None)
     is_closed: bool = False
 
     def __post_init__(self) -> None:
@@ -89,7 +85,7 @@ class TablePart(Part):
             texts: dict[str, dict[int, str]] = {}
             for index, column in enumerate(self.found_columns):
                 if column.kind != "category" and is_text(columns[index].type):
-                    columns[index], texts[column.name] = parse_numbers(columns[index], column.kind, *self.signs)
+                    columns[index], texts[column.name] = parse_numbers(columns[index], column.kind)
             defects = self._find_defects(texts, first)
             if DEFECT in batch.schema.names:
                 found = batch.column(DEFECT)
@@ -113,7 +109,7 @@ class TablePart(Part):
         """Texts without white space around them, in which what is missing is null; numbers as they are."""
         if column.kind != "category" and not is_text(cells.type):
             return cells
-        texts = pc.utf8_trim_whitespace(_as_text(cells))
+        texts = pc.utf8_trim_whitespace(as_text(cells))
         is_missing = pc.is_in(texts, self._missing)
         if column.kind != "category":
             is_missing = pc.or_(is_missing, pc.is_in(pc.utf8_lower(texts), pa.array(MISSING)))
@@ -127,11 +123,16 @@ class TablePart(Part):
                 defects.setdefault(row, f"{text!r} in column {name!r}, where a number is expected")
         if not defects or self.is_tolerant:
             return defects
-        first_texts = {name: next(iter(found.items())) for name, found in texts.items() if found}
-        listed = ", ".join(f"{name!r} ({text!r} in row {first + row})" for name, (row, text) in first_texts.items())
-        name, (_, text) = next(iter(first_texts.items()))
+        first_texts = [(name, *next(iter(found.items()))) for name, found in texts.items() if found]
+        where = self.where
+        if isinstance(self.sample_names, FileRows):  # Of several files, one is told.
+            (name, row, text), *_ = first_texts
+            file, row = self.sample_names.place(first + row)
+            where, first, first_texts = repr(file), 0, [(name, row, text)]
+        listed = ", ".join(f"{name!r} ({text!r} in row {first + row})" for name, row, text in first_texts)
+        name, _, text = first_texts[0]
         raise ValueError(
-            f"source: expected numbers; received text in {listed} of {self.where}, rows counted from 0. If it stands "
+            f"source: expected numbers; received text in {listed} of {where}, rows counted from 0. If it stands "
             f"for a missing value, missing=[{text!r}]; if the column holds categories, category=[{name!r}]; else leave "
             f"the column out, drop=[{name!r}]."
         )
@@ -178,73 +179,6 @@ class TablePart(Part):
         return labels
 
 
-def from_parquet(path: Path, options: ReadOptions) -> Source:
-    """Open a .parquet file; the columns are converted to the one NumPy dtype that holds them all."""
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            schema, num_rows = file.schema_arrow, file.metadata.num_rows
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(
-            f"source: expected a .parquet file; received {str(path)!r}: {defects.reason(error)}."
-        ) from None
-
-    def record_batches(names: Sequence[str], is_tolerant: bool) -> Iterator[pa.RecordBatch]:
-        # Otherwise whole columns of a row group are in memory, and these can be as large as the file.
-        try:
-            with pyarrow.parquet.ParquetFile(
-                path, buffer_size=2**16, pre_buffer=False, page_checksum_verification=True
-            ) as file:
-                yield from file.iter_batches(max(1, min(2**16, 2**20 // len(names))), columns=list(names))
-        except OSError as error:
-            raise ValueError(
-                f"source: expected a .parquet file; received {str(path)!r}, which is damaged: {defects.reason(error)}."
-            ) from None
-
-    return Source(path.stem, {"all": _part(schema, options, record_batches, repr(str(path)), num_rows)})
-
-
-def from_frame(frame: Any, options: ReadOptions) -> Source:
-    """Open a data frame of pandas, polars or pyarrow, or of any library that exports Arrow streams."""
-    try:
-        table = pa.table(frame)
-    except (pa.ArrowException, TypeError, ValueError) as error:  # columns of mixed types, or a series
-        raise ValueError(
-            f"source: expected a data frame; received {type(frame).__name__}: {defects.reason(error)}."
-        ) from None
-    part = _part(
-        table.schema, options, lambda names, _: table.select(names).to_batches(), "the data frame", table.num_rows
-    )
-    return Source("table", {"all": part})
-
-
-def _part(
-    schema: pa.Schema,
-    options: ReadOptions,
-    record_batches: Callable[[Sequence[str], bool], Iterable[pa.RecordBatch]],
-    where: str,
-    num_rows: int,
-) -> TablePart:
-    names = _names(schema)
-    features = choose_features(names, options, where)
-    found = {name: kind_of(schema.field(name).type) for name in names}
-    columns = find_columns(found, features, options, where)
-    types = [schema.field(column.name).type for column in columns if column.kind != "category"]
-    plain = all(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) for kind in types)
-    dtype = np.dtype(np.float64)
-    if plain and len(types) == len(columns):
-        dtype = np.result_type(*(pa.array([], kind).to_numpy(zero_copy_only=False).dtype for kind in types))
-    return TablePart(
-        shape=(len(columns),),
-        dtype=dtype,
-        num_samples=num_rows,
-        found_columns=columns,
-        record_batches=record_batches,
-        names=schema.names,
-        where=where,
-        options=options,
-    )
-
-
 def _rebatch(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
     """Yield the rows of batches in batches of ``size``; only the last, and the last before texts come, is smaller."""
     pending: pa.Table | None = None
@@ -261,13 +195,8 @@ def _rebatch(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.Record
         yield from pending.combine_chunks().to_batches()
 
 
-def _names(schema: pa.Schema) -> list[str]:
-    """Return the names of the columns, without those that pandas keeps its index in."""
-    index = (schema.pandas_metadata or {}).get("index_columns", ())
-    return [name for name in schema.names if name not in index]
-
-
-def _as_text(cells: pa.Array) -> pa.Array:
+def as_text(cells: pa.Array) -> pa.Array:
+    """Return what is written for categories that are numbers, true and false."""
     if pa.types.is_boolean(cells.type):
         return pc.if_else(cells, "true", "false")
     if pa.types.is_floating(cells.type):  # Codes that a gap has made floats: 8001, and not 8001.0.
@@ -280,7 +209,7 @@ def _as_text(cells: pa.Array) -> pa.Array:
 
 def _labels(column: pa.Array) -> np.ndarray:
     if pa.types.is_dictionary(column.type):
-        column = _as_text(column)
+        column = as_text(column)
     if column.null_count:
         labels = np.empty(len(column), object)
         labels[:] = column.to_pylist()

@@ -73,7 +73,7 @@ def save(
             if the SavedModel holds what TensorFlow Serving can not run, or gives other answers than the Keras model; or
             if the directory can not be written to. Nothing is published then.
     """
-    validate_apart("directory", directory, getattr(data, "path", None))
+    validate_apart("directory", directory, *getattr(data, "paths", ()))
     if preprocessing is None:
         preprocessing = getattr(data, "preprocessing", None)
     if preprocessing is None:

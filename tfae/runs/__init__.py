@@ -98,7 +98,7 @@ def train(
         Interrupted: Instead of KeyboardInterrupt, when the training was saved.
     """
     data = _load(data, verbose)
-    validate_apart("run_dir", run_dir, data.path)
+    validate_apart("run_dir", run_dir, *data.paths)
     if loss is not None:
         training.compile(autoencoder, loss, data, epochs=epochs, learning_rate=learning_rate, ignore=ignore)
     else:

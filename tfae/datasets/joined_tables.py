@@ -1,0 +1,244 @@
+"""Tables whose columns have the same names, as one: the rows of one after those of the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset
+import pyarrow.fs
+
+from tfae.datasets.columns import choose_features, validate_distinct
+from tfae.datasets.file_rows import FileRows
+from tfae.datasets.kinds import find_columns, kind_of
+from tfae.datasets.source import Source
+from tfae.datasets.table_files import TableFiles
+from tfae.datasets.tables import DEFECT, TablePart, as_text
+from tfae.load_options import ReadOptions
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table in one file, or a data frame.
+
+    Attributes:
+        where: What holds it, for errors.
+        names: Of the columns.
+        kinds: What is found in each of them: "number", "yes/no", "text", "time", "missing" where there is nothing, or
+            the name of another type.
+        record_batches: Opens the table, and yields the columns that are asked for by name, as what their kind, or
+            "label" or "kept", says; tolerant if it is to be, as ``TablePart`` says.
+        types: Those that Arrow stores the columns in; None for a text file, whose numbers are all float64.
+        num_rows: How many rows there are, or None where only reading tells.
+        max_rows: How many there can be at most, where only reading tells.
+        has_header: Whether the names are in the file.
+        keys: Columns beside those in the file, in each of which all cells are the same.
+    """
+
+    where: str
+    names: Sequence[str]
+    kinds: Mapping[str, str]
+    record_batches: Callable[[Mapping[str, str], bool], Iterable[pa.RecordBatch]]
+    types: Mapping[str, pa.DataType] | None = None
+    num_rows: int | None = None
+    max_rows: int | None = None
+    has_header: bool = True
+    keys: Mapping[str, pa.Scalar] = dataclasses.field(default_factory=dict)
+
+    def with_keys(self, keys: Mapping[str, pa.Scalar]) -> Table:
+        """Return the table with keys."""
+        types = {name: key.type for name, key in keys.items()}
+        return dataclasses.replace(
+            self,
+            names=[*self.names, *keys],
+            kinds={**self.kinds, **{name: kind_of(dtype) for name, dtype in types.items()}},
+            types=None if self.types is None else {**self.types, **types},
+            keys=keys,
+        )
+
+
+def open_files(files: TableFiles, options: ReadOptions, open_file: Callable[[Path, bool], Table]) -> Source:
+    """Open the table in files; ``open_file`` opens one, and is told whether it is the first."""
+    paths = [path for part in files.parts.values() for path in part]
+    keys = _read_keys(files, paths, options)
+    tables = {path: open_file(path, path == paths[0]).with_keys(keys.get(path, {})) for path in paths}
+    parts = {name: [tables[path] for path in part] for name, part in files.parts.items()}
+    names = {name: [path.relative_to(files.root).as_posix() for path in part] for name, part in files.parts.items()}
+    return Source(files.name, join(parts, options, repr(str(files)), None if files.is_one else names))
+
+
+def join(
+    parts: Mapping[str, Sequence[Table]],
+    options: ReadOptions,
+    where: str,
+    file_names: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, TablePart]:
+    """Return the tables of each part as one.
+
+    Args:
+        parts: Tables by the name of the part.
+        options: How they are read.
+        where: What holds all of them, for errors.
+        file_names: What the file of each is called, where there are several.
+
+    Raises:
+        ValueError: The tables differ in the names of their columns, or in what these hold.
+    """
+    tables = [table for part in parts.values() for table in part]
+    for table in tables:
+        validate_distinct(table.names, table.where)
+    if not all(table.has_header for table in tables):
+        options = options.by_position()
+    names = list(dict.fromkeys(name for table in tables for name in table.names))
+    features = choose_features(names, options, where)
+    labels = () if options.label is None else (options.label,)
+    for table in tables:
+        _validate_names(tables[0], table, [*features, *labels])
+    columns = find_columns(_find_kinds(tables, features, options), features, options, where)
+    asked = {column.name: column.kind for column in columns} | dict.fromkeys(labels, "label")
+    shared = [name for name in names if all(name in table.kinds for table in tables)]
+    types = {
+        name: _common_type([table.types[name] for table in tables if table.types], asked.get(name, "kept"))
+        for name in shared
+    }
+    stored = [None if column.kind == "category" else types[column.name] for column in columns]
+    codes: dict[str, dict[str, int]] | None = None
+    joined = {}
+    for name, part in parts.items():
+        rows = FileRows(file_names[name] if file_names else [where])
+        num_rows, max_rows = ([getattr(table, each) for table in part] for each in ("num_rows", "max_rows"))
+        joined[name] = TablePart(
+            shape=(len(columns),),
+            dtype=_numpy_dtype(stored) or np.dtype(np.float64),
+            num_samples=None if None in num_rows else sum(num_rows),
+            max_samples=None if None in max_rows else sum(max_rows),
+            sample_names=rows if file_names else None,
+            found_columns=columns,
+            record_batches=functools.partial(_read, part, rows, asked, types),
+            names=shared,
+            where=where if name == "all" else f"{name!r} of {where}",
+            options=options,
+        )
+        joined[name].codes = codes = codes or joined[name].codes  # A category has one code in all parts.
+    return joined
+
+
+def _read(
+    tables: Sequence[Table],
+    rows: FileRows,
+    known: Mapping[str, str],
+    types: Mapping[str, pa.DataType | None],
+    names: Sequence[str],
+    is_tolerant: bool,
+) -> Iterator[pa.RecordBatch]:
+    """Yield the columns of some names, of the same types in all batches."""
+    asked = {name: known.get(name, "kept") for name in names}
+
+    def read(table: Table) -> Iterator[pa.RecordBatch]:
+        stored = {name: kind for name, kind in asked.items() if name not in table.keys}
+        # Without a column of the file there is no telling how many rows it has.
+        for batch in table.record_batches(stored or {table.names[0]: "label"}, is_tolerant):
+            cells = {name: pa.repeat(key, len(batch)) for name, key in table.keys.items()}
+            columns = [
+                _cast(cells[name] if name in cells else batch.column(name), types[name], kind)
+                for name, kind in asked.items()
+            ]
+            beside = {name: batch.column(name) for name in (DEFECT,) if name in batch.schema.names}
+            yield pa.RecordBatch.from_arrays([*columns, *beside.values()], names=[*asked, *beside])
+
+    return rows.join(map(read, tables))
+
+
+def _validate_names(first: Table, table: Table, names: Sequence[str]) -> None:
+    lacking = [name for name in names if name in first.kinds and name not in table.kinds]
+    more = [name for name in names if name in table.kinds and name not in first.kinds]
+    if lacking or more:
+        differences = [f"without {', '.join(map(repr, lacking[:5]))}"] if lacking else []
+        differences += [f"with {', '.join(map(repr, more[:5]))}"] if more else []
+        headers = "Of text files, header=True or header=False says whether they have a header. "
+        raise ValueError(
+            f"source: expected columns of the same names in all files; received {first.where}, and {table.where} "
+            f"{' and '.join(differences)}. {'' if first.has_header and table.has_header else headers}Rename such "
+            f"columns, or leave them out: drop={[*lacking, *more]!r}."
+        )
+
+
+def _find_kinds(tables: Sequence[Table], features: Sequence[str], options: ReadOptions) -> dict[str, str]:
+    """Return what the columns hold, which is the same in all tables or said by the options."""
+    said = {*(options.category or ()), *(options.number or ())}
+    found: dict[str, tuple[str, str]] = {}
+    for table in tables:
+        for name, kind in table.kinds.items():
+            known, where = found.get(name, ("missing", ""))
+            if known == "missing":
+                found[name] = kind, table.where
+            elif kind not in (known, "missing") and name in features and name not in said:
+                remedies = ["category", *(["number"] if "number" in (known, kind) else []), "drop"]
+                raise ValueError(
+                    f"source: expected a column to hold the same in all files; received {known} in {name!r} of {where} "
+                    f"and {kind} in that of {table.where}. Say what it is, or leave it out: "
+                    f"{' or '.join(f'{remedy}=[{name!r}]' for remedy in remedies)}."
+                )
+    nothing = "number" if tables[0].types is None else "text"  # Which goes with a type of nothing.
+    return {name: nothing if kind == "missing" else kind for name, (kind, _) in found.items()}
+
+
+def _common_type(types: Sequence[pa.DataType], kind: str) -> pa.DataType | None:
+    """Return the type that holds a column of all tables; None for text files, which have none."""
+    if len(set(types)) < 2:
+        return types[0] if types else None
+    if kind != "category" and (dtype := _numpy_dtype([dtype for dtype in types if not pa.types.is_null(dtype)])):
+        return pa.from_numpy_dtype(dtype)
+    return pa.string()
+
+
+def _numpy_dtype(types: Sequence[pa.DataType | None]) -> np.dtype | None:
+    """Return the dtype that holds numbers, true and false of these types; None if one of them is something else."""
+    for each in types:
+        if each is None or not (pa.types.is_integer(each) or pa.types.is_floating(each) or pa.types.is_boolean(each)):
+            return None
+    return np.result_type(*(pa.array([], each).to_numpy(zero_copy_only=False).dtype for each in types))
+
+
+def _cast(cells: pa.Array, dtype: pa.DataType | None, kind: str) -> pa.Array:
+    if dtype is None or cells.type == dtype:
+        return cells
+    return as_text(cells) if kind == "category" else pc.cast(cells, dtype, safe=False)
+
+
+def _read_keys(files: TableFiles, paths: Sequence[Path], options: ReadOptions) -> dict[Path, dict[str, pa.Scalar]]:
+    """Return the columns that folders called ``key=value`` stand for, of each file.
+
+    Those above the root, which all files have alike, are columns only where an option asks for them.
+    """
+    if not any("=" in str(path) for path in paths):
+        return {}
+    factory = pyarrow.dataset.FileSystemDatasetFactory(
+        pyarrow.fs.LocalFileSystem(),
+        [str(path) for path in paths],
+        pyarrow.dataset.ParquetFileFormat(),
+        pyarrow.dataset.FileSystemFactoryOptions(partitioning=pyarrow.dataset.HivePartitioning.discover()),
+    )
+    schema = factory.inspect(fragments=0)  # Of the paths alone, whatever is in the files.
+    texts = {*(options.category or ())}  # In which 01 is not 1.
+    schema = pa.schema([each.with_type(pa.string()) if each.name in texts else each for each in schema])
+    partitioning = pyarrow.dataset.HivePartitioning(schema)
+
+    def parse(path: Path) -> dict[str, Any]:
+        return pyarrow.dataset.get_partition_keys(partitioning.parse(path.as_posix()))
+
+    asked = {*(options.columns or ()), options.label}
+    above = {name: value for name, value in parse(files.root / "file").items() if name in asked}
+    keys = {path: above | parse(path.relative_to(files.root)) for path in paths}
+    return {
+        path: {each.name: pa.scalar(found[each.name], each.type) for each in schema if each.name in found}
+        for path, found in keys.items()
+    }

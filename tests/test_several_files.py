@@ -108,6 +108,8 @@ def test_a_key_that_is_a_category_is_as_it_is_written(tmp_path):
     part.read()
     assert part.columns[1].vocabulary == ("01",)
     assert read(tmp_path).tolist() == [[1, 1], [2, 1]]
+    write(tmp_path / "month=__HIVE_DEFAULT_PARTITION__" / "0.csv", {"x": [3]})
+    np.testing.assert_array_equal(read(tmp_path, gaps="mask"), [[1, 1], [2, 1], [3, np.nan]])
 
 
 @pytest.mark.parametrize(

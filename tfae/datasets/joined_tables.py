@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
-import pyarrow.fs
 
 from tfae.datasets.columns import choose_features, validate_distinct
 from tfae.datasets.file_rows import FileRows
@@ -219,26 +219,24 @@ def _read_keys(files: TableFiles, paths: Sequence[Path], options: ReadOptions) -
 
     Those above the root, which all files have alike, are columns only where an option asks for them.
     """
-    if not any("=" in str(path) for path in paths):
+    folders = dict.fromkeys(part for path in paths for part in path.parent.parts if "=" in part)
+    names = list(dict.fromkeys(folder.partition("=")[0] for folder in folders))
+    if not names:
         return {}
-    factory = pyarrow.dataset.FileSystemDatasetFactory(
-        pyarrow.fs.LocalFileSystem(),
-        [str(path) for path in paths],
-        pyarrow.dataset.ParquetFileFormat(),
-        pyarrow.dataset.FileSystemFactoryOptions(partitioning=pyarrow.dataset.HivePartitioning.discover()),
-    )
-    schema = factory.inspect(fragments=0)  # Of the paths alone, whatever is in the files.
-    texts = {*(options.category or ())}  # In which 01 is not 1.
-    schema = pa.schema([each.with_type(pa.string()) if each.name in texts else each for each in schema])
-    partitioning = pyarrow.dataset.HivePartitioning(schema)
+    partitioning = pyarrow.dataset.HivePartitioning(pa.schema([(name, pa.string()) for name in names]))
 
-    def parse(path: Path) -> dict[str, Any]:
+    def parse(path: Path) -> dict[str, str | None]:
         return pyarrow.dataset.get_partition_keys(partitioning.parse(path.as_posix()))
 
     asked = {*(options.columns or ()), options.label}
     above = {name: value for name, value in parse(files.root / "file").items() if name in asked}
-    keys = {path: above | parse(path.relative_to(files.root)) for path in paths}
-    return {
-        path: {each.name: pa.scalar(found[each.name], each.type) for each in schema if each.name in found}
-        for path, found in keys.items()
-    }
+    found = [above | parse(path.relative_to(files.root)) for path in paths]
+    keys: dict[Path, dict[str, pa.Scalar]] = {path: {} for path in paths}
+    for name in names:
+        values = pa.array([of_path.get(name) for of_path in found], pa.string())
+        if name not in (options.category or ()):  # In which 01 is not 1.
+            with contextlib.suppress(pa.ArrowInvalid):
+                values = pc.cast(values, pa.int32())  # As pyarrow.dataset does.
+        for path, of_path, value in zip(paths, found, values, strict=True):
+            keys[path] |= {name: value} if name in of_path else {}
+    return keys

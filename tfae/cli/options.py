@@ -26,7 +26,9 @@ def together(*options: Callable) -> Callable[[Callable], Callable]:
 
 def split_names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[str] | None:
     """Names as in a row of a .csv file: one that holds a comma stands in quotes."""
-    return None if value is None else [name.strip() for name in next(csv.reader([value], skipinitialspace=True))]
+    if not value:
+        return None if value is None else [""]
+    return [name.strip() for name in next(csv.reader([value], skipinitialspace=True))]
 
 
 # What click has to know of options, beside their defaults and help.

@@ -57,16 +57,13 @@ class ColumnsPart(Part):
 
 @final
 class CompleteRows(Part):
-    """The rows of another part without gaps.
-
-    Attributes:
-        rows: The numbers of those that were read last, int64.
-    """
+    """The rows of another part without gaps."""
 
     def __init__(self, part: Part) -> None:
         names = {name: getattr(part, name) for name in ("shape", "dtype", "feature_names", "label_names")}
         super().__init__(**names, max_samples=part.num_samples or part.max_samples)
-        self.part, self.rows = part, np.zeros(0, np.int64)
+        self.part = part
+        self._kept: list[np.ndarray] = []
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -79,18 +76,18 @@ class CompleteRows(Part):
 
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield the rows of the other part's blocks that have no gaps, and tell at the end how many have."""
-        first, kept = 0, [np.zeros(0, np.int64)]
+        first = 0
+        self._kept = [np.zeros(0, np.int64)]
         gaps = np.zeros(self.shape, np.int64)
         for samples, labels, *_ in self.part.blocks(size):
             is_gap = np.isnan(samples) if samples.dtype.kind == "f" else np.zeros(samples.shape, bool)
             complete = np.flatnonzero(~is_gap.any(axis=1))
-            kept.append(first + complete)
+            self._kept.append(first + complete)
             gaps += is_gap.sum(axis=0)
             first += len(samples)
             if len(complete):
                 yield Batch(samples[complete], None if labels is None else labels[complete])
-        self.rows = np.concatenate(kept)
-        if left_out := first - len(self.rows):
+        if left_out := first - sum(map(len, self._kept)):
             names = self.feature_names or range(len(gaps))
             worst = [index for index in np.argsort(-gaps, kind="stable")[:5].tolist() if gaps[index]]
             listed = ", ".join(f"{names[index]} {gaps[index]:,}" for index in worst)
@@ -98,11 +95,11 @@ class CompleteRows(Part):
 
     def places(self, num_samples: int) -> np.ndarray:
         """Return the rows that were kept."""
-        return self.rows
+        return np.concatenate(self._kept)
 
     def name_sample(self, place: int) -> int | str:
         """Name it as the other part does."""
-        return self.part.name_sample(place)
+        return self.part.name_sample(int(self.places(0)[place]))
 
     def whole_labels(self, labels: np.ndarray) -> np.ndarray:
         """Convert labels as the other part does."""
@@ -184,10 +181,10 @@ def choose_features(names: Sequence[str], options: ReadOptions, where: str) -> t
     for argument, chosen in (*asked.items(), *((argument, [name]) for argument, name in keys.items())):
         for name in chosen:
             validate_known(argument, name, names, where)
-    if columns is None and "" in names:
+    if columns is None and "" in names and "" not in drop:
         raise ValueError(
             f"source: expected a name for every column; received none for column {list(names).index('')} of {where}, "
-            "which may be the index that pandas writes. Write the file with index=False, or choose with columns=."
+            "which may be the index that pandas writes. Leave it out, drop=[''], or write the file with index=False."
         )
     if columns is not None and label in columns:
         raise ValueError(f"label: expected another column than those in columns=; received {label!r} in both.")

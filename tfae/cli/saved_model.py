@@ -99,8 +99,8 @@ def score(
 ) -> None:
     """Score every sample of SOURCE with SAVED_MODEL; the higher, the more anomalous.
 
-    One row per sample, in stored order: its part (the data set's own split, or all), its index in there, its file if
-    SOURCE is a folder, the columns to keep, its label if it has one, and its instance_score. A sample that can not be
+    One row per sample, in stored order: its part (the data set's own split, or all), its index in there, its file where
+    there are several, the columns to keep, its label if it has one, and its instance_score. A sample that can not be
     scored has none, and a reason. Time series have a row per step, with its time, from all windows that cover it.
     Interrupted, the same command goes on where it was.
     """

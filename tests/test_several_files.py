@@ -1,7 +1,9 @@
 """Lists, patterns and folders of files, hive partitions and splits: one table, by the names of its columns."""
 
 import gzip
+import itertools
 import json
+import os
 import re
 
 import numpy as np
@@ -11,9 +13,10 @@ import pyarrow.parquet
 import pytest
 
 from tests.commands import run, train
-from tfae import export, models
+from tfae import export, models, scoring
 from tfae.atomic_write import validate_apart
 from tfae.datasets import load, open_source
+from tfae.datasets.tables import TablePart
 from tfae.losses import SquaredError
 
 ROWS = np.arange(24.0).reshape(12, 2) ** 1.5
@@ -260,6 +263,21 @@ def test_each_file_has_its_dialect_and_options_count_for_all(tmp_path):
     assert read(f"{tmp_path}/[13].txt", decimal=",").tolist() == [[1.5, 2], [1.5, 2]]
 
 
+def test_texts_among_numbers_are_told_by_the_signs_of_their_file(tmp_path):
+    texts = ["a,b\n1.5,2\n2.5,1\nx,3\n", "a;b\n1,5;2\ny;1\n2,5;1\n"]
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}.csv").write_text(text)
+    part = open_source(tmp_path, number=["a"]).parts["all"]
+    part.is_tolerant = True
+    batches = list(part.batches(10))
+    np.testing.assert_array_equal(
+        np.concatenate([batch.samples for batch in batches]),
+        [[1.5, 2], [2.5, 1], [np.nan, 3], [1.5, 2], [np.nan, 1], [2.5, 1]],
+    )
+    reasons = [reason for batch in batches for reason in batch.defects.values()]
+    assert reasons == [f"{text} in column 'a', where a number is expected" for text in ("'x'", "'y'")]
+
+
 @pytest.mark.parametrize(
     ("second", "match"),
     [
@@ -407,6 +425,48 @@ def test_a_model_scores_folders_and_patterns_with_the_file_of_each_row(folder, m
         np.testing.assert_allclose(table["instance_score"].to_numpy(), expected, rtol=1e-5)
     with pytest.raises(ValueError, match="directory: expected a place outside of what is read"):
         export.save(model, folder / "model", data=data)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_keys_are_kept_beside_scores_and_an_interrupted_score_knows_each_file(tmp_path, monkeypatch, suffix):
+    monkeypatch.chdir(tmp_path)
+    for number, rows in enumerate(np.split(ROWS, 2)):
+        columns = {**columns_of(rows), "id": np.arange(6) + number} | ({"more": np.zeros(6)} if number else {})
+        write(tmp_path / "logs" / f"country={'DF'[number]}" / f"0.{suffix}", columns)
+    data = load("logs", columns=["a", "b"], batch_size=4)
+    model = models.dense(data.shape, latent_dim=1)
+    model.compile(loss=SquaredError())
+    export.save(model, "saved_models/logs", data=data)
+    arguments = ["score", "saved_models/logs", "logs", "-o", "scores.csv", "--keep", "country,id"]
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "CHUNK", 4)
+        patch.setattr(scoring.score_file, "SECONDS", 0)
+
+        def fail(part, size):
+            yield from itertools.islice(batches(part, size), 2)
+            raise KeyboardInterrupt
+
+        batches = TablePart.batches
+        patch.setattr(TablePart, "batches", fail)
+        run(*arguments, code=130)
+        patch.setattr(TablePart, "batches", batches)
+        assert (tmp_path / ".scores.csv.partial").exists()
+        os.utime(tmp_path / "logs" / "country=F" / f"0.{suffix}", (0, 0))
+        assert "goes on" not in run(*arguments).stderr
+    table = pa.csv.read_csv("scores.csv")
+    assert table["country"].to_pylist() == ["D"] * 6 + ["F"] * 6
+    assert table["id"].to_pylist() == [0, 1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 6]
+    message = run("score", "saved_models/logs", "logs", "-o", "other.csv", "--keep", "more", code=2).stderr
+    assert "--keep: expected a column of" in message
+
+
+def test_windows_are_cut_from_the_rows_of_several_files(folder):
+    data = load(folder, window=2, splits=(0.5, 0.25, 0.25), batch_size=2)
+    assert (data.shape, data.window) == ((2, 2), 2)
+    np.testing.assert_array_equal(data.raw.train[4], ROWS[4:6])  # Of two files.
+    write(folder / f"part-3{next(folder.glob('part-0.*')).suffix}", {**columns_of(ROWS), "t": np.arange(12)})
+    with pytest.raises(ValueError, match=r"part-3\..*' with 't'"):
+        open_source(folder, columns=["a"], window=2, time="t")
 
 
 def test_a_pattern_is_trained_on_advised_on_and_evaluated(tmp_path, monkeypatch):

@@ -99,8 +99,8 @@ def score(
 ) -> None:
     """Score every sample of SOURCE with SAVED_MODEL; the higher, the more anomalous.
 
-    One row per sample, in stored order: its part (the data set's own split, or all), its index in there, its file if
-    SOURCE is a folder, the columns to keep, its label if it has one, and its instance_score. A sample that can not be
+    One row per sample, in stored order: its part (the data set's own split, or all), its index in there, its file where
+    there are several, the columns to keep, its label if it has one, and its instance_score. A sample that can not be
     scored has none, and a reason. Time series have a row per step, with its time, from all windows that cover it.
     Interrupted, the same command goes on where it was.
     """
@@ -108,6 +108,7 @@ def score(
         options["gaps"] = None
     model, opened = _open(saved_model, source, trust, options)
     from tfae import scoring
+    from tfae.datasets import TableFiles, locate
 
     about = {
         "model": str(model.path),
@@ -117,7 +118,9 @@ def score(
         "step_reduction": step_reduction,
         **options,
     }
-    paths = [model.path / "saved_model.pb", *([Path(source)] if Path(source).exists() else [])]
+    located = locate(source)
+    read = located.paths if isinstance(located, TableFiles) else [Path(source)] if Path(source).exists() else []
+    paths = [model.path / "saved_model.pb", *read]
     about["files"] = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     with scoring.ScoreFile(output, about=about) as file:
         if file.num_rows:

@@ -67,9 +67,8 @@ class Table:
 
 def open_files(files: TableFiles, options: ReadOptions, open_file: Callable[[Path, bool], Table]) -> Source:
     """Open the table in files; ``open_file`` opens one, and is told whether it is the first."""
-    paths = [path for part in files.parts.values() for path in part]
-    keys = _read_keys(files, paths, options)
-    tables = {path: open_file(path, path == paths[0]).with_keys(keys.get(path, {})) for path in paths}
+    keys, first = _read_keys(files, options), files.paths[0]
+    tables = {path: open_file(path, path == first).with_keys(keys.get(path, {})) for path in files.paths}
     parts = {name: [tables[path] for path in part] for name, part in files.parts.items()}
     names = {name: [path.relative_to(files.root).as_posix() for path in part] for name, part in files.parts.items()}
     return Source(files.name, join(parts, options, repr(str(files)), None if files.is_one else names))
@@ -101,7 +100,7 @@ def join(
     features = choose_features(names, options, where)
     labels = () if options.label is None else (options.label,)
     for table in tables:
-        _validate_names(tables[0], table, [*features, *labels])
+        _validate_names(tables[0], table, [*features, *labels, *filter(None, (options.time, options.group))])
     columns = find_columns(_find_kinds(tables, features, options), features, options, where)
     asked = {column.name: column.kind for column in columns} | dict.fromkeys(labels, "label")
     shared = [name for name in names if all(name in table.kinds for table in tables)]
@@ -214,11 +213,12 @@ def _cast(cells: pa.Array, dtype: pa.DataType | None, kind: str) -> pa.Array:
     return as_text(cells) if kind == "category" else pc.cast(cells, dtype, safe=False)
 
 
-def _read_keys(files: TableFiles, paths: Sequence[Path], options: ReadOptions) -> dict[Path, dict[str, pa.Scalar]]:
+def _read_keys(files: TableFiles, options: ReadOptions) -> dict[Path, dict[str, pa.Scalar]]:
     """Return the columns that folders called ``key=value`` stand for, of each file.
 
     Those above the root, which all files have alike, are columns only where an option asks for them.
     """
+    paths = files.paths
     folders = dict.fromkeys(part for path in paths for part in path.parent.parts if "=" in part)
     names = list(dict.fromkeys(folder.partition("=")[0] for folder in folders))
     if not names:

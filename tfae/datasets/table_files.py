@@ -38,9 +38,14 @@ class TableFiles:
     parts: Mapping[str, Sequence[Path]]
 
     @property
+    def paths(self) -> list[Path]:
+        """Those of all parts."""
+        return [path for paths in self.parts.values() for path in paths]
+
+    @property
     def is_one(self) -> bool:
         """Whether it is a file, and no list, pattern or folder, even of one."""
-        return [str(path) for paths in self.parts.values() for path in paths] == [self.given]
+        return [*map(str, self.paths)] == [self.given]
 
     @property
     def name(self) -> str:

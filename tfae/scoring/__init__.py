@@ -47,7 +47,7 @@ def score(
 ) -> Summary:
     """Write a row for every sample of a source, in stored order; of time series, a row for every step.
 
-    The columns are ``part``, the data set's own split or "all"; ``index`` in there; ``file``, in a folder of images;
+    The columns are ``part``, the data set's own split or "all"; ``index`` in there; ``file``, where there are several;
     those to keep; ``label``, if there are labels; ``instance_score``, null where there is none; with ``explain``
     ``feature_1``, the one that contributes most to the score, ``feature_score_1``, what it contributes, and so on; and
     ``reason``, why there is no score.

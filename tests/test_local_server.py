@@ -31,7 +31,6 @@ from tfae.servable import Request, write_warmup
 from tfae.serving import LocalServer
 from tfae.serving.local import server as server_module
 from tfae.serving.local.grpc_service import _from_proto, _to_proto
-from tfae.serving.model_config import ModelConfig, VersionPolicy
 
 X = np.array([[1, 2], [3, 4]], "float32")
 STEPS = np.array([200_000], "int32")
@@ -256,11 +255,15 @@ def test_a_server_whose_only_version_is_broken_does_not_start_and_one_without_a_
         until(lambda: rest(server, "/v1/models/tiny")[0] == 200)
 
 
+STABLE = "version_labels { key: 'stable' value: 1 }"
+
+
 def test_several_models_are_told_apart(template, tmp_path):
     for name in ("a", "b"):
         tiny_models.publish(template, tmp_path / name, 1)
-    configs = [ModelConfig(name, tmp_path / name, VersionPolicy(), {"stable": 1}) for name in ("a", "b")]
-    with LocalServer(configs) as server:
+    configs = [f"config {{ name: '{n}' base_path: '{tmp_path / n}' {STABLE} }}" for n in ("a", "b")]
+    (tmp_path / "models.config").write_text(f"model_config_list {{ {' '.join(configs)} }}")
+    with LocalServer(tmp_path / "models.config") as server:
         assert rest(server, "/v1/models/b/labels/stable:predict", {"instances": [[1, 2]]})[0] == 200
         with pytest.raises(ValueError, match="model: expected one of a, b; received none"):
             server.client()

@@ -102,13 +102,14 @@ def serve(
             engines = "--engine docker" if option.name == "image" else "--engine docker and --engine tensorflow-serving"
             owner = engines if is_local else "tfae's own server"
             raise ValueError(f"{option.opts[0]}: expected no such option with --engine {engine}; it is for {owner}.")
-    from tfae.serving.model_config import make_source
+    from tfae.serving.model_config import read_models
 
-    models = make_source(model_config_file or saved_models or "", name=name, labels=labels)
+    path = model_config_file or saved_models or ""
+    models = read_models(path, name=name, labels=labels)
     if is_local:
-        _serve_locally(models, **options)
+        _serve_locally(path, name=name, labels=labels, **options)
     else:
-        _serve_with(engine, models(), **options)
+        _serve_with(engine, models, **options)
 
 
 def _serve_with(engine: str, models: Any, **options: Any) -> None:
@@ -129,7 +130,7 @@ def _serve_with(engine: str, models: Any, **options: Any) -> None:
         engines.run(command)
 
 
-def _serve_locally(models: Any, **options: Any) -> None:
+def _serve_locally(path: str | Path, *, name: str | None, labels: dict[str, int], **options: Any) -> None:
     """Serve from this process until told to stop."""
     grace = 10.0 if options["grace_seconds"] is None else options["grace_seconds"]
     if not grace <= threading.TIMEOUT_MAX:  # Nor is NaN.
@@ -155,7 +156,9 @@ def _serve_locally(models: Any, **options: Any) -> None:
             access_log.propagate = False
         stack.enter_context(_log_to("tfae.serving", Echo()))
         server = LocalServer(
-            models,
+            path,
+            name=name,
+            labels=labels,
             host=host,
             max_request_bytes=options["max_request_bytes"] or MAX_REQUEST_BYTES,
             access_log=access_log,

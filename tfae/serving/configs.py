@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from google.protobuf import text_format
-from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
-
-from tfae.serving.model_config import ModelConfig
+from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelConfigList, ModelServerConfig
 
 #: Path of the metrics for Prometheus, at the REST port.
 METRICS_PATH = "/monitoring/prometheus/metrics"
@@ -22,22 +20,6 @@ prometheus_config {{
 REST_API_TIMEOUT_IN_MS = 30_000
 
 
-def validate_versions(model: ModelConfig) -> None:
-    """Raise ValueError if the model's folder holds no version, or lacks one of a label."""
-    versions = model.versions() if model.base_path.is_dir() else {}
-    if not versions:
-        raise ValueError(
-            f"models: expected a folder of versions, such as saved_models/digits with a folder 1; received "
-            f"{model.base_path}. Export a model with `tfae export`."
-        )
-    for label, version in model.labels.items():
-        if version not in versions:
-            raise ValueError(
-                f"labels: expected one of the versions of {model.base_path}, {', '.join(map(str, sorted(versions)))}; "
-                f"received {label}={version}."
-            )
-
-
 def build_flags(
     models: Iterable[ModelConfig], *, model_config: str | None, monitoring: str | None, batching: str | None
 ) -> list[str]:
@@ -45,7 +27,7 @@ def build_flags(
     flags = [f"--rest_api_timeout_in_ms={REST_API_TIMEOUT_IN_MS}"]
     if model_config is not None:
         flags.append(f"--model_config_file={model_config}")
-    if any(model.labels for model in models):
+    if any(model.version_labels for model in models):
         # The server reads the labels before it has loaded a version, and would not start.
         flags.append("--allow_version_labels_for_unavailable_models=true")
     if monitoring is not None:
@@ -57,20 +39,7 @@ def build_flags(
 
 def render_model_config(models: Iterable[ModelConfig]) -> str:
     """Return a ModelServerConfig; each ``base_path`` is a path on the server."""
-    message = ModelServerConfig()
-    for model in models:
-        entry = message.model_config_list.config.add(
-            name=model.name, base_path=model.base_path.as_posix(), model_platform="tensorflow"
-        )
-        if model.policy.specific is not None:
-            entry.model_version_policy.specific.versions.extend(sorted(model.policy.specific))
-        elif model.policy.latest is not None:
-            entry.model_version_policy.latest.num_versions = model.policy.latest
-        else:
-            entry.model_version_policy.all.SetInParent()
-        for label, version in sorted(model.labels.items()):
-            entry.version_labels[label] = version
-    return text_format.MessageToString(message)
+    return text_format.MessageToString(ModelServerConfig(model_config_list=ModelConfigList(config=models)))
 
 
 def render_batching_config(batch_sizes: Sequence[int], *, num_batch_threads: int) -> str:

@@ -12,12 +12,14 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import NoReturn
 
+from tensorflow_serving.config.model_server_config_pb2 import ModelConfig
+
 from tfae.atomic_write import write_atomically
-from tfae.serving.configs import MONITORING_CONFIG, build_flags, render_model_config, validate_versions
-from tfae.serving.model_config import ModelConfig, validate_ports
+from tfae.serving.configs import MONITORING_CONFIG, build_flags, render_model_config
+from tfae.serving.model_config import make_config, validate_ports, validate_versions
 
 _REMEDIES = {
     "tensorflow_model_server": (
@@ -88,7 +90,7 @@ def build_native_command(launch: Launch) -> list[str]:
             f"host: expected 0.0.0.0, since tensorflow_model_server can but listen on every interface; received "
             f"{launch.host}. Take --engine docker to bind one address."
         )
-    models = [dataclasses.replace(model, base_path=model.base_path.absolute()) for model in launch.models]
+    models = [_at(model, Path(model.base_path).absolute()) for model in launch.models]
     ports = [f"--port={launch.grpc_port}", f"--rest_api_port={launch.rest_port}"]
     return ["tensorflow_model_server", *ports, *_build_flags(launch, models=models, place=str)]
 
@@ -99,8 +101,8 @@ def build_docker_command(launch: Launch, *, image: str = IMAGE) -> list[str]:
     It replaces the image's entry point, a shell that passes no signals on, and adds Docker's init, since the server
     ignores signals as process 1.
     """
-    inside = [dataclasses.replace(model, base_path=Path("/models", model.name)) for model in launch.models]
-    mounts = [_build_mount(model.base_path, f"/models/{model.name}") for model in launch.models]
+    inside = [_at(model, PurePosixPath("/models", model.name)) for model in launch.models]
+    mounts = [_build_mount(Path(model.base_path), f"/models/{model.name}") for model in launch.models]
 
     def place(file: Path) -> str:
         mounts.append(_build_mount(file, f"/config/{file.name}"))
@@ -131,11 +133,11 @@ def run(command: Sequence[str]) -> NoReturn:
     os.execv(program, [*command])
 
 
-def _build_flags(launch: Launch, *, models: Sequence[ModelConfig], place: Callable[[Path], str]) -> list[str]:
+def _build_flags(launch: Launch, *, models: list[ModelConfig], place: Callable[[Path], str]) -> list[str]:
     """Return flags for models in folders of the server; ``place`` returns the path of a file on the server."""
     flags, model_config, batching = [], None, launch.batching_parameters_file
-    if len(models) == 1 and models[0] == ModelConfig(models[0].name, models[0].base_path):
-        flags = [f"--model_name={models[0].name}", f"--model_base_path={models[0].base_path.as_posix()}"]
+    if models == [make_config(models[0].name, Path(models[0].base_path))]:
+        flags = [f"--model_name={models[0].name}", f"--model_base_path={models[0].base_path}"]
     else:
         model_config = place(_write_temporary("models.config", render_model_config(models)))
     flags += build_flags(
@@ -151,6 +153,14 @@ def _build_flags(launch: Launch, *, models: Sequence[ModelConfig], place: Callab
     if launch.poll_seconds != 1:  # The default.
         flags.append(f"--file_system_poll_wait_seconds={int(launch.poll_seconds)}")
     return [*flags, *launch.flags]
+
+
+def _at(model: ModelConfig, base_path: PurePath) -> ModelConfig:
+    """Return the config of a model whose folder is at another place."""
+    moved = ModelConfig()
+    moved.CopyFrom(model)
+    moved.base_path = base_path.as_posix()
+    return moved
 
 
 def _write_temporary(name: str, content: str) -> Path:

@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tfae.serving.configs import validate_versions
 from tfae.serving.engines import IMAGE
-from tfae.serving.model_config import ModelConfig, read_folder
+from tfae.serving.model_config import read_folder, validate_versions
+from tfae.versions import list_versions
 
 #: Characters of a DNS label, less the longest suffix of an object.
 _MAX_KUBERNETES_NAME = 50
@@ -68,12 +68,7 @@ class Deployment:
         for argument in ("replicas", "cpus"):
             if getattr(self, argument) < 1:
                 raise ValueError(f"{argument}: expected at least 1; received {getattr(self, argument)}.")
-        validate_versions(self.model)
-
-    @property
-    def model(self) -> ModelConfig:
-        """The model in its folder on this machine."""
-        return read_folder(self.saved_models, self.name, self.labels)
+        validate_versions(read_folder(self.saved_models, self.name, self.labels))
 
     @property
     def probed_label(self) -> str | None:
@@ -83,7 +78,7 @@ class Deployment:
     @property
     def probed_version(self) -> Path:
         """Folder of the version that answers the readiness probe."""
-        versions = self.model.versions()
+        versions = list_versions(self.saved_models)
         label = self.probed_label
         return versions[max(versions) if label is None else self.labels[label]]
 

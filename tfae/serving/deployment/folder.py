@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
 import re
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import jinja2
@@ -18,6 +17,7 @@ from tfae.atomic_write import write_atomically
 from tfae.serving import configs
 from tfae.serving.deployment.deployment import Deployment
 from tfae.serving.deployment.warmup_requests import list_batch_sizes, read_requests, write_rest_bodies
+from tfae.serving.model_config import make_config
 
 
 def write(deployment: Deployment, path: Path, *, replace: bool = False) -> None:
@@ -48,7 +48,7 @@ def render(deployment: Deployment, path: Path) -> dict[str, str]:
     requests = read_requests(deployment.probed_version)
     batch_sizes = list_batch_sizes(requests)
     by_signature, unprobed = write_rest_bodies(requests)
-    served = dataclasses.replace(deployment.model, base_path=Path("/models", deployment.name))
+    served = make_config(deployment.name, PurePosixPath("/models", deployment.name), deployment.labels)
     config = {
         "models.config": configs.render_model_config([served]),
         "batching.config": configs.render_batching_config(batch_sizes, num_batch_threads=deployment.cpus),

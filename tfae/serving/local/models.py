@@ -7,16 +7,18 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from tfae.serving.local.prediction import load
-from tfae.serving.model_config import Source
+from tfae.serving.model_config import select_versions
 from tfae.serving.status import ModelSpec, StatusError, VersionStatus
 
 if TYPE_CHECKING:
+    from tensorflow_serving.config.model_server_config_pb2 import ModelConfig
+
     from tfae.servable import Servable
 
 _LOG = logging.getLogger("tfae.serving")
@@ -61,7 +63,9 @@ class Models:
         ValueError: From ``source``, or if it returns no model.
     """
 
-    def __init__(self, source: Source, *, poll_seconds: float = 1.0, allow_xla: bool = False) -> None:
+    def __init__(
+        self, source: Callable[[], Sequence[ModelConfig]], *, poll_seconds: float = 1.0, allow_xla: bool = False
+    ) -> None:
         if not 0 <= poll_seconds < float("inf"):
             raise ValueError(f"poll_seconds: expected a number of at least 0; received {poll_seconds}.")
         self._source = source
@@ -102,9 +106,9 @@ class Models:
             number = spec.version
             if number is None and spec.label is not None:
                 config = self._configs.get(spec.name)
-                if config is None or spec.label not in config.labels:
+                if config is None or spec.label not in config.version_labels:
                     raise StatusError("INVALID_ARGUMENT", f"Unrecognized servable version label: {spec.label}")
-                number = config.labels[spec.label]
+                number = config.version_labels[spec.label]
             available = self._find_available(spec.name)
             wanted = f"Latest({spec.name})" if number is None else f"Specific({spec.name}, {number})"
             version = available.get(max(available, default=-1) if number is None else number)
@@ -161,7 +165,7 @@ class Models:
     def _find_versions(self) -> None:
         for config in self._configs.values():
             try:
-                found = config.policy.select(config.versions())
+                found = select_versions(config)
             except OSError as error:
                 self._warn_once(config.name, f"{config.name}: the base path cannot be read ({error}); waiting.")
                 continue

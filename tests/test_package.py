@@ -49,7 +49,7 @@ ALLOWED = {
     "provenance": "losses models",
     "checks": "activations datasets losses models preprocessing",
     "evaluation": "progress checks losses models moments",
-    "export": "progress checks columns columns_by_name datasets graph_messages load_options losses models "
+    "export": "casting progress checks columns columns_by_name datasets graph_messages load_options losses models "
     "preprocessing provenance servable signatures signature_methods tensor_spec atomic_write versions",
     "serving": "casting columns_by_name graph_messages servable signature_methods signatures tensor_spec atomic_write "
     "versions",

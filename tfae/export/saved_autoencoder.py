@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tfae.casting import cast_exactly
 from tfae.columns import Column, join_columns, split_matrix
 from tfae.columns_by_name import expand_inputs, is_named, take_columns, to_numbers, to_texts
 from tfae.graph_messages import clean
-from tfae.preprocessing import cast_exactly
 from tfae.servable import Servable
 from tfae.signature_methods import SignatureMethods
 from tfae.signatures import SAMPLES, SIGNATURES

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfae.casting import cast_and_compare
+from tfae.casting import cast_exactly
 from tfae.columns_by_name import expand_inputs, is_named, take_columns, to_numbers, to_texts
 from tfae.tensor_spec import Signature, TensorSpec
 
@@ -56,19 +56,6 @@ def to_object_vector(elements: Sequence[object]) -> np.ndarray:
     return vector
 
 
-def _cast_exactly(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
-    """Cast numbers, else raise ValueError if one would change; floats may be rounded to narrower floats."""
-    if values.dtype == dtype:
-        return values
-    expected = f"{name}: expected values that {dtype} can hold; received {values.dtype}"
-    if values.dtype.kind not in ("biufc" if dtype.kind == "c" else "biuf"):
-        raise ValueError(f"{expected}.")
-    cast, changed = cast_and_compare(values, dtype)
-    if changed.any():
-        raise ValueError(f"{expected} with a value of {values[changed][0]}.")
-    return cast
-
-
 def fit_input(name: str, given: npt.ArrayLike, spec: TensorSpec) -> np.ndarray:
     """Return an array in the dtype of the signature, strings as bytes; ValueError if shape, dtype or values differ."""
     if np.ma.is_masked(given):
@@ -84,4 +71,4 @@ def fit_input(name: str, given: npt.ArrayLike, spec: TensorSpec) -> np.ndarray:
         except ValueError as error:  # Rows of different lengths.
             raise ValueError(f"{name}: expected an array; received nested lists that are none ({error}).") from error
     spec.validate_shape(name, array.shape)
-    return array if spec.is_string else _cast_exactly(array, spec.dtype, name)
+    return array if spec.is_string else cast_exactly(array, spec.dtype, name=name)

@@ -57,7 +57,8 @@ ALLOWED = {
     "training": "checks datasets losses models schedule atomic_write",
     "runs": "checks datasets evaluation export losses models preprocessing progress provenance report "
     "schedule atomic_write training",
-    "comparison": "checks datasets evaluation losses models moments provenance report runs atomic_write training",
+    "comparison": "casting checks datasets evaluation losses models moments provenance report runs atomic_write "
+    "training",
     "cli": "progress advice columns comparison datasets evaluation export load_options losses models moments plots "
     "provenance report runs scoring serving atomic_write",
 }

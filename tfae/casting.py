@@ -67,3 +67,21 @@ def _is_rounded(integers: np.ndarray, floats: np.ndarray) -> np.ndarray:
     wide = floats.astype("float64")
     has_no_integer = ~np.isfinite(wide) | (wide >= float(np.iinfo(integers.dtype).max + 1))
     return has_no_integer | (wide.astype(integers.dtype) != integers)
+
+
+def to_nearest(values: npt.ArrayLike, dtype: np.dtype) -> np.ndarray:
+    """Take numbers to the nearest ones that another dtype has.
+
+    Example:
+        >>> to_nearest([-1, 2.5, 300], np.dtype("uint8"))
+        array([  0,   2, 255], dtype=uint8)
+    """
+    if dtype.kind == "b":
+        return np.greater(values, 0.5)
+    if dtype.kind == "f":
+        limits = np.finfo(dtype)
+        return np.clip(values, limits.min, limits.max).astype(dtype)
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    if float(high) > high:  # float64 has no 2⁶³ − 1.
+        high = np.nextafter(float(high), 0)
+    return np.clip(np.rint(values), low, high).astype(dtype)

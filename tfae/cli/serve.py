@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _PORT = click.IntRange(0, 65535)
+#: Seconds for requests under way when it is told to stop.
+_GRACE = 10.0
 #: Options by the engines that have them.
 _OF_ALL = ("rest_port", "grpc_port", "poll_seconds", "allow_xla")
-_LOCAL_ONLY = ("max_request_bytes", "access_log", "grace_seconds")
+_LOCAL_ONLY = ("max_request_bytes", "access_log")
 _ENGINES_ONLY = ("batching_parameters_file", "metrics", "cors", "flags", "image", "only_print")
 
 
@@ -53,15 +55,7 @@ _ENGINES_ONLY = ("batching_parameters_file", "metrics", "cors", "flags", "image"
     "--xla", "allow_xla", is_flag=True, help="Run functions with jit_compile=True, which the server rejects by default."
 )
 @click.option("--max-request-bytes", type=click.IntRange(1), help="Largest request.  [default: 64 MiB]")
-@click.option(
-    "--access-log",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, allow_dash=True),
-    help="Log every REST request as a line; - for stderr.",
-)
-@click.option(
-    "--grace-seconds", type=click.FloatRange(0), help="For requests under way when told to stop.  [default: 10]"
-)
+@click.option("--access-log", metavar="FILE", type=click.Path(dir_okay=False), help="Log each REST request as a line.")
 @click.option(
     "--engine",
     type=click.Choice(["local", "tensorflow-serving", "docker"]),
@@ -132,9 +126,6 @@ def _serve_with(engine: str, models: Any, **options: Any) -> None:
 
 def _serve_locally(path: str | Path, *, name: str | None, labels: dict[str, int], **options: Any) -> None:
     """Serve from this process until told to stop."""
-    grace = 10.0 if options["grace_seconds"] is None else options["grace_seconds"]
-    if not grace <= threading.TIMEOUT_MAX:  # Nor is NaN.
-        raise ValueError(f"--grace-seconds: expected a number of seconds that can be waited for; received {grace}.")
     try:
         import tfae.serving.local  # noqa: F401  # Says what is missing, before TensorFlow takes its time.
     except ModuleNotFoundError as error:
@@ -146,12 +137,7 @@ def _serve_locally(path: str | Path, *, name: str | None, labels: dict[str, int]
     with contextlib.ExitStack() as stack:
         access_log = None
         if file is not None:
-            handler = (
-                logging.StreamHandler()
-                if file == "-"
-                else logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
-            )
-            handler.setFormatter(logging.Formatter("%(message)s"))
+            handler = logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
             access_log = stack.enter_context(_log_to("tfae.serving.access", handler))
             access_log.propagate = False
         stack.enter_context(_log_to("tfae.serving", Echo()))
@@ -164,7 +150,7 @@ def _serve_locally(path: str | Path, *, name: str | None, labels: dict[str, int]
             access_log=access_log,
             **{name: options[name] for name in _OF_ALL},
         )
-        _run(server, grace, host=host)
+        _run(server, host=host)
 
 
 @contextlib.contextmanager
@@ -180,7 +166,7 @@ def _log_to(name: str, handler: logging.Handler) -> Iterator[logging.Logger]:
         handler.close()
 
 
-def _run(server: LocalServer, grace: float, *, host: str) -> None:
+def _run(server: LocalServer, *, host: str) -> None:
     """Serve until told to stop."""
     # Graphs of unloaded versions are collected at once, which stops every request, for a tenth of a second and more
     # unless imported modules are left out.
@@ -206,8 +192,8 @@ def _run(server: LocalServer, grace: float, *, host: str) -> None:
         while not stopping.wait(1.0):  # In steps, since Windows hears of no signal during a wait.
             pass
     finally:
-        say(f"Stopping; requests under way have {grace:g} s.")
-        finished = server.stop(grace)
+        say(f"Stopping; requests under way have {_GRACE:g} s.")
+        finished = server.stop(_GRACE)
     for number, action in previous.items():
         signal.signal(number, action)
     if not finished:

@@ -1,4 +1,4 @@
-"""The command that starts TensorFlow Serving, from the PATH or as the official Docker image."""
+"""TensorFlow Serving's flags and configurations, and the command that starts it: from the PATH, or in Docker."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePath, PurePosixPath
 from typing import NoReturn
 
-from tensorflow_serving.config.model_server_config_pb2 import ModelConfig
+from google.protobuf import text_format
+from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelConfigList, ModelServerConfig
 
 from tfae.atomic_write import write_atomically
-from tfae.serving.configs import MONITORING_CONFIG, build_flags, render_model_config
 from tfae.serving.model_config import make_config, validate_ports, validate_versions
 
 _REMEDIES = {
@@ -29,6 +29,17 @@ _REMEDIES = {
 }
 #: The official image; a tag or digest behind it pins the version of TensorFlow Serving.
 IMAGE = "tensorflow/serving"
+#: Path of the metrics for Prometheus, at the REST port.
+METRICS_PATH = "/monitoring/prometheus/metrics"
+#: A MonitoringConfig with metrics for Prometheus at the REST port.
+MONITORING_CONFIG = f"""\
+prometheus_config {{
+  enable: true
+  path: "{METRICS_PATH}"
+}}
+"""
+#: Milliseconds that a REST call may take, TensorFlow Serving's own default.
+REST_API_TIMEOUT_IN_MS = 30_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,6 +83,28 @@ class Launch:
             raise ValueError(
                 f"poll_seconds: expected a whole number, as TensorFlow Serving takes it; received {self.poll_seconds}."
             )
+
+
+def build_flags(
+    models: Iterable[ModelConfig], *, model_config: str | None, monitoring: str | None, batching: str | None
+) -> list[str]:
+    """Return flags of tensorflow_model_server for configurations, each given by its path on the server if wanted."""
+    flags = [f"--rest_api_timeout_in_ms={REST_API_TIMEOUT_IN_MS}"]
+    if model_config is not None:
+        flags.append(f"--model_config_file={model_config}")
+    if any(model.version_labels for model in models):
+        # The server reads the labels before it has loaded a version, and would not start.
+        flags.append("--allow_version_labels_for_unavailable_models=true")
+    if monitoring is not None:
+        flags.append(f"--monitoring_config_file={monitoring}")
+    if batching is not None:
+        flags += ["--enable_batching=true", f"--batching_parameters_file={batching}"]
+    return flags
+
+
+def render_model_config(models: Iterable[ModelConfig]) -> str:
+    """Return a ModelServerConfig; each ``base_path`` is a path on the server."""
+    return text_format.MessageToString(ModelServerConfig(model_config_list=ModelConfigList(config=models)))
 
 
 def build_native_command(launch: Launch) -> list[str]:

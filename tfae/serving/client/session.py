@@ -13,7 +13,6 @@ from tfae.serving.client.arguments import validate_integer, validate_seconds
 from tfae.serving.client.description import Metadata
 from tfae.serving.client.error import ServingError
 from tfae.serving.client.inputs import Bind, fit_input
-from tfae.serving.client.pieces import cut
 from tfae.serving.client.retries import Deadline, ask_with_retries
 from tfae.serving.status import ModelSpec, VersionStatus
 from tfae.tensor_spec import Signature
@@ -227,6 +226,27 @@ class Session:
             return False
         self._row_limit = limit
         return True
+
+
+def cut(row_bytes: np.ndarray, max_rows: int, max_bytes: int) -> list[slice]:
+    """Slice rows in order, at most ``max_rows`` and ``max_bytes`` each; a larger row is a slice of its own.
+
+    ``row_bytes``, int ``(num_rows,)``, is what each row takes in a request.
+
+    Example:
+        >>> cut(np.array([4, 4, 4, 9, 1]), max_rows=2, max_bytes=8)
+        [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None), slice(4, 5, None)]
+    """
+    ends = np.cumsum(row_bytes, dtype=np.int64)
+    slices = []
+    start = 0
+    while start < len(ends):
+        before = ends[start - 1] if start else 0
+        stop = int(np.searchsorted(ends, before + max_bytes, side="right"))
+        stop = max(start + 1, min(stop, start + max_rows))
+        slices.append(slice(start, stop))
+        start = stop
+    return slices
 
 
 def _validate_outputs(outputs: Arrays, metadata: Metadata, signature: Signature, num_rows: int | None) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from tfae.serving.engines import IMAGE
 from tfae.serving.model_config import read_folder, validate_versions
-from tfae.versions import list_versions
 
 #: Characters of a DNS label, less the longest suffix of an object.
 _MAX_KUBERNETES_NAME = 50
@@ -69,18 +68,6 @@ class Deployment:
             if getattr(self, argument) < 1:
                 raise ValueError(f"{argument}: expected at least 1; received {getattr(self, argument)}.")
         validate_versions(read_folder(self.saved_models, self.name, self.labels))
-
-    @property
-    def probed_label(self) -> str | None:
-        """The label in the requests of the readiness probe, None for the highest version."""
-        return next(iter(self.labels), None)
-
-    @property
-    def probed_version(self) -> Path:
-        """Folder of the version that answers the readiness probe."""
-        versions = list_versions(self.saved_models)
-        label = self.probed_label
-        return versions[max(versions) if label is None else self.labels[label]]
 
     @property
     def kubernetes_name(self) -> str:

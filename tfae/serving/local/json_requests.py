@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 _ACCEPTED: dict[str, set[type]] = {"bool": {bool}, "float32": {int, float}, "float64": {int, float}}
 _ACCEPTED |= {name: {int} for name in ("int8", "int16", "int32", "int64", "uint8", "uint32", "uint64")}
 _ACCEPTED |= {"string": {str, dict}}
-#: What JSON calls them.
-_NAMES = {type(None): "null", bool: "a boolean", str: "a string", list: "a list", dict: "an object"}
-_NAMES |= {int: "an integer", float: "a number with a decimal point"}
 
 #: Keys of a request; of equal ones the first counts.
 _KEYS = (b'"signature_name"', b'"instances"', b'"inputs"')
@@ -50,7 +47,7 @@ def parse(body: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         document = _parse_leniently(body)
     if not isinstance(document, dict):
-        raise _make_error(f"body: expected a JSON object; received {_name_type(document)}.")
+        raise _make_error(f"body: expected a JSON object; received {_describe(document)}.")
     return document
 
 
@@ -58,7 +55,7 @@ def read_signature_name(document: Mapping[str, Any]) -> str:
     """Return the name of the signature, ``""`` if there is none."""
     name = document.get("signature_name", "")
     if not isinstance(name, str):
-        raise _make_error(f"signature_name: expected a string; received {_name_type(name)}.")
+        raise _make_error(f"signature_name: expected a string; received {_describe(name)}.")
     return name
 
 
@@ -119,32 +116,24 @@ def _is_named(value: object) -> bool:
 
 def _name_columns(value: Any, infos: Mapping[str, TensorSpec]) -> Mapping[str, Any]:
     """Return the value of each input; further names are ignored."""
-    if _is_named(value):
-        missing = [name for name in infos if name not in value]
-        if missing:
-            raise _make_error(
-                f"inputs: expected a value for {', '.join(infos)}; received none for {', '.join(missing)}."
-            )
-        return value
-    if len(infos) > 1:
-        raise _make_error(f"inputs: expected an object with {', '.join(infos)}; received {_name_type(value)}.")
-    return dict.fromkeys(infos, value)
+    if len(infos) == 1 and not _is_named(value):
+        return dict.fromkeys(infos, value)
+    if not _is_named(value) or not infos.keys() <= value.keys():
+        raise _make_error(f"inputs: expected an object with {', '.join(infos)}; received {_describe(value)}.")
+    return value
 
 
 def _split_rows(rows: Any, infos: Mapping[str, TensorSpec]) -> Mapping[str, list]:
     """Return a list of values for each input, one for each row."""
     if not isinstance(rows, list) or not rows:
-        received = "an empty one" if rows == [] else _name_type(rows)
-        raise _make_error(f"instances: expected a list with at least one row; received {received}.")
-    if not any(map(_is_named, rows)):
-        if len(infos) > 1:
-            raise _make_error(f"instances: expected objects with {', '.join(infos)}; received {_name_type(rows[0])}.")
+        raise _make_error(f"instances: expected a list with at least one row; received {_describe(rows)}.")
+    if len(infos) == 1 and not any(map(_is_named, rows)):
         return dict.fromkeys(infos, rows)
     for index, row in enumerate(rows):
         if not _is_named(row) or row.keys() != infos.keys():
-            received = ", ".join(row) or "an empty object" if _is_named(row) else _name_type(row)
             raise _make_error(
-                f"instances: expected {', '.join(infos)} in every row; received {received} in row {index}."
+                f"instances: expected an object with {', '.join(infos)} in every row; received {_describe(row)} in row "
+                f"{index}."
             )
     return {name: [row[name] for row in rows] for name in infos}
 
@@ -158,7 +147,7 @@ def _to_array(name: str, value: Any, dtype: str) -> np.ndarray:
     flat = array.reshape(-1)
     for odd in set(map(type, flat)) - _ACCEPTED[dtype]:
         raise _make_error(
-            f"{name}: expected values of dtype {dtype}, in lists of equal lengths; received {_NAMES[odd]}."
+            f"{name}: expected values of dtype {dtype}, in lists of equal lengths; received {odd.__name__}."
         )
     if dtype == "string":
         flat[:] = [_encode(name, item) for item in flat]
@@ -189,8 +178,10 @@ def _encode(name: str, item: str | dict[str, Any]) -> bytes:
         raise _make_error(f"{name}: expected base64; {error}.") from None
 
 
-def _name_type(value: object) -> str:
-    return _NAMES[type(value)]
+def _describe(value: object) -> str:
+    if isinstance(value, dict):
+        return f"an object with {', '.join(value) or 'nothing'}"
+    return "an empty list" if value == [] else type(value).__name__
 
 
 def _make_error(message: str) -> StatusError:

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfae.serving.local.json_requests import parse, read_inputs, read_signature_name
-from tfae.serving.local.json_responses import write_predictions
+from tfae.serving.local.json_bodies import parse, read_inputs, read_signature_name, write_predictions
 from tfae.serving.status import StatusError
 from tfae.tensor_spec import TensorSpec
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import ipaddress
 import logging
 import os
 import shlex
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -188,7 +186,7 @@ def _run(server: LocalServer, *, host: str) -> None:
     for number in previous:
         signal.signal(number, stop)
     try:
-        click.echo(_page(server, is_local=_is_loopback(host)))
+        click.echo(_page(server, is_local=host in ("127.0.0.1", "::1", "localhost")))
         while not stopping.wait(1.0):  # In steps, since Windows hears of no signal during a wait.
             pass
     finally:
@@ -230,9 +228,3 @@ def _page(server: LocalServer, *, is_local: bool) -> str:
     if not is_local:
         lines += ["", "Everybody who reaches this machine may ask it."]
     return "\n".join([*lines, "", "Ctrl-C stops it."])
-
-
-def _is_loopback(host: str) -> bool:
-    """Return whether an address, or all addresses of a name, are reached from this machine only."""
-    addresses = {str(entry[4][0]).partition("%")[0] for entry in socket.getaddrinfo(host, None)}
-    return all(ipaddress.ip_address(address).is_loopback for address in addresses)

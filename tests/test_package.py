@@ -35,7 +35,7 @@ ALLOWED = {
     "load_options": "",
     "preprocessing": "casting columns moments",
     "atomic_write": "",
-    "tensor_spec": "",
+    "tensor_spec": "casting columns_by_name",
     "graph_messages": "",
     "versions": "",
     "servable": "tensor_spec",
@@ -51,8 +51,7 @@ ALLOWED = {
     "evaluation": "progress checks losses models moments",
     "export": "casting progress checks columns columns_by_name datasets graph_messages load_options losses models "
     "preprocessing provenance servable signatures signature_methods tensor_spec atomic_write versions",
-    "serving": "casting columns_by_name graph_messages servable signature_methods signatures tensor_spec atomic_write "
-    "versions",
+    "serving": "columns_by_name graph_messages servable signature_methods signatures tensor_spec atomic_write versions",
     "report": "moments progress advice datasets evaluation losses models plots provenance atomic_write",
     "training": "checks datasets losses models schedule atomic_write",
     "runs": "checks datasets evaluation export losses models preprocessing progress provenance report "

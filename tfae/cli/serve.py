@@ -9,7 +9,7 @@ import os
 import shlex
 import signal
 import sys
-import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -175,25 +175,17 @@ def _run(server: LocalServer, *, host: str) -> None:
     except (KeyboardInterrupt, SystemExit) as order:
         # Python would wait for the models to load.
         _leave(128 + signal.SIGINT if isinstance(order, KeyboardInterrupt) else order.code)
-    stopping = threading.Event()
-
-    def stop(*_: object) -> None:
-        stopping.set()
-        for number in previous:  # Whoever asks twice does not want to wait.
-            signal.signal(number, signal.SIG_DFL)
-
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in previous:
-        signal.signal(number, stop)
     try:
         click.echo(_page(server, is_local=host in ("127.0.0.1", "::1", "localhost")))
-        while not stopping.wait(1.0):  # In steps, since Windows hears of no signal during a wait.
-            pass
+        while True:  # In steps, since Windows hears of no signal during a wait.
+            time.sleep(1.0)
+    except (KeyboardInterrupt, SystemExit):  # What Ctrl-C and SIGTERM raise.
+        pass
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # Whoever asks twice does not want to wait.
+            signal.signal(number, signal.SIG_DFL)
         say(f"Stopping; requests under way have {_GRACE:g} s.")
         finished = server.stop(_GRACE)
-    for number, action in previous.items():
-        signal.signal(number, action)
     if not finished:
         say("Requests, or the loading of a version, were cut off.")
         _leave(1)  # Their threads cannot be ended, and Python would wait for them.

@@ -12,7 +12,7 @@ import numpy as np
 from tfae.serving.client.arguments import validate_integer, validate_seconds
 from tfae.serving.client.description import Metadata
 from tfae.serving.client.error import ServingError
-from tfae.serving.client.inputs import Bind, fit_input
+from tfae.serving.client.inputs import Bind
 from tfae.serving.client.retries import Deadline, ask_with_retries
 from tfae.serving.status import ModelSpec, VersionStatus
 from tfae.tensor_spec import Signature
@@ -96,7 +96,7 @@ class Session:
         while True:
             try:
                 signature = metadata.signature(name)
-                arrays = signature.fit(bind(signature), fit_input)
+                arrays = signature.fit(bind(signature))
             except ValueError:
                 if is_fresh:
                     raise

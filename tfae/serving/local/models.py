@@ -137,42 +137,34 @@ class Models:
     def _run(self) -> None:
         """Look for versions, load and end them, until told to stop."""
         while not self._is_stopping.is_set():
-            self._read_configs()
             self._find_versions()
             while (version := self._take_next()) is not None:
                 self._load(version)
             self._has_looked.set()
             self._is_stopping.wait(min(self._poll_seconds or threading.TIMEOUT_MAX, threading.TIMEOUT_MAX))
 
-    def _read_configs(self) -> None:
+    def _find_versions(self) -> None:
+        """Read the configs, and update the versions of every model to the folders that are there."""
+        problem = ""
         try:
             configs = {config.name: config for config in self._source()}
         except Exception as error:  # The thread survives any source.
-            self._warn_once("", f"{error} What was served before still is.")
-            return
-        self._warn_once("", "")
+            problem, configs = f"{error} What was served before still is.", self._configs
+        self._warn_once("", problem)
         with self._lock:
-            if configs == self._configs:
-                return
             self._configs = configs
-            for name, versions in self._versions.items():
-                # A version that failed under the old config may be loaded again if it is not wanted now.
-                for number in [n for n, v in versions.items() if v.state == "END" and not v.wanted]:
-                    del versions[number]
-                if name not in configs:
-                    _want(versions, name, {})
-
-    def _find_versions(self) -> None:
-        for config in self._configs.values():
-            try:
-                found = select_versions(config)
-            except OSError as error:
-                self._warn_once(config.name, f"{config.name}: the base path cannot be read ({error}); waiting.")
-                continue
-            problem = "" if found else f"{config.name}: no version to serve in {config.base_path} yet; waiting."
-            self._warn_once(config.name, problem)
+        for name in {**configs, **self._versions}:
+            found: dict[int, Path] = {}
+            if name in configs:
+                try:
+                    found = select_versions(configs[name])
+                except OSError as error:
+                    self._warn_once(name, f"{name}: the base path cannot be read ({error}); waiting.")
+                    continue
+                where = configs[name].base_path
+                self._warn_once(name, "" if found else f"{name}: no version to serve in {where} yet; waiting.")
             with self._lock:
-                _want(self._versions.setdefault(config.name, {}), config.name, found)
+                _want(self._versions.setdefault(name, {}), name, found)
 
     def _warn_once(self, about: str, message: str) -> None:
         """Log a warning, unless it is empty or was the last one about the same model."""

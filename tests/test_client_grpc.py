@@ -162,7 +162,9 @@ def test_version_label_and_token_are_part_of_the_request(stub):
 
 def test_requests_stay_below_the_limit_of_a_default_server_and_answers_beyond_it_are_read(stub, client):
     images = [b"x" * 3 * 2**20, b"x" * 2**19, b"x" * 2**20, b"x" * 2**21]
-    np.testing.assert_array_equal(client.score_images(images), [len(image) for image in images])
+    np.testing.assert_array_equal(
+        client.call("serve_image_bytes", image_bytes=images)["instance_score"], [len(image) for image in images]
+    )
     assert len(stub.requests) == 2
     np.testing.assert_array_equal(client.reconstruct(rows(300_000), batch_size=10**6), rows(300_000) * 2)
     assert len(stub.requests) == 4
@@ -200,7 +202,7 @@ def test_what_may_be_retried_is_retried(stub, client, code):
 
 def test_a_message_that_is_too_large_is_not_sent_again(stub, client):
     with pytest.raises(ServingError, match="larger than max") as raised:
-        client.score_images([bytes(5 * 2**20)])
+        client.call("serve_image_bytes", image_bytes=[bytes(5 * 2**20)])
     assert raised.value.code == "RESOURCE_EXHAUSTED"
     assert not raised.value.may_be_retried
 

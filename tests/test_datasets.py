@@ -266,7 +266,7 @@ def test_a_stream_is_refused_where_its_samples_are_not_raw() -> None:
 
     for dtype in ("int64", "float64", "float32"):  # A .csv file of integers is float64.
         np.testing.assert_array_equal(stream(integers.astype(dtype)), stream(integers))
-    message = "expected raw samples of dtype uint8, in data space; received float32"
+    message = "expected values that uint8 can hold; received float32"
     with pytest.raises(ValueError, match=f"^source: {message}"):
         datasets.stream(datasets.open_source(integers.astype("float32") / 255), preprocessing)
     late = integers.astype("float32")

@@ -243,3 +243,20 @@ def test_a_number_that_leaves_float32_is_told_wherever_it_is():
     noisy[20, 0] = 1e300
     with pytest.raises(ValueError, match=r"^inputs: .* received 1e\+300 in column 0, row 20"):
         datasets.load(ROWS, inputs=noisy)
+
+
+def test_a_column_without_a_name_is_left_out_by_the_option_that_the_error_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "index.csv").write_text(",a,b\n" + "".join(f"{row},{row % 7},{row % 5}\n" for row in range(30)))
+    said = run("advise", "index.csv", code=2).stderr
+    assert said.splitlines()[-1].endswith("Leave it out, --drop '', or write the file with index=False.")
+    assert "0 of 2" in run("advise", "index.csv", "--drop", "").output
+    assert datasets.load("index.csv", drop=[""]).feature_names == ("a", "b")
+
+
+def test_an_infinite_number_is_told_with_its_row_among_rows_that_are_left_out(tmp_path):
+    rows = [f"{row},{row % 5}" for row in range(30)]
+    rows[3], rows[20] = "3,", "inf,1"
+    (tmp_path / "gaps.csv").write_text("a,b\n" + "\n".join(rows))
+    with pytest.raises(ValueError, match="inf in column 'a', row 20 "), pytest.warns(UserWarning, match="left out 1"):
+        datasets.load(tmp_path / "gaps.csv", gaps="drop")

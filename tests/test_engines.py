@@ -8,12 +8,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from google.protobuf import text_format
-from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from tests.tiny_models import until
 from tfae.serving import engines
-from tfae.serving.model_config import ModelConfig, VersionPolicy
+from tfae.serving.model_config import make_config, read_models
 
 EVERY_INTERFACE = "0.0.0.0"
 MODEL_SERVER = "tensorflow_model_server"
@@ -32,7 +30,7 @@ def digits(tmp_path):
     """A model with versions 1 and 12, a folder beside them that is none, and a path that a shell would change."""
     for name in ("1", "12", ".staging-x"):
         (tmp_path / "my $models" / "digits" / name).mkdir(parents=True)
-    return ModelConfig("digits", tmp_path / "my $models" / "digits")
+    return make_config("digits", tmp_path / "my $models" / "digits")
 
 
 @pytest.fixture
@@ -65,11 +63,6 @@ def native(*models, **options):
 
 def docker(*models, **options):
     return engines.build_docker_command(engines.Launch(models=models, **options))
-
-
-def read_models(file):
-    """The models of a configuration."""
-    return text_format.Parse(Path(file).read_text(), ModelServerConfig()).model_config_list.config
 
 
 def flag(command, name):
@@ -106,8 +99,8 @@ def test_docker_binds_this_machine_alone_and_mounts_the_model_read_only(digits):
 
 
 def test_the_path_of_a_model_is_absolute(digits, monkeypatch):
-    monkeypatch.chdir(digits.base_path.parent)
-    relative = ModelConfig("digits", Path("digits"))
+    monkeypatch.chdir(Path(digits.base_path).parent)
+    relative = make_config("digits", Path("digits"))
     assert flag(native(relative), "model_base_path") == str(digits.base_path)
     assert f"source={digits.base_path}," in flag(docker(relative), "mount")
 
@@ -120,8 +113,7 @@ def test_docker_takes_address_and_image(digits):
 
 
 def test_what_has_no_flag_becomes_a_model_config(digits):
-    policy = VersionPolicy(latest=None, specific=frozenset({1, 12}))
-    command = native(ModelConfig("digits", digits.base_path, policy, {"stable": 1, "canary": 12}))
+    command = native(make_config("digits", Path(digits.base_path), {"stable": 1, "canary": 12}))
     assert flag(command, "allow_version_labels_for_unavailable_models") == "true"
     assert not [argument for argument in command if argument.startswith(("--model_name", "--model_base_path"))]
     (entry,) = read_models(flag(command, "model_config_file"))
@@ -132,7 +124,8 @@ def test_what_has_no_flag_becomes_a_model_config(digits):
 
 def test_docker_finds_every_model_of_the_config_where_it_is_mounted(digits, tmp_path):
     (tmp_path / "elsewhere" / "7").mkdir(parents=True)
-    other = ModelConfig("other", tmp_path / "elsewhere", VersionPolicy(latest=None))
+    other = make_config("other", tmp_path / "elsewhere")
+    other.model_version_policy.all.SetInParent()
     command = docker(digits, other)
     mounts = dict(
         argument.removeprefix("--mount=type=bind,source=").removesuffix(",readonly").split(",target=")[::-1]
@@ -178,11 +171,11 @@ def test_a_folder_without_versions_or_a_label_of_none_is_refused(digits, tmp_pat
     (tmp_path / "empty").mkdir()
     for name in ("empty", "missing"):
         with pytest.raises(ValueError, match=rf"models: expected a folder of versions, .*; received .*{name}"):
-            engines.Launch(models=[ModelConfig("x", tmp_path / name)])
+            engines.Launch(models=[make_config("x", tmp_path / name)])
     with pytest.raises(ValueError, match=r"models: expected at least one; received none"):
         engines.Launch(models=[])
     with pytest.raises(ValueError, match=r"labels: expected one of the versions of .*, 1, 12; received stable=2"):
-        engines.Launch(models=[ModelConfig("digits", digits.base_path, labels={"stable": 2})])
+        engines.Launch(models=[make_config("digits", Path(digits.base_path), {"stable": 2})])
 
 
 @pytest.mark.parametrize(

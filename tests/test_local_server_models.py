@@ -4,9 +4,11 @@ import concurrent.futures
 import threading
 import time
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
+from google.protobuf import text_format
 
 from tests import tiny_models
 from tests.tiny_models import until
@@ -14,7 +16,7 @@ from tfae.servable import Request
 from tfae.serving import StatusError
 from tfae.serving.local.models import Models
 from tfae.serving.local.prediction import find_signature, run
-from tfae.serving.model_config import ModelConfig, VersionPolicy, make_source, read_model_config_file
+from tfae.serving.model_config import make_config, read_models, select_versions
 from tfae.serving.status import ModelSpec, VersionStatus
 
 X = np.array([[1, 2], [3, 4]], "float32")
@@ -47,7 +49,7 @@ def start(tmp_path):
     started = []
 
     def models(configs=None, **options):
-        wanted = configs or make_source(tmp_path / "tiny")
+        wanted = configs or partial(read_models, tmp_path / "tiny")
         new = Models(wanted, **{"poll_seconds": POLL, **options})
         started.append(new)
         new.start(timeout=60)
@@ -75,7 +77,10 @@ def states(models, name="tiny"):
 
 
 def configs(folder, policy, **labels):
-    config = ModelConfig("tiny", folder / "tiny", policy, labels)
+    config = make_config("tiny", folder / "tiny")
+    config.version_labels.update(labels)
+    config.model_version_policy.Clear()
+    text_format.Parse(policy, config.model_version_policy)
     return lambda: [config]
 
 
@@ -188,7 +193,7 @@ def test_folder_names_are_read_as_numbers_where_they_are_some(publish, start, tm
     publish("0002", 2)
     for name in ("x", "3x", "-4", ".staging-5", "6.0", "٧", "1_0", "9" * 19):
         (tmp_path / "tiny" / name).mkdir()
-    models = start(configs(tmp_path, VersionPolicy(latest=None)))
+    models = start(configs(tmp_path, "all {}"))
     assert models.status("tiny") == [VersionStatus(2, "AVAILABLE")]
     np.testing.assert_array_equal(ask(models, ModelSpec("tiny", 2))["y"], X * 2)
 
@@ -196,10 +201,11 @@ def test_folder_names_are_read_as_numbers_where_they_are_some(publish, start, tm
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
-        (VersionPolicy(), [3]),
-        (VersionPolicy(latest=2), [2, 3]),
-        (VersionPolicy(latest=None), [1, 2, 3]),
-        (VersionPolicy(latest=None, specific=frozenset({1, 3, 9})), [1, 3]),
+        ("", [3]),
+        ("latest {}", [3]),
+        ("latest { num_versions: 2 }", [2, 3]),
+        ("all {}", [1, 2, 3]),
+        ("specific { versions: 9 versions: 3 versions: 1 }", [1, 3]),
     ],
 )
 def test_the_policy_says_which_versions_are_served(publish, start, tmp_path, policy, expected):
@@ -211,7 +217,7 @@ def test_the_policy_says_which_versions_are_served(publish, start, tmp_path, pol
 def test_a_label_stands_for_its_version(publish, start, tmp_path):
     publish(1)
     publish(2)
-    models = start(configs(tmp_path, VersionPolicy(latest=None), stable=1, missing=9))
+    models = start(configs(tmp_path, "all {}", stable=1, missing=9))
     np.testing.assert_array_equal(ask(models)["y"], X * 2)
     np.testing.assert_array_equal(ask(models, ModelSpec("tiny", label="stable"))["y"], X)
     expect_error(
@@ -245,7 +251,7 @@ def test_a_config_file_is_read_again_when_it_changes_and_kept_when_it_breaks(pub
     )
     file = tmp_path / "models.config"
     file.write_text(LIST % first)
-    models = start(make_source(file))
+    models = start(partial(read_models, file))
     assert models.available() == {"tiny": [1]}
     file.write_text("model_config_list { config {")
     until(lambda: "What was served before still is." in caplog.text)
@@ -295,7 +301,7 @@ def test_what_is_being_loaded_is_waited_for_at_the_end_but_not_for_ever(publish,
     is_over = threading.Event()
     monkeypatch.setattr("tfae.serving.local.models.load", lambda *_, **__: is_over.wait(60))
     publish(1)
-    models = Models(make_source(tmp_path / "tiny"), poll_seconds=POLL)
+    models = Models(partial(read_models, tmp_path / "tiny"), poll_seconds=POLL)
     with pytest.raises(TimeoutError, match=r"expected the models to be loaded within 0\.1 s"):
         models.start(timeout=0.1)
     assert not models.stop(grace=0.1)
@@ -305,16 +311,16 @@ def test_what_is_being_loaded_is_waited_for_at_the_end_but_not_for_ever(publish,
 
 def test_a_source_names_what_is_wrong_with_a_folder(publish, tmp_path):
     with pytest.raises(ValueError, match=r"models: expected a folder with a model's versions.*received .*nowhere"):
-        make_source(tmp_path / "nowhere")
+        read_models(tmp_path / "nowhere")
     publish(1)
     with pytest.raises(ValueError, match=r"received one version, .*1. Take .*tiny"):
-        make_source(tmp_path / "tiny" / "1")
+        read_models(tmp_path / "tiny" / "1")
     with pytest.raises(ValueError, match="name: expected a name without / and :"):
-        make_source(tmp_path / "tiny", name="a:b")
+        read_models(tmp_path / "tiny", name="a:b")
     with pytest.raises(ValueError, match="models: expected at least one model; received none"):
-        Models(make_source([]))
-    (only,) = make_source(tmp_path / "tiny", name="digits", labels={"stable": 1})()
-    assert (only.name, only.policy.specific, only.labels) == ("digits", {1}, {"stable": 1})
+        Models(list)
+    (only,) = read_models(tmp_path / "tiny", name="digits", labels={"stable": 1})
+    assert (only.name, [*select_versions(only)], only.version_labels) == ("digits", [1], {"stable": 1})
 
 
 @pytest.mark.parametrize(
@@ -331,21 +337,4 @@ def test_a_source_names_what_is_wrong_with_a_folder(publish, tmp_path):
 def test_a_model_config_file_that_cannot_be_is_refused(tmp_path, text, problem):
     (tmp_path / "models.config").write_text(text)
     with pytest.raises(ValueError, match=f"model config file: .*{problem}"):
-        read_model_config_file(tmp_path / "models.config")
-
-
-def test_a_model_config_file_says_all_that_tensorflow_serving_reads_from_it(tmp_path):
-    entries = [
-        "config { name: 'a' base_path: '/a' }",
-        "config { name: 'b' base_path: '/b' model_version_policy { latest { num_versions: 3 } } }",
-        "config { name: 'c' base_path: '/c' model_version_policy { all {} } version_labels { key: 'x' value: 5 } }",
-        "config { name: 'd' base_path: '/d' model_version_policy { specific { versions: 4 versions: 2 } } }",
-    ]
-    (tmp_path / "models.config").write_text(LIST % " ".join(entries))
-    read = read_model_config_file(tmp_path / "models.config")
-    assert [(config.name, config.policy, config.labels) for config in read] == [
-        ("a", VersionPolicy(latest=1), {}),
-        ("b", VersionPolicy(latest=3), {}),
-        ("c", VersionPolicy(latest=None), {"x": 5}),
-        ("d", VersionPolicy(latest=None, specific=frozenset({2, 4})), {}),
-    ]
+        read_models(tmp_path / "models.config")

@@ -250,7 +250,7 @@ def test_slow_requests_are_cut_off(server, client, monkeypatch, head, drip, stat
     monkeypatch.setattr(server_module, "_MESSAGE_TIMEOUT", 0.5)
     answer, began = b"", time.monotonic()
     with (
-        LocalServer(server.models._source) as hasty,
+        LocalServer(*server.models._source.args) as hasty,
         socket.create_connection(("127.0.0.1", hasty.rest_port), timeout=0.1) as connection,
         contextlib.suppress(ConnectionError),
     ):

@@ -36,7 +36,7 @@ ALLOWED = {
     "preprocessing": "casting columns moments",
     "patterns": "",
     "atomic_write": "patterns",
-    "tensor_spec": "",
+    "tensor_spec": "casting columns_by_name",
     "graph_messages": "",
     "versions": "",
     "servable": "tensor_spec",
@@ -50,15 +50,15 @@ ALLOWED = {
     "provenance": "losses models",
     "checks": "activations datasets losses models preprocessing",
     "evaluation": "progress checks losses models moments",
-    "export": "progress checks columns columns_by_name datasets graph_messages load_options losses models "
+    "export": "casting progress checks columns columns_by_name datasets graph_messages load_options losses models "
     "preprocessing provenance servable signatures signature_methods tensor_spec atomic_write versions",
-    "serving": "casting columns_by_name graph_messages servable signature_methods signatures tensor_spec atomic_write "
-    "versions",
+    "serving": "columns_by_name graph_messages servable signature_methods signatures tensor_spec atomic_write versions",
     "report": "moments progress advice datasets evaluation losses models plots provenance atomic_write",
     "training": "checks datasets losses models schedule atomic_write",
     "runs": "checks datasets evaluation export losses models preprocessing progress provenance report "
     "schedule atomic_write training",
-    "comparison": "checks datasets evaluation losses models moments provenance report runs atomic_write training",
+    "comparison": "casting checks datasets evaluation losses models moments provenance report runs atomic_write "
+    "training",
     "cli": "progress advice columns comparison datasets evaluation export load_options losses models moments plots "
     "patterns provenance report runs scoring serving atomic_write",
 }

@@ -303,13 +303,9 @@ def test_classes_are_named_whatever_their_labels_are(labels: list, names: list[s
     draw(ax.figure)
 
 
-def test_a_single_row_shows_errors_relative_to_its_values_and_a_single_feature_its_own_units() -> None:
+def test_a_single_row_shows_errors_relative_to_its_values() -> None:
     (ax,) = pairs([[-4.0, 200, 0]], [[-3.0, 210, 0.1]]).axes
     np.testing.assert_allclose(segments(ax), [[0, 0.25], [0, 0.05], [0, 0.1]])
-    draw(ax.figure)
-    (ax,) = pairs([[100], [300]], [[110], [280]], scores=[1, 2], feature_names=["load"]).axes
-    np.testing.assert_allclose(segments(ax), [[100, 110], [300, 280]])
-    assert ax.get_ylabel() == "load"
     draw(ax.figure)
 
 
@@ -327,19 +323,6 @@ def test_feature_names_stand_below_the_lowest_panels_and_many_are_thinned() -> N
     ax = pairs(x, x, feature_names=[f"f{k}" for k in range(64)]).axes[0]
     assert tick_labels(ax) == [f"f{k}" for k in range(0, 64, 4)]
     np.testing.assert_array_equal(ax.get_xticks(), range(0, 64, 4))
-
-
-@pytest.mark.parametrize("num_axes", [None, 1, 4])
-def test_a_table_of_one_feature_is_one_panel_over_the_samples(num_axes: int | None) -> None:
-    x = uniform(4, 1)
-    options = {"axes": None if num_axes is None else Figure().subplots(num_axes, 1), "feature_names": ["load"]}
-    halves = model(lambda x: 0.5 * x, (1,), AbsoluteError())
-    (ax,) = plots.reconstructions(halves, batches(x), num_samples=4, **options)
-    np.testing.assert_array_equal(ax.lines[0].get_xdata(), range(4))
-    np.testing.assert_allclose(segments(ax), np.stack([x[:, 0], x[:, 0] / 2], 1))
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("sample", "load, model space")
-    assert ax.get_title(loc="left") == f"loss {x.min() / 2:.4g} to {x.max() / 2:.4g}"
-    assert [each.axison for each in ax.figure.axes] == [True] + [False] * ((num_axes or 1) - 1)
 
 
 @pytest.mark.parametrize("layout", [(1, 4), (2, 2), (4, 1)])
@@ -724,5 +707,5 @@ def test_sequences_and_samples_of_any_rank_are_drawn(shape):
     x = normal(*shape)
     figure = plots.side_by_side(x, {f"model_{k}": x + k for k in range(4)})
     draw(figure)
-    assert len(figure.axes) == (1 if shape[1:] == (1,) else shape[0])
+    assert len(figure.axes) == shape[0]
     assert plt.get_fignums() == []

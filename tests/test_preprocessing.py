@@ -188,6 +188,6 @@ def test_raw_samples_take_the_dtype_of_the_model_where_that_changes_none(values,
     ],
 )
 def test_samples_that_would_be_others_in_the_dtype_of_the_model_are_refused(values, dtype, received):
-    message = f"^x: expected raw samples of dtype {dtype}, in data space; received {received}"
+    message = f"^x: expected values that {dtype} can hold; received {received}"
     with pytest.raises(ValueError, match=message):
         preprocessing.cast_exactly(values, dtype, name="x")

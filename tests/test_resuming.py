@@ -354,8 +354,8 @@ def test_other_kernels_of_tensorflow_are_told(before, after, run_dir, monkeypatc
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     if after is not None:
         monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", after)
-    said = ["unset" if onednn is None else f"={onednn}" for onednn in (before, after)]
-    with pytest.warns(UserWarning, match=f"began with TF_ENABLE_ONEDNN_OPTS ?{said[0]} and goes on with .*{said[1]},"):
+    said = [f"TF_ENABLE_ONEDNN_OPTS {onednn or 'unset'}" for onednn in (before, after)]
+    with pytest.warns(UserWarning, match=f"began with {said[0]} and goes on with {said[1]}:"):
         crashed(run_dir, 0, resume)
 
 

@@ -130,8 +130,9 @@ class WithoutCall(keras.Model):
     [
         (
             lambda x, y: keras.Model(x, {"copy": y}),
-            "expected a model that returns the reconstruction; received one that returns a dict with it, copy. Take it "
-            "out with tfae.models.select_output(autoencoder, 'copy'), or in the call of a subclassed model.",
+            "expected a model that returns the reconstruction alone; received a dict of copy. Take the autoencoder out "
+            "of it with tfae.models.select_output(autoencoder, 'copy'), or in the call of a subclassed model; what has "
+            "other outputs to train, its own fit trains.",
         ),
         (
             lambda *_: WithoutCall(),

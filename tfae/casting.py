@@ -1,18 +1,50 @@
-"""Numbers taken to another dtype, and which of them that changes; in NumPy alone, for the client as well."""
+"""Numbers taken to another dtype, unless that changes them; in NumPy alone, for the client as well."""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
+
+
+def cast_exactly(values: np.ndarray, dtype: npt.DTypeLike, *, name: str = "inputs") -> np.ndarray:
+    """Take numbers to another dtype, if that changes none of them.
+
+    Floats may be rounded to floats of another width, integers may not: 16777217 is no float32. Whole numbers may be
+    stored in any dtype, as a .csv file stores them as float64; but fractions given to a model of integers have most
+    likely been scaled already.
+
+    Args:
+        values: Of any shape and dtype.
+        dtype: That of the model's input, such as ``preprocessing.sample_dtype``.
+        name: The argument that the values come from, for errors.
+
+    Returns:
+        The values in that dtype; no copy where they have it.
+
+    Raises:
+        ValueError: A value would be another one: a fraction, NaN or 256 as uint8, 1e39 or 16777217 as float32.
+
+    Example:
+        >>> cast_exactly(np.array([0.0, 255.0]), "uint8")
+        array([  0, 255], dtype=uint8)
+    """
+    dtype = np.dtype(dtype)
+    if values.dtype == dtype:
+        return values
+    expected = f"{name}: expected values that {dtype} can hold; received {values.dtype}"
+    if values.dtype.kind not in ("biufc" if dtype.kind == "c" else "biuf"):
+        raise ValueError(f"{expected}.")
+    cast, changed = cast_and_compare(values, dtype)
+    if changed.any():
+        remedy = "Samples go in as they were before scaling, which is part of the model."
+        if values.dtype.kind in "iu" and dtype.kind not in "iub":
+            remedy = f'{dtype} does not hold that integer: round it yourself if that does no harm, x.astype("{dtype}").'
+        raise ValueError(f"{expected} with a value of {values[changed][0]}. {remedy}")
+    return cast
 
 
 def cast_and_compare(values: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers in another dtype, and where they have become another one.
-
-    Floats may be rounded to narrower floats, integers may not: 16777217 is no float32.
-
-    Returns:
-        The values in that dtype, and bool of the same shape: True for a fraction, NaN or 256 as uint8, for 1e39 or
-        16777217 as float32.
+    """Numbers in another dtype, and where that makes them others: bool of the same shape.
 
     Example:
         >>> cast_and_compare(np.array([255, 256]), np.dtype("uint8"))
@@ -35,3 +67,21 @@ def _is_rounded(integers: np.ndarray, floats: np.ndarray) -> np.ndarray:
     wide = floats.astype("float64")
     has_no_integer = ~np.isfinite(wide) | (wide >= float(np.iinfo(integers.dtype).max + 1))
     return has_no_integer | (wide.astype(integers.dtype) != integers)
+
+
+def to_nearest(values: npt.ArrayLike, dtype: np.dtype) -> np.ndarray:
+    """Take numbers to the nearest ones that another dtype has.
+
+    Example:
+        >>> to_nearest([-1, 2.5, 300], np.dtype("uint8"))
+        array([  0,   2, 255], dtype=uint8)
+    """
+    if dtype.kind == "b":
+        return np.greater(values, 0.5)
+    if dtype.kind == "f":
+        limits = np.finfo(dtype)
+        return np.clip(values, limits.min, limits.max).astype(dtype)
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    if float(high) > high:  # float64 has no 2⁶³ − 1.
+        high = np.nextafter(float(high), 0)
+    return np.clip(np.rint(values), low, high).astype(dtype)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, final
 
 import numpy as np
+
+from tfae.casting import cast_exactly
+from tfae.columns_by_name import to_numbers, to_texts
 
 #: Signature that sets up variables and tables when a SavedModel is loaded; not for clients.
 INIT_OP = "__saved_model_init_op"
@@ -63,11 +66,28 @@ class TensorSpec:
             side is None or side == given for side, given in zip(self.shape, shape, strict=True)
         )
 
-    def validate_shape(self, name: str, shape: tuple[int, ...]) -> None:
-        """Raise ValueError unless a tensor called ``name`` of this shape fits."""
-        if not self.admits(shape):
-            hint = " Add the batch axis: x[None]." if self.admits((1, *shape)) else ""
-            raise ValueError(f"{name}: expected shape {self.shape_text()}; received {shape}.{hint}")
+    def fit(self, name: str, given: Any) -> np.ndarray:
+        """An array of this dtype, strings as bytes; ValueError if shape, dtype or values of what is given differ.
+
+        A server validates none of these: a wrong width fails in some kernel or not at all, 256 becomes a uint8 of 0.
+        """
+        if np.ma.is_masked(given):
+            raise ValueError(
+                f"{name}: expected values without a mask; received some that are masked. Fill them: x.filled(…)."
+            )
+        if self.is_string:
+            array = to_texts(given, name)
+        elif self.shape == (None,):
+            array = to_numbers(given, name)
+        else:
+            try:
+                array = np.asarray(given)
+            except ValueError as error:  # Rows of different lengths.
+                raise ValueError(f"{name}: expected an array; received lists that are none ({error}).") from error
+        if not self.admits(array.shape):
+            hint = " Add the batch axis: x[None]." if self.admits((1, *array.shape)) else ""
+            raise ValueError(f"{name}: expected shape {self.shape_text()}; received {array.shape}.{hint}")
+        return array if self.is_string else cast_exactly(array, self.dtype, name=name)
 
     def zeros(self, num_rows: int) -> np.ndarray:
         """Zeros with ``num_rows`` on every free side."""
@@ -101,14 +121,12 @@ class Signature:
         specs = (*self.inputs.values(), *self.outputs.values())
         return bool(self.inputs) and all(spec.is_batch_first for spec in specs)
 
-    def fit(
-        self, inputs: Mapping[str, Any], fit_one: Callable[[str, Any, TensorSpec], np.ndarray]
-    ) -> dict[str, np.ndarray]:
-        """Arrays that ``fit_one`` makes of name, input and spec; ValueError if names or numbers of rows do not fit."""
+    def fit(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Arrays as the signature takes them; ValueError if names, shapes, dtypes, values or numbers of rows differ."""
         if inputs.keys() != self.inputs.keys():
             expected, received = (", ".join(sorted(names)) or "none" for names in (self.inputs, inputs))
             raise ValueError(f"inputs: expected {expected} for signature {self.name}; received {received}.")
-        arrays = {name: fit_one(name, given, self.inputs[name]) for name, given in inputs.items()}
+        arrays = {name: self.inputs[name].fit(name, given) for name, given in inputs.items()}
         if self.is_batch_first and len({len(array) for array in arrays.values()}) > 1:
             listed = ", ".join(f"{len(array)} in {name}" for name, array in arrays.items())
             raise ValueError(f"inputs: expected the same number of rows in every input; received {listed}.")

@@ -14,7 +14,7 @@ from tfae import losses
 from tfae.activations import Clip
 from tfae.advice import columns, rules
 from tfae.advice.rules import Choice
-from tfae.advice.statistics import Statistics, measure
+from tfae.advice.statistics import Statistics, measure, sample_evenly
 from tfae.datasets import Data, load_if_needed
 from tfae.datasets.defects import percent
 from tfae.preprocessing import RANGES
@@ -116,7 +116,7 @@ def advise(data: Data | Any) -> Advice:
     data = load_if_needed(data)
     loaded, is_mixed = data.preprocessing.method, data.preprocessing.is_mixed
     has_numbers = not is_mixed or any(column.kind == "number" for column in data.columns)
-    rows = columns.sample_rows(data) if data.columns else None
+    rows = sample_evenly(data.raw.train, len(data.columns), least=columns.MIN_ROWS) if data.columns else None
     numbers = columns.numbers_of(data, rows) if rows is not None and is_mixed and has_numbers else data
     statistics = measure(numbers)
     loss, reason = rules.loss(statistics)

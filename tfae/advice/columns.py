@@ -9,21 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from tfae.advice.statistics import sample_evenly
 from tfae.datasets import Data
 from tfae.datasets.defects import percent
 
 #: Rows that are looked at, at least, however wide the table is.
-_MIN_ROWS = 1000
+MIN_ROWS = 1000
 #: Share of rows from which on one extreme value may stand for a missing one, and the fewest rows that show anything.
 _LEAST_SHARE, _LEAST_ROWS = 0.01, 20
 #: Seconds, and thousandths, millionths and billionths of seconds since 1970, from 2001 to 2065.
 _EPOCHS = {"seconds": 1, "milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
-
-
-def sample_rows(data: Data) -> np.ndarray:
-    """Return evenly spaced rows of the training split of a table, about a million values, float64."""
-    return sample_evenly(data.raw.train, data.raw.train.shape[1], least=_MIN_ROWS)
 
 
 def numbers_of(data: Data, rows: np.ndarray) -> Any:

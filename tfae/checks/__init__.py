@@ -82,6 +82,8 @@ def check(data: _Samples, loss: Any, model: keras.Model, *, ignore: Collection[s
             f"{', '.join(sorted(map(repr, names - set(NAMES))))}."
         )
     checks = _CHECKS if isinstance(loss, ReconstructionLoss) else {"loss": _loss}
+    if data is None or isinstance(data, tuple):
+        names |= _OF_DATA
     failed = {name: of(data, loss, model) for name, of in checks.items() if name not in names}
     silence = 'To go on all the same, silence this with ignore=["{0}"].'
     messages = [f"{message} {silence.format(name)}" for name, message in failed.items() if message]
@@ -94,8 +96,8 @@ def _loss(data: _Samples, loss: Any, model: keras.Model) -> str | None:
     return reason and f"loss: {reason}"
 
 
-def _domain(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
-    if data is None or isinstance(data, tuple) or loss.domain is None:
+def _domain(data: Data, loss: ReconstructionLoss, model: keras.Model) -> str | None:
+    if loss.domain is None:
         return None
     for split in data.bounds._fields:
         low, high = _span(data, split)
@@ -108,8 +110,8 @@ def _domain(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str
     return None
 
 
-def _columns(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
-    if data is None or isinstance(data, tuple) or not data.preprocessing.is_mixed:
+def _columns(data: Data, loss: ReconstructionLoss, model: keras.Model) -> str | None:
+    if not data.preprocessing.is_mixed:
         return None
     if not isinstance(loss, TableLoss):
         return (
@@ -200,11 +202,9 @@ def _reduction(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> 
     )
 
 
-def _tied(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
+def _tied(data: Data, loss: ReconstructionLoss, model: keras.Model) -> str | None:
     output = output_of(model)
-    if output is None or output.project is None or data is None or isinstance(data, tuple):
-        return None
-    if _logits(None, loss, model):
+    if output is None or output.project is None or _logits(None, loss, model):
         return None
     moved = output.moves(data.preprocessing(data.raw.train[:_TRIED]).numpy())
     if moved < _TIED_TOLERANCE:
@@ -217,13 +217,9 @@ def _tied(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str |
     )
 
 
-def _masking(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
-    if (
-        data is None
-        or isinstance(data, tuple)
-        or data.preprocessing.is_mixed
-        or not (values := mask_values(model, data.kind))
-    ):
+def _masking(data: Data, loss: ReconstructionLoss, model: keras.Model) -> str | None:
+    values = [] if data.preprocessing.is_mixed else mask_values(model, data.kind)
+    if not values:
         return None
     # Sequences are padded at an end: values in between may be data.
     raw = data.raw.train[:_TRIED].reshape(-1, data.shape[0], math.prod(data.shape[1:]))[:, [0, -1]]
@@ -264,7 +260,7 @@ def _shape_of(data: _Samples) -> tuple[int, ...] | None:
 
 
 #: In the order in which they are reported.
-_CHECKS: dict[str, Callable[[_Samples, Any, keras.Model], str | None]] = {
+_CHECKS: dict[str, Callable[[Any, Any, keras.Model], str | None]] = {
     "loss": _loss,
     "domain": _domain,
     "columns": _columns,
@@ -276,6 +272,9 @@ _CHECKS: dict[str, Callable[[_Samples, Any, keras.Model], str | None]] = {
     "penalty": _penalty,
     "reduction": _reduction,
 }
+
+#: Those that ask for data, and not for its span alone.
+_OF_DATA = {"domain", "columns", "tied", "masking"}
 
 #: What ``ignore`` may hold.
 NAMES = (*_CHECKS, "constant")

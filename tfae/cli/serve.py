@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import ipaddress
 import logging
 import os
 import shlex
 import signal
-import socket
 import sys
-import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -28,9 +26,11 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _PORT = click.IntRange(0, 65535)
+#: Seconds for requests under way when it is told to stop.
+_GRACE = 10.0
 #: Options by the engines that have them.
 _OF_ALL = ("rest_port", "grpc_port", "poll_seconds", "allow_xla")
-_LOCAL_ONLY = ("max_request_bytes", "access_log", "grace_seconds")
+_LOCAL_ONLY = ("max_request_bytes", "access_log")
 _ENGINES_ONLY = ("batching_parameters_file", "metrics", "cors", "flags", "image", "only_print")
 
 
@@ -53,15 +53,7 @@ _ENGINES_ONLY = ("batching_parameters_file", "metrics", "cors", "flags", "image"
     "--xla", "allow_xla", is_flag=True, help="Run functions with jit_compile=True, which the server rejects by default."
 )
 @click.option("--max-request-bytes", type=click.IntRange(1), help="Largest request.  [default: 64 MiB]")
-@click.option(
-    "--access-log",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, allow_dash=True),
-    help="Log every REST request as a line; - for stderr.",
-)
-@click.option(
-    "--grace-seconds", type=click.FloatRange(0), help="For requests under way when told to stop.  [default: 10]"
-)
+@click.option("--access-log", metavar="FILE", type=click.Path(dir_okay=False), help="Log each REST request as a line.")
 @click.option(
     "--engine",
     type=click.Choice(["local", "tensorflow-serving", "docker"]),
@@ -102,13 +94,14 @@ def serve(
             engines = "--engine docker" if option.name == "image" else "--engine docker and --engine tensorflow-serving"
             owner = engines if is_local else "tfae's own server"
             raise ValueError(f"{option.opts[0]}: expected no such option with --engine {engine}; it is for {owner}.")
-    from tfae.serving.model_config import make_source
+    from tfae.serving.model_config import read_models
 
-    models = make_source(model_config_file or saved_models or "", name=name, labels=labels)
+    path = model_config_file or saved_models or ""
+    models = read_models(path, name=name, labels=labels)
     if is_local:
-        _serve_locally(models, **options)
+        _serve_locally(path, name=name, labels=labels, **options)
     else:
-        _serve_with(engine, models(), **options)
+        _serve_with(engine, models, **options)
 
 
 def _serve_with(engine: str, models: Any, **options: Any) -> None:
@@ -129,11 +122,8 @@ def _serve_with(engine: str, models: Any, **options: Any) -> None:
         engines.run(command)
 
 
-def _serve_locally(models: Any, **options: Any) -> None:
+def _serve_locally(path: str | Path, *, name: str | None, labels: dict[str, int], **options: Any) -> None:
     """Serve from this process until told to stop."""
-    grace = 10.0 if options["grace_seconds"] is None else options["grace_seconds"]
-    if not grace <= threading.TIMEOUT_MAX:  # Nor is NaN.
-        raise ValueError(f"--grace-seconds: expected a number of seconds that can be waited for; received {grace}.")
     try:
         import tfae.serving.local  # noqa: F401  # Says what is missing, before TensorFlow takes its time.
     except ModuleNotFoundError as error:
@@ -145,23 +135,20 @@ def _serve_locally(models: Any, **options: Any) -> None:
     with contextlib.ExitStack() as stack:
         access_log = None
         if file is not None:
-            handler = (
-                logging.StreamHandler()
-                if file == "-"
-                else logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
-            )
-            handler.setFormatter(logging.Formatter("%(message)s"))
+            handler = logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
             access_log = stack.enter_context(_log_to("tfae.serving.access", handler))
             access_log.propagate = False
         stack.enter_context(_log_to("tfae.serving", Echo()))
         server = LocalServer(
-            models,
+            path,
+            name=name,
+            labels=labels,
             host=host,
             max_request_bytes=options["max_request_bytes"] or MAX_REQUEST_BYTES,
             access_log=access_log,
             **{name: options[name] for name in _OF_ALL},
         )
-        _run(server, grace, host=host)
+        _run(server, host=host)
 
 
 @contextlib.contextmanager
@@ -177,7 +164,7 @@ def _log_to(name: str, handler: logging.Handler) -> Iterator[logging.Logger]:
         handler.close()
 
 
-def _run(server: LocalServer, grace: float, *, host: str) -> None:
+def _run(server: LocalServer, *, host: str) -> None:
     """Serve until told to stop."""
     # Graphs of unloaded versions are collected at once, which stops every request, for a tenth of a second and more
     # unless imported modules are left out.
@@ -188,25 +175,17 @@ def _run(server: LocalServer, grace: float, *, host: str) -> None:
     except (KeyboardInterrupt, SystemExit) as order:
         # Python would wait for the models to load.
         _leave(128 + signal.SIGINT if isinstance(order, KeyboardInterrupt) else order.code)
-    stopping = threading.Event()
-
-    def stop(*_: object) -> None:
-        stopping.set()
-        for number in previous:  # Whoever asks twice does not want to wait.
-            signal.signal(number, signal.SIG_DFL)
-
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in previous:
-        signal.signal(number, stop)
     try:
-        click.echo(_page(server, is_local=_is_loopback(host)))
-        while not stopping.wait(1.0):  # In steps, since Windows hears of no signal during a wait.
-            pass
+        click.echo(_page(server, is_local=host in ("127.0.0.1", "::1", "localhost")))
+        while True:  # In steps, since Windows hears of no signal during a wait.
+            time.sleep(1.0)
+    except (KeyboardInterrupt, SystemExit):  # What Ctrl-C and SIGTERM raise.
+        pass
     finally:
-        say(f"Stopping; requests under way have {grace:g} s.")
-        finished = server.stop(grace)
-    for number, action in previous.items():
-        signal.signal(number, action)
+        for number in (signal.SIGINT, signal.SIGTERM):  # Whoever asks twice does not want to wait.
+            signal.signal(number, signal.SIG_DFL)
+        say(f"Stopping; requests under way have {_GRACE:g} s.")
+        finished = server.stop(_GRACE)
     if not finished:
         say("Requests, or the loading of a version, were cut off.")
         _leave(1)  # Their threads cannot be ended, and Python would wait for them.
@@ -241,9 +220,3 @@ def _page(server: LocalServer, *, is_local: bool) -> str:
     if not is_local:
         lines += ["", "Everybody who reaches this machine may ask it."]
     return "\n".join([*lines, "", "Ctrl-C stops it."])
-
-
-def _is_loopback(host: str) -> bool:
-    """Return whether an address, or all addresses of a name, are reached from this machine only."""
-    addresses = {str(entry[4][0]).partition("%")[0] for entry in socket.getaddrinfo(host, None)}
-    return all(ipaddress.ip_address(address).is_loopback for address in addresses)

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
+import logging
 import math
 import os
 import shutil
 import signal
-from collections.abc import Collection, Sequence
+import sys
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+import tensorflow as tf
 
 from tfae import models, provenance, runs, training
 from tfae.atomic_write import validate_apart, write_atomically
@@ -42,7 +44,6 @@ from tfae.comparison.plan import (
     digest_of_layers,
 )
 from tfae.comparison.probes import probe
-from tfae.comparison.progress import EpochColumn, without_retracing_warnings
 from tfae.comparison.result import (
     CLEAN,
     FILE,
@@ -189,27 +190,25 @@ def compare(
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"run_dir: expected a directory to write to; received {directory} ({error}).") from error
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), EpochColumn())
-    console = Console(stderr=True, quiet=not verbose, soft_wrap=True, highlight=False, markup=False)
-    bar = Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
+
+    def say(message: str) -> None:
+        if verbose:
+            print(message, file=sys.stderr, flush=True)
+
     measured: dict[tuple[str, str], list[tuple[Path, dict[str, Any]]]] = {}
-    with lock(directory), without_retracing_warnings(), bar:
+    with lock(directory), _without_retracing_warnings():
         plan = begin(directory, plan, data)
-        task = bar.add_task("", total=(1 + len(chosen)) * seeds * len(by_name), epochs=epochs, directory=directory)
-        title = "the beginning"
+        numbers, total, title = itertools.count(1), (1 + len(chosen)) * seeds * len(by_name), "the beginning"
         try:
             for seed in all_seeds:
                 for corruption, variant in corrupt_each(data, chosen, seed):
                     on = str(corruption or CLEAN)
                     for name, loss in by_name.items():
                         run_directory, title = directory / on / name / f"seed_{seed}", f"{name}, {on} data, seed {seed}"
-                        bar.update(task, description=title, directory=run_directory)
-                        if not console.is_terminal:
-                            console.print(f"{title}: training")
+                        say(f"{title}: training, {next(numbers)} of {total}")
                         found = _measure(run_directory, variant, data, loss, seed, build, training_options)
                         measured.setdefault((on, name), []).append((run_directory, found))
-                        console.print(f"{title}: MSE {found['mse']:.4g}, MAE {found['mae']:.4g}")
-                        bar.advance(task)
+                        say(f"{title}: MSE {found['mse']:.4g}, MAE {found['mae']:.4g}")
         except KeyboardInterrupt as interruption:
             raise Interrupted(
                 f"comparison: stopped in {title}, and saved. The same call or command again goes on in {directory}.",
@@ -238,6 +237,24 @@ def _measure(
         write_atomically(probes, json.dumps(probe(run.autoencoder, clean)) + "\n")
     evaluation = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))
     return {**evaluation, **json.loads(probes.read_text(encoding="utf-8"))}
+
+
+@contextlib.contextmanager
+def _without_retracing_warnings() -> Iterator[None]:
+    """Keep TensorFlow from warning of functions that are traced again and again, as long as the block lasts.
+
+    It tells functions apart by their place in the source, and there every model of a comparison looks like the last.
+    """
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return "triggered tf.function retracing" not in record.getMessage()
+
+    logger = tf.get_logger()
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)
 
 
 def _row(corruption: str, loss: str, found: list[tuple[Path, dict[str, Any]]]) -> Row:

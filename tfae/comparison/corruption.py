@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfae.casting import to_nearest
 from tfae.datasets import Data, StoredSamples
 from tfae.moments import blocks, bounds, moments
 
@@ -74,7 +75,7 @@ def salt_and_pepper(samples: np.ndarray, share: float, data: Data, random: np.ra
     """
     low, high = data.bounds.train
     if data.value_range is not None:
-        low, high = (_representable(np.float64(end), samples.dtype, None) for end in data.value_range)
+        low, high = to_nearest(data.value_range, samples.dtype)
     elif data.kind != "table":
         low, high = low.min(), high.max()
     for block in blocks(samples):  # The draw takes 8 bytes for every element.
@@ -94,7 +95,8 @@ def outliers(samples: np.ndarray, share: float, data: Data, random: np.random.Ra
     mean, deviation = moments(data.raw.train)
     for index in chosen:
         sign = random.randint(0, 2, size=samples.shape[1:]) * 2 - 1
-        samples[index] = _representable(mean + sign * OUTLIER_DEVIATIONS * deviation, samples.dtype, data.value_range)
+        far = mean + sign * OUTLIER_DEVIATIONS * deviation
+        samples[index] = to_nearest(far if data.value_range is None else np.clip(far, *data.value_range), samples.dtype)
 
 
 #: What each name does, in place, to a share of samples ``(n, *shape)`` in data space, given the clean data and a
@@ -147,19 +149,3 @@ def corrupt(data: Data, corruption: Corruption, *, seed: int) -> Data:
         arguments=None,
         feed=feed,
     )
-
-
-def _representable(values: Any, dtype: np.dtype, value_range: tuple[float, float] | None) -> Any:
-    """Float64 values in another dtype: the nearest that it has, within the range of the data."""
-    if value_range is not None:
-        values = np.clip(values, *value_range)
-    if dtype.kind == "b":
-        return np.asarray(values >= 0.5)
-    if dtype.kind == "f":
-        limits: Any = np.finfo(dtype)
-        return np.clip(values, limits.min, limits.max).astype(dtype)
-    limits = np.iinfo(dtype)
-    highest = float(limits.max)
-    if int(highest) > limits.max:  # float64 has no 2⁶³ − 1.
-        highest = float(np.nextafter(highest, 0))
-    return np.clip(np.rint(values), limits.min, highest).astype(dtype)

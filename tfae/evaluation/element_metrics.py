@@ -16,29 +16,11 @@ from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError, is_with
 MARGIN = 0.5 / 255
 
 
-def squared_error(errors: tf.Tensor, loss: SquaredError, mask: tf.Tensor | None) -> tf.Tensor:
-    """Squared errors of a batch, as the loss reduces them, float64 ``(batch,)``.
-
-    They are measured in units of the largest error of the sample, since float32 holds the square of the errors of few
-    samples that it holds.
-    """
-    axes = tuple(range(1, len(errors.shape)))
-    scale = tf.reduce_max(tf.abs(errors), axes, keepdims=True)
-    relative = tf.math.divide_no_nan(errors, scale)
-    share = loss.per_sample(relative, tf.zeros_like(relative), mask=mask)
-    return tf.cast(tf.squeeze(scale, axes), "float64") ** 2 * tf.cast(share, "float64")
-
-
 @per_sample("MSE", **COMPARED, better="lower", note="mean squared error")
 def mse(split: Split) -> Quantity:
     """Mean squared error per element, in the squared unit of model space."""
-    mean = SquaredError(sample_reduction="mean", dtype=split.loss.dtype)
-
-    def measure(batch: Batch) -> tf.Tensor:
-        reconstruction = tf.ensure_shape(batch.reconstruction, batch.x.shape)
-        return squared_error(reconstruction - tf.cast(batch.x, reconstruction.dtype), mean, batch.mask)
-
-    return measure
+    error = SquaredError(sample_reduction="mean", dtype="float64")  # Which holds the square of every float32.
+    return lambda batch: error.per_sample(batch.x, batch.reconstruction, mask=batch.mask)
 
 
 @per_sample("MAE", **COMPARED, better="lower", note="mean absolute error")

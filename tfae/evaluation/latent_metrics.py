@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfae.evaluation.batches import Quantity
-from tfae.evaluation.element_metrics import squared_error
 from tfae.evaluation.metrics import LATENT, Split, UnavailableError, available, per_split
 from tfae.evaluation.totals import MAX_LATENT_DIM
 from tfae.losses import SquaredError
@@ -70,8 +69,10 @@ def _covariance(split: Split) -> tuple[np.ndarray, np.ndarray]:
 
 def _distance(split: Split) -> dict[str, Quantity]:
     """Squared distance from the mean of the training split."""
-    mean, total = available(split.baselines).mean, SquaredError(dtype=split.loss.dtype)
-    return {"distance": lambda batch: squared_error(tf.cast(batch.x, "float32") - mean, total, batch.mask)}
+    mean, error = available(split.baselines).mean, SquaredError(dtype="float64")
+    return {
+        "distance": lambda batch: error.per_sample(batch.x, tf.broadcast_to(mean, tf.shape(batch.x)), mask=batch.mask)
+    }
 
 
 @per_split(

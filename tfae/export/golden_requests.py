@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfae.casting import to_nearest
 from tfae.columns import split_matrix
 from tfae.export.keras_answers import Arrays, KerasAnswers
 from tfae.export.traced_model import convert_outputs
@@ -215,15 +216,9 @@ def _storable(model: KerasAnswers, raw: np.ndarray) -> np.ndarray:
     """``raw`` in the dtype of the data, rounded to what every signature can carry."""
     dtype = np.dtype(model.preprocessing.sample_dtype)
     if dtype.kind == "f":  # A tf.train.Example holds 32 bits.
-        limits = np.finfo("float16" if dtype == "float16" else "float32")
-        return np.clip(raw, limits.min, limits.max).astype("float32").astype(dtype)
-    if dtype.kind == "b":
-        return np.rint(raw).astype(bool)
-    if np.asarray(raw).dtype == dtype:
-        return np.minimum(raw, dtype.type(min(np.iinfo(dtype).max, np.iinfo("int64").max)))
-    # The greatest int64 has no float64.
-    limit = np.nextafter(2.0**63, 0)
-    return np.clip(np.rint(raw), max(np.iinfo(dtype).min, -limit), min(np.iinfo(dtype).max, limit)).astype(dtype)
+        return to_nearest(raw, min(dtype, np.dtype("float32"), key=lambda each: each.itemsize)).astype(dtype)
+    raw = raw if raw.dtype == dtype else to_nearest(raw, dtype)
+    return np.minimum(raw, np.uint64(np.iinfo("int64").max)) if dtype == "uint64" else raw
 
 
 def _fits(model: KerasAnswers, samples: np.ndarray) -> np.ndarray:

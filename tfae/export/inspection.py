@@ -9,13 +9,14 @@ import shlex
 import textwrap
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import numpy as np
 import tensorflow as tf
 
 from tfae import provenance
-from tfae.export.example_request import write_example_request
 from tfae.export.publication import find_version
-from tfae.servable import find_operations, list_signatures, read_meta_graph
+from tfae.servable import find_operations, list_signatures, read_meta_graph, read_warmup
 
 #: What a SavedModel of tfae says about itself, and the version of that page's layout.
 DESCRIPTION = Path("assets.extra", "tfae.json")
@@ -143,5 +144,42 @@ def inspect(path: str | os.PathLike[str]) -> Inspection:
         },
         operations=tuple(operations),
         description=description,
-        example=None if description is None else write_example_request(path),
+        example=None if description is None else _write_example(path),
     )
+
+
+def _write_example(version: Path) -> str | None:
+    """Commands that ask a server on this machine for a score over REST; None where REST carries no such request.
+
+    Of a table it is that of a row of its warm-up requests; of all else, whose samples are too long to read, of zeros.
+    """
+    try:
+        requests = [request.inputs for request in read_warmup(version) if request.signature == "score"]
+    except tf.errors.OpError:
+        return None
+    rows = (
+        {name: array[row] for name, array in each.items()}
+        for each in requests
+        for row in range(len(next(iter(each.values()))))
+    )
+    # For the gaps that a table may have JSON has no sign.
+    row = next((each for each in rows if not any(np.any(value != value) for value in each.values())), None)
+    if row is None:
+        return None
+    url = shlex.quote(f"http://localhost:8501/v1/models/{quote(version.absolute().parent.name, safe='')}:predict")
+    if row.keys() != {"inputs"}:
+        values = {name: _as_written(value) for name, value in row.items()}
+        body = json.dumps({"signature_name": "score", "instances": [values]}, ensure_ascii=False)
+        return f"curl -d {shlex.quote(body)} \\\n    {url}"
+    zeros = "0"
+    for side in reversed(row["inputs"].shape):
+        zeros = f"[{zeros}]" + (f" * {side}" if side > 1 else "")
+    document = f'{{"signature_name": "score", "instances": [{zeros}]}}'
+    return f"python3 -c 'import json; print(json.dumps({document}))' |\n    curl -d @- {url}"
+
+
+def _as_written(value: Any) -> Any:
+    """A value as JSON has it; floats of golden requests are those of float32, and are written without more digits."""
+    if isinstance(value, bytes):
+        return value.decode()
+    return float(str(np.float32(value))) if isinstance(value, np.floating) else value.item()

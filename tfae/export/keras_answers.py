@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, final
 
@@ -82,12 +83,11 @@ class KerasAnswers(ExportedModel):
         super().__init__(autoencoder, preprocessing)
         self._in_model_space: dict[bytes, tf.Tensor] = {}
         self._outputs: dict[Call, tf.Tensor] = {}
-        #: The same computed more exactly, where slack is asked for; None if that fails.
+        #: The same computed more exactly, for those calls whose rounding is found; None if that fails.
         self._exact: dict[Call, tf.Tensor | None] = {}
-        #: Calls of the function that runs; None where no slack is asked for.
-        self._recorded: list[Call] | None = None
-        #: Outputs to give instead of those of the model, in the order of the calls.
-        self._replayed: Iterator[tf.Tensor] | None = None
+        self._is_measuring = False
+        #: What rounding could make of the output of a call; None to leave it as it is.
+        self._change: Callable[[Call, tf.Tensor], tf.Tensor] | None = None
 
     def to_model_space(self, inputs: tf.Tensor) -> tf.Tensor:
         """As of every exported model; for the same inputs it is computed once."""
@@ -102,44 +102,35 @@ class KerasAnswers(ExportedModel):
 
     def find_slack(self, functions: Sequence[Function]) -> list[Arrays]:
         """Slack of each function's answer, by name and of the shapes of that: float64 of floats, bool of all else."""
-        answers, recorded = [], []
-        for function in functions:
-            self._recorded = []
-            answers.append(self.answer(function))
-            recorded.append(self._recorded)
-            self._recorded = None
+        self._is_measuring = True
+        answers = [self.answer(function) for function in functions]
+        self._is_measuring = False
         slacks: list[Arrays] = [
             {name: np.zeros(array.shape, "float64" if _is_float(array) else bool) for name, array in answer.items()}
             for answer in answers
         ]
-        for factor, outputs in self._change_outputs():
-            for function, answer, calls, slack in zip(functions, answers, recorded, slacks, strict=True):
-                if not calls or not outputs.keys() >= set(calls):
-                    continue
-                self._replayed = iter([outputs[call] for call in calls])
-                try:
-                    changed = self.answer(function)
-                finally:
-                    self._replayed = None
+        for factor, change in self._list_changes():
+            self._change = change
+            for function, answer, slack in zip(functions, answers, slacks, strict=True):
+                changed = self.answer(function)
                 for name, array in answer.items():
                     if _is_float(array):
-                        change = factor * np.abs(changed[name].astype("float64") - array)
+                        effect = factor * np.abs(changed[name].astype("float64") - array)
                     else:
-                        change = np.asarray(changed[name] != array, bool)
-                    slack[name] = np.maximum(slack[name], change)
+                        effect = np.asarray(changed[name] != array, bool)
+                    slack[name] = np.maximum(slack[name], effect)
+        self._change = None
         return slacks
 
     def _run(self, model: keras.Model, x: tf.Tensor) -> tf.Tensor:
-        if self._replayed is not None:
-            return next(self._replayed)
         call = id(model), _digest(x)
         if call not in self._outputs:
-            self._outputs[call] = _float32(model(x, training=False))
-        if self._recorded is not None:
-            self._recorded.append(call)
-            if call not in self._exact:
-                self._exact[call] = self._run_more_exactly(model, x)
-        return self._outputs[call]
+            output = model(x, training=False)
+            self._outputs[call] = _with_mask_of(tf.cast(output, tf.float32), output)
+        if self._is_measuring and call not in self._exact:
+            self._exact[call] = self._run_more_exactly(model, x)
+        output = self._outputs[call]
+        return output if self._change is None else _with_mask_of(self._change(call, output), output)
 
     def _run_more_exactly(self, model: keras.Model, x: tf.Tensor) -> tf.Tensor | None:
         """The output next to which rounding errors show; None if a layer of the model takes float32 only."""
@@ -152,24 +143,24 @@ class KerasAnswers(ExportedModel):
         except (AttributeError, NotImplementedError, TypeError, ValueError, tf.errors.OpError):
             return None
 
-    def _change_outputs(self) -> Iterator[tuple[int, dict[Call, tf.Tensor]]]:
-        """Other outputs of the calls that rounding could lead to; and how many times their effect is possible."""
-        yield _ERRORS, {call: _float32(exact) for call, exact in self._exact.items() if exact is not None}
-        rounding = {
-            model: self._find_rounding([call for call in self._exact if call[0] == model]) for model, _ in self._exact
-        }
-        for pattern in range(_NUM_PATTERNS):
-            rng = np.random.default_rng(pattern)
-            errors = {
-                call: np.where(rng.integers(0, 2, self._outputs[call].shape, bool), 1, -1) * rounding[call[0]]
-                for call in self._exact
-            }
-            for sign in (1, -1):
-                changed = {call: self._outputs[call].numpy() + sign * error for call, error in errors.items()}
-                yield (
-                    1,
-                    {call: _with_mask(tf.constant(x, tf.float32), self._outputs[call]) for call, x in changed.items()},
-                )
+    def _list_changes(self) -> Iterator[tuple[int, Callable[[Call, tf.Tensor], tf.Tensor]]]:
+        """What rounding could make of the outputs of calls; and how many times the effect of that is possible."""
+
+        def compute_exactly(call: Call, output: tf.Tensor) -> tf.Tensor:
+            exact = self._exact.get(call)
+            return tf.identity(output) if exact is None else tf.cast(exact, tf.float32)
+
+        yield _ERRORS, compute_exactly
+        models = {model for model, _ in self._exact}
+        rounding = {model: self._find_rounding([call for call in self._exact if call[0] == model]) for model in models}
+        for pattern, sign in itertools.product(range(_NUM_PATTERNS), (1, -1)):
+
+            def add_errors(call: Call, output: tf.Tensor, pattern: int = pattern, sign: int = sign) -> tf.Tensor:
+                rng = np.random.default_rng([pattern, *call[1]])
+                errors = rng.choice([-sign, sign], output.shape) * rounding[call[0]]
+                return tf.constant(output.numpy() + errors, tf.float32)
+
+            yield 1, add_errors
 
     def _find_rounding(self, calls: Sequence[Call]) -> np.ndarray:
         """float64, of the shape of one row of the outputs of these calls."""
@@ -185,11 +176,7 @@ def _digest(tensor: Any) -> bytes:
     return hashlib.sha256(np.asarray(tensor).tobytes()).digest()
 
 
-def _float32(output: tf.Tensor) -> tf.Tensor:
-    return _with_mask(tf.cast(output, tf.float32), output)
-
-
-def _with_mask(tensor: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
+def _with_mask_of(tensor: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
     """``tensor`` with the Keras mask of ``output``, if that has any."""
     if mask_of(output) is not None:
         tensor._keras_mask = mask_of(output)

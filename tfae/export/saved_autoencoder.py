@@ -11,13 +11,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfae.columns import Column, join_columns, split_matrix
-from tfae.columns_by_name import expand_inputs, is_named, take_columns, to_numbers, to_texts
+from tfae.columns_by_name import expand_inputs, is_named, take_columns
 from tfae.graph_messages import clean
-from tfae.preprocessing import cast_exactly
 from tfae.servable import Servable
 from tfae.signature_methods import SignatureMethods
 from tfae.signatures import SAMPLES, SIGNATURES
-from tfae.tensor_spec import TensorSpec
 
 #: Numbers that go through a signature at once, but for large samples; more only costs memory.
 BATCH_ELEMENTS = 2**18
@@ -73,7 +71,7 @@ class SavedAutoencoder(SignatureMethods):
                 f"signature: expected one of {', '.join(self._servable.signatures)}; received {signature!r}."
             )
         spec = self._servable.signatures[signature]
-        arrays = spec.fit(expand_inputs(inputs, spec.inputs, self._split) if self._names else inputs, self._fit)
+        arrays = spec.fit(expand_inputs(inputs, spec.inputs, self._split) if self._names else inputs)
         num_rows = len(next(iter(arrays.values())))
         if not num_rows:  # The graph takes no empty batch.
             return {name: output.zeros(0) for name, output in spec.outputs.items()}
@@ -134,15 +132,6 @@ class SavedAutoencoder(SignatureMethods):
         if array.shape[1] != len(self._names):
             raise ValueError(f"inputs: expected {len(self._names)} columns; received an array of shape {array.shape}.")
         return split_matrix(array, self.columns)
-
-    def _fit(self, name: str, given: npt.ArrayLike, spec: TensorSpec) -> np.ndarray:
-        """An input in the shape and dtype of the signature."""
-        if spec.is_string:
-            array = to_texts(given, name)
-        else:
-            array = to_numbers(given, name) if spec.shape == (None,) else np.asarray(given)
-        spec.validate_shape(name, array.shape)
-        return array if spec.is_string else cast_exactly(array, spec.dtype, name=name)
 
 
 class InvalidSampleError(ValueError):

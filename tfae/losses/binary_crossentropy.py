@@ -82,10 +82,6 @@ class BinaryCrossentropy(ReconstructionLoss):
         output = super().reconstruction(output)
         return ops.sigmoid(output) if self.from_logits else output
 
-    def on_reconstructions(self) -> BinaryCrossentropy:
-        """Return the same loss of probabilities."""
-        return type(self).from_config({**self.get_config(), "from_logits": False}) if self.from_logits else self
-
     def get_config(self) -> dict[str, Any]:
         """Configuration from which ``from_config`` builds an equal loss."""
         return {**super().get_config(), "from_logits": self.from_logits}

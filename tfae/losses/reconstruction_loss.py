@@ -139,8 +139,10 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         return ops.convert_to_tensor(output, self._compute_dtype)
 
     def on_reconstructions(self) -> ReconstructionLoss:
-        """Return the same loss as a function of reconstructions; itself, unless it reads logits."""
-        return self
+        """Return the same loss as a function of reconstructions; itself, unless it reads logits, ``from_logits``."""
+        if not getattr(self, "from_logits", False):
+            return self
+        return type(self).from_config({**self.get_config(), "from_logits": False})
 
     def floor(self, x: Any, mask: Any = None) -> tf.Tensor:
         """Return the smallest loss ``(batch,)`` that any reconstruction of each sample can reach: that of ``x`` itself.
@@ -168,7 +170,7 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         Arguments and errors are those of :meth:`per_sample`; masked elements have loss 0. Returns float of the shape of
         ``x``.
         """
-        mask = shapes.mask_of(output) if mask is None else mask
+        mask = self._find_mask(x, output, mask)
         x, output = shapes.convert_pair(x, output, self._compute_dtype)
         if mask is None:
             return self._reduce_elements(x, output, tf.identity)
@@ -205,7 +207,7 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
             >>> tfae.losses.SquaredError().per_sample([[0.0, 1.0, 2.0]], [[0.0, 2.0, 4.0]]).numpy()
             array([5.], dtype=float32)
         """
-        mask = shapes.mask_of(output) if mask is None else mask
+        mask = self._find_mask(x, output, mask)
         x, output = shapes.convert_pair(x, output, self._compute_dtype)
         if mask is None and weight is None:
             sums = self._reduce_elements(x, output, sum_per_sample)
@@ -258,6 +260,10 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         config = {name: value for name, value in self.get_config().items() if name in parameters.keys() - common.keys()}
         given = [f"{name}={value!r}" for name, value in config.items() if value != parameters[name].default]
         return f"{type(self).__name__}({', '.join(given)})"
+
+    def _find_mask(self, x: Any, output: Any, mask: Any) -> Any:
+        """What counts of the samples: the mask that is given, or that comes with the output; None where all does."""
+        return shapes.mask_of(output) if mask is None else mask
 
     def _reduce_elements(
         self, x: tf.Tensor, output: tf.Tensor, reduction: Callable[[tf.Tensor], tf.Tensor]

@@ -123,14 +123,6 @@ class TableLoss(ReconstructionLoss):
         by_x, by_output = (ops.concatenate(parts, axis=-1) for parts in zip(*pairs, strict=True))
         return by_x, by_output
 
-    def per_element(self, x: Any, output: Any, *, mask: Any = None) -> tf.Tensor:
-        """As of every loss; a gap has loss 0."""
-        return super().per_element(x, output, mask=self._without_gaps(x, output, mask))
-
-    def per_sample(self, x: Any, output: Any, *, mask: Any = None, weight: Any = None) -> tf.Tensor:
-        """As of every loss; a gap counts for nothing."""
-        return super().per_sample(x, output, mask=self._without_gaps(x, output, mask), weight=weight)
-
     def per_feature(self, x: Any, output: Any, *, mask: Any = None) -> tf.Tensor:
         """Return the loss of each column, ``(batch, num_columns)``."""
         values = self.per_element(x, output, mask=mask)
@@ -148,10 +140,6 @@ class TableLoss(ReconstructionLoss):
             "category": ops.softmax,
         }
         return ops.concatenate([of_kind[kind](part) for kind, part in self._runs(output)], axis=-1)
-
-    def on_reconstructions(self) -> TableLoss:
-        """Return the same loss of probabilities."""
-        return type(self).from_config({**self.get_config(), "from_logits": False}) if self.from_logits else self
 
     def output_activation(self, output_range: tuple[float, float] | None = None) -> str:
         """Return ``"linear"``: numbers are not bounded, and of all else there are logits."""
@@ -204,9 +192,9 @@ class TableLoss(ReconstructionLoss):
         tiny = np.finfo(self._compute_dtype).tiny
         return ops.log(ops.maximum(output, tiny)) - ops.log(ops.maximum(ops.sum(output, axis=-1, keepdims=True), tiny))
 
-    def _without_gaps(self, x: Any, output: Any, mask: Any) -> tf.Tensor:
-        """bool, of the shape of ``x``: what is there, of what a mask keeps."""
-        mask = shapes.mask_of(output) if mask is None else mask
+    def _find_mask(self, x: Any, output: Any, mask: Any) -> tf.Tensor:
+        """bool, of the shape of ``x``: what is there, of what a mask keeps; a gap counts for nothing."""
+        mask = super()._find_mask(x, output, mask)
         x = shapes.convert(x, self._compute_dtype, "y_true")
         is_present = ops.logical_not(ops.isnan(x))
         if mask is None:

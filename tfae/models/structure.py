@@ -68,16 +68,10 @@ def validate_output(autoencoder: keras.Model, output: Any, shape: tuple[int, ...
     """Raise ValueError unless ``output`` of a model is one tensor of floats, ``(batch, *shape)``."""
     if isinstance(output, dict | list | tuple):
         names = getattr(autoencoder, "output_names", None) or [f"number {index}" for index in range(len(output))]
-        if len(output) == 1:
-            raise ValueError(
-                f"autoencoder: expected a model that returns the reconstruction; received one that returns a "
-                f"{type(output).__name__} with it, {names[0]}. Take it out with "
-                f"tfae.models.select_output(autoencoder, {names[0]!r}), or in the call of a subclassed model."
-            )
         raise ValueError(
-            f"autoencoder: expected a model with one output, the reconstruction; received {len(output)}: "
-            f"{', '.join(names)}. Train it with its own fit, and take the autoencoder out of it with "
-            f"tfae.models.select_output(autoencoder, {names[0]!r})."
+            f"autoencoder: expected a model that returns the reconstruction alone; received a {type(output).__name__} "
+            f"of {', '.join(names)}. Take the autoencoder out of it with tfae.models.select_output(autoencoder, "
+            f"{names[0]!r}), or in the call of a subclassed model; what has other outputs to train, its own fit trains."
         )
     if not output.dtype.is_floating or not tf.TensorShape(shape).is_compatible_with(output.shape[1:]):
         raise ValueError(
@@ -224,19 +218,11 @@ def _find(autoencoder: keras.Model, name: str) -> Any:
 
 def _calls_in_graph(autoencoder: keras.Model, part: keras.layers.Layer) -> list[tuple[Any, Any]]:
     """What a functional model calls one of its layers with, and what that emits; nothing if there is no graph."""
-    if getattr(autoencoder, "outputs", None) is None or part not in autoencoder.layers:
+    if getattr(autoencoder, "outputs", None) is None:
         return []
-    calls, seen, tensors = [], set(), list(autoencoder.outputs)
-    while tensors:
-        operation, index, _ = tensors.pop()._keras_history
-        if (operation, index) in seen:
-            continue
-        seen.add((operation, index))
-        node = operation._inbound_nodes[index]
-        tensors += node.input_tensors
-        if operation is part:
-            calls.append((node.input_tensors, node.outputs[0] if len(node.outputs) == 1 else node.outputs))
-    return calls
+    of_depths = keras.Function(autoencoder.inputs, autoencoder.outputs)._nodes_by_depth.values()
+    nodes = [node for of_depth in of_depths for node in of_depth if node.operation is part]
+    return [(node.input_tensors, node.outputs[0] if len(node.outputs) == 1 else node.outputs) for node in nodes]
 
 
 def _calls_when_run(autoencoder: keras.Model, part: Any, shape: tuple[int, ...]) -> list[tuple[Any, Any]]:

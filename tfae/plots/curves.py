@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from tfae.plots.figures import BRIGHT, DARK, new_axes
+from tfae.plots.figures import BRIGHT, DARK, prepare_axes
 
 
 def training_curves(
@@ -46,7 +46,7 @@ def training_curves(
         raise ValueError(
             f'history: expected a non-empty list "loss"; received {sorted(history)}. Pass what fit() returned.'
         )
-    ax = new_axes((6, 3.6)) if ax is None else ax
+    ax = prepare_axes(ax, (6, 3.6))
     for (name, curve), color in zip(curves.items(), (DARK, BRIGHT), strict=False):
         epochs = np.asarray(history.get("epoch", range(1, len(curve) + 1)), "int64")[: len(curve)]
         ax.plot(epochs, curve, color=color, marker="." if len(curve) == 1 else None)
@@ -67,5 +67,4 @@ def training_curves(
         ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set(xlabel="epoch", ylabel="loss")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    ax.spines[["top", "right"]].set_visible(False)
     return ax

@@ -11,8 +11,11 @@ DARK, BRIGHT = "#333333", "#e76300"
 SMALL = 8
 
 
-def new_axes(size: tuple[float, float]) -> Axes:
-    """Return Axes on a new pyplot figure, which notebooks show, of a size in inches."""
-    from matplotlib import pyplot as plt
+def prepare_axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
+    """Return the Axes, or some on a new pyplot figure of a size in inches, which notebooks show; open to two sides."""
+    if ax is None:
+        from matplotlib import pyplot as plt
 
-    return plt.subplots(figsize=size, layout="constrained")[1]
+        ax = plt.subplots(figsize=size, layout="constrained")[1]
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax

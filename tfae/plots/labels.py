@@ -75,10 +75,7 @@ def classes_of(labels: np.ndarray) -> list[tuple[str, np.ndarray, str, str]]:
 
 
 def titles_of(x: np.ndarray, scores: np.ndarray | None, score_name: str) -> list[str]:
-    """Return the titles of the samples, or of the panel of a table of one feature."""
-    is_single = x.shape[1:] == (1,)
+    """Return the titles of the samples."""
     if scores is None:
-        return ["" if x.ndim == 4 or is_single else f"sample {k + 1}" for k in range(1 if is_single else len(x))]
-    if is_single and len(x) > 1:
-        return [f"{score_name} {scores.min():.4g} to {scores.max():.4g}"]
+        return ["" if x.ndim == 4 else f"sample {k + 1}" for k in range(len(x))]
     return [f"{score_name} {score:.4g}" for score in scores]

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 
 from tfae.models.structure import find_encoder
-from tfae.plots.figures import new_axes
+from tfae.plots.figures import prepare_axes
 from tfae.plots.labels import COLORS, OTHERS, are_classes, are_names_of_samples, classes_of, validate_labels
 
 #: Rows of the largest matrix whose eigenvectors are found, which takes a second.
@@ -72,7 +72,7 @@ def latents(
     style: dict[str, Any] = {"linewidths": 0, "alpha": alpha, "rasterized": len(latent) > 5000}  # else a PDF holds all
     # In a shuffled order, the same each time: drawn class by class, the last class would hide the others.
     order = np.random.default_rng(0).permutation(len(latent))
-    ax = new_axes((6, 5)) if ax is None else ax
+    ax = prepare_axes(ax, (6, 5))
     if labels is None or (are_classes(labels) and are_names_of_samples(labels)):
         ax.scatter(x[order], y[order], size, COLORS[0], **style)
     elif are_classes(labels):
@@ -92,7 +92,6 @@ def latents(
         # Of opaque colours: the bar of the points themselves would be as faint as they are.
         ax.figure.colorbar(ScalarMappable(scatter.norm, scatter.cmap), ax=ax, label="label")
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    ax.spines[["top", "right"]].set_visible(False)
     if strip:
         ax.set_yticks(range(len(classes)), [name for name, *_ in classes])
         ax.spines["left"].set_visible(bool(classes))

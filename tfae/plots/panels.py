@@ -20,12 +20,8 @@ _CUT = 18  # characters of a name
 _GREY = COLORS[3]  # which is hard to tell from the originals' dark grey
 
 
-def panel_axes(
-    num_samples: int, shape: tuple[int, ...], new_figure: Callable[..., Figure], feature_names: Sequence[str] | None
-) -> np.ndarray:
-    """Return Axes ``(num_samples,)`` on a new figure; a single one for a table of one feature."""
-    if shape == (1,):
-        return np.array([new_figure(figsize=(7, 3), layout="constrained").subplots()])
+def panel_axes(num_samples: int, new_figure: Callable[..., Figure], feature_names: Sequence[str] | None) -> np.ndarray:
+    """Return Axes ``(num_samples,)`` on a new figure."""
     columns = min(num_samples, 2 if num_samples <= 16 else 4)
     rows = math.ceil(num_samples / columns)
     room = 0.4 + (0.05 * min(_CUT, max(map(len, feature_names))) if feature_names else 0)  # below: names are turned
@@ -50,13 +46,13 @@ def draw_panels(
     """Draw samples and their reconstructions, whose error is shaded where there is one variant.
 
     Sequences, ``(n, time, channels)``, are lines. Rows of a table, ``(n, features)``, are points; in data space each
-    feature is in its standard deviations. A table of one feature is a single panel over its samples. Samples of another
-    rank are lines over their elements. Axes are as :func:`panel_axes` returns them. In data space the scale holds all
-    samples, of which those ``drawn`` have Axes and titles.
+    feature is in its standard deviations. Samples of another rank are lines over their elements. Axes are as
+    :func:`panel_axes` returns them. In data space the scale holds all samples, of which those ``drawn`` have Axes and
+    titles.
     """
-    is_table, is_single, several = x.ndim == 2, x.shape[1:] == (1,), len(variants) > 1
-    is_scaled = is_table and not is_single and space == "data"
-    curves, xlabel, ylabel = _curves({"original": x, **variants}, space, feature_names, moments)
+    is_table, several = x.ndim == 2, len(variants) > 1
+    is_scaled = is_table and space == "data"
+    curves, xlabel, ylabel = _curves({"original": x, **variants}, space, moments)
     shown = {name: values[drawn] for name, values in curves.items()}
     palette = itertools.cycle([color for color in COLORS if color != _GREY] if several else [BRIGHT])
     colors = [DARK, *itertools.islice(palette, len(variants))]
@@ -80,7 +76,7 @@ def draw_panels(
         if is_scaled:
             _limit(ax, samples[1:], colors[1:], bounds=[(np.nanmin(each), np.nanmax(each)) for each in curves.values()])
             ax.axhline(0, color="#dddddd", linewidth=0.8, zorder=0)
-        elif space == "data" and not is_single:
+        elif space == "data":
             low, high = (find(list(map(find, curves.values()))) for find in (np.nanmin, np.nanmax))
             ax.set_ylim(low - 0.05 * (high - low or 1), high + 0.05 * (high - low or 1))
         if x.ndim == 3 and x.shape[2] > 1:
@@ -95,7 +91,7 @@ def draw_panels(
             name = f"feature {feature}" if feature_names is None else shorten(feature_names[feature])
             change = f"{x[drawn][k, feature]:.4g} → {values[drawn][k, feature]:.4g}"
             titles[k] = f"{titles[k]}\nlargest error: {name}, {change}".strip()
-    _label(axes, titles, xlabel, None if is_single else feature_names)
+    _label(axes, titles, xlabel, feature_names)
     labels = [name.replace("_", " ") for name in curves]
     key: dict[str, Any] = {"handles": handles, "labels": labels, "frameon": False, "fontsize": SMALL}
     if space == "data":
@@ -107,15 +103,10 @@ def draw_panels(
 def _curves(
     samples: dict[str, np.ndarray],
     space: str,
-    feature_names: Sequence[str] | None,
     moments: tuple[np.ndarray, np.ndarray] | None,
 ) -> tuple[dict[str, np.ndarray], str, str]:
     """Return what to draw of originals and variants, ``(panels, places, channels)``, and the names of both axes."""
     x, unit = samples["original"], "model space" if space == "model" else "value"
-    if x.shape[1:] == (1,):
-        feature = "feature" if feature_names is None else feature_names[0]
-        curves = {name: values[None] for name, values in samples.items()}
-        return curves, "sample", f"{feature}, model space" if space == "model" else feature
     if x.ndim == 3:  # Channels one below the other, on one scale, as recorders draw them.
         channels = x.shape[2]
         curves = {name: values - np.arange(channels) * np.ptp(x) for name, values in samples.items()}

@@ -40,13 +40,13 @@ def reconstructions(
         autoencoder: Model compiled with a loss of :mod:`tfae.losses`.
         dataset: Batches ``(x, x)`` in model space, such as ``data.test``; the first samples are drawn.
         num_samples: How many samples to draw at most.
-        axes: Axes to draw into, ``(3, num_samples)`` for images and ``num_samples`` in any shape for others; a single
-            one is enough for a table of one feature. What is not needed is turned off. A new figure by default.
+        axes: Axes to draw into, ``(3, num_samples)`` for images and ``num_samples`` in any shape for others. What is
+            not needed is turned off. A new figure by default.
         feature_names: Names of the columns of a table, such as ``data.feature_names``; up to twenty are written.
 
     Returns:
-        Array of the Axes in use, with n samples drawn: ``(3, n)`` for images, in whatever rows the figure has them,
-        ``(1,)`` for a table of one feature, and ``(n,)`` for others.
+        Array of the Axes in use, with n samples drawn: ``(3, n)`` for images, in whatever rows the figure has them, and
+        ``(n,)`` for others.
 
     Raises:
         ValueError: If the model's loss is not of :mod:`tfae.losses`, the data set is empty, or there are not
@@ -91,8 +91,7 @@ def side_by_side(
     originals: [0, 1] or [−1, 1] where these are within, else what they span, per channel. Images of 1, 3 or 4 channels
     are drawn as gray, RGB and RGBA, others averaged over channels; more than ten go on in rows below. Other samples get
     a panel each: sequences, ``(time, channels)``, are lines; rows of a table have, for every feature, a dot for the
-    original and a hollow marker for each model. The error of a single model is shaded. A table of one feature is a
-    single panel over the samples.
+    original and a hollow marker for each model. The error of a single model is shaded.
 
     As the features of a table may be of unlike size, each is drawn in its standard deviations from its mean; an arrow
     stands for a reconstruction that is far outside of the originals' range. Where a feature does not vary, differences
@@ -135,11 +134,8 @@ def side_by_side(
         )
     if scores is not None and np.shape(scores) != x.shape[:1]:
         raise ValueError(f"scores: expected shape {x.shape[:1]}, one per sample; received {np.shape(scores)}.")
-    is_single = x.shape[1:] == (1,)
-    if is_single:
-        x, variants = x[drawn], {name: array[drawn] for name, array in variants.items()}
     titles = titles_of(x, None if scores is None else np.asarray(scores), score_name)
-    if names is not None and not is_single:
+    if names is not None:
         lines = [
             [*name.split("\n"), *([title] if scores is not None else [])]
             for name, title in zip(names, titles, strict=True)
@@ -152,12 +148,12 @@ def side_by_side(
     axes = _draw(
         x,
         variants,
-        titles if is_single else titles[drawn],
+        titles[drawn],
         space="data",
         value_range=value_range,
         feature_names=feature_names,
         moments=moments,
-        drawn=slice(None) if is_single else drawn,
+        drawn=drawn,
     )
     return axes.flat[0].figure
 
@@ -178,14 +174,12 @@ def _given_axes(axes: np.ndarray, x: np.ndarray, num_samples: int) -> np.ndarray
         if axes.shape == (3,) and num_samples == 1:  # what subplots(3, 1) returns
             axes = axes[:, None]
     else:
-        axes = axes.ravel()
-        expected = (1,) if x.shape[1:] == (1,) and axes.size == 1 else (num_samples,)
+        axes, expected = axes.ravel(), (num_samples,)
     if axes.shape != expected:
         raise ValueError(f"axes: expected shape {expected} for num_samples={num_samples}; received {axes.shape}.")
-    used = 1 if x.shape[1:] == (1,) else len(x)
-    for ax in axes[..., used:].flat:
+    for ax in axes[..., len(x) :].flat:
         ax.set_axis_off()
-    return axes[..., :used]
+    return axes[..., : len(x)]
 
 
 def _draw(
@@ -220,7 +214,7 @@ def _draw(
         _draw_images(x, variants, axes, titles, space=space, value_range=value_range, columns=columns, drawn=drawn)
     else:
         if axes is None:
-            axes = panel_axes(len(x[drawn]), x.shape[1:], new_figure, names)
+            axes = panel_axes(len(x[drawn]), new_figure, names)
         draw_panels(x, variants, axes, titles, space=space, feature_names=names, moments=moments, drawn=drawn)
     return axes
 

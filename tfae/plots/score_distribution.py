@@ -7,7 +7,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from tfae.plots.figures import DARK, new_axes
+from tfae.plots.figures import DARK, prepare_axes
 from tfae.plots.labels import COLORS, are_names_of_samples, classes_of, validate_labels
 
 
@@ -45,7 +45,7 @@ def score_histogram(
     labels = validate_labels(labels, len(scores))
     if labels is not None and are_names_of_samples(labels):
         labels = None
-    ax = new_axes((6, 3.6)) if ax is None else ax
+    ax = prepare_axes(ax, (6, 3.6))
     # The rule of Freedman and Diaconis, bounded: a single outlier would make it ask for millions of bins.
     width = 2 * np.subtract(*np.percentile(scores, [75, 25])) * len(scores) ** (-1 / 3)
     num_bins = int(np.clip(np.ptp(scores) / width, 10, 60)) if width > 0 else 10
@@ -70,5 +70,4 @@ def score_histogram(
             ha="left" if value < middle else "right",
         )
     ax.set(xlabel=score_name, ylabel="samples" if labels is None else "share of the samples of a class")
-    ax.spines[["top", "right"]].set_visible(False)
     return ax

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from tfae.plots.figures import DARK, SMALL, new_axes
+from tfae.plots.figures import DARK, SMALL, prepare_axes
 from tfae.plots.labels import COLORS
 
 #: Share of the originals' highest power below which power is rounding error, or too low to be seen.
@@ -84,7 +84,7 @@ def spectra(x: npt.ArrayLike, reconstructions: Mapping[str, npt.ArrayLike], *, a
         raise ValueError(f"reconstructions: expected the shape of x, {x.shape}; received {shapes}.")
     frequency, power = radial_power(x)
     powers = {"original": power, **{name: radial_power(array)[1] for name, array in reconstructions.items()}}
-    ax = new_axes((6, 3.6)) if ax is None else ax
+    ax = prepare_axes(ax, (6, 3.6))
     ax.axvspan(0.5 / 2, frequency[-1], color="#f2f2f2", linewidth=0)  # Nyquist's frequency is 0.5.
     colors = (DARK, *(color for color in COLORS if color != COLORS[3]))  # without the grey one
     for index, (name, power) in enumerate(powers.items()):
@@ -103,5 +103,4 @@ def spectra(x: npt.ArrayLike, reconstructions: Mapping[str, npt.ArrayLike], *, a
     )
     ax.set(xlabel="spatial frequency, cycles per pixel", ylabel="power", xlim=(0, frequency[-1]))
     ax.legend(frameon=False, loc="lower left")
-    ax.spines[["top", "right"]].set_visible(False)
     return ax

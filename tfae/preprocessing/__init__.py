@@ -4,10 +4,10 @@ A fitted :class:`Preprocessing` is a Keras layer: it is saved beside the model, 
 its inverse takes reconstructions back to the user's units.
 """
 
+from tfae.casting import cast_exactly
 from tfae.preprocessing.fit import (
     METHODS,
     RANGES,
-    cast_exactly,
     constant_columns,
     declared_range,
     default_method,

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tfae.casting import cast_and_compare
 from tfae.columns import REST, Column, are_alike
 from tfae.moments import Moments, Samples, blocks
 from tfae.moments import bounds as find_bounds
@@ -132,43 +131,6 @@ def _fill_gaps(preprocessing: Preprocessing, samples: Samples) -> Preprocessing:
         preprocessing.fill = np.where(is_category, rest, found.mean).astype("float32")
         preprocessing.gaps = tuple(c.name for c, has in zip(preprocessing.columns, have_gaps, strict=True) if has)
     return preprocessing
-
-
-def cast_exactly(values: np.ndarray, dtype: npt.DTypeLike, *, name: str = "inputs") -> np.ndarray:
-    """Take raw samples to the dtype of the data that a model was trained on, if that changes none of them.
-
-    Floats may be rounded to floats of another width, integers may not: 16777217 is no float32. Whole numbers may be
-    stored in any dtype, as a .csv file stores them as float64; but fractions given to a model of integers have most
-    likely been scaled already.
-
-    Args:
-        values: Of any shape and dtype.
-        dtype: Of the raw data, such as ``preprocessing.sample_dtype``.
-        name: The argument that the values come from, for errors.
-
-    Returns:
-        The values in that dtype; no copy where they have it.
-
-    Raises:
-        ValueError: A value would be another one.
-
-    Example:
-        >>> cast_exactly(np.array([0.0, 255.0]), "uint8")
-        array([  0, 255], dtype=uint8)
-    """
-    dtype = np.dtype(dtype)
-    if values.dtype == dtype:
-        return values
-    expected = f"{name}: expected raw samples of dtype {dtype}, in data space; received {values.dtype}"
-    if values.dtype.kind not in "biuf":
-        raise ValueError(f"{expected}.")
-    cast, changed = cast_and_compare(values, dtype)
-    if changed.any():
-        remedy = "Preprocessing is part of the model: pass the data as it was before scaling."
-        if dtype.kind == "f" and values.dtype.kind in "iu":
-            remedy = f'{dtype} does not hold that integer: round it yourself if that does no harm, x.astype("{dtype}").'
-        raise ValueError(f"{expected} with a value of {values[changed][0]}. {remedy}")
-    return cast
 
 
 def constant_columns(table: Samples) -> np.ndarray:

@@ -162,24 +162,15 @@ def _load(data: Any, verbose: str | int) -> Data:
 
 def _warn_of_changes(directory: Path, config: dict[str, Any], autoencoder: keras.Model) -> None:
     """Warn of what is not as it was when the run began, and say what does not hold then."""
-    onednn = [
-        f"{_ONEDNN} unset" if value is None else f"{_ONEDNN}={value}"
-        for value in (config.get("onednn"), os.environ.get(_ONEDNN))
-    ]
-    if onednn[0] != onednn[1]:
-        warnings.warn(
-            f"run_dir: {directory} began with {onednn[0]} and goes on with {onednn[1]}, which may round "
-            "differently. For the very same weights, set it as it was before TensorFlow is imported, or use tfae "
-            "train --resume.",
-            stacklevel=3,
-        )
-    before, now = config.get("versions", {}), provenance.versions()
-    changed = [name for name in ("tfae", "tensorflow", "keras") if before.get(name) != now[name]]
+    before = {**config.get("versions", {}), _ONEDNN: config.get("onednn")}
+    now = {**provenance.versions(), _ONEDNN: os.environ.get(_ONEDNN)}
+    changed = [name for name in ("tfae", "tensorflow", "keras", _ONEDNN) if before.get(name) != now[name]]
     if changed:
-        began, goes_on = (", ".join(f"{name} {of.get(name)}" for name in changed) for of in (before, now))
+        began, goes_on = (", ".join(f"{name} {of.get(name) or 'unset'}" for name in changed) for of in (before, now))
         warnings.warn(
             f"run_dir: {directory} began with {began} and goes on with {goes_on}: it does not end with the weights of "
-            "a training that was not stopped, and the losses before and after are not of the same code.",
+            f"a training that was not stopped. {_ONEDNN} counts when TensorFlow is imported; tfae train --resume sets "
+            "it as it was.",
             stacklevel=3,
         )
     written, used = config.get("loss", {}), json.loads(json.dumps(provenance.loss(autoencoder)))

@@ -4,10 +4,9 @@
 Python and XLA, and compares requests with the signature. What fails in production fails here.
 """
 
-from tfae.servable.meta_graph import list_signatures, read_meta_graph
+from tfae.servable.meta_graph import list_signatures, read_meta_graph, unservable_signatures
 from tfae.servable.operations import dangerous_operations, find_operations
 from tfae.servable.servable import Servable
-from tfae.servable.validation import unservable_signatures
 from tfae.servable.warmup import MAX_RECORDS, WARMUP, Request, read_warmup, write_warmup
 
 __all__ = [

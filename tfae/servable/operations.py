@@ -8,8 +8,7 @@ from pathlib import Path
 
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 
-from tfae.servable.meta_graph import list_old_init_ops, read_meta_graph
-from tfae.servable.validation import PYTHON, node_name
+from tfae.servable.meta_graph import PYTHON, list_old_init_ops, node_name, read_meta_graph
 
 #: What models of tfae and of Keras are made of, in any version and with the gradients: expressions that name no
 #: operation of TensorFlow which reaches files, processes, the network, Python, or memory that is not the model's.

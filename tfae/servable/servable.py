@@ -11,8 +11,13 @@ import tensorflow as tf
 from tensorflow.core.protobuf.config_pb2 import CallableOptions
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef
 
-from tfae.servable.meta_graph import lacks_variables, list_old_init_ops, list_signatures, read_meta_graph
-from tfae.servable.validation import unservable_signatures
+from tfae.servable.meta_graph import (
+    lacks_variables,
+    list_old_init_ops,
+    list_signatures,
+    read_meta_graph,
+    unservable_signatures,
+)
 from tfae.tensor_spec import INIT_OP, Signature
 
 

@@ -1,4 +1,4 @@
-"""The command that starts TensorFlow Serving, from the PATH or as the official Docker image."""
+"""TensorFlow Serving's flags and configurations, and the command that starts it: from the PATH, or in Docker."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path, PurePath, PurePosixPath
 from typing import NoReturn
 
+from google.protobuf import text_format
+from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelConfigList, ModelServerConfig
+
 from tfae.atomic_write import write_atomically
-from tfae.serving.configs import MONITORING_CONFIG, build_flags, render_model_config, validate_versions
-from tfae.serving.model_config import ModelConfig, validate_ports
+from tfae.serving.model_config import make_config, validate_ports, validate_versions
 
 _REMEDIES = {
     "tensorflow_model_server": (
@@ -27,6 +29,17 @@ _REMEDIES = {
 }
 #: The official image; a tag or digest behind it pins the version of TensorFlow Serving.
 IMAGE = "tensorflow/serving"
+#: Path of the metrics for Prometheus, at the REST port.
+METRICS_PATH = "/monitoring/prometheus/metrics"
+#: A MonitoringConfig with metrics for Prometheus at the REST port.
+MONITORING_CONFIG = f"""\
+prometheus_config {{
+  enable: true
+  path: "{METRICS_PATH}"
+}}
+"""
+#: Milliseconds that a REST call may take, TensorFlow Serving's own default.
+REST_API_TIMEOUT_IN_MS = 30_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,6 +85,28 @@ class Launch:
             )
 
 
+def build_flags(
+    models: Iterable[ModelConfig], *, model_config: str | None, monitoring: str | None, batching: str | None
+) -> list[str]:
+    """Return flags of tensorflow_model_server for configurations, each given by its path on the server if wanted."""
+    flags = [f"--rest_api_timeout_in_ms={REST_API_TIMEOUT_IN_MS}"]
+    if model_config is not None:
+        flags.append(f"--model_config_file={model_config}")
+    if any(model.version_labels for model in models):
+        # The server reads the labels before it has loaded a version, and would not start.
+        flags.append("--allow_version_labels_for_unavailable_models=true")
+    if monitoring is not None:
+        flags.append(f"--monitoring_config_file={monitoring}")
+    if batching is not None:
+        flags += ["--enable_batching=true", f"--batching_parameters_file={batching}"]
+    return flags
+
+
+def render_model_config(models: Iterable[ModelConfig]) -> str:
+    """Return a ModelServerConfig; each ``base_path`` is a path on the server."""
+    return text_format.MessageToString(ModelServerConfig(model_config_list=ModelConfigList(config=models)))
+
+
 def build_native_command(launch: Launch) -> list[str]:
     """Return the command of `tensorflow_model_server` on the PATH, which listens on every interface.
 
@@ -88,7 +123,7 @@ def build_native_command(launch: Launch) -> list[str]:
             f"host: expected 0.0.0.0, since tensorflow_model_server can but listen on every interface; received "
             f"{launch.host}. Take --engine docker to bind one address."
         )
-    models = [dataclasses.replace(model, base_path=model.base_path.absolute()) for model in launch.models]
+    models = [_at(model, Path(model.base_path).absolute()) for model in launch.models]
     ports = [f"--port={launch.grpc_port}", f"--rest_api_port={launch.rest_port}"]
     return ["tensorflow_model_server", *ports, *_build_flags(launch, models=models, place=str)]
 
@@ -99,8 +134,8 @@ def build_docker_command(launch: Launch, *, image: str = IMAGE) -> list[str]:
     It replaces the image's entry point, a shell that passes no signals on, and adds Docker's init, since the server
     ignores signals as process 1.
     """
-    inside = [dataclasses.replace(model, base_path=Path("/models", model.name)) for model in launch.models]
-    mounts = [_build_mount(model.base_path, f"/models/{model.name}") for model in launch.models]
+    inside = [_at(model, PurePosixPath("/models", model.name)) for model in launch.models]
+    mounts = [_build_mount(Path(model.base_path), f"/models/{model.name}") for model in launch.models]
 
     def place(file: Path) -> str:
         mounts.append(_build_mount(file, f"/config/{file.name}"))
@@ -131,11 +166,11 @@ def run(command: Sequence[str]) -> NoReturn:
     os.execv(program, [*command])
 
 
-def _build_flags(launch: Launch, *, models: Sequence[ModelConfig], place: Callable[[Path], str]) -> list[str]:
+def _build_flags(launch: Launch, *, models: list[ModelConfig], place: Callable[[Path], str]) -> list[str]:
     """Return flags for models in folders of the server; ``place`` returns the path of a file on the server."""
     flags, model_config, batching = [], None, launch.batching_parameters_file
-    if len(models) == 1 and models[0] == ModelConfig(models[0].name, models[0].base_path):
-        flags = [f"--model_name={models[0].name}", f"--model_base_path={models[0].base_path.as_posix()}"]
+    if models == [make_config(models[0].name, Path(models[0].base_path))]:
+        flags = [f"--model_name={models[0].name}", f"--model_base_path={models[0].base_path}"]
     else:
         model_config = place(_write_temporary("models.config", render_model_config(models)))
     flags += build_flags(
@@ -151,6 +186,14 @@ def _build_flags(launch: Launch, *, models: Sequence[ModelConfig], place: Callab
     if launch.poll_seconds != 1:  # The default.
         flags.append(f"--file_system_poll_wait_seconds={int(launch.poll_seconds)}")
     return [*flags, *launch.flags]
+
+
+def _at(model: ModelConfig, base_path: PurePath) -> ModelConfig:
+    """Return the config of a model whose folder is at another place."""
+    moved = ModelConfig()
+    moved.CopyFrom(model)
+    moved.base_path = base_path.as_posix()
+    return moved
 
 
 def _write_temporary(name: str, content: str) -> Path:

@@ -1,58 +1,33 @@
-"""The models of a server, from a folder or from a config file of TensorFlow Serving."""
+"""The models of a server, as TensorFlow Serving's messages, from a folder or from a config file."""
 
 from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path, PurePath
 
 from google.protobuf import text_format
-from tensorflow_serving.config import model_server_config_pb2
+from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
 from tfae.versions import list_versions
 
 
-@dataclass(frozen=True)
-class VersionPolicy:
-    """The versions of a base path to serve: a number of newest ones, those of specific numbers, or all (both None)."""
+def read_models(
+    path: str | os.PathLike[str], *, name: str | None = None, labels: Mapping[str, int] | None = None
+) -> list[ModelConfig]:
+    """Return the models in a folder of versions, in a folder of such folders, or in a model config file.
 
-    latest: int | None = 1
-    specific: frozenset[int] | None = None
-
-    def select(self, versions: Mapping[int, Path]) -> dict[int, Path]:
-        """Return the versions to serve, with their folders."""
-        if self.specific is not None:
-            return {version: path for version, path in versions.items() if version in self.specific}
-        newest_first = sorted(versions, reverse=True)
-        return {version: versions[version] for version in newest_first[: self.latest]}
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """One model of a server.
-
-    Attributes:
-        name: Name for clients.
-        base_path: Folder of the versions, each in a folder named with its number.
-        policy: Which versions are served.
-        labels: Numbers of versions by label; a version may be missing.
+    Arguments are those of `LocalServer`; ValueError if the folder or file does not exist or is no such one.
     """
-
-    name: str
-    base_path: Path
-    policy: VersionPolicy = field(default_factory=VersionPolicy)
-    labels: Mapping[str, int] = field(default_factory=dict)
-
-    def versions(self) -> dict[int, Path]:
-        """Return the folders of versions by number; OSError if the base path is no folder."""
-        return list_versions(self.base_path)
-
-
-#: Returns the models to serve each time it is called.
-Source = Callable[[], Sequence[ModelConfig]]
+    path = Path(path)
+    if path.is_file():
+        if name is not None or labels:
+            raise ValueError(f"name, labels: expected none beside a model config file; received {path} and them.")
+        return read_model_config_file(path)
+    if name is None and not labels and (models := _find_models(path)):
+        return [read_folder(model) for model in models]
+    return [read_folder(path, name, labels)]
 
 
 def read_model_config_file(path: Path) -> list[ModelConfig]:
@@ -62,89 +37,31 @@ def read_model_config_file(path: Path) -> list[ModelConfig]:
     """
     what = "model config file: expected a ModelServerConfig in protobuf's text format"
     try:
-        text = path.read_text(encoding="utf-8")
-        message = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+        message = text_format.Parse(path.read_text(encoding="utf-8"), ModelServerConfig())
     except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
         raise ValueError(f"{what}; received {path} ({error}).") from error
-    if message.WhichOneof("config") != "model_config_list":
+    if not message.HasField("model_config_list"):
         raise ValueError(f"{what} with a model_config_list; received {path} without one.")
-    configs = [_read_model_config(config, path) for config in message.model_config_list.config]
-    names = [config.name for config in configs]
+    models = list(message.model_config_list.config)
+    for model in models:
+        for attribute in ("name", "base_path"):
+            if not getattr(model, attribute):
+                raise ValueError(
+                    f"model config file: expected a {attribute} for every model; received one without, {path}."
+                )
+        if model.model_platform not in ("", "tensorflow"):
+            raise ValueError(
+                f"model config file: expected model_platform: 'tensorflow'; received {model.model_platform!r} for "
+                f"{model.name}, {path}."
+            )
+        model.model_platform = "tensorflow"  # The real server demands it.
+    names = [model.name for model in models]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ValueError(f"{what}, each model with a name of its own; received {min(twice)} twice in {path}.")
-    return configs
+    return models
 
 
-def make_source(
-    models: str | os.PathLike[str] | Sequence[ModelConfig] | Source,
-    *,
-    name: str | None = None,
-    labels: Mapping[str, int] | None = None,
-) -> Source:
-    """Make a function that returns the models to serve each time it is called; arguments as for `LocalServer`.
-
-    Raises:
-        ValueError: If the folder or file does not exist or is no such one.
-    """
-    if callable(models):
-        return models
-    if not isinstance(models, (str, os.PathLike)):
-        configs = list(models)
-    else:
-        path = Path(models)
-        if path.is_file():
-            if name is not None or labels:
-                raise ValueError(f"name, labels: expected none beside a model config file; received {path} and them.")
-            return lambda: read_model_config_file(path)
-        if name is None and not labels and _find_models(path):
-            return lambda: [read_folder(model, None, {}) for model in _find_models(path)]
-        configs = [read_folder(path, name, labels or {})]
-    return lambda: configs
-
-
-def _find_models(path: Path) -> list[Path]:
-    """Return the folders of models in a folder that is none itself."""
-    if any(path.glob("*/saved_model.pb")):
-        return []
-    return sorted({file.parents[1] for file in path.glob("*/[0-9]*/saved_model.pb")})
-
-
-def _read_model_config(config: Any, path: Path) -> ModelConfig:
-    """Convert a protobuf ``ModelConfig``."""
-    for attribute in ("name", "base_path"):
-        if not getattr(config, attribute):
-            raise ValueError(
-                f"model config file: expected a {attribute} for every model; received one without, {path}."
-            )
-    if config.model_platform not in ("", "tensorflow"):
-        raise ValueError(
-            f"model config file: expected model_platform: 'tensorflow'; received {config.model_platform!r} for "
-            f"{config.name}, {path}."
-        )
-    return ModelConfig(
-        config.name, Path(config.base_path), _read_policy(config.model_version_policy), dict(config.version_labels)
-    )
-
-
-def _read_policy(policy: Any) -> VersionPolicy:
-    """Convert a protobuf ``ServableVersionPolicy``; the newest version if it is empty."""
-    choice = policy.WhichOneof("policy_choice")
-    if choice == "specific":
-        return VersionPolicy(latest=None, specific=frozenset(policy.specific.versions))
-    # num_versions 0 means the default, one, as in TensorFlow Serving.
-    return VersionPolicy(latest=None if choice == "all" else policy.latest.num_versions or 1)
-
-
-def validate_ports(*, rest_port: int, grpc_port: int, least: int = 0) -> None:
-    """Raise ValueError unless both are ports of at least ``least``, and different unless they are 0."""
-    for argument, port in (("rest_port", rest_port), ("grpc_port", grpc_port)):
-        if not least <= port < 65536:
-            raise ValueError(f"{argument}: expected a number from {least} to 65535; received {port}.")
-    if rest_port == grpc_port != 0:
-        raise ValueError(f"rest_port: expected another port than grpc_port; received {rest_port} for both.")
-
-
-def read_folder(path: Path, name: str | None, labels: Mapping[str, int]) -> ModelConfig:
+def read_folder(path: Path, name: str | None = None, labels: Mapping[str, int] | None = None) -> ModelConfig:
     """Return the model in a folder, which serves its newest version, or the labelled versions if there are labels."""
     if not path.is_dir():
         raise ValueError(
@@ -168,5 +85,59 @@ def read_folder(path: Path, name: str | None, labels: Mapping[str, int]) -> Mode
     name = path.resolve().name if name is None else name
     if not name or set(name) & set("/:"):
         raise ValueError(f"name: expected a name without / and : that fits into a URL; received {name!r}.")
-    policy = VersionPolicy(latest=None, specific=frozenset(labels.values())) if labels else VersionPolicy()
-    return ModelConfig(name, path, policy, dict(labels))
+    return make_config(name, path, labels)
+
+
+def make_config(name: str, base_path: PurePath, labels: Mapping[str, int] | None = None) -> ModelConfig:
+    """Return the config of a model that serves its newest version, or the labelled versions if there are labels."""
+    config = ModelConfig(
+        name=name, base_path=base_path.as_posix(), model_platform="tensorflow", version_labels=labels or {}
+    )
+    if labels:
+        config.model_version_policy.specific.versions.extend(sorted(set(labels.values())))
+    else:
+        config.model_version_policy.latest.num_versions = 1
+    return config
+
+
+def select_versions(config: ModelConfig) -> dict[int, Path]:
+    """Return the folders of the versions to serve by number; OSError if the base path is no folder."""
+    versions, policy = list_versions(Path(config.base_path)), config.model_version_policy
+    if policy.HasField("specific"):
+        return {number: path for number, path in versions.items() if number in policy.specific.versions}
+    # num_versions 0 means the default, one, as in TensorFlow Serving.
+    newest = sorted(versions, reverse=True)[: None if policy.HasField("all") else policy.latest.num_versions or 1]
+    return {number: versions[number] for number in newest}
+
+
+def validate_versions(config: ModelConfig) -> None:
+    """Raise ValueError if the model's folder holds no version, or lacks one of a label."""
+    base_path = Path(config.base_path)
+    versions = list_versions(base_path) if base_path.is_dir() else {}
+    if not versions:
+        raise ValueError(
+            f"models: expected a folder of versions, such as saved_models/digits with a folder 1; received "
+            f"{base_path}. Export a model with `tfae export`."
+        )
+    for label, version in config.version_labels.items():
+        if version not in versions:
+            raise ValueError(
+                f"labels: expected one of the versions of {base_path}, {', '.join(map(str, sorted(versions)))}; "
+                f"received {label}={version}."
+            )
+
+
+def validate_ports(*, rest_port: int, grpc_port: int, least: int = 0) -> None:
+    """Raise ValueError unless both are ports of at least ``least``, and different unless they are 0."""
+    for argument, port in (("rest_port", rest_port), ("grpc_port", grpc_port)):
+        if not least <= port < 65536:
+            raise ValueError(f"{argument}: expected a number from {least} to 65535; received {port}.")
+    if rest_port == grpc_port != 0:
+        raise ValueError(f"rest_port: expected another port than grpc_port; received {rest_port} for both.")
+
+
+def _find_models(path: Path) -> list[Path]:
+    """Return the folders of models in a folder that is none itself."""
+    if any(path.glob("*/saved_model.pb")):
+        return []
+    return sorted({file.parents[1] for file in path.glob("*/[0-9]*/saved_model.pb")})

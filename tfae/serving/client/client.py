@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
-from tfae.serving.client.arguments import connect, validate_integer, validate_seconds
+from tfae.serving.client.arguments import connect, validate_integer
 from tfae.serving.client.description import Metadata
-from tfae.serving.client.inputs import Bind, Inputs, bind_named, bind_samples, bind_zeros, to_object_vector
-from tfae.serving.client.retries import Deadline
-from tfae.serving.client.session import Call, Session
+from tfae.serving.client.inputs import Inputs, bind_named, bind_samples, bind_zeros
+from tfae.serving.client.session import Session
 from tfae.serving.status import ModelSpec, VersionStatus
 from tfae.signature_methods import SignatureMethods
 
@@ -89,34 +86,16 @@ class Client(SignatureMethods):
             raise ValueError(f"label: expected the name of a version label; received {label!r}.")
         self._target = ModelSpec(model, None if version is None else validate_integer("version", version, 0), label)
         self._address = address
-        self._timeout = validate_seconds("timeout", timeout)
-        self._batch_size = validate_integer("batch_size", batch_size, 1)
-        self._retries = validate_integer("retries", retries, 0)
         concurrency = validate_integer("concurrency", concurrency, 1)
         self._transport = connect(address, connections=concurrency, token=token, ca_file=ca_file)
         self._session: Session | None = Session(
-            self._transport, self._target, concurrency=concurrency, retries=self._retries
+            self._transport,
+            self._target,
+            timeout=timeout,
+            batch_size=batch_size,
+            concurrency=concurrency,
+            retries=retries,
         )
-
-    def score_examples(self, examples: Sequence[Any], **options: Any) -> np.ndarray:
-        """Per-sample losses, float32 ``(batch,)``, of ``tf.train.Example`` messages or what they are serialized to.
-
-        Each has a feature ``inputs``. Options are those of :meth:`call`.
-        """
-        serialized = [
-            example.SerializeToString() if hasattr(example, "SerializeToString") else example for example in examples
-        ]
-        return self._output_of("serve_tf_examples", to_object_vector(serialized), options)
-
-    def score_images(self, images: Sequence[bytes | str | os.PathLike[str]], **options: Any) -> np.ndarray:
-        """Per-sample losses, float32 ``(batch,)``, of PNG or JPEG files, which the server decodes.
-
-        Given are their bytes or their paths. Options are those of :meth:`call`.
-        """
-        if isinstance(images, (bytes, str, os.PathLike)):
-            raise ValueError("images: expected a list; received a single image. Put it into one: [image].")
-        files = [image if isinstance(image, bytes) else Path(image).read_bytes() for image in images]
-        return self._output_of("serve_image_bytes", to_object_vector(files), options)
 
     def call(
         self,
@@ -144,7 +123,7 @@ class Client(SignatureMethods):
             ServingError: If the server refuses the request or does not answer.
         """
         bind = bind_named(inputs or {}, named_inputs)
-        return self._ask(signature, bind, timeout=timeout, batch_size=batch_size, is_one_row_each=False)
+        return self._open().ask(signature, bind, timeout=timeout, batch_size=batch_size, is_one_row_each=False)
 
     def status(self, *, timeout: float | None = None) -> list[VersionStatus]:
         """States of the versions on the server, newest first.
@@ -152,11 +131,11 @@ class Client(SignatureMethods):
         Of the client's own version alone if it has one; of all if it has a label. AVAILABLE only says that a version
         was loaded, not that it works: :meth:`wait_until_ready` finds that out.
         """
-        return self._open().status(Deadline(self._seconds(timeout)))
+        return self._open().status(timeout)
 
     def metadata(self, *, timeout: float | None = None) -> Metadata:
         """The model's version and signatures, as the server says them now."""
-        return self._open().metadata(Deadline(self._seconds(timeout)))
+        return self._open().metadata(timeout)
 
     def wait_until_ready(
         self, timeout: float = 60.0, *, signature: str = "serving_default", inputs: Inputs | None = None
@@ -172,10 +151,7 @@ class Client(SignatureMethods):
             ServingError: If there was no good answer in time, with the last thing that went wrong.
             ValueError: If ``inputs`` do not fit the signature.
         """
-        bind = bind_zeros if inputs is None else bind_named(inputs)
-        # What hangs while it starts may be well a moment later: each question has the time of a call.
-        call = Call(signature=signature, bind=bind, timeout=self._timeout, batch_size=self._batch_size, retries=0)
-        self._open().wait(call, timeout=validate_seconds("timeout", timeout))
+        self._open().wait(signature, bind_zeros if inputs is None else bind_named(inputs), timeout)
 
     def close(self) -> None:
         """Close the connections; the client can not be used after that."""
@@ -199,28 +175,5 @@ class Client(SignatureMethods):
             raise ValueError("client: expected one that is open; received one that was closed. Make a new one.")
         return self._session
 
-    def _seconds(self, timeout: float | None) -> float:
-        return self._timeout if timeout is None else validate_seconds("timeout", timeout)
-
-    def _ask(
-        self,
-        signature: str,
-        bind: Bind,
-        *,
-        timeout: float | None = None,
-        batch_size: int | None = None,
-        is_one_row_each: bool = True,
-    ) -> dict[str, np.ndarray]:
-        return self._open().ask(
-            Call(
-                signature=signature,
-                bind=bind,
-                timeout=self._seconds(timeout),
-                batch_size=self._batch_size if batch_size is None else validate_integer("batch_size", batch_size, 1),
-                retries=self._retries,
-                is_one_row_each=is_one_row_each,
-            )
-        )
-
     def _call_with(self, signature: str, array: npt.ArrayLike, options: dict[str, Any]) -> dict[str, np.ndarray]:
-        return self._ask(signature, bind_samples(array), **options)
+        return self._open().ask(signature, bind_samples(array), **options)

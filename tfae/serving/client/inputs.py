@@ -1,8 +1,4 @@
-"""Validation of inputs against a signature, before a request is sent.
-
-The server validates neither shapes nor ranges: a wrong width fails in some kernel or not at all, and 256 becomes a
-uint8 of 0.
-"""
+"""Which of the arrays of a call go to which inputs of a signature."""
 
 from __future__ import annotations
 
@@ -12,9 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfae.casting import cast_and_compare
-from tfae.columns_by_name import expand_inputs, is_named, take_columns, to_numbers, to_texts
-from tfae.tensor_spec import Signature, TensorSpec
+from tfae.columns_by_name import expand_inputs, is_named, take_columns
+from tfae.tensor_spec import Signature
 
 Inputs = Mapping[str, npt.ArrayLike]
 #: Assigns the arrays of a call to the inputs of a signature, which may be fetched after the call began.
@@ -54,34 +49,3 @@ def to_object_vector(elements: Sequence[object]) -> np.ndarray:
     vector = np.empty(len(elements), dtype=object)
     vector[:] = elements
     return vector
-
-
-def _cast_exactly(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
-    """Cast numbers, else raise ValueError if one would change; floats may be rounded to narrower floats."""
-    if values.dtype == dtype:
-        return values
-    expected = f"{name}: expected values that {dtype} can hold; received {values.dtype}"
-    if values.dtype.kind not in ("biufc" if dtype.kind == "c" else "biuf"):
-        raise ValueError(f"{expected}.")
-    cast, changed = cast_and_compare(values, dtype)
-    if changed.any():
-        raise ValueError(f"{expected} with a value of {values[changed][0]}.")
-    return cast
-
-
-def fit_input(name: str, given: npt.ArrayLike, spec: TensorSpec) -> np.ndarray:
-    """Return an array in the dtype of the signature, strings as bytes; ValueError if shape, dtype or values differ."""
-    if np.ma.is_masked(given):
-        raise ValueError(
-            f"{name}: expected values without a mask, which no server knows of; received some that are masked. "
-            "Say what they are: x.filled(…)."
-        )
-    if spec.is_string:
-        array = to_texts(given, name)
-    else:
-        try:
-            array = to_numbers(given, name) if spec.shape == (None,) else np.asarray(given)
-        except ValueError as error:  # Rows of different lengths.
-            raise ValueError(f"{name}: expected an array; received nested lists that are none ({error}).") from error
-    spec.validate_shape(name, array.shape)
-    return array if spec.is_string else _cast_exactly(array, spec.dtype, name)

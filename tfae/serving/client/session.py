@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
+from tfae.serving.client.arguments import validate_integer, validate_seconds
 from tfae.serving.client.description import Metadata
 from tfae.serving.client.error import ServingError
-from tfae.serving.client.inputs import Bind, fit_input
-from tfae.serving.client.pieces import cut
+from tfae.serving.client.inputs import Bind
 from tfae.serving.client.retries import Deadline, ask_with_retries
 from tfae.serving.status import ModelSpec, VersionStatus
 from tfae.tensor_spec import Signature
@@ -32,100 +31,113 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 
 @final
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Call:
-    """A call of the signature of a name; the settings are those of :class:`tfae.serving.Client`.
-
-    Attributes:
-        bind: Assigns the arrays of the call to the inputs of the signature.
-        is_one_row_each: Whether outputs with another number of rows than the input are an error; for an input that is
-            sent in pieces they always are.
-    """
-
-    signature: str
-    bind: Bind
-    timeout: float
-    batch_size: int
-    retries: int
-    is_one_row_each: bool = False
-
-
-@final
 class Session:
-    """One model on one server; ``retries`` applies to metadata and status."""
+    """One model on one server; the arguments are those of :class:`tfae.serving.Client`, and are validated here."""
 
-    def __init__(self, transport: Transport, target: ModelSpec, *, concurrency: int, retries: int) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        target: ModelSpec,
+        *,
+        timeout: float,
+        batch_size: int,
+        concurrency: int,
+        retries: int,
+    ) -> None:
         self._transport = transport
         self._target = target
+        self._timeout = validate_seconds("timeout", timeout)
+        self._batch_size = validate_integer("batch_size", batch_size, 1)
         self._concurrency = concurrency
-        self._retries = retries
+        self._retries = validate_integer("retries", retries, 0)
         #: None if it has to be fetched before the next use.
         self._metadata: Metadata | None = None
         #: Most rows of a request, known once the server has rejected more.
         self._row_limit: int | None = None
 
-    def metadata(self, deadline: Deadline) -> Metadata:
+    def metadata(self, timeout: float | None = None) -> Metadata:
         """Fetch the metadata, and keep it for later calls."""
-        self._metadata = ask_with_retries(
-            lambda: self._transport.metadata(self._target, deadline), deadline, self._retries
-        )
-        return self._metadata
+        return self._fetch_metadata(self._deadline(timeout))
 
-    def status(self, deadline: Deadline) -> list[VersionStatus]:
+    def status(self, timeout: float | None = None) -> list[VersionStatus]:
         """Fetch the states of the versions, newest first."""
+        deadline = self._deadline(timeout)
         versions = ask_with_retries(lambda: self._transport.status(self._target, deadline), deadline, self._retries)
         available = [entry.version for entry in versions if entry.state == "AVAILABLE"]
         if self._metadata is not None and self._metadata.version != max(available, default=None):
             self._metadata = None
         return versions
 
-    def ask(self, call: Call) -> Arrays:
-        """Return the outputs of a signature by name, all from the same version of the model."""
-        deadline = Deadline(call.timeout)
+    def ask(
+        self,
+        name: str,
+        bind: Bind,
+        *,
+        timeout: float | None = None,
+        batch_size: int | None = None,
+        retries: int | None = None,
+        is_one_row_each: bool = True,
+    ) -> Arrays:
+        """Return the outputs of a signature by name, all from the same version of the model.
+
+        Args:
+            name: Of the signature.
+            bind: Assigns the arrays of the call to the inputs of the signature.
+            timeout, batch_size, retries: Instead of those of the session.
+            is_one_row_each: Whether outputs with another number of rows than the input are an error; for an input that
+                is sent in pieces they always are.
+        """
+        deadline = self._deadline(timeout)
+        batch_size = self._batch_size if batch_size is None else validate_integer("batch_size", batch_size, 1)
+        retries = self._retries if retries is None else retries
         is_fresh = self._metadata is None
-        metadata = self._metadata or self.metadata(deadline)
+        metadata = self._metadata or self._fetch_metadata(deadline)
         restarts = 0
         while True:
             try:
-                signature = metadata.signature(call.signature)
-                arrays = signature.fit(call.bind(signature), fit_input)
+                signature = metadata.signature(name)
+                arrays = signature.fit(bind(signature))
             except ValueError:
                 if is_fresh:
                     raise
-                metadata, is_fresh = self.metadata(deadline), True  # They may fit a newer version.
+                metadata, is_fresh = self._fetch_metadata(deadline), True  # They may fit a newer version.
                 continue
-            pieces = self._cut(signature, arrays, call.batch_size)
+            pieces = self._cut(signature, arrays, batch_size)
             if not pieces:
                 return {name: spec.zeros(0) for name, spec in signature.outputs.items()}
             if len(pieces) > 1 and not is_fresh:
-                metadata, is_fresh = self.metadata(deadline), True
+                metadata, is_fresh = self._fetch_metadata(deadline), True
                 continue
             try:
-                return self._answer(call, metadata, arrays, pieces, deadline)
+                if len(pieces) > 1:
+                    return self._ask_pieces(metadata, signature, arrays, pieces, deadline.seconds, retries)
+                num_rows = pieces[0].stop if is_one_row_each else None
+                return self._ask_once(self._target, metadata, signature, arrays, num_rows, deadline, retries)
             except ServingError as error:
                 restarts += 1
                 if error.code not in _PERHAPS_STALE or restarts > _MAX_RESTARTS:
                     raise
                 if len(pieces) > 1:
-                    deadline = Deadline(call.timeout)
+                    deadline = Deadline(deadline.seconds)
                 if self._learn_row_limit(error, pieces):
                     continue
                 try:
-                    newer = self.metadata(deadline)
+                    newer = self._fetch_metadata(deadline)
                 except ServingError:
                     raise error from None  # The caller needs the first error.
                 if newer == metadata:
                     raise
                 metadata, is_fresh = newer, True
 
-    def wait(self, call: Call, *, timeout: float) -> None:
-        """Repeat a call until it succeeds, or raise its last error after ``timeout`` seconds, as a ServingError."""
-        deadline = Deadline(timeout)
+    def wait(self, name: str, bind: Bind, timeout: float) -> None:
+        """Ask a signature until it answers, or raise the last error after ``timeout`` seconds, as a ServingError."""
+        deadline = Deadline(validate_seconds("timeout", timeout))
         pause = _FIRST_PAUSE
         while True:
             try:
-                seconds = max(min(call.timeout, deadline.remaining()), 1e-3)
-                self.ask(dataclasses.replace(call, timeout=seconds))
+                # What hangs while it starts may be well a moment later: each question has the time of a call.
+                seconds = max(min(self._timeout, deadline.remaining()), 1e-3)
+                self.ask(name, bind, timeout=seconds, retries=0, is_one_row_each=False)
                 return
             except ServingError as error:
                 if error.code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
@@ -136,37 +148,56 @@ class Session:
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _answer(
-        self, call: Call, metadata: Metadata, arrays: Arrays, pieces: list[slice], deadline: Deadline
+    def _deadline(self, timeout: float | None) -> Deadline:
+        return Deadline(self._timeout if timeout is None else validate_seconds("timeout", timeout))
+
+    def _fetch_metadata(self, deadline: Deadline) -> Metadata:
+        self._metadata = ask_with_retries(
+            lambda: self._transport.metadata(self._target, deadline), deadline, self._retries
+        )
+        return self._metadata
+
+    def _ask_once(
+        self,
+        target: ModelSpec,
+        metadata: Metadata,
+        signature: Signature,
+        inputs: Arrays,
+        num_rows: int | None,
+        deadline: Deadline,
+        retries: int,
     ) -> Arrays:
-        """Return the outputs of all pieces."""
-        in_pieces = len(pieces) > 1
-        signature = metadata.signature(call.signature)
-        # Pieces name the version, as the newest may be another one for the last piece.
-        target = ModelSpec(self._target.name, metadata.version) if in_pieces else self._target
+        outputs, version = ask_with_retries(
+            lambda: self._transport.predict(target, signature, inputs, deadline), deadline, retries
+        )
+        if version is not None and version != metadata.version:
+            self._metadata = None
+        _validate_outputs(outputs, metadata, signature, num_rows)
+        return outputs
 
-        def ask(rows: slice, deadline: Deadline, num_rows: int | None) -> Arrays:
-            # A 0-D input has no rows; its request is never cut.
-            inputs = {name: array[rows] if array.ndim else array for name, array in arrays.items()}
-            outputs, version = ask_with_retries(
-                lambda: self._transport.predict(target, signature, inputs, deadline), deadline, call.retries
-            )
-            if version is not None and version != metadata.version:
-                self._metadata = None
-            _validate_outputs(outputs, metadata, signature, num_rows)
-            return outputs
+    def _ask_pieces(
+        self,
+        metadata: Metadata,
+        signature: Signature,
+        arrays: Arrays,
+        pieces: list[slice],
+        seconds: float,
+        retries: int,
+    ) -> Arrays:
+        # They name the version, as the newest may be another one for the last piece.
+        target = ModelSpec(self._target.name, metadata.version)
 
-        def ask_piece(rows: slice) -> Arrays:
+        def ask(rows: slice) -> Arrays:
+            inputs = {name: array[rows] for name, array in arrays.items()}
+            num_rows = rows.stop - rows.start
             try:
-                return ask(rows, Deadline(call.timeout), rows.stop - rows.start)
+                return self._ask_once(target, metadata, signature, inputs, num_rows, Deadline(seconds), retries)
             except ServingError as error:
                 error.request += f", rows {rows.start} to {rows.stop - 1}"
                 raise
 
-        if not in_pieces:
-            return ask(pieces[0], deadline, pieces[0].stop if call.is_one_row_each else None)
         with ThreadPoolExecutor(min(self._concurrency, len(pieces))) as pool:
-            answers = list(pool.map(ask_piece, pieces))
+            answers = list(pool.map(ask, pieces))
         return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
     def _cut(self, signature: Signature, arrays: Arrays, batch_size: int) -> list[slice]:
@@ -195,6 +226,27 @@ class Session:
             return False
         self._row_limit = limit
         return True
+
+
+def cut(row_bytes: np.ndarray, max_rows: int, max_bytes: int) -> list[slice]:
+    """Slice rows in order, at most ``max_rows`` and ``max_bytes`` each; a larger row is a slice of its own.
+
+    ``row_bytes``, int ``(num_rows,)``, is what each row takes in a request.
+
+    Example:
+        >>> cut(np.array([4, 4, 4, 9, 1]), max_rows=2, max_bytes=8)
+        [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None), slice(4, 5, None)]
+    """
+    ends = np.cumsum(row_bytes, dtype=np.int64)
+    slices = []
+    start = 0
+    while start < len(ends):
+        before = ends[start - 1] if start else 0
+        stop = int(np.searchsorted(ends, before + max_bytes, side="right"))
+        stop = max(start + 1, min(stop, start + max_rows))
+        slices.append(slice(start, stop))
+        start = stop
+    return slices
 
 
 def _validate_outputs(outputs: Arrays, metadata: Metadata, signature: Signature, num_rows: int | None) -> None:

@@ -7,9 +7,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tfae.serving.configs import validate_versions
 from tfae.serving.engines import IMAGE
-from tfae.serving.model_config import ModelConfig, read_folder
+from tfae.serving.model_config import read_folder, validate_versions
 
 #: Characters of a DNS label, less the longest suffix of an object.
 _MAX_KUBERNETES_NAME = 50
@@ -68,24 +67,7 @@ class Deployment:
         for argument in ("replicas", "cpus"):
             if getattr(self, argument) < 1:
                 raise ValueError(f"{argument}: expected at least 1; received {getattr(self, argument)}.")
-        validate_versions(self.model)
-
-    @property
-    def model(self) -> ModelConfig:
-        """The model in its folder on this machine."""
-        return read_folder(self.saved_models, self.name, self.labels)
-
-    @property
-    def probed_label(self) -> str | None:
-        """The label in the requests of the readiness probe, None for the highest version."""
-        return next(iter(self.labels), None)
-
-    @property
-    def probed_version(self) -> Path:
-        """Folder of the version that answers the readiness probe."""
-        versions = self.model.versions()
-        label = self.probed_label
-        return versions[max(versions) if label is None else self.labels[label]]
+        validate_versions(read_folder(self.saved_models, self.name, self.labels))
 
     @property
     def kubernetes_name(self) -> str:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
 import re
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import jinja2
 
 from tfae.atomic_write import write_atomically
-from tfae.serving import configs
+from tfae.serving import engines
 from tfae.serving.deployment.deployment import Deployment
 from tfae.serving.deployment.warmup_requests import list_batch_sizes, read_requests, write_rest_bodies
+from tfae.serving.model_config import make_config
+from tfae.versions import list_versions
 
 
 def write(deployment: Deployment, path: Path, *, replace: bool = False) -> None:
@@ -45,22 +46,19 @@ def write(deployment: Deployment, path: Path, *, replace: bool = False) -> None:
 
 def render(deployment: Deployment, path: Path) -> dict[str, str]:
     """Return the content of the files by name, relative to the folder ``path``."""
-    requests = read_requests(deployment.probed_version)
+    label, versions = next(iter(deployment.labels), None), list_versions(deployment.saved_models)
+    requests = read_requests(versions[max(versions) if label is None else deployment.labels[label]])
     batch_sizes = list_batch_sizes(requests)
     by_signature, unprobed = write_rest_bodies(requests)
-    served = dataclasses.replace(deployment.model, base_path=Path("/models", deployment.name))
-    config = {
-        "models.config": configs.render_model_config([served]),
-        "batching.config": configs.render_batching_config(batch_sizes, num_batch_threads=deployment.cpus),
-        "monitoring.config": configs.MONITORING_CONFIG,
-    }
-    label, models = deployment.probed_label, _find_relative_path(deployment.saved_models, path)
-    values = {
+    served = make_config(deployment.name, PurePosixPath("/models", deployment.name), deployment.labels)
+    models = _find_relative_path(deployment.saved_models, path)
+    values: dict[str, Any] = {
         "deployment": deployment,
+        "label": label,
         "flags": [
             "--port=8500",
             "--rest_api_port=8501",
-            *configs.build_flags(
+            *engines.build_flags(
                 [served],
                 model_config="/config/models.config",
                 monitoring="/config/monitoring.config",
@@ -70,11 +68,16 @@ def render(deployment: Deployment, path: Path) -> dict[str, str]:
         "models": models,
         "mounted": models if Path(models).is_absolute() else f"$PWD/{models}",
         "batch_sizes": batch_sizes,
-        "metrics_path": configs.METRICS_PATH,
-        "rest_api_timeout_s": configs.REST_API_TIMEOUT_IN_MS // 1000,
+        "metrics_path": engines.METRICS_PATH,
+        "rest_api_timeout_s": engines.REST_API_TIMEOUT_IN_MS // 1000,
         "probe_path": f"/v1/models/{deployment.name}" + ("" if label is None else f"/labels/{label}") + ":predict",
         "signatures": list(by_signature),
         "unprobed": unprobed,
+    }
+    config = {
+        "models.config": engines.render_model_config([served]),
+        "batching.config": _render_template("batching.config", values),
+        "monitoring.config": engines.MONITORING_CONFIG,
     }
     readiness = {f"{signature}.json": body + "\n" for signature, body in by_signature.items()}
     readiness |= {"ready.sh": _render_template("ready.sh", values)}

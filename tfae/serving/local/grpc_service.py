@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("tfae.serving")
 
-#: Most bytes of tensors in a message, which is shorter than 2 GiB.
-_MAX_MESSAGE_BYTES = 2**31 - 2**20
 #: Clients drop trailers of more than 8 KiB, in which a byte may take three, and the error with them.
 _MAX_ERROR_BYTES = 2560
 
@@ -101,9 +99,6 @@ class GrpcService:
         }
         wanted = _read_filter(signature, request.output_filter)
         outputs = {name: array for name, array in run(servable, signature, inputs).items() if name in wanted}
-        size = sum(array.nbytes for array in outputs.values())
-        if size > _MAX_MESSAGE_BYTES:
-            raise StatusError("RESOURCE_EXHAUSTED", f"outputs: {size} bytes are more than a message can hold.")
         for name, array in outputs.items():
             _to_proto(array, response.outputs[name])
         _write_spec(response.model_spec, version, signature.name)

@@ -7,16 +7,18 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from tfae.serving.local.prediction import load
-from tfae.serving.model_config import Source
+from tfae.serving.model_config import select_versions
 from tfae.serving.status import ModelSpec, StatusError, VersionStatus
 
 if TYPE_CHECKING:
+    from tensorflow_serving.config.model_server_config_pb2 import ModelConfig
+
     from tfae.servable import Servable
 
 _LOG = logging.getLogger("tfae.serving")
@@ -61,7 +63,9 @@ class Models:
         ValueError: From ``source``, or if it returns no model.
     """
 
-    def __init__(self, source: Source, *, poll_seconds: float = 1.0, allow_xla: bool = False) -> None:
+    def __init__(
+        self, source: Callable[[], Sequence[ModelConfig]], *, poll_seconds: float = 1.0, allow_xla: bool = False
+    ) -> None:
         if not 0 <= poll_seconds < float("inf"):
             raise ValueError(f"poll_seconds: expected a number of at least 0; received {poll_seconds}.")
         self._source = source
@@ -102,9 +106,9 @@ class Models:
             number = spec.version
             if number is None and spec.label is not None:
                 config = self._configs.get(spec.name)
-                if config is None or spec.label not in config.labels:
+                if config is None or spec.label not in config.version_labels:
                     raise StatusError("INVALID_ARGUMENT", f"Unrecognized servable version label: {spec.label}")
-                number = config.labels[spec.label]
+                number = config.version_labels[spec.label]
             available = self._find_available(spec.name)
             wanted = f"Latest({spec.name})" if number is None else f"Specific({spec.name}, {number})"
             version = available.get(max(available, default=-1) if number is None else number)
@@ -133,42 +137,34 @@ class Models:
     def _run(self) -> None:
         """Look for versions, load and end them, until told to stop."""
         while not self._is_stopping.is_set():
-            self._read_configs()
             self._find_versions()
             while (version := self._take_next()) is not None:
                 self._load(version)
             self._has_looked.set()
             self._is_stopping.wait(min(self._poll_seconds or threading.TIMEOUT_MAX, threading.TIMEOUT_MAX))
 
-    def _read_configs(self) -> None:
+    def _find_versions(self) -> None:
+        """Read the configs, and update the versions of every model to the folders that are there."""
+        problem = ""
         try:
             configs = {config.name: config for config in self._source()}
         except Exception as error:  # The thread survives any source.
-            self._warn_once("", f"{error} What was served before still is.")
-            return
-        self._warn_once("", "")
+            problem, configs = f"{error} What was served before still is.", self._configs
+        self._warn_once("", problem)
         with self._lock:
-            if configs == self._configs:
-                return
             self._configs = configs
-            for name, versions in self._versions.items():
-                # A version that failed under the old config may be loaded again if it is not wanted now.
-                for number in [n for n, v in versions.items() if v.state == "END" and not v.wanted]:
-                    del versions[number]
-                if name not in configs:
-                    _want(versions, name, {})
-
-    def _find_versions(self) -> None:
-        for config in self._configs.values():
-            try:
-                found = config.policy.select(config.versions())
-            except OSError as error:
-                self._warn_once(config.name, f"{config.name}: the base path cannot be read ({error}); waiting.")
-                continue
-            problem = "" if found else f"{config.name}: no version to serve in {config.base_path} yet; waiting."
-            self._warn_once(config.name, problem)
+        for name in {**configs, **self._versions}:
+            found: dict[int, Path] = {}
+            if name in configs:
+                try:
+                    found = select_versions(configs[name])
+                except OSError as error:
+                    self._warn_once(name, f"{name}: the base path cannot be read ({error}); waiting.")
+                    continue
+                where = configs[name].base_path
+                self._warn_once(name, "" if found else f"{name}: no version to serve in {where} yet; waiting.")
             with self._lock:
-                _want(self._versions.setdefault(config.name, {}), config.name, found)
+                _want(self._versions.setdefault(name, {}), name, found)
 
     def _warn_once(self, about: str, message: str) -> None:
         """Log a warning, unless it is empty or was the last one about the same model."""

@@ -14,8 +14,7 @@ from typing import final
 
 from aiohttp import web
 
-from tfae.serving.local.json_requests import parse, read_inputs, read_signature_name
-from tfae.serving.local.json_responses import write, write_metadata, write_predictions, write_status
+from tfae.serving.local import json_bodies
 from tfae.serving.local.models import Models
 from tfae.serving.local.prediction import find_signature, run
 from tfae.serving.status import HTTP_STATUS, ModelSpec, StatusError
@@ -92,20 +91,20 @@ class RestService:
             )
         spec = _read_spec(match)
         if method == "GET" and match["metadata"] is None:
-            return write_status(self._models.status(spec.name, spec.version))
+            return json_bodies.write_status(self._models.status(spec.name, spec.version))
         if method == "GET":
             version, servable = self._models.find(spec)
-            return write_metadata(version, servable.signature_def_map)
-        document = parse(body)
-        name = read_signature_name(document)
+            return json_bodies.write_metadata(version, servable.signature_def_map)
+        document = json_bodies.parse(body)
+        name = json_bodies.read_signature_name(document)
         _, servable = self._models.find(spec)
         try:
             signature = find_signature(servable, name)
         except StatusError as error:
             raise StatusError("INVALID_ARGUMENT", error.message) from None  # FAILED_PRECONDITION over gRPC alone.
-        inputs, in_rows = read_inputs(document, signature.inputs)
+        inputs, in_rows = json_bodies.read_inputs(document, signature.inputs)
         del document  # It is larger than the arrays, and not needed while the kernels run.
-        return write_predictions(run(servable, signature, inputs), in_rows=in_rows)
+        return json_bodies.write_predictions(run(servable, signature, inputs), in_rows=in_rows)
 
     def _unpack(self, body: bytes) -> bytes:
         """Unpack a gzip body; a damaged one reads as an empty document, as in TensorFlow Serving."""
@@ -133,4 +132,4 @@ def _read_spec(match: re.Match[str]) -> ModelSpec:
 
 
 def _make_error(status: int, message: str) -> web.Response:
-    return web.Response(status=status, body=write({"error": message}), content_type="application/json")
+    return web.Response(status=status, body=json_bodies.write({"error": message}), content_type="application/json")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import logging
 import os
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
 import grpc
@@ -20,7 +21,7 @@ from aiohttp import web
 from tfae.serving.local.grpc_service import GrpcService
 from tfae.serving.local.models import Models
 from tfae.serving.local.rest_service import RestService
-from tfae.serving.model_config import ModelConfig, Source, make_source, validate_ports
+from tfae.serving.model_config import read_models, validate_ports
 from tfae.serving.status import StatusError
 
 if TYPE_CHECKING:
@@ -49,8 +50,7 @@ class LocalServer:
 
     Args:
         models: Folder of a model's versions, such as ``saved_models/digits``, or of several such folders, each of which
-            is served under its name; or a model config file of TensorFlow Serving, read again whenever it changes; or
-            the configs themselves, or a function that returns them.
+            is served under its name; or a model config file of TensorFlow Serving, read again whenever it changes.
         name: What clients call the model, for a folder; its own name by default.
         labels: Numbers of versions by label, for a folder. With labels these versions are served, else the
             newest.
@@ -79,7 +79,7 @@ class LocalServer:
 
     def __init__(
         self,
-        models: str | os.PathLike[str] | Sequence[ModelConfig] | Source,
+        models: str | os.PathLike[str],
         *,
         name: str | None = None,
         labels: Mapping[str, int] | None = None,
@@ -97,9 +97,8 @@ class LocalServer:
             if value < 1:
                 raise ValueError(f"{argument}: expected at least 1; received {value}.")
         self.rest_port, self.grpc_port = rest_port, grpc_port
-        self.models = Models(
-            make_source(models, name=name, labels=labels), poll_seconds=poll_seconds, allow_xla=allow_xla
-        )
+        source = functools.partial(read_models, models, name=name, labels=labels)
+        self.models = Models(source, poll_seconds=poll_seconds, allow_xla=allow_xla)
         self._host = host
         self._max_request_bytes = max_request_bytes
         self._access_log = access_log

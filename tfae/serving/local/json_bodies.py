@@ -1,29 +1,33 @@
-"""The JSON of a Predict request over REST: rows or columns, read as one array for each input."""
+"""The JSON bodies of TensorFlow Serving's REST interface: requests, read as an array for each input, and responses."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
+from google.protobuf import json_format
+from tensorflow_serving.apis.get_model_metadata_pb2 import SignatureDefMap
 
-from tfae.serving.status import StatusError
+from tfae.serving.client.inputs import to_object_vector
+from tfae.serving.status import StatusError, VersionStatus
+from tfae.tensor_spec import NOT_IN_JSON, TensorSpec
 
 if TYPE_CHECKING:
-    from tfae.tensor_spec import TensorSpec
+    from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+
+    from tfae.serving.local.models import ModelVersion
 
 #: The types of the values that become an input, by its dtype.
 _ACCEPTED: dict[str, set[type]] = {"bool": {bool}, "float32": {int, float}, "float64": {int, float}}
 _ACCEPTED |= {name: {int} for name in ("int8", "int16", "int32", "int64", "uint8", "uint32", "uint64")}
 _ACCEPTED |= {"string": {str, dict}}
-#: What JSON calls them.
-_NAMES = {type(None): "null", bool: "a boolean", str: "a string", list: "a list", dict: "an object"}
-_NAMES |= {int: "an integer", float: "a number with a decimal point"}
 
 #: Keys of a request; of equal ones the first counts.
 _KEYS = (b'"signature_name"', b'"instances"', b'"inputs"')
@@ -50,7 +54,7 @@ def parse(body: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         document = _parse_leniently(body)
     if not isinstance(document, dict):
-        raise _make_error(f"body: expected a JSON object; received {_name_type(document)}.")
+        raise _make_error(f"body: expected a JSON object; received {_describe(document)}.")
     return document
 
 
@@ -58,7 +62,7 @@ def read_signature_name(document: Mapping[str, Any]) -> str:
     """Return the name of the signature, ``""`` if there is none."""
     name = document.get("signature_name", "")
     if not isinstance(name, str):
-        raise _make_error(f"signature_name: expected a string; received {_name_type(name)}.")
+        raise _make_error(f"signature_name: expected a string; received {_describe(name)}.")
     return name
 
 
@@ -81,6 +85,62 @@ def read_inputs(document: Mapping[str, Any], infos: Mapping[str, TensorSpec]) ->
             )
     columns = _split_rows(document["instances"], infos) if in_rows else _name_columns(document["inputs"], infos)
     return {name: _to_array(name, columns[name], info.dtype_name) for name, info in infos.items()}, in_rows
+
+
+def write_predictions(outputs: Mapping[str, np.ndarray], *, in_rows: bool) -> bytes:
+    """Write outputs as ``predictions`` in rows, or as ``outputs`` in columns; a single output has no name.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT for a dtype without JSON, or for rows if outputs differ in their number.
+
+    Example:
+        >>> write_predictions({"y": np.array([[1, np.nan]], "float32")}, in_rows=True)
+        b'{"predictions": [[1.0, NaN]]}'
+    """
+    values = {name: _to_values(name, array) for name, array in outputs.items()}
+    is_finite = all(array.dtype.kind != "f" or np.isfinite(array).all() for array in outputs.values())
+    content = values if len(values) > 1 else next(iter(values.values()))
+    if in_rows:
+        sizes = {len(array) if array.ndim else None for array in outputs.values()}
+        if None in sizes or len(sizes) > 1:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in outputs.items())
+            raise StatusError(
+                "INVALID_ARGUMENT",
+                f"outputs: expected the same number of rows in each, for a request with 'instances'; the model gave "
+                f"{shapes}. Send 'inputs' instead.",
+            )
+        if len(values) > 1:
+            content = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+    return write({"predictions" if in_rows else "outputs": content}, is_finite=is_finite)
+
+
+def write_status(versions: Sequence[VersionStatus]) -> bytes:
+    """Write the states of versions."""
+    entries = []
+    for version in versions:
+        status = {"error_code": version.error_code, "error_message": version.error_message}
+        entries.append({"version": str(version.version), "state": version.state, "status": status})
+    return write({"model_version_status": entries})
+
+
+def write_metadata(version: ModelVersion, signature_def_map: Mapping[str, SignatureDef]) -> bytes:
+    """Write the signatures of a version, with that of its init op."""
+    signatures = json_format.MessageToDict(
+        SignatureDefMap(signature_def=signature_def_map),
+        preserving_proto_field_name=True,
+        always_print_fields_with_no_presence=True,
+    )
+    spec = {"name": version.name, "version": str(version.number), "signature_name": ""}
+    return write({"model_spec": spec, "metadata": {"signature_def": signatures}})
+
+
+def write(document: dict[str, Any], *, is_finite: bool = True) -> bytes:
+    """Write a document of plain values and arrays; with ``is_finite`` none of them is NaN or infinite."""
+    if is_finite:  # orjson writes null for NaN and infinity.
+        with contextlib.suppress(orjson.JSONEncodeError):  # Text that is not UTF-8 is sent as its bytes.
+            return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    text = json.dumps(document, ensure_ascii=False, default=lambda array: array.tolist())
+    return text.encode(errors="surrogateescape")
 
 
 def _parse_leniently(body: bytes) -> object:
@@ -119,32 +179,24 @@ def _is_named(value: object) -> bool:
 
 def _name_columns(value: Any, infos: Mapping[str, TensorSpec]) -> Mapping[str, Any]:
     """Return the value of each input; further names are ignored."""
-    if _is_named(value):
-        missing = [name for name in infos if name not in value]
-        if missing:
-            raise _make_error(
-                f"inputs: expected a value for {', '.join(infos)}; received none for {', '.join(missing)}."
-            )
-        return value
-    if len(infos) > 1:
-        raise _make_error(f"inputs: expected an object with {', '.join(infos)}; received {_name_type(value)}.")
-    return dict.fromkeys(infos, value)
+    if len(infos) == 1 and not _is_named(value):
+        return dict.fromkeys(infos, value)
+    if not _is_named(value) or not infos.keys() <= value.keys():
+        raise _make_error(f"inputs: expected an object with {', '.join(infos)}; received {_describe(value)}.")
+    return value
 
 
 def _split_rows(rows: Any, infos: Mapping[str, TensorSpec]) -> Mapping[str, list]:
     """Return a list of values for each input, one for each row."""
     if not isinstance(rows, list) or not rows:
-        received = "an empty one" if rows == [] else _name_type(rows)
-        raise _make_error(f"instances: expected a list with at least one row; received {received}.")
-    if not any(map(_is_named, rows)):
-        if len(infos) > 1:
-            raise _make_error(f"instances: expected objects with {', '.join(infos)}; received {_name_type(rows[0])}.")
+        raise _make_error(f"instances: expected a list with at least one row; received {_describe(rows)}.")
+    if len(infos) == 1 and not any(map(_is_named, rows)):
         return dict.fromkeys(infos, rows)
     for index, row in enumerate(rows):
         if not _is_named(row) or row.keys() != infos.keys():
-            received = ", ".join(row) or "an empty object" if _is_named(row) else _name_type(row)
             raise _make_error(
-                f"instances: expected {', '.join(infos)} in every row; received {received} in row {index}."
+                f"instances: expected an object with {', '.join(infos)} in every row; received {_describe(row)} in row "
+                f"{index}."
             )
     return {name: [row[name] for row in rows] for name in infos}
 
@@ -158,7 +210,7 @@ def _to_array(name: str, value: Any, dtype: str) -> np.ndarray:
     flat = array.reshape(-1)
     for odd in set(map(type, flat)) - _ACCEPTED[dtype]:
         raise _make_error(
-            f"{name}: expected values of dtype {dtype}, in lists of equal lengths; received {_NAMES[odd]}."
+            f"{name}: expected values of dtype {dtype}, in lists of equal lengths; received {odd.__name__}."
         )
     if dtype == "string":
         flat[:] = [_encode(name, item) for item in flat]
@@ -189,9 +241,25 @@ def _encode(name: str, item: str | dict[str, Any]) -> bytes:
         raise _make_error(f"{name}: expected base64; {error}.") from None
 
 
-def _name_type(value: object) -> str:
-    return _NAMES[type(value)]
+def _describe(value: object) -> str:
+    if isinstance(value, dict):
+        return f"an object with {', '.join(value) or 'nothing'}"
+    return "an empty list" if value == [] else type(value).__name__
 
 
 def _make_error(message: str) -> StatusError:
     return StatusError("INVALID_ARGUMENT", message)
+
+
+def _to_values(name: str, array: np.ndarray) -> Any:
+    """Return an output as values that can be written."""
+    if array.dtype.name in NOT_IN_JSON:
+        raise StatusError("INVALID_ARGUMENT", f"{name}: expected an output that JSON can carry; it is {array.dtype}.")
+    if array.dtype == object:
+        is_binary = name.endswith("_bytes")
+        leaves = [
+            {"b64": base64.b64encode(value).decode()} if is_binary else value.decode(errors="surrogateescape")
+            for value in array.flat
+        ]
+        return to_object_vector(leaves).reshape(array.shape).tolist()
+    return np.ascontiguousarray(array) if array.ndim else array.item()

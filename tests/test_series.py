@@ -148,7 +148,7 @@ def test_a_window_has_the_greatest_label_of_its_rows(tmp_path):
         ({"window": 5, "group": "load", "columns": ["load"]}, "at least one column"),
         (
             {"window": 5, "time": "machine", "drop": ["when"]},
-            "dates and times such as 2026-01-31.*received 'a' in 'machine'",
+            "dates and times such as 2026-01-31.*received 'a' in column 'machine'",
         ),
         ({"window": 5, "drop": ["when"]}, "window: expected columns of numbers; received categories in 'machine'"),
         ({"window": 5, "drop": ["when", "machine"], "gaps": "mask"}, 'gaps: expected None or "drop" beside window'),

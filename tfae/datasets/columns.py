@@ -203,7 +203,8 @@ def validate_distinct(names: Sequence[str], where: str) -> None:
     repeated = sorted(name for name, count in collections.Counter(names).items() if count > 1)
     if repeated:
         raise ValueError(
-            f"source: expected columns with names of their own; received {repeated} more than once in {where}."
+            f"source: expected columns with names of their own; received {repeated} more than once in {where}. "
+            "Rename them."
         )
 
 

@@ -142,10 +142,9 @@ class WindowPart(Part):
                 whole = np.isfinite(batch.samples).all(axis=1)
                 found = dict(batch.defects)
                 if self.time is not None:
-                    seconds, unit = to_times(batch.kept[self.time], self.time, num_rows)
+                    seconds, unit, missing = to_times(batch.kept[self.time], self.time)
                     times.append(seconds)
-                    missing = np.flatnonzero(np.isnan(times[-1])).tolist()
-                    found |= dict.fromkeys(missing, f"no time in column {self.time!r}")
+                    found |= missing
                 if self.group is not None:
                     encoded = batch.kept[self.group].dictionary_encode()
                     of = [codes.setdefault(each, len(codes)) for each in encoded.dictionary.to_pylist()]
@@ -167,7 +166,11 @@ class WindowPart(Part):
             rows = StoredSamples(file, self.rows.shape, self.dtype, np.arange(num_rows))
         if wrong and not self.rows.is_tolerant:
             place = min(wrong)
-            raise ValueError(f"time: expected a time in every row; received {wrong[place]}, row {place}.")
+            where = self.rows.name_sample(place)
+            raise ValueError(
+                "time: expected numbers in every row, or dates and times such as 2026-01-31 12:30:00; received "
+                f"{wrong[place]}, {where if isinstance(where, str) else f'row {where} (rows count from 0)'}."
+            )
         time = np.concatenate(times) if times else None
         group = np.concatenate(groups) if groups else np.zeros(num_rows, np.int64)
         places = self._order(time, group)

@@ -233,7 +233,7 @@ REGISTER = r"put @keras\.saving\.register_keras_serializable\(\) above it"
         (lambda: sequential(layers.Lambda(lambda x: 2 * x)), "it holds a Lambda layer"),
         (lambda: sequential(Forgetful(2.0)), "Forgetful is missing 1 required positional argument: 'factor': return"),
         (lambda: sequential(ForgetfulOfItsValue(3.0)), "what Keras loads back answers otherwise"),
-        (two_heads, r"received 2: first, second\. .* tfae\.models\.select_output\(autoencoder, 'first'\)"),
+        (two_heads, r"received a dict of first, second\. .* tfae\.models\.select_output\(autoencoder, 'first'\)"),
         (two_inputs, "expected a model with one input, the sample; received several: x, y"),
         (lambda: sequential(layers.Dense(7)), r"the shape of a sample, \(8,\); received float32 of shape \(7,\)"),
         (lambda: keras.Sequential([keras.Input((9,)), layers.Dense(8)]), r"samples of shape \(8,\).* for \(9,\)"),

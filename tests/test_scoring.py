@@ -185,3 +185,35 @@ def test_labels_may_be_missing_in_the_first_batch(tmp_path, suffix):
 def test_another_suffix_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"ends with \.csv or \.parquet; received .*scores\.txt"):
         ScoreFile(tmp_path / "scores.txt")
+
+
+def test_a_broken_picture_has_a_reason_and_the_others_their_score(tmp_path):
+    from PIL import Image
+
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), dtype="uint8")
+    data = datasets.load(images)
+    model = models.dense(data.shape, latent_dim=2, widths=(4,))
+    training.compile(model, losses.SquaredError(), data, epochs=1, ignore=("range",))
+    export.save(model, tmp_path / "model", data=data)
+    (tmp_path / "photos").mkdir()
+    for number, image in enumerate(images):
+        Image.fromarray(image[..., 0]).save(tmp_path / "photos" / f"{number}.png")
+    (tmp_path / "photos" / "0.png").write_bytes(b"no picture")
+    whole = (tmp_path / "photos" / "3.png").read_bytes()
+    (tmp_path / "photos" / "3.png").write_bytes(whole[: len(whole) // 2])
+    run("score", tmp_path / "model", tmp_path / "photos", "-o", tmp_path / "scores.csv")
+    rows = rows_of(tmp_path / "scores.csv")
+    expected = export.load(tmp_path / "model").score(images)
+    for index, row in enumerate(rows):
+        assert row["file"] == f"{index}.png"
+        if index in (0, 3):
+            assert (row["instance_score"], f"{index}.png" in row["reason"]) == ("", True)
+        else:
+            np.testing.assert_allclose(float(row["instance_score"]), expected[index], rtol=1e-5)
+    with pytest.raises(ValueError, match=r"0\.png"):
+        datasets.load(tmp_path / "photos")
+
+
+def test_pictures_of_tables_leave_categories_out(folder, tmp_path):
+    said = run("reconstruct", folder / "model", folder / "table.csv", "-o", tmp_path / "picture.png").stderr
+    assert "left out, since they hold categories: country" in said

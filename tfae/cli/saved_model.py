@@ -144,13 +144,22 @@ def reconstruct(saved_model: Path, source: str, *, output: Path, num_samples: in
 
     samples = next(opened.parts.get("test", next(iter(opened.parts.values()))).batches(num_samples)).samples
     explanation = model.explain(samples)
+    reconstruction, names = explanation["reconstruction"], opened.feature_names
+    categories = [column.name for column in opened.columns or () if column.kind == "category"]
+    if categories and names:
+        drawn = [index for index, name in enumerate(names) if name not in categories]
+        if not drawn:
+            raise ValueError("source: expected columns of numbers, which are drawn; received categories alone.")
+        click.echo(f"left out, since they hold categories: {', '.join(categories)}", err=True)
+        samples, reconstruction = samples[:, drawn], reconstruction[:, drawn]
+        names = tuple(names[index] for index in drawn)
     figure = plots.side_by_side(
         samples,
-        {"reconstruction": explanation["reconstruction"]},
+        {"reconstruction": reconstruction},
         scores=explanation["instance_score"],
         score_name="loss",
         value_range=opened.value_range,
-        feature_names=opened.feature_names,
+        feature_names=names,
     )
     with replace_atomically(output) as partial:
         figure.savefig(partial, dpi=150)

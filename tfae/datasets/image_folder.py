@@ -23,29 +23,48 @@ _MASKS = "ground_truth"
 @final
 @dataclass(kw_only=True, eq=False, repr=False)
 class FolderPart(Part):
-    """Images that are decoded as they are read, in the order of their names."""
+    """Images that are decoded as they are read, in the order of their names.
+
+    Attributes:
+        folder: What ``sample_names`` are relative to.
+        labels: Of the images; None without any.
+        reader: Decodes them.
+        defect: What is wrong with the first that can not be opened; None if all can.
+    """
 
     folder: Path
     sample_names: tuple[str, ...]
     labels: np.ndarray | None
     reader: ImageReader
+    defect: ValueError | None
 
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield decoded images."""
+        if self.defect is not None and not self.is_tolerant:
+            raise self.defect
         names = self.sample_names
         for start in range(0, len(names), size):
             stop = min(start + size, len(names))
-            samples = np.empty((stop - start, *self.shape), self.dtype)
+            samples = np.zeros((stop - start, *self.shape), self.dtype)
+            defects = {}
             for index, name in enumerate(names[start:stop]):
-                image = self.reader.decode(self.folder / name)
-                if (image.shape, image.dtype) != (self.shape, self.dtype):
-                    raise ValueError(
-                        f"source: expected images as their headers announce them, {self.dtype} {self.shape}; received "
-                        f"{str(self.folder / name)!r} with {image.dtype} {image.shape}. If it did not change "
-                        "meanwhile, save it anew with Pillow."
-                    )
-                samples[index] = image
-            yield Batch(samples, None if self.labels is None else self.labels[start:stop])
+                try:
+                    samples[index] = self._decode(name)
+                except ValueError as error:
+                    if not self.is_tolerant:
+                        raise
+                    defects[index] = str(error)
+            yield Batch(samples, None if self.labels is None else self.labels[start:stop], defects=defects)
+
+    def _decode(self, name: str) -> np.ndarray:
+        image = self.reader.decode(self.folder / name)
+        if (image.shape, image.dtype) != (self.shape, self.dtype):
+            raise ValueError(
+                f"source: expected images as their headers announce them, {self.dtype} {self.shape}; received "
+                f"{str(self.folder / name)!r} with {image.dtype} {image.shape}. If it did not change meanwhile, "
+                "save it anew with Pillow."
+            )
+        return image
 
 
 def from_folder(folder: Path, *, image_size: tuple[int, int] | None, color_mode: str | None) -> Source:
@@ -61,7 +80,15 @@ def from_folder(folder: Path, *, image_size: tuple[int, int] | None, color_mode:
     folders = _folders_of_splits(folder) or {"all": folder}
     listed = {part: _list_images(path) for part, path in folders.items()}
     paths = [folders[part] / name for part, (names, _) in listed.items() for name in names]
-    headers = {path: reader.header(path) for path in paths}
+    headers: dict[Path, Header] = {}
+    broken: list[ValueError] = []
+    for path in paths:
+        try:
+            headers[path] = reader.header(path)
+        except ValueError as error:
+            broken.append(error)
+    if not headers:
+        raise broken[0]
     first = _common(headers, reader)
     _say_what_changes(folder, headers, image_size)
     parts = {}
@@ -74,6 +101,7 @@ def from_folder(folder: Path, *, image_size: tuple[int, int] | None, color_mode:
             sample_names=tuple(names),
             labels=np.array([name.split("/")[0] for name in names]) if has_classes else None,
             reader=reader,
+            defect=broken[0] if broken else None,
         )
     value_range = (0.0, 65535.0) if first.dtype == np.uint16 else None
     return Source(folder.resolve().name, parts, value_range=value_range)

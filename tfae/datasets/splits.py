@@ -110,6 +110,9 @@ def number_distinct(digests: np.ndarray) -> np.ndarray:
         >>> number_distinct(sample_digests([np.array([[1, 2], [3, 4], [1, 2]])]))
         array([0, 1, 0])
     """
+    halves = np.sort(digests[:, 0])
+    if (halves[1:] != halves[:-1]).all():  # As nearly always, and many times as fast.
+        return np.arange(len(digests))
     order = np.lexsort(digests.T)  # Stable: the first of equal rows comes first.
     is_new = np.ones(len(digests), bool)
     is_new[1:] = (np.diff(digests[order], axis=0) != 0).any(axis=1)

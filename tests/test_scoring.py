@@ -98,6 +98,19 @@ def test_a_row_that_can_not_be_scored_has_a_reason_and_the_others_their_score(fo
             np.testing.assert_allclose(float(row["instance_score"]), expected[index], rtol=1e-5)
 
 
+def test_numbers_that_are_kept_stay_numbers_where_a_later_one_is_a_text(folder, tmp_path):
+    rows = [f"{index}.5,DE,{index}" for index in range(100_000)]
+    rows[90_000] = "oops,DE,3"
+    (tmp_path / "long.csv").write_text("amount,country,age\n" + "\n".join(rows))
+    run("score", folder / "model", tmp_path / "long.csv", "-o", tmp_path / "scores.parquet", "--keep", "amount,country")
+    table = pa.parquet.read_table(tmp_path / "scores.parquet")
+    assert table["amount"].type == pa.float64()
+    assert table["amount"].to_pylist() == [None if i == 90_000 else i + 0.5 for i in range(100_000)]
+    (reason,) = set(table["reason"].to_pylist()) - {None}
+    assert reason == "'oops' in column 'amount', where a number is expected"
+    assert [i for i, score in enumerate(table["instance_score"].to_pylist()) if score is None] == [90_000]
+
+
 def test_a_file_none_of_whose_rows_can_be_scored_is_an_error(folder, tmp_path):
     (tmp_path / "bad.csv").write_text("amount,country,age\n?,DE,3\n?,FR,4\n")
     said = run("score", folder / "model", tmp_path / "bad.csv", "-o", tmp_path / "scores.csv", code=2).stderr

@@ -163,6 +163,9 @@ def test_what_makes_no_series_is_told(tmp_path, options, message):
         datasets.load(path, **options)
     with pytest.raises(ValueError, match="window: expected a table"):
         datasets.load(np.zeros((9, 8, 8), "uint8"), window=3)
+    rows = np.full((50, 2), np.nan)
+    with pytest.raises(ValueError, match=r"none of 3 rows in train, where at most 0 follow"):
+        datasets.load(rows, window=3, gaps="drop")
     with pytest.raises(ValueError, match=r"times that rise; received none in 'load'.*group="):
         datasets.load(pa.table({"load": [1.0] * 50, "heat": np.arange(50.0)}), window=3, time="load")
 
@@ -222,9 +225,10 @@ def test_every_step_is_scored_by_all_windows_that_cover_it(exported, tmp_path, r
 
 
 def test_a_series_that_is_shorter_than_a_window_has_no_score(exported, tmp_path):
-    write(tmp_path / "short.csv", make_table(5))
-    said = run("score", exported / "model", tmp_path / "short.csv", "-o", tmp_path / "scores.csv", code=2).stderr
-    assert "no window of 8 rows, which follow each other without a break, covers it" in said
+    for num in (1, 5):
+        write(tmp_path / "short.csv", make_table(num))
+        said = run("score", exported / "model", tmp_path / "short.csv", "-o", tmp_path / "scores.csv", code=2).stderr
+        assert "no window of 8 rows, which follow each other without a break, covers it" in said
 
 
 def test_a_run_of_a_series_is_convolutional_by_default_and_evaluates_other_series(exported, tmp_path, monkeypatch):

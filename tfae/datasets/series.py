@@ -51,6 +51,8 @@ class Series:
     def split(self, fractions: Sequence[float]) -> np.ndarray:
         """Return the number of the split that each row is in, int64 ``(n,)``: they follow each other in time."""
         order = np.sort(self.positions[self.runs >= 0])
+        if not len(order):
+            return np.zeros(len(self.positions), np.int64)
         ends = np.rint(np.cumsum(fractions)[:-1] / sum(fractions) * len(order)).astype(int)
         return np.searchsorted(order[np.minimum(ends, len(order) - 1)], self.positions, side="right")
 
@@ -207,6 +209,8 @@ class WindowPart(Part):
 
     def _find_breaks(self, time: np.ndarray, is_step: np.ndarray, places: np.ndarray, unit: str) -> np.ndarray:
         """Return which steps, of those within a group, are not the usual one, bool ``(n - 1,)``, and warn of them."""
+        if not is_step.any():
+            return is_step
         steps = np.diff(time)
         forward = steps[is_step & (steps > 0)]
         if not len(forward):

@@ -103,7 +103,13 @@ class TablePart(Part):
             if self._missing_numbers and dtype.kind == "f":
                 is_number = np.array([column.kind == "number" for column in self.found_columns])
                 samples[np.isin(samples, self._missing_numbers) & is_number] = np.nan
-            kept = {name: batch.column(name) for name in self.kept_names}
+            # Numbers as such in all batches, even where texts among them came in this one.
+            known = {column.name: cells for column, cells in zip(self.found_columns, columns, strict=True)}
+            kept = {name: known[name] if name in texts else batch.column(name) for name in self.kept_names}
+            kept = {
+                name: cells.dictionary_decode() if pa.types.is_dictionary(cells.type) else cells
+                for name, cells in kept.items()
+            }
             yield Batch(samples, None if label is None else _labels(batch.column(label)), kept, defects)
             first += len(batch)
         if first == 0:

@@ -5,15 +5,13 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import inspect
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, final
+from typing import TYPE_CHECKING, Any, final
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -24,9 +22,6 @@ VARYING = "varying"
 AS_TRAINED = ("image_size", "color_mode", "window", "stride", "time", "group")
 #: Pillow's modes of images by what ``color_mode`` calls them.
 COLOR_MODES = {"gray": "L", "rgb": "RGB", "rgba": "RGBA"}
-
-_Options = ParamSpec("_Options")
-_Result = TypeVar("_Result")
 
 
 def _option(default: Any, text: str) -> Any:
@@ -135,13 +130,8 @@ class ReadOptions:
             sign = getattr(self, name)
             if sign is not None and (not isinstance(sign, str) or len(sign) != 1):
                 raise ValueError(f"{name}: expected one character; received {sign!r}.")
-        if self.max_categories is not None and (not _is_integer(self.max_categories) or self.max_categories < 1):
-            raise ValueError(f"max_categories: expected an integer of at least 1; received {self.max_categories!r}.")
-        for name in ("window", "stride"):
-            value = getattr(self, name)
-            if value is not None and (not _is_integer(value) or value < (2 if name == "window" else 1)):
-                least = 2 if name == "window" else 1
-                raise ValueError(f"{name}: expected an integer of at least {least}; received {value!r}.")
+        for name, least in (("max_categories", 1), ("window", 2), ("stride", 1)):
+            _validate_integer(name, getattr(self, name), least)
         for name in ("stride", "time", "group"):
             if self.window is None and getattr(self, name) is not None:
                 raise ValueError(f"{name}: expected None without a window; received {getattr(self, name)!r}.")
@@ -230,8 +220,7 @@ class LoadOptions(ReadOptions):
     def __post_init__(self) -> None:
         if not _is_integer(self.seed) or not 0 <= self.seed < 2**32:
             raise ValueError(f"seed: expected an integer in [0, 2**32); received {self.seed!r}.")
-        if self.batch_size is not None and (not _is_integer(self.batch_size) or self.batch_size < 1):
-            raise ValueError(f"batch_size: expected an integer of at least 1; received {self.batch_size!r}.")
+        _validate_integer("batch_size", self.batch_size, 1)
         splits = _numbers(self.splits, 3)
         if splits is None or not all(fraction > 0 for fraction in splits) or not math.isclose(sum(splits), 1):
             raise ValueError(
@@ -258,31 +247,6 @@ class LoadOptions(ReadOptions):
                 self._set(**{name: str(Path(given).expanduser().absolute())})
         self._set(seed=int(self.seed), batch_size=batch_size, splits=splits, value_range=value_range)
         super().__post_init__()
-
-
-def takes(
-    options: Callable[_Options, Any],
-) -> Callable[[Callable[[Any, Any], _Result]], Callable[Concatenate[Any, _Options], _Result]]:
-    """Have a function of a source and options take these as keyword arguments, in its signature and docstring too."""
-
-    def decorate(function: Callable[[Any, Any], _Result]) -> Callable[Concatenate[Any, _Options], _Result]:
-        @functools.wraps(function)
-        def take(source: Any, *args: _Options.args, **kwargs: _Options.kwargs) -> _Result:
-            try:
-                signature.bind(source, *args, **kwargs)
-            except TypeError as error:
-                raise TypeError(f"{function.__name__}(): {error}") from None
-            return function(source, options(*args, **kwargs))
-
-        source, _ = inspect.signature(function).parameters.values()
-        keywords = inspect.signature(options).parameters.values()
-        signature = inspect.signature(function).replace(parameters=[source, *keywords])
-        take.__signature__ = signature  # type: ignore[attr-defined]
-        fields = (f"    {each.name}: {each.metadata['help']}" for each in dataclasses.fields(options))  # type: ignore[arg-type]
-        take.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", "Options:", *fields])
-        return take
-
-    return decorate
 
 
 def _column_list(option: str, columns: Any) -> list[int | str] | None:
@@ -314,6 +278,11 @@ def _absolute(option: str, folder: Any) -> str | None:
 
 def _is_integer(value: Any) -> bool:
     return hasattr(value, "__index__") and not isinstance(value, bool) and getattr(value, "shape", ()) == ()
+
+
+def _validate_integer(option: str, value: Any, least: int) -> None:
+    if value is not None and (not _is_integer(value) or value < least):
+        raise ValueError(f"{option}: expected an integer of at least {least}; received {value!r}.")
 
 
 def _numbers(values: Any, count: int) -> tuple[float, ...] | None:

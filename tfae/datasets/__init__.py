@@ -19,13 +19,14 @@ from tfae.datasets import arrays, pipelines
 from tfae.datasets.beside import called, read_inputs, read_weights
 from tfae.datasets.columns import leave_out, select, take_gaps
 from tfae.datasets.data import Data, stream
+from tfae.datasets.keywords import takes
 from tfae.datasets.preparation import prepare
 from tfae.datasets.series import WindowPart, cut
 from tfae.datasets.source import Batch, Part, Source
 from tfae.datasets.splits import Splits
-from tfae.datasets.stored import StoredSamples
+from tfae.datasets.stored import StoredSamples, take
 from tfae.datasets.table_files import COMPRESSED, TABLE_SUFFIXES, TableFiles, find_tables, list_tables, match_tables
-from tfae.load_options import VARYING, LoadOptions, ReadOptions, takes
+from tfae.load_options import VARYING, LoadOptions, ReadOptions
 
 __all__ = [
     "Batch",
@@ -43,6 +44,7 @@ __all__ = [
     "locate",
     "open_source",
     "stream",
+    "take",
 ]
 
 _FILE_SUFFIXES = (".npy", ".npz", *TABLE_SUFFIXES)

@@ -21,7 +21,7 @@ from tfae.datasets.scan import Scan, Spread, scan
 from tfae.datasets.series_splits import split_series
 from tfae.datasets.source import Source
 from tfae.datasets.splits import Splits, disjoint, number_distinct, sample_digests, split_indices
-from tfae.datasets.stored import StoredSamples
+from tfae.datasets.stored import take
 from tfae.load_options import VARYING, LoadOptions
 from tfae.moments import Samples, blocks
 from tfae.moments import bounds as find_bounds
@@ -273,9 +273,8 @@ class _Samples(NamedTuple):
     rows: np.ndarray
 
     def take(self, indices: np.ndarray) -> _Samples:
-        stored = isinstance(self.samples, StoredSamples)
         return _Samples(
-            self.samples.take(indices) if stored else self.samples[indices],
+            take(self.samples, indices),
             None if self.labels is None else self.labels[indices],
             self.digests[indices],
             self.part,

@@ -168,10 +168,9 @@ class WindowPart(Part):
             rows = StoredSamples(file, self.rows.shape, self.dtype, np.arange(num_rows))
         if wrong and not self.rows.is_tolerant:
             place = min(wrong)
-            where = self.rows.name_sample(place)
             raise ValueError(
                 "time: expected numbers in every row, or dates and times such as 2026-01-31 12:30:00; received "
-                f"{wrong[place]}, {where if isinstance(where, str) else f'row {where} (rows count from 0)'}."
+                f"{wrong[place]}, {self.rows.name_sample(place)}."
             )
         time = np.concatenate(times) if times else None
         group = np.concatenate(groups) if groups else np.zeros(num_rows, np.int64)

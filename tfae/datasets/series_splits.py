@@ -12,7 +12,7 @@ from tfae.datasets.scan import Spread
 from tfae.datasets.series import WindowPart
 from tfae.datasets.source import Source
 from tfae.datasets.splits import Splits, sample_digests
-from tfae.datasets.stored import StoredSamples
+from tfae.datasets.stored import take
 from tfae.moments import blocks, bounds, moments
 
 
@@ -46,7 +46,7 @@ def split_series(
                     "other splits."
                 )
             rows = np.flatnonzero((splits == number) & (series.runs >= 0))
-            of_rows = series.rows.take(rows) if isinstance(series.rows, StoredSamples) else series.rows[rows]
+            of_rows = take(series.rows, rows)
             held[split] = (
                 series.windows(of_split, part.window),
                 part.window_labels(series, of_split),

@@ -9,6 +9,7 @@ from typing import Any, final
 import numpy as np
 
 from tfae.datasets.row_file import RowFile
+from tfae.datasets.windows import Windows
 from tfae.moments import rows_per_block
 
 
@@ -90,3 +91,8 @@ class StoredSamples:
                 block = block[:: self._row_bytes]
             # Other modes than "clip" take the long way through a buffer, in case that an index is out of range.
             np.take(block, asked - first, axis=0, out=out[start:stop], mode="clip")
+
+
+def take(samples: Any, indices: np.ndarray) -> Any:
+    """Return the samples of some indices, without reading those on disk and without copying windows."""
+    return samples.take(indices) if isinstance(samples, StoredSamples | Windows) else samples[indices]

@@ -27,7 +27,7 @@ def to_times(column: pa.Array, name: str) -> tuple[np.ndarray, str, dict[int, st
         try:
             column = pc.cast(pa.array(texts, pa.string()), dtype)
         except pa.ArrowInvalid:
-            wrong = {row: f"{text!r}" for row, text in enumerate(texts) if text is not None and not _is(text, dtype)}
+            wrong = {row: repr(text) for row, text in enumerate(texts) if text is not None and not _is(text, dtype)}
             rest = [None if row in wrong else text for row, text in enumerate(texts)]
             column = pc.cast(pa.array(rest, pa.string()), dtype)
     unit = ""

@@ -31,6 +31,8 @@ class Windows:
     def __init__(self, rows: tf.Tensor, starts: np.ndarray, window: int) -> None:
         self.rows, self.starts, self.window = rows, starts, window
         self._array = np.asarray(rows)
+        with tf.device("CPU"):
+            self._starts = tf.constant(starts)  # Once, and not in every graph.
         self.shape = (len(starts), window, *self._array.shape[1:])
         self.dtype = self._array.dtype
         self.nbytes = len(starts) * self._array[:window].nbytes
@@ -46,8 +48,12 @@ class Windows:
         """Copy all samples, for which there has to be memory."""
         return self[:].astype(dtype or self.dtype, copy=False)
 
+    def take(self, indices: np.ndarray) -> Windows:
+        """Return those of these indices, without copying them."""
+        return Windows(self.rows, self.starts[indices], self.window)
+
     def gather(self, indices: tf.Tensor) -> tf.Tensor:
         """Copy the samples of some indices, int64 ``(m,)``, in a graph."""
         with tf.device("CPU"):
-            firsts = tf.gather(tf.constant(self.starts), indices)
+            firsts = tf.gather(self._starts, indices)
             return tf.gather(self.rows, firsts[:, None] + tf.range(self.shape[1], dtype=tf.int64))

@@ -14,7 +14,7 @@ import numpy as np
 from tfae import losses, provenance
 from tfae.advice import Advice, advise
 from tfae.atomic_write import write_atomically
-from tfae.datasets import Data, StoredSamples
+from tfae.datasets import Data, take
 from tfae.report.metric_tables import format_number, format_percent
 from tfae.report.picture import Picture
 
@@ -61,8 +61,7 @@ def advise_page(data: Data, *, noted: Any = None) -> tuple[dict[str, Any] | None
     num = max(1, MAX_VALUES // math.prod(data.shape))
     if num < len(train):
         chosen = np.arange(num) * len(train) // num
-        part = train.take(chosen) if isinstance(train, StoredSamples) else train[chosen]
-        data = dataclasses.replace(data, raw=data.raw._replace(train=part))
+        data = dataclasses.replace(data, raw=data.raw._replace(train=take(train, chosen)))
         note = f"It is based on {num:,} of the {len(train):,} training samples; tfae advise looks at all of them."
     try:
         return advise(data).as_dict(), note

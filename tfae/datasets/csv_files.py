@@ -6,6 +6,7 @@ import functools
 import itertools
 import warnings
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,6 +27,9 @@ _SPELLINGS = sorted({spell(word) for word in (*MISSING, "NaN", "NaT") for spell 
 #: Arrow drops white space around numbers only after it has looked for those.
 _SPELLINGS += [f" {word}" for word in _SPELLINGS]
 
+#: Bytes of text that are parsed at once.
+_PIECE = 2**23
+
 
 def from_csv(files: TableFiles, options: ReadOptions) -> Source:
     """Open text files; numbers are float64, for text has no dtype.
@@ -41,36 +45,42 @@ def _open(options: ReadOptions, path: Path, is_first: bool) -> Table:
             warnings.simplefilter("ignore")  # What is said of one is said of all.
         dialect = find_dialect(path, options)
     names = dialect.names
-    # What Arrow calls the columns, where it reads the header itself.
+    # Arrow reads the header itself, and calls the columns what is written there.
     reads_header = dialect.is_plain and dialect.has_header
     stored = dict(zip(names, dialect.stored_names if reads_header else names, strict=True))
 
     def record_batches(types: Mapping[str, pa.DataType], lines: _OddLines | None) -> Iterator[pa.RecordBatch]:
-        with (
-            dialect.open(path) as file,
-            pyarrow.csv.open_csv(
-                file,
-                # Which line it is, is known in one thread alone.
-                read_options=pyarrow.csv.ReadOptions(
-                    column_names=None if reads_header else names, use_threads=lines is None
-                ),
-                parse_options=pyarrow.csv.ParseOptions(
-                    delimiter=dialect.delimiter,
-                    newlines_in_values=dialect.has_line_breaks,
-                    invalid_row_handler=None if lines is None else lines.add,
-                ),
-                convert_options=pyarrow.csv.ConvertOptions(
-                    column_types={stored[name]: kind for name, kind in types.items()},
-                    include_columns=[stored[name] for name in types],
-                    null_values=[*_SPELLINGS, *(options.missing or ())],
-                    decimal_point=dialect.decimal,
-                ),
-            ) as reader,
-        ):
-            last = pa.RecordBatch.from_pylist([], reader.schema)  # Behind which there may be lines that are left out.
-            for batch in itertools.chain(reader, [last]):
-                batch = batch.rename_columns(list(types))
-                yield from lines.put_back(batch) if lines is not None and lines.are_left_out else [batch]
+        parse = pyarrow.csv.ParseOptions(
+            delimiter=dialect.delimiter,
+            newlines_in_values=dialect.has_line_breaks,
+            invalid_row_handler=None if lines is None else lines.add,
+        )
+        convert = pyarrow.csv.ConvertOptions(
+            column_types={stored[name]: kind for name, kind in types.items()},
+            include_columns=[stored[name] for name in types],
+            null_values=[*_SPELLINGS, *(options.missing or ())],
+            decimal_point=dialect.decimal,
+        )
+        with dialect.open(path) as file:
+            if lines is None and not dialect.has_line_breaks:
+
+                def tables() -> Iterator[pa.Table]:
+                    reading = pyarrow.csv.ReadOptions(column_names=None if reads_header else names)
+                    for piece in _cut(file):
+                        yield pyarrow.csv.read_csv(piece, reading, parse, convert)
+                        reading = pyarrow.csv.ReadOptions(column_names=list(stored.values()))
+
+                for table in _read_ahead(tables()):
+                    yield from table.rename_columns(list(types)).to_batches()
+                return
+            # Which line it is, is known in one thread alone.
+            reading = pyarrow.csv.ReadOptions(column_names=None if reads_header else names, use_threads=lines is None)
+            with pyarrow.csv.open_csv(file, reading, parse, convert) as reader:
+                # Behind the last batch there may be lines that are left out.
+                last = pa.RecordBatch.from_pylist([], reader.schema)
+                for batch in itertools.chain(reader, [last]):
+                    batch = batch.rename_columns(list(types))
+                    yield from lines.put_back(batch) if lines is not None and lines.are_left_out else [batch]
 
     def typed(kinds: Mapping[str, str], is_tolerant: bool) -> Iterator[pa.RecordBatch]:
         arrow = {"number": pa.string() if dialect.thousands else pa.float64(), "yes/no": pa.bool_()}
@@ -103,6 +113,27 @@ def _open(options: ReadOptions, path: Path, is_first: bool) -> Table:
         max_rows=None if path.suffix in COMPRESSED else path.stat().st_size // (2 * len(names)) + 1,
         has_header=dialect.has_header,
     )
+
+
+def _cut(file: pa.NativeFile) -> Iterator[pa.Buffer]:
+    """Yield a text in pieces of whole lines: Arrow parses what is in memory in all threads, and a stream in one."""
+    rest = b""
+    while block := file.read(_PIECE):
+        end = block.rfind(b"\n") + 1
+        if end and not (piece := rest + block[:end]).isspace():
+            yield pa.py_buffer(piece)
+        rest = block[end:] if end else rest + block
+    if rest and not rest.isspace():
+        yield pa.py_buffer(rest)
+
+
+def _read_ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Yield tables, and have the next one read meanwhile."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, tables, None)
+        while (table := coming.result()) is not None:
+            coming = thread.submit(next, tables, None)
+            yield table
 
 
 def _finish(batch: pa.RecordBatch, kinds: Mapping[str, str], dialect: Dialect) -> pa.RecordBatch:

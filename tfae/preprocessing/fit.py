@@ -121,11 +121,12 @@ def _fill_gaps(preprocessing: Preprocessing, samples: Samples) -> Preprocessing:
     if not preprocessing.columns:
         return preprocessing
     have_gaps = np.zeros(len(preprocessing.columns), bool)
-    found = Moments(*preprocessing.model_shape, scatter=None)
     for block in blocks(samples):
-        have_gaps |= np.isnan(block).any(axis=0)
-        found.add(preprocessing(block).numpy())
+        have_gaps |= np.isnan(block.min(axis=0))
     if have_gaps.any():
+        found = Moments(*preprocessing.model_shape, scatter=None)
+        for block in blocks(samples):
+            found.add(preprocessing(block).numpy())
         rest = [name == f"{block.column}={REST}" for block in preprocessing.blocks for name in block.names]
         is_category = [block.kind == "category" for block in preprocessing.blocks for _ in block.names]
         preprocessing.fill = np.where(is_category, rest, found.mean).astype("float32")

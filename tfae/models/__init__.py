@@ -10,6 +10,16 @@ A model knows its shapes and its output activation, never its loss; `compile` br
 
 from tfae.models.bottlenecks import SparseBottleneck, parse_bottleneck
 from tfae.models.builders import convolutional, default_latent_dim, dense
+from tfae.models.denoiser import Denoiser, denoiser
 from tfae.models.structure import select_output
 
-__all__ = ["SparseBottleneck", "convolutional", "default_latent_dim", "dense", "parse_bottleneck", "select_output"]
+__all__ = [
+    "Denoiser",
+    "SparseBottleneck",
+    "convolutional",
+    "default_latent_dim",
+    "denoiser",
+    "dense",
+    "parse_bottleneck",
+    "select_output",
+]

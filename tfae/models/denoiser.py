@@ -1,0 +1,323 @@
+"""A model for anomaly detection: it restores samples from noise and gaps, and scores how badly that goes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, final
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers, ops
+
+from tfae.losses.reconstruction_loss import ReconstructionLoss
+from tfae.losses.squared_error import SquaredError
+
+#: Deviations of the noise that is trained on, log-uniform, where elements have deviation 1.
+_NOISE = (0.1, 2.0)
+#: The largest share of elements that is hidden in training; each row draws its own.
+_MOST_HIDDEN = 0.5
+#: Between these quantiles of the training samples, widened by the noise, networks need not extrapolate.
+_QUANTILES = (0.005, 0.995)
+#: Eigenvalues of the covariance are at least this share of the largest one.
+_LEAST_EIGENVALUE = 1e-3
+_LEAST_DEVIATION = 1e-6
+#: Training samples that the coordinates, and the scale of scores, are taken from.
+_NUM_ADAPTED, _NUM_SCORED = 50_000, 2000
+#: Elements of a sample beyond which the covariance is not looked at.
+_MOST_WHITENED = 1000
+#: Logarithm of the largest score, which float32 holds.
+_LARGEST = 80.0
+_LEAST_LOSS, _TINY = 1e-4, 1e-30
+
+
+@final
+@keras.saving.register_keras_serializable(package="tfae")
+class DenoisingView(layers.Layer):
+    """A denoising network on linear coordinates u of samples x, ``(batch, num_elements)``, with its score.
+
+    Args:
+        widths: Units of the hidden layers.
+        levels: Deviations of the noise that the score is taken at.
+        is_whitened: Whether the coordinates are those of PCA whitening, else those of standardised elements.
+        **options: As for every Keras layer.
+    """
+
+    def __init__(self, widths: Sequence[int], levels: Sequence[float], is_whitened: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self.widths, self.levels, self.is_whitened = list(widths), list(levels), is_whitened
+        self._hidden = [layers.Dense(width, "gelu", name=f"hidden_{i}") for i, width in enumerate(widths)]
+        self._seeds = keras.random.SeedGenerator()
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Create the weights, of which training moves those of the network alone."""
+        size = shape[-1] or 0
+
+        def constant(name: str, sides: tuple[int, ...], value: Any) -> Any:
+            return self.add_weight(sides, value, trainable=False, name=name)
+
+        self.offset, self.scale = constant("offset", (size,), "zeros"), constant("scale", (size,), "ones")
+        if self.is_whitened:
+            self.axes = constant("axes", (size, size), "identity")
+            self.deviations = constant("deviations", (size,), "ones")
+        largest = keras.initializers.Constant(np.finfo("float32").max / 4)
+        self.low, self.high = constant("low", (size,), largest), constant("high", (size,), largest)
+        self.weight = constant("weight", (len(self.levels), size), "ones")
+        self.log_mean, self.log_deviation = constant("log_mean", (), "zeros"), constant("log_deviation", (), "ones")
+        half = np.random.RandomState(0).normal(size=(2, size))
+        self.noise = constant("noise", (4, size), "zeros")
+        self.noise.assign(np.concatenate([half, -half]))
+        self._last = layers.Dense(size, name="elements")
+        width = size + 3
+        for layer in (*self._hidden, self._last):
+            layer.build((None, width))
+            width = layer.units
+
+    def adapt(self, x: np.ndarray) -> None:
+        """Set the coordinates by training samples without gaps, float64 ``(n, num_elements)``."""
+        scale = x.std(axis=0)
+        self.offset.assign(x.mean(axis=0))
+        self.scale.assign(np.where(scale > _LEAST_DEVIATION, scale, 1))
+        if self.is_whitened:
+            standard = (x - self.offset.numpy()) / self.scale.numpy()
+            variances, axes = np.linalg.eigh(standard.T @ standard / len(x))
+            self.axes.assign(axes)
+            self.deviations.assign(np.sqrt(np.maximum(variances, max(_LEAST_EIGENVALUE * variances[-1], 1e-12))))
+        u = self.project(ops.convert_to_tensor(x, "float32")).numpy()
+        low, high = np.quantile(u, _QUANTILES, axis=0)
+        self.low.assign(low)
+        self.high.assign(high)
+
+    def project(self, x: tf.Tensor) -> tf.Tensor:
+        """Return the coordinates u of samples without gaps."""
+        u = (x - self.offset) / self.scale
+        return ops.matmul(u, self.axes) / self.deviations if self.is_whitened else u
+
+    def unproject(self, u: tf.Tensor) -> tf.Tensor:
+        """Return samples for standardised elements."""
+        return u * self.scale + self.offset
+
+    def restore(self, u: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
+        """Return what the network makes of coordinates with noise of deviation ``level``, ``(batch, 1)``."""
+        log = ops.log(level)
+        h = ops.concatenate([u / ops.sqrt(1 + level**2), log, ops.sin(2 * log), ops.cos(2 * log)], axis=-1)
+        for layer in (*self._hidden, self._last):
+            h = layer(h)
+        return h
+
+    def restore_corrupted(self, u: tf.Tensor) -> tf.Tensor:
+        """Return what the network makes of coordinates with noise, some of them hidden, as in training."""
+        rows = (ops.shape(u)[0], 1)
+        low, high = map(math.log, _NOISE)
+        level = ops.exp(keras.random.uniform(rows, low, high, u.dtype, self._seeds))
+        share = keras.random.uniform(rows, 0, _MOST_HIDDEN, u.dtype, self._seeds)
+        is_kept = keras.random.uniform(ops.shape(u), 0, 1, u.dtype, self._seeds) >= share
+        noisy = u + level * keras.random.normal(ops.shape(u), 0, 1, u.dtype, self._seeds)
+        return self.restore(ops.where(is_kept, noisy, ops.zeros_like(noisy)), level)
+
+    def restore_levels(self, u: tf.Tensor) -> tf.Tensor:
+        """Return what the network makes of fixed noise: ``(num_levels * num_noises * batch, num_elements)``."""
+        size = u.shape[-1]
+        level = ops.reshape(ops.convert_to_tensor(self.levels, u.dtype), (-1, 1, 1, 1))
+        # Beyond what was trained on, networks extrapolate.
+        noisy = ops.clip(
+            u + level * ops.expand_dims(ops.cast(self.noise, u.dtype), 1), self.low - level, self.high + level
+        )
+        of_rows = ops.broadcast_to(level, (*ops.shape(noisy)[:-1], 1))
+        return self.restore(ops.reshape(noisy, (-1, size)), ops.reshape(of_rows, (-1, 1)))
+
+    def get_config(self) -> dict[str, Any]:
+        """Configuration from which ``from_config`` builds an equal layer."""
+        options = {"widths": self.widths, "levels": self.levels, "is_whitened": self.is_whitened}
+        return {**super().get_config(), **options}
+
+
+@final
+@keras.saving.register_keras_serializable(package="tfae")
+class Denoiser(keras.Model):
+    """Restores samples from noise and gaps, and scores how badly that goes: a detector of anomalies in tables.
+
+    Two networks r(y, σ) restore u from y = m ⊙ (u + σε), with a mask m that hides up to half of the elements and noise
+    of a deviation σ in [0.1, 2]; in one, u are the standardised elements of x, in the other the coordinates of PCA
+    whitening, where anomalies in directions of small variance show. The first has the loss that the model is compiled
+    with, of reconstructions of x; the second adds its squared error.
+
+    The score of a view is the sum over σ and elements of w · mean over fixed ε of the loss of r(u + σε, σ), with
+    w = 1/√(training mean of that loss). The score is that of the first view, or what is as far above the training
+    samples as that of the second, if that is further, in deviations of logarithms. Noise and masks force the networks
+    to use how elements depend on each other; without, they copy anomalies.
+
+    As a model it returns the reconstruction of samples without noise.
+
+    Args:
+        shape: ``(num_elements,)``, of a sample in model space; of a table.
+        width: Units of the hidden layers.
+        levels: Deviations of the noise that the score is taken at.
+        **options: As for every Keras model.
+
+    Raises:
+        ValueError: If the shape is not that of a row of a table.
+
+    Example:
+        >>> x = np.random.default_rng(0).normal(size=(64, 1)) * np.ones(3)  # Three equal columns.
+        >>> denoiser = Denoiser((3,))
+        >>> denoiser.adapt(x)
+        >>> denoiser.compile("adam", SquaredError())
+        >>> history = denoiser.fit(x, x, verbose=0)
+        >>> denoiser.adapt_score(x)
+        >>> denoiser.score_elements(x).shape
+        TensorShape([64, 3])
+
+    Reference:
+        Vincent et al., Extracting and Composing Robust Features with Denoising Autoencoders, ICML 2008. Livernoche et
+        al., On Diffusion Modeling for Anomaly Detection, ICLR 2024, whose protocol it was chosen by.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], *, width: int = 128, levels: Sequence[float] = (0.5, 1.0, 2.0), **options: Any
+    ) -> None:
+        if len(shape) != 1:
+            raise ValueError(
+                f"shape: expected (num_elements,), that of a row of a table; received {tuple(shape)}. Of images and "
+                "windows, take tfae.models.convolutional, whose loss is the score."
+            )
+        super().__init__(**{"dtype": "float32", **options})  # Small, and full of squares that float16 does not hold.
+        self.width, self.levels = width, list(levels)
+        (self.num_elements,) = shape
+        widths = [width, width, 2 * self.num_elements, width, width]
+        self.views = [DenoisingView(widths, levels, is_whitened=False, name="standardised", dtype="float32")]
+        if 1 < self.num_elements <= _MOST_WHITENED:
+            self.views.append(DenoisingView(widths, levels, is_whitened=True, name="whitened", dtype="float32"))
+        self.build((None, self.num_elements))
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Create the weights."""
+        for view in self.views:
+            if not view.built:
+                view.build(shape)
+                view.built = True
+        super().build(shape)
+
+    def call(self, x: tf.Tensor, training: bool = False, as_scores: bool = False) -> tf.Tensor:
+        """Return reconstructions, in training those of corrupted samples; or what each element adds to the score."""
+        if as_scores:
+            return self._score(x)
+        first, *others = self.views
+        x = self._fill(x)
+        u = first.project(x)
+        if not training:
+            return first.unproject(first.restore(u, ops.full_like(u[:, :1], _NOISE[0])))
+        for view in others:
+            coordinates = view.project(x)
+            squares = (coordinates - view.restore_corrupted(coordinates)) ** 2
+            self.add_loss(ops.mean(ops.sum(squares, axis=-1)))
+        return first.unproject(first.restore_corrupted(u))
+
+    def score_elements(self, x: Any) -> tf.Tensor:
+        """Return what each element adds to the score of samples, float32 ``(batch, num_elements)``.
+
+        Args:
+            x: Samples in model space, ``(batch, num_elements)``. Gaps, NaN, add nothing, and the others more; a sample
+                with some is scored by the first view alone.
+        """
+        return self(x, training=False, as_scores=True)
+
+    def adapt(self, data: Any) -> None:
+        """Set offsets, scales and axes by training samples, before training.
+
+        Args:
+            data: Samples in model space, ``(n, num_elements)``, or batches ``(x, x)`` of them, such as ``data.train``.
+                Gaps, NaN, count for nothing.
+        """
+        x = _gather(data)
+        x = np.where(np.isnan(x), np.nanmean(x, axis=0), x)
+        for view in self.views:
+            view.adapt(x)
+
+    def adapt_score(self, data: Any) -> None:
+        """Set what scores are relative to by training samples, as of ``adapt``; after training."""
+        x = _gather(data).astype("float32")
+        x = x[np.random.RandomState(0).permutation(len(x))[:_NUM_SCORED]]
+        parts = [ops.convert_to_tensor(part) for part in np.array_split(x, -(-len(x) // 256))]
+        for view in self.views:
+            losses = np.concatenate([self._level_losses(view, part) for part in parts], axis=1).astype("float64")
+            present = ~np.isnan(x)
+            means = losses.sum(axis=1) / np.maximum(present.sum(axis=0), 1)
+            view.weight.assign(1 / np.sqrt(means + _LEAST_LOSS))
+            logs = np.log(np.concatenate([np.sum(self._weigh(view, part), axis=1) for part in parts]) + _TINY)
+            view.log_mean.assign(logs.mean())
+            view.log_deviation.assign(max(logs.std(), _LEAST_DEVIATION))
+
+    def get_config(self) -> dict[str, Any]:
+        """Configuration from which ``from_config`` builds an equal model."""
+        return {"name": self.name, "shape": [self.num_elements], "width": self.width, "levels": self.levels}
+
+    def _fill(self, x: tf.Tensor) -> tf.Tensor:
+        """``x`` with means in its gaps."""
+        return ops.where(ops.isnan(x), self.views[0].offset, x)
+
+    def _level_losses(self, view: DenoisingView, x: tf.Tensor) -> tf.Tensor:
+        """Mean loss over fixed noise of each level and element: ``(num_levels, batch, num_elements)``; 0 in gaps."""
+        u = view.project(self._fill(x))
+        restored = view.restore_levels(u)
+        num_noises = len(self.levels) * view.noise.shape[0]
+        if view.is_whitened:
+            losses = (ops.tile(u, (num_noises, 1)) - restored) ** 2
+        else:
+            loss = getattr(self, "loss", None)
+            loss = loss if isinstance(loss, ReconstructionLoss) else SquaredError()
+            losses = loss.per_element(ops.tile(x, (num_noises, 1)), view.unproject(restored))
+        losses = ops.reshape(losses, (len(self.levels), view.noise.shape[0], -1, self.num_elements))
+        return ops.mean(ops.cast(losses, x.dtype), axis=1)
+
+    def _weigh(self, view: DenoisingView, x: tf.Tensor) -> tf.Tensor:
+        """Weighted losses of the elements of x, ``(batch, num_elements)``, in which those of gaps are made up for."""
+        elements = ops.sum(self._level_losses(view, x) * ops.expand_dims(view.weight, 1), axis=0)
+        if view.is_whitened:
+            return ops.matmul(elements, ops.transpose(view.axes**2))  # To each element its share of an axis.
+        expected = ops.sum(1 / view.weight - _LEAST_LOSS * view.weight, axis=0)
+        present = ops.sum(ops.where(ops.isnan(x), ops.zeros_like(x), expected), axis=-1, keepdims=True)
+        return elements * ops.sum(expected) / ops.maximum(present, _TINY)
+
+    def _score(self, x: tf.Tensor) -> tf.Tensor:
+        first, *others = self.views
+        distance, elements = self._distance(first, x)
+        has_gaps = ops.any(ops.isnan(x), axis=-1, keepdims=True)
+        for view in others:
+            other_distance, other_elements = self._distance(view, x)
+            is_further = ops.logical_and(other_distance > distance, ops.logical_not(has_gaps))
+            distance = ops.where(is_further, other_distance, distance)
+            elements = ops.where(is_further, other_elements, elements)
+        score = ops.exp(ops.minimum(first.log_mean + first.log_deviation * distance, _LARGEST))
+        return score * elements / ops.maximum(ops.sum(elements, axis=-1, keepdims=True), _TINY)
+
+    def _distance(self, view: DenoisingView, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """How far the score of a view is above the training samples, in deviations of logarithms; and its elements."""
+        elements = self._weigh(view, x)
+        logs = ops.log(ops.sum(elements, axis=-1, keepdims=True) + _TINY)
+        return (logs - view.log_mean) / view.log_deviation, elements
+
+
+def denoiser(data: Any, **options: Any) -> Denoiser:
+    """Return a :class:`Denoiser` of the rows of a table, adapted to its training split.
+
+    Args:
+        data: What ``tfae.datasets.load`` returns.
+        **options: As of :class:`Denoiser`.
+    """
+    model = Denoiser(data.shape, **options)
+    model.adapt(data.train_from(0))
+    return model
+
+
+def _gather(data: Any) -> np.ndarray:
+    """Samples in model space, float64 ``(n, num_elements)``: the first ones of many."""
+    if not isinstance(data, tf.data.Dataset):
+        return np.asarray(data, "float64")[:_NUM_ADAPTED]
+    parts: list[np.ndarray] = []
+    for _, x, *_ in data:
+        parts.append(x.numpy())
+        if sum(map(len, parts)) >= _NUM_ADAPTED:
+            break
+    return np.concatenate(parts).astype("float64")

@@ -78,11 +78,10 @@ def test_groups_have_calibrations_of_their_own_and_others_that_of_all():
         calibration.p_values([1.0])
 
 
-def test_what_is_no_number_has_no_p_value_and_infinity_the_smallest():
+def test_infinity_has_the_smallest_p_value_and_what_is_no_number_has_none():
     calibration = calibrate(np.arange(1, 20))
-    assert calibration.p_values([np.inf])[0] == pytest.approx(1 / 20)
-    with pytest.raises(ValueError, match="scores: expected numbers; received NaN at 1"):
-        calibration.p_values([1.0, np.nan])
+    assert calibration.p_values([np.inf, np.nan]) == pytest.approx([1 / 20, np.nan], nan_ok=True)
+    assert calibration.is_outlier([np.inf, np.nan]).tolist() == [True, False]
 
 
 def test_it_is_stored_as_json():

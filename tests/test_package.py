@@ -46,7 +46,7 @@ ALLOWED = {
     "datasets": "columns patterns progress load_options moments preprocessing",
     "advice": "activations datasets losses moments preprocessing",
     "plots": "losses models",
-    "detection": "datasets evaluation losses models",
+    "detection": "columns datasets evaluation moments",
     "scoring": "atomic_write casting datasets export progress",
     "provenance": "losses models",
     "checks": "activations datasets losses models preprocessing",

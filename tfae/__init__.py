@@ -2,7 +2,7 @@
 
 The modules, in the order in which data flows through them:
 
-    datasets ─▶ preprocessing ─▶ models + losses ─▶ training ─▶ evaluation, plots ─▶ export ─▶ serving
+    datasets ─▶ preprocessing ─▶ models + losses ─▶ training ─▶ evaluation, plots ─▶ detection ─▶ export ─▶ serving
                                    ▲
                                  advice
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tfae import checks as checks
     from tfae import comparison as comparison
     from tfae import datasets as datasets
+    from tfae import detection as detection
     from tfae import evaluation as evaluation
     from tfae import export as export
     from tfae import losses as losses
@@ -48,6 +49,7 @@ _import, __dir__, __all__ = lazy_loader.attach(
         "checks",
         "comparison",
         "datasets",
+        "detection",
         "evaluation",
         "export",
         "losses",

@@ -50,6 +50,13 @@ class SignatureMethods(abc.ABC):
         """``loss.per_sample`` of raw samples, float32 ``(batch,)``; higher is more anomalous."""
         return self._output_of("score", inputs, options)
 
+    def detect(self, inputs: Any, **options: Any) -> dict[str, np.ndarray]:
+        """Alarms of raw samples, arrays ``(batch,)``: ``instance_score``, ``p_value``, and bool ``is_outlier``.
+
+        Only of a model that was exported with a calibration.
+        """
+        return self._call_with("detect", inputs, options)
+
     def explain(self, inputs: Any, **options: Any) -> dict[str, Any]:
         """Scores with their reasons, float32: ``instance_score`` ``(batch,)``, ``feature_score``
         ``(batch, *sample_shape)``, the loss of each element, and ``reconstruction`` in data space.

@@ -50,7 +50,9 @@ class TensorKind:
         return model.sample_dtype if self.dtype == "sample" else self.dtype
 
     def expand(self, name: str, model: ExportedModel) -> dict[str, TensorKind]:
-        """The tensors that are served under a name: of samples of a table with names, one for each column."""
+        """The tensors that are served under a name: one for each column of a table with names, or none at all."""
+        if self in (P_VALUE, IS_OUTLIER) and model.calibration is None:
+            return {}
         if self in (SAMPLES, RECONSTRUCTION) and model.columns:
             return {column.name: TensorKind(model.column_dtype(column, self)) for column in model.columns}
         return {name: self}
@@ -64,6 +66,8 @@ RECONSTRUCTION = TensorKind("float32", "sample", "in data space")
 SCORE = TensorKind("float32", (), "the loss of each sample")
 FEATURE_SCORE = TensorKind("float32", "sample", "the loss of each element")
 FLAG = TensorKind("bool", (), "yes or no")
+P_VALUE = TensorKind("float32", (), "how likely normal samples have such a score or a higher one")
+IS_OUTLIER = TensorKind("bool", (), "whether that is the false-alarm rate or less")
 
 
 class ExportedModel(abc.ABC):
@@ -77,6 +81,7 @@ class ExportedModel(abc.ABC):
             of rounding.
         loss: The reconstruction loss that it is compiled with.
         preprocessing: From data space to model space.
+        calibration: What makes scores p-values and alarms, a :class:`tfae.detection.Calibration`; None without one.
         sample_shape: Of one sample in data space.
         columns: Of a table with names; each is an input and an output of its own.
         allows_gaps: Whether values of a table may be missing.
@@ -84,10 +89,11 @@ class ExportedModel(abc.ABC):
         sample_dtype: Name of the dtype in which samples are served.
     """
 
-    def __init__(self, autoencoder: keras.Model, preprocessing: Any) -> None:
+    def __init__(self, autoencoder: keras.Model, preprocessing: Any, calibration: Any = None) -> None:
         self.autoencoder = autoencoder
         self.loss: Any = autoencoder.loss
         self.preprocessing = preprocessing
+        self.calibration = calibration
         self.sample_shape: tuple[int, ...] = preprocessing.sample_shape
         self.columns: tuple[Column, ...] = preprocessing.columns
         self.allows_gaps: bool = preprocessing.fill is not None
@@ -99,6 +105,9 @@ class ExportedModel(abc.ABC):
         encoder, decoder = find_encoder(autoencoder, shape), find_decoder(autoencoder, shape)
         self._encoder: Any = None if isinstance(encoder, str) else encoder
         self._decoder: Any = None if isinstance(decoder, str) else decoder
+        self._scorer: Any = None
+        if hasattr(autoencoder, "score_elements"):
+            self._scorer = lambda x, training: autoencoder.score_elements(x)
         shape = latent_shape_of(autoencoder, shape)
         self.latent_shape: Any = None if isinstance(shape, str) else shape
 
@@ -171,10 +180,55 @@ class ExportedModel(abc.ABC):
             return tf.gather([*column.vocabulary, REST], tf.cast(numbers, "int32") % (len(column.vocabulary) + 1))
         return tf.cast(numbers, self.column_dtype(column, RECONSTRUCTION))
 
+    def to_samples(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Samples in model space that can be scored, of samples in data space."""
+        return self.require_domain(self.to_model_space(inputs))
+
     def score(self, inputs: tf.Tensor) -> tf.Tensor:
-        """``loss.per_sample`` of samples in data space, ``(batch,)``."""
-        x = self.require_domain(self.to_model_space(inputs))
-        return self.loss.per_sample(x, self.forward(x))
+        """Scores of samples in data space, ``(batch,)``: ``loss.per_sample``, or what a detector has in its place."""
+        x = self.to_samples(inputs)
+        return self._score(x, None if self._scorer is not None else self.forward(x))
+
+    def explain(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Scores, those of the features, of which they are the sum or mean, and reconstructions."""
+        x = self.to_samples(inputs)
+        output = self.forward(x)
+        # Elements that a mask of the model leaves out have score 0 and are no part of the sum.
+        features = self.loss.per_feature(x, output)
+        if self._scorer is not None:
+            features = self.loss.sum_features(self._run(self._scorer, x))
+        return {
+            "instance_score": self._score(x, output),
+            "feature_score": features,
+            **self.to_data_space(output),
+        }
+
+    def detect(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Scores, and with a calibration p-values and whether there is an alarm; ``(batch,)`` each."""
+
+        x = self.to_samples(inputs)
+        score = self._score(x, None if self._scorer is not None else self.forward(x))
+        if self.calibration is None:
+            return {"instance_score": score}
+        return {"instance_score": score, **self.calibration.judge(score, self._find_groups(inputs))}
+
+    def _find_groups(self, inputs: Any) -> tf.Tensor | None:
+        """The categories that have calibrations of their own, text ``(batch,)``; None if all samples have one."""
+        import tensorflow as tf
+
+        name = self.calibration.column
+        if name is None or isinstance(inputs, dict):
+            return None if name is None else tf.strings.strip(inputs[name])
+        index = next(index for index, column in enumerate(self.columns) if column.name == name)
+        codes = inputs[:, index]
+        return self._from_number(self.columns[index], tf.where(tf.math.is_nan(codes), tf.cast(-1, codes.dtype), codes))
+
+    def _score(self, x: tf.Tensor, output: tf.Tensor | None) -> tf.Tensor:
+        import tensorflow as tf
+
+        if self._scorer is None:
+            return self.loss.per_sample(x, output)
+        return tf.reduce_sum(self._run(self._scorer, x), axis=1)
 
 
 Function = Callable[..., Mapping[str, Any]]
@@ -200,11 +254,11 @@ class SignatureDefinition:
         ValueError: If a name of it, an input or an output is none of ASCII letters, digits and ``_``, a letter first.
 
     Example:
-        >>> def detect(model, inputs):
+        >>> def screen(model, inputs):
         ...     score = model.score(inputs)
-        ...     return {"instance_score": score, "is_outlier": score > 12.5}
-        >>> detection = SignatureDefinition(
-        ...     "detect", detect, {"inputs": SAMPLES}, {"instance_score": SCORE, "is_outlier": FLAG}
+        ...     return {"instance_score": score, "is_large": score > 12.5}
+        >>> screening = SignatureDefinition(
+        ...     "screen", screen, {"inputs": SAMPLES}, {"instance_score": SCORE, "is_large": FLAG}
         ... )
     """
 
@@ -242,18 +296,8 @@ class SignatureDefinition:
         return found
 
 
-def _explain(model: ExportedModel, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-    x = model.require_domain(model.to_model_space(inputs))
-    output = model.forward(x)
-    return {
-        "instance_score": model.loss.per_sample(x, output),
-        # Elements that a mask of the model leaves out have score 0 and are no part of the sum.
-        "feature_score": model.loss.per_feature(x, output),
-        **model.to_data_space(output),
-    }
-
-
 _SCORED = {"instance_score": SCORE}
+_DETECTED = {**_SCORED, "p_value": P_VALUE, "is_outlier": IS_OUTLIER}
 _EXPLAINED = {**_SCORED, "feature_score": FEATURE_SCORE, "reconstruction": RECONSTRUCTION}
 
 #: The signatures of every export.
@@ -281,18 +325,25 @@ SIGNATURES = (
     SignatureDefinition(
         "score", lambda model, inputs: {"instance_score": model.score(inputs)}, {"inputs": SAMPLES}, _SCORED
     ),
-    SignatureDefinition("explain", _explain, {"inputs": SAMPLES}, _EXPLAINED),
+    SignatureDefinition("explain", lambda model, inputs: model.explain(inputs), {"inputs": SAMPLES}, _EXPLAINED),
+    SignatureDefinition(
+        "detect",
+        lambda model, inputs: model.detect(inputs),
+        {"inputs": SAMPLES},
+        _DETECTED,
+        is_available=lambda model: model.calibration is not None,
+    ),
     SignatureDefinition(
         "serve_tf_examples",
-        lambda model, examples: {"instance_score": model.score(model.parse_examples(examples))},
+        lambda model, examples: model.detect(model.parse_examples(examples)),
         {"examples": EXAMPLES},
-        _SCORED,
+        _DETECTED,
     ),
     SignatureDefinition(
         "serve_image_bytes",
-        lambda model, image_bytes: {"instance_score": model.score(model.decode_images(image_bytes))},
+        lambda model, image_bytes: model.detect(model.decode_images(image_bytes)),
         {"image_bytes": IMAGE_BYTES},
-        _SCORED,
+        _DETECTED,
         is_available=lambda model: model.takes_images,
     ),
 )

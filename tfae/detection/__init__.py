@@ -1,1 +1,148 @@
-"""Detection of anomalies."""
+"""Alarms that one can act on: how rare a score is among normal samples, with a false-alarm rate that is kept.
+
+calibrate      from a trained model and samples that training never saw to a calibration
+Calibration    p-values and alarms of scores; ``tfae.export.save`` takes it
+Drift          whether samples come from where the calibration samples do
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from tfae import evaluation
+from tfae.columns import REST, split_matrix
+from tfae.detection.calibration import Calibration, Quantiles, least_samples, num_alarms
+from tfae.detection.drift import Drift, compare_halves, compare_with_uniform
+from tfae.moments import blocks
+
+if TYPE_CHECKING:
+    from tfae.datasets import Data
+
+__all__ = [
+    "Calibration",
+    "Drift",
+    "Quantiles",
+    "calibrate",
+    "calibrate_scores",
+    "compare_halves",
+    "compare_with_uniform",
+    "least_samples",
+]
+
+
+def calibrate(
+    autoencoder: keras.Model, data: Data, *, false_alarm_rate: float = 0.01, column: str | None = None
+) -> Calibration:
+    """Calibrate the scores of a model on the validation split, which training never saw.
+
+    Args:
+        autoencoder: Trained, and compiled with a loss of :mod:`tfae.losses`.
+        data: What it was trained on. All of it should be normal: a share of anomalies among the calibration samples
+            raises the threshold above about as many of them.
+        false_alarm_rate: Share of normal samples that is to raise an alarm, in (0, 1).
+        column: Of a table, a column of categories each of which gets a calibration of its own, where it has enough
+            samples; the others have that of all.
+
+    Raises:
+        ValueError: There are too few samples for the rate, or there is no such column of categories.
+
+    Warns:
+        UserWarning: The calibration samples drift in the order of the data, or categories have too few samples.
+
+    Example:
+        >>> import tfae
+        >>> data = tfae.datasets.load("digits")
+        >>> autoencoder = tfae.models.dense(data.shape, latent_dim=16)
+        >>> tfae.training.compile(autoencoder, tfae.losses.SquaredError(), data, epochs=1)
+        >>> history = autoencoder.fit(data.train, epochs=1, verbose=0)
+        >>> calibration = calibrate(autoencoder, data, false_alarm_rate=0.05)
+        >>> scores = evaluation.scores(autoencoder, data.validation)
+        >>> int(calibration.is_outlier(scores).sum()) <= 0.05 * (len(scores) + 1)
+        True
+    """
+    groups = None if column is None else _categories(data, column)
+    if hasattr(autoencoder, "adapt_score"):
+        autoencoder.adapt_score(data.train_from(0))
+    scores = evaluation.scores(autoencoder, data.validation)
+    return calibrate_scores(
+        scores, false_alarm_rate=false_alarm_rate, column=column, groups=groups, source="the validation split"
+    )
+
+
+def calibrate_scores(
+    scores: npt.ArrayLike,
+    *,
+    false_alarm_rate: float,
+    column: str | None = None,
+    groups: npt.ArrayLike | None = None,
+    source: str = "given scores",
+) -> Calibration:
+    """Calibrate scores of normal samples that training never saw, in the order of their file.
+
+    Args:
+        scores: ``(num_samples,)``.
+        column: Column of categories that ``groups`` are of, text ``(num_samples,)``; None for one calibration of all.
+        false_alarm_rate, source: As of :class:`Calibration`. Errors and warnings are those of :func:`calibrate`.
+    """
+    scores = np.asarray(scores)
+    if scores.ndim != 1 or not np.isfinite(scores).all():
+        raise ValueError(
+            f"scores: expected finite numbers (num_samples,); received {np.sum(~np.isfinite(scores))} that are not, of "
+            f"shape {scores.shape}."
+        )
+    of_groups, too_small = {}, []
+    names, indices = np.unique(np.asarray([] if groups is None else groups, object).astype(str), return_inverse=True)
+    for index, name in enumerate(names.tolist()):
+        if name in ("", REST):  # Of no category.
+            continue
+        chosen = scores[indices == index]
+        if num_alarms(false_alarm_rate, len(chosen)):
+            of_groups[name] = Quantiles.of(chosen, most_kept=max(100, 10_000 // len(names)))
+        else:
+            too_small.append(f"{name!r} ({len(chosen)})")
+    halves = compare_halves(scores)
+    calibration = Calibration(
+        false_alarm_rate=false_alarm_rate,
+        quantiles=Quantiles.of(scores),
+        column=column,
+        groups=of_groups,
+        source=source,
+        figures={"drift_distance": halves.distance, "drift_p_value": halves.p_value},
+    )
+    if too_small:
+        more = f" and {len(too_small) - 5} more" if len(too_small) > 5 else ""
+        warnings.warn(
+            f"a rate of {false_alarm_rate:g} takes {least_samples(false_alarm_rate)} calibration samples of each "
+            f"category of {column!r}; those with fewer have the threshold of all samples: "
+            f"{', '.join(too_small[:5])}{more}",
+            stacklevel=3,
+        )
+    if halves.is_found:
+        warnings.warn(
+            f"the first and the second half of the calibration samples, in the order of the data, score differently "
+            f"({halves}): the data drifts, and no false-alarm rate is kept on data that comes later. Calibrate anew on "
+            "recent data, and often",
+            stacklevel=3,
+        )
+    return calibration
+
+
+def _categories(data: Data, name: str) -> np.ndarray:
+    """The categories of the validation split in a column, text."""
+    columns = {column.name: index for index, column in enumerate(data.columns) if column.kind == "category"}
+    if name not in columns:
+        raise ValueError(
+            f"column: expected a column of categories, {', '.join(columns) or 'of which the data has none'}; received "
+            f"{name!r}."
+        )
+    index = columns[name]
+    parts = [
+        split_matrix(block[:, [index]], [data.columns[index]])[name].astype(str)
+        for block in blocks(data.raw.validation)
+    ]
+    return np.concatenate(parts)

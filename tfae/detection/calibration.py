@@ -10,6 +10,7 @@ from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 #: Scores that are kept of each calibration: of more, the highest half of these and a selection of the others.
 MOST_KEPT = 10_000
@@ -48,9 +49,9 @@ class Quantiles:
         """How many calibration samples there are."""
         return int(self.counts[0])
 
-    def count_higher(self, scores: npt.ArrayLike) -> np.ndarray:
-        """Return how many calibration samples score at least as high, or at most: int32, of the shape of ``scores``."""
-        return self.counts[np.searchsorted(self.scores, np.asarray(scores, "float32"), side="left")]
+    def count_higher(self, scores: tf.Tensor) -> tf.Tensor:
+        """Return how many calibration samples score at least as high, or at most: int32 ``(batch,)``."""
+        return tf.gather(self.counts, tf.searchsorted(self.scores, scores))
 
     def threshold(self, false_alarm_rate: float) -> float:
         """Return the score above which p ≤ ``false_alarm_rate``; infinity if no score is that rare."""
@@ -129,27 +130,36 @@ class Calibration:
 
     def p_values(self, scores: npt.ArrayLike, groups: npt.ArrayLike | None = None) -> np.ndarray:
         """Return p-values of scores, float32 ``(batch,)``; ``groups`` are their categories, text ``(batch,)``."""
-        return self._judge(scores, groups)[0]
+        return self.judge(scores, groups)["p_value"].numpy()
 
     def is_outlier(self, scores: npt.ArrayLike, groups: npt.ArrayLike | None = None) -> np.ndarray:
         """Return whether scores raise an alarm, bool ``(batch,)``; ``groups`` as of ``p_values``."""
-        return self._judge(scores, groups)[1]
+        return self.judge(scores, groups)["is_outlier"].numpy()
 
-    def _judge(self, scores: npt.ArrayLike, groups: npt.ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
-        scores = np.asarray(scores, "float32")
-        if np.isnan(scores).any():
-            raise ValueError(f"scores: expected numbers; received NaN at {int(np.isnan(scores).argmax())}.")
+    def judge(self, scores: Any, groups: Any = None) -> dict[str, tf.Tensor]:
+        """Return ``p_value`` and ``is_outlier`` of scores as tensors; in a graph, as it is served, too.
+
+        Raises:
+            ValueError: There are groups without a column, or none with one.
+        """
         if (groups is None) != (self.column is None):
             expected = "none" if self.column is None else f"the categories of {self.column!r}"
             raise ValueError(f"groups: expected {expected}; received {groups!r}.")
-        number = np.full(scores.shape, self.quantiles.num_samples)
+        scores = tf.convert_to_tensor(scores, tf.float32)
         counts = self.quantiles.count_higher(scores)
+        number = tf.fill(tf.shape(scores), self.quantiles.num_samples)
+        allowed = tf.fill(tf.shape(scores), self._num_alarms(self.quantiles))
         for name, quantiles in self.groups.items():
-            is_in = np.asarray(groups) == name
-            counts = np.where(is_in, quantiles.count_higher(scores), counts)
-            number = np.where(is_in, quantiles.num_samples, number)
-        allowed = np.vectorize(lambda n: num_alarms(self.false_alarm_rate, n), otypes=[int])(number)
-        return ((1 + counts) / (1 + number)).astype("float32"), counts < allowed
+            is_in = tf.equal(groups, name)
+            counts = tf.where(is_in, quantiles.count_higher(scores), counts)
+            number = tf.where(is_in, quantiles.num_samples, number)
+            allowed = tf.where(is_in, self._num_alarms(quantiles), allowed)
+        # NaN is no score: it has no place among the others.
+        p_value = tf.where(tf.math.is_nan(scores), scores, tf.cast((1 + counts) / (1 + number), tf.float32))
+        return {"p_value": p_value, "is_outlier": tf.logical_and(counts < allowed, p_value <= 1)}
+
+    def _num_alarms(self, quantiles: Quantiles) -> int:
+        return num_alarms(self.false_alarm_rate, quantiles.num_samples)
 
     def describe(self) -> dict[str, Any]:
         """Return what exported models write down, JSON-able."""

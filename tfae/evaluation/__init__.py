@@ -133,9 +133,10 @@ def evaluate(
 
 
 def scores(autoencoder: keras.Model, dataset: tf.data.Dataset, *, ignore: Collection[str] = ()) -> np.ndarray:
-    """The loss of each sample of a data set, in its order: the higher, the worse the reconstruction.
+    """The score of each sample of a data set, in its order: the higher, the more anomalous.
 
-    They are what ``autoencoder.loss.per_sample`` gives, float ``(num_samples,)``. Arguments and errors are those of
+    They are what ``autoencoder.loss.per_sample`` gives, float ``(num_samples,)``; of a model with ``score_elements``,
+    such as :class:`tfae.models.Denoiser`, the sums of these. Arguments and errors are those of
     :func:`evaluate`: ignoring "domain" and "activation" lets data and reconstructions leave ``loss.domain``.
 
     Example:
@@ -147,6 +148,15 @@ def scores(autoencoder: keras.Model, dataset: tf.data.Dataset, *, ignore: Collec
         [0.5, 0.25, 0.0]
     """
     loss, dataset = get_loss(autoencoder), _without_weights(dataset)
+    if hasattr(autoencoder, "score_elements"):
+        score = tf.function(lambda x: tf.reduce_sum(autoencoder.score_elements(x), axis=1), reduce_retracing=True)
+        found = np.concatenate([score(x).numpy() for _, x in dataset])
+        if not np.isfinite(found).all():
+            raise ValueError(
+                f"dataset: expected finite scores; received {found[~np.isfinite(found)][0]} for sample "
+                f"{np.isfinite(found).argmin()}. Has training diverged? Lower the learning rate."
+            )
+        return found
     quantities = {"loss": lambda batch: loss.per_sample(batch.x, batch.output, mask=batch.mask)}
     batches = measure_batches(autoencoder, dataset, quantities, ignore=ignore)
     return np.concatenate([batch.quantities["loss"] for batch in batches])

@@ -38,6 +38,7 @@ from tfae.signatures import SIGNATURES, SignatureDefinition
 
 if TYPE_CHECKING:
     from tfae.datasets import Data
+    from tfae.detection import Calibration
 
 __all__ = ["Health", "Inspection", "SavedAutoencoder", "check_health", "inspect", "load", "save", "validate_writable"]
 
@@ -51,6 +52,7 @@ def save(
     metrics: Mapping[str, Any] | None = None,
     ignore: Collection[str] = (),
     signatures: Sequence[SignatureDefinition] = (),
+    calibration: Calibration | None = None,
 ) -> Path:
     """Export an autoencoder as a SavedModel, under the next free version number.
 
@@ -64,6 +66,7 @@ def save(
         metrics: What the evaluation found, finite numbers by name, for the description.
         ignore: Names of checks of :func:`tfae.checks.check` to leave out. Those of the data take ``data`` itself.
         signatures: More signatures than those of the table, :data:`tfae.signatures.SIGNATURES`.
+        calibration: From :func:`tfae.detection.calibrate`; makes scores alarms, and adds the signature ``detect``.
 
     Returns:
         Path of the version, ``directory/<version>``.
@@ -80,20 +83,22 @@ def save(
         preprocessing = Preprocessing("none", sample_shape=_fixed_shape(autoencoder), sample_dtype="float32")
     _validate_exportable(autoencoder, preprocessing)
     check(None if isinstance(data, Mapping) else data, get_loss(autoencoder), autoencoder, ignore=ignore)
-    description = json.dumps(_describe(autoencoder, preprocessing, data, metrics), indent=2, allow_nan=False) + "\n"
+    description = (
+        json.dumps(_describe(autoencoder, preprocessing, data, metrics, calibration), indent=2, allow_nan=False) + "\n"
+    )
     module = tf.Module(name="autoencoder")
     # A module that tracks the bare variables stores each once and is what TensorFlow Serving finds them in. Keras's
     # ExportArchive stores each twice, and a Keras model given to tf.saved_model.save is not served at all.
     module.model_variables = [variable.value for variable in autoencoder.variables]
 
-    traced = TracedModel(autoencoder, preprocessing)
+    traced = TracedModel(autoencoder, preprocessing, calibration)
     module.tables = list(traced.tables.values())
     rows = _select_signatures(traced, signatures)
 
     progress.log.info("exporting %d signatures", len(rows))
 
     def prepare() -> tuple[list[GoldenRequest], dict[str, Callable]]:
-        answers = KerasAnswers(autoencoder, preprocessing)
+        answers = KerasAnswers(autoencoder, preprocessing, calibration)
         return make_golden_requests(answers, rows, data), {row.name: trace(traced, row) for row in rows}
 
     served, in_float32 = prepare(), None
@@ -224,7 +229,11 @@ def _untracked(message: str) -> str:
 
 
 def _describe(
-    autoencoder: keras.Model, preprocessing: Preprocessing, data: Any, metrics: Mapping[str, Any] | None
+    autoencoder: keras.Model,
+    preprocessing: Preprocessing,
+    data: Any,
+    metrics: Mapping[str, Any] | None,
+    calibration: Calibration | None,
 ) -> dict[str, Any]:
     """The description, of what JSON can hold."""
     if metrics is not None:
@@ -252,5 +261,6 @@ def _describe(
         "preprocessing": preprocessing.get_config(),
         "data": data,
         "metrics": metrics,
+        "calibration": None if calibration is None else calibration.describe(),
         "versions": provenance.versions(),
     }

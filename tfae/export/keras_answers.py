@@ -79,8 +79,8 @@ class KerasAnswers(ExportedModel):
     makes. Answers that are no floats have a slack of True where any of these changes makes them another one.
     """
 
-    def __init__(self, autoencoder: keras.Model, preprocessing: Any) -> None:
-        super().__init__(autoencoder, preprocessing)
+    def __init__(self, autoencoder: keras.Model, preprocessing: Any, calibration: Any = None) -> None:
+        super().__init__(autoencoder, preprocessing, calibration)
         self._in_model_space: dict[bytes, tf.Tensor] = {}
         self._outputs: dict[Call, tf.Tensor] = {}
         #: The same computed more exactly, for those calls whose rounding is found; None if that fails.

@@ -24,8 +24,8 @@ class TracedModel(ExportedModel):
     assertion to the client.
     """
 
-    def __init__(self, autoencoder: keras.Model, preprocessing: Any) -> None:
-        super().__init__(autoencoder, preprocessing)
+    def __init__(self, autoencoder: keras.Model, preprocessing: Any, calibration: Any = None) -> None:
+        super().__init__(autoencoder, preprocessing, calibration)
         #: From the texts of a category to its codes, by name of the column.
         self.tables = {
             column.name: tf.lookup.StaticHashTable(

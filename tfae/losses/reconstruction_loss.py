@@ -182,7 +182,11 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
 
     def per_feature(self, x: Any, output: Any, *, mask: Any = None) -> tf.Tensor:
         """Return the loss of each feature that a user knows: of each element, and of a table's columns."""
-        return self.per_element(x, output, mask=mask)
+        return self.sum_features(self.per_element(x, output, mask=mask))
+
+    def sum_features(self, values: tf.Tensor) -> tf.Tensor:
+        """Return numbers of features for numbers of elements, ``(batch, ...)``."""
+        return values
 
     def per_sample(self, x: Any, output: Any, *, mask: Any = None, weight: Any = None) -> tf.Tensor:
         """Return the loss of each sample: the sum, or the mean, of its elements' losses.

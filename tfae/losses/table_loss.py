@@ -123,9 +123,8 @@ class TableLoss(ReconstructionLoss):
         by_x, by_output = (ops.concatenate(parts, axis=-1) for parts in zip(*pairs, strict=True))
         return by_x, by_output
 
-    def per_feature(self, x: Any, output: Any, *, mask: Any = None) -> tf.Tensor:
-        """Return the loss of each column, ``(batch, num_columns)``."""
-        values = self.per_element(x, output, mask=mask)
+    def sum_features(self, values: tf.Tensor) -> tf.Tensor:
+        """Return sums over the elements of each column, ``(batch, num_columns)``."""
         parts = ops.split(values, np.cumsum([block.width for block in self.blocks])[:-1].tolist(), axis=-1)
         return ops.stack([ops.sum(part, axis=-1) for part in parts], axis=-1)
 

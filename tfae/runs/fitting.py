@@ -105,6 +105,8 @@ def finish_run(
     losses: list[np.ndarray] = []
     try:
         autoencoder.set_weights(last.best_weights)
+        if hasattr(autoencoder, "adapt_score"):
+            autoencoder.adapt_score(data.train_from(0))
         write_history(directory / "history.csv", last.history)
         write_atomically(directory / MODEL, autoencoder.save)
         with _plain_errors_of(data):

@@ -213,6 +213,11 @@ class LoadOptions(ReadOptions):
         "Weight of each sample in the loss of training and validation, but not in evaluations: a .npy file, or a "
         "column of a table; in Python, an array, too. Such data is held in memory.",
     )
+    normal: str | None = _option(
+        None,
+        "Label of normal samples, as COLUMN=VALUE of a table or as VALUE of what has labels by itself: training and "
+        "validation have these alone, and the test split all others, too.",
+    )
     in_memory: bool | None = _option(
         None, "Whether the raw samples are held in memory or read from disk.  [default: as it fits]"
     )
@@ -221,6 +226,15 @@ class LoadOptions(ReadOptions):
         if not _is_integer(self.seed) or not 0 <= self.seed < 2**32:
             raise ValueError(f"seed: expected an integer in [0, 2**32); received {self.seed!r}.")
         _validate_integer("batch_size", self.batch_size, 1)
+        if self.normal is not None:
+            column, sign, _ = str(self.normal).rpartition("=")
+            if self.window is not None:
+                raise ValueError(f"normal: expected None beside window; received {self.normal!r}.")
+            if sign and self.label not in (None, column):
+                raise ValueError(
+                    f"normal: expected a value of the label, {self.label}=VALUE; received {self.normal!r}."
+                )
+            self._set(normal=str(self.normal), label=column if sign else self.label)
         splits = _numbers(self.splits, 3)
         if splits is None or not all(fraction > 0 for fraction in splits) or not math.isclose(sum(splits), 1):
             raise ValueError(

@@ -65,6 +65,7 @@ _DETAILS: dict[str, dict[str, Any]] = {
     "value_range": {"type": float, "nargs": 2, "metavar": "LOW HIGH"},
     "inputs": {"metavar": "SOURCE"},
     "sample_weight": {"metavar": "FILE|COLUMN"},
+    "normal": {"metavar": "[COLUMN=]VALUE"},
     "in_memory": {"flags": "--in-memory/--streamed"},
 }
 

@@ -46,6 +46,7 @@ class Data:
         batch_size: Samples per batch; the last one may be smaller.
         arguments: Those of ``tfae.datasets.load`` that give the same again, JSON-able; None for data from memory.
         feed: What the pipeline of the training split comes from.
+        is_anomaly: Which test samples have another label than ``normal``, bool ``(n,)``; None without that option.
         label_names: What labels that are numbers from 0 on stand for; None where that is not known.
         origins: Of each sample of a split the file, relative to the folder of images, or else the row of the source,
             int64 counted from 0 in the file, in all files of a table, in the array or the data set's own split.
@@ -71,6 +72,7 @@ class Data:
     sample_weight: Splits | None = field(repr=False, default=None)
     label_names: tuple[str, ...] | None = field(repr=False, default=None)
     origins: Splits | None = field(repr=False, default=None)
+    is_anomaly: np.ndarray | None = field(repr=False, default=None)
 
     def train_from(self, epoch: int, step: int = 0) -> tf.data.Dataset:
         """Return a pipeline like ``train`` that begins with the order of another epoch.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
 import math
 import warnings
@@ -57,14 +59,15 @@ def prepare(
     if method == "default":
         method = scaling.default_method(source.kind, source.dtype)
     has_moments = method == "standard"
-    split, labels, digests, rows, spread = _split(source, splits, seed, in_memory, has_moments)
+    divide = functools.partial(_split, fractions=splits, seed=seed, in_memory=in_memory, normal=options.normal)
+    split, labels, digests, rows, spread = divide(source, has_moments=has_moments)
     # Without some columns samples can be alike that were not, and the splits others: so the splits are made anew,
     # until they are those that the columns give when they are asked for by name.
     while only_varying and not (varying := _find_varying(split.train)).all():
         names = source.feature_names or range(len(varying))
         source = select(source, [names[index] for index in np.flatnonzero(varying)])
         paired = paired and {name: array[:, varying] for name, array in paired.items()}
-        split, labels, digests, rows, spread = _split(source, splits, seed, in_memory, has_moments)
+        split, labels, digests, rows, spread = divide(source, has_moments=has_moments)
     if only_varying:
         source = source if source.feature_names else select(source, range(*source.shape))
     if arguments is not None:
@@ -133,6 +136,9 @@ def prepare(
         sample_weight=weights,
         label_names=source.label_names,
         origins=_origins(source, rows),
+        is_anomaly=None
+        if options.normal is None or labels is None
+        else ~_are_normal(labels.test, options.normal, source),
     )
     vars(data)["digest"] = digest_of(raw, digests, inputs, weights)  # Known without another pass.
     return data
@@ -217,7 +223,13 @@ def default_batch_size(num_samples: int) -> int:
 
 
 def _split(
-    source: Source, fractions: tuple[float, float, float], seed: int, in_memory: bool, has_moments: bool
+    source: Source,
+    *,
+    fractions: tuple[float, float, float],
+    seed: int,
+    in_memory: bool,
+    has_moments: bool,
+    normal: str | None,
 ) -> tuple[Splits, Splits | None, Splits, Splits, Spread | None]:
     """Return samples, labels, digests, rows and, if known, spread of the splits: the data set's own where it has them.
 
@@ -238,16 +250,27 @@ def _split(
             expected = split_indices(np.arange(number), fractions, seed=seed)
         found = Scan(expected, has_moments=has_moments)
         read[name] = _Samples(*part.store(size, found), found.digests, name, part.places(found.num_samples))
+    anomalies: np.ndarray | None = None
+    if normal is not None:
+        for name in read.keys() - {"test"}:
+            is_normal = _are_normal(read[name].labels, normal, source)
+            if name == "all":
+                anomalies = np.flatnonzero(~is_normal)
+                whole = read[name]
+            read[name] = read[name].take(np.flatnonzero(is_normal))
     first = read.get("all") or read["train"]
     defects.validate_varies(first.samples, first.digests)
     spread = None
     if "validation" not in read:
         names = Splits._fields if "all" in read else ("train", "validation")
         parts = split_indices(number_distinct(first.digests), fractions[: len(names)], seed=seed)
-        spread = found.spread_of(parts) if "all" in read and not in_memory else None
+        spread = found.spread_of(parts) if "all" in read and not in_memory and normal is None else None
         read |= {name: first.take(indices) for name, indices in zip(names, parts, strict=True)}
+        if anomalies is not None:  # In the order of the source, like everything else.
+            normal_ones = np.searchsorted(whole.rows, read["test"].rows)
+            read["test"] = whole.take(np.sort(np.append(normal_ones, anomalies)))
     splits = Splits(*(read[name] for name in Splits._fields))
-    if "all" not in read:
+    if "all" not in read or anomalies is not None:
         kept = disjoint(Splits(*(each.digests for each in splits)))
         left_out = sum(len(each.digests) for each in splits) - sum(map(len, kept))
         if left_out:
@@ -261,6 +284,24 @@ def _split(
                 raise ValueError("source: expected splits that differ; received one whose samples are all in another.")
     raw, held, of, names, rows = (Splits(*each) for each in zip(*splits, strict=True))
     return raw, None if any(each is None for each in held) else held, of, Splits(*zip(names, rows, strict=True)), spread
+
+
+def _are_normal(labels: np.ndarray | None, normal: str, source: Source) -> np.ndarray:
+    """Bool ``(n,)``, which samples have the label of normal ones."""
+    value = normal.rpartition("=")[2]
+    if labels is None:
+        raise ValueError(f"normal: expected data with labels; received {source.name!r}, which has none.")
+    names = source.label_names
+    if names and value in names:
+        return labels == names.index(value)
+    found = labels.astype(str) == value
+    with contextlib.suppress(ValueError):
+        if labels.dtype.kind in "iufb":
+            found |= labels == float(value)
+    if not found.any():
+        present = ", ".join(map(str, names or np.unique(labels.astype(str))[:5]))
+        raise ValueError(f"normal: expected a label, such as {present}; received {value!r}.")
+    return found
 
 
 class _Samples(NamedTuple):

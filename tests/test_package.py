@@ -54,9 +54,9 @@ ALLOWED = {
     "export": "casting progress checks columns columns_by_name datasets graph_messages load_options losses models "
     "preprocessing provenance servable signatures signature_methods tensor_spec atomic_write versions",
     "serving": "columns_by_name graph_messages servable signature_methods signatures tensor_spec atomic_write versions",
-    "report": "moments progress advice datasets evaluation losses models plots provenance atomic_write",
+    "report": "moments progress advice datasets detection evaluation losses models plots provenance atomic_write",
     "training": "checks datasets losses models schedule atomic_write",
-    "runs": "checks datasets evaluation export losses models preprocessing progress provenance report "
+    "runs": "checks datasets detection evaluation export losses models preprocessing progress provenance report "
     "schedule atomic_write training",
     "comparison": "casting checks datasets evaluation losses models moments provenance report runs atomic_write "
     "training",

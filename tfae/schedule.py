@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-#: Peaks of the learning rate, of models with convolutions and without.
-CONVOLUTIONAL, DENSE = 8e-3, 5e-3
+#: Peaks of the learning rate, of models with convolutions, without, and of `tfae.models.Denoiser`.
+CONVOLUTIONAL, DENSE, DENOISER = 8e-3, 5e-3, 1e-3
 _BETA_2 = 0.99
 _WARMUP, _DECAY = 0.2, 0.3
 

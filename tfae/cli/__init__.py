@@ -15,6 +15,7 @@ import click
 
 from tfae import __version__, progress
 from tfae.cli.advise import advise
+from tfae.cli.calibrate import calibrate
 from tfae.cli.compare import compare
 from tfae.cli.deploy import deploy
 from tfae.cli.echo import Echo
@@ -108,5 +109,5 @@ def main(traceback: bool, modules: tuple[str, ...]) -> None:
     progress.log.propagate = False  # Importing TensorFlow gives the root logger a handler.
 
 
-for command in (advise, train, compare, evaluate, score, reconstruct, export, inspect, serve, deploy):
+for command in (advise, train, compare, evaluate, calibrate, score, reconstruct, export, inspect, serve, deploy):
     main.add_command(command)

@@ -81,6 +81,7 @@ def compare(
         del data
         data = datasets.load(source, **{**load, "in_memory": in_memory})
         click.echo(f"{data.name}: {'held in memory' if in_memory else 'streamed'}, as the comparison began.", err=True)
+    model = model.for_data(data)
     progress.log.setLevel("WARNING")  # Of every run, the comparison says itself how far it is.
     try:
         found = comparison.compare(
@@ -88,7 +89,7 @@ def compare(
             chosen_losses or None,
             run_dir=run_dir,
             seeds=seeds,
-            epochs=model.epochs,
+            epochs=model.epochs or 30,
             build=model.builder(data),
             corruptions=chosen,
             learning_rate=model.learning_rate,

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from tfae.datasets import Data
 
-_BUILT_IN = ("dense", "convolutional")
+_BUILT_IN = ("dense", "convolutional", "denoiser")
+#: Steps that train a denoiser, in which its scores no longer change much.
+_DENOISER_STEPS = 2000
 
 
 def _finite(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
@@ -49,9 +51,10 @@ class ModelOptions:
     )
     architecture: str | None = _option(
         None,
-        "dense; convolutional, for images and sequences; or MODULE:FUNCTION, which gets the data, and "
+        "dense; convolutional, for images and sequences; denoiser, which finds anomalies in tables; or "
+        "MODULE:FUNCTION, which gets the data, and "
         "output_activation if it has such an argument, and returns a Keras model.  [default: convolutional for "
-        "windows, else dense]",
+        "windows; denoiser for tables with --detect; else dense]",
         metavar="NAME",
     )
     latent_dim: int | None = _option(
@@ -75,10 +78,13 @@ class ModelOptions:
         "Standard deviation of noise on the input, in training only (a denoising autoencoder).",
         type=click.FloatRange(0, 1),
     )
-    epochs: int = _option(30, "Epochs of a training.", type=click.IntRange(1))
+    epochs: int | None = _option(
+        None, "Epochs of a training.  [default: 30; denoiser: as many as take 2,000 steps]", type=click.IntRange(1)
+    )
     learning_rate: float | None = _option(
         None,
-        "Peak of Adam's learning rate, which rises to it and falls to 0.  [default: 0.005 dense; 0.008 convolutional]",
+        "Peak of Adam's learning rate, which rises to it and falls to 0.  [default: 0.005 dense; 0.008 convolutional; "
+        "0.001 denoiser]",
         type=click.FloatRange(0, min_open=True),
         callback=_finite,
     )
@@ -88,16 +94,12 @@ class ModelOptions:
         from tfae import models
 
         models.parse_bottleneck(self.bottleneck)
+        if self.architecture == "denoiser":
+            self._validate_alone("the denoiser, which has sizes of its own")
         if self.architecture is None or self.architecture in _BUILT_IN:
             return
         if ":" in self.architecture:
-            for name in ("latent_dim", "widths", "bottleneck", "input_noise"):
-                if getattr(self, name) != getattr(ModelOptions, name):
-                    option = f"--{name.replace('_', '-')}"
-                    raise ValueError(
-                        f"--model: expected no {option} beside a function, which builds the model; received "
-                        f"{self.architecture}. Leave {option} out."
-                    )
+            self._validate_alone("a function, which builds the model")
             self._own_function()
         else:
             raise ValueError(
@@ -105,13 +107,36 @@ class ModelOptions:
                 f"Keras model; received {self.architecture!r}."
             )
 
+    def _validate_alone(self, beside: str) -> None:
+        for name in ("latent_dim", "widths", "bottleneck", "input_noise"):
+            if getattr(self, name) != getattr(ModelOptions, name):
+                option = f"--{name.replace('_', '-')}"
+                raise ValueError(
+                    f"--model: expected no {option} beside {beside}; received {self.architecture}. Leave {option} out."
+                )
+
+    def for_data(self, data: Data, *, detects: bool = False) -> ModelOptions:
+        """Return the options with the architecture and the epochs that data, and the search for anomalies, ask for."""
+        chosen = self.architecture
+        if chosen is None:
+            chosen = "convolutional" if data.window else "denoiser" if detects and data.kind == "table" else "dense"
+        is_denoiser = chosen == "denoiser"
+        steps = -(-len(data.raw.train) // data.batch_size)
+        default = max(30, math.ceil(_DENOISER_STEPS / steps)) if is_denoiser else 30
+        found = dataclasses.replace(self, architecture=chosen, epochs=self.epochs or default)
+        if is_denoiser:
+            found.validate()
+        return found
+
     def builder(self, data: Data) -> Callable[..., keras.Model]:
         """Return a builder of the model, to be called with the ``output_activation`` that fits the loss."""
         from tfae import models
 
         if ":" in (self.architecture or ""):
             return functools.partial(self._build_own, data)
-        is_dense = (self.architecture or ("convolutional" if data.window else "dense")) == "dense"
+        if self.architecture == "denoiser":
+            return lambda output_activation: models.denoiser(data)
+        is_dense = self.architecture == "dense"
         sizes: dict[str, Any] = {} if self.widths is None else {"widths" if is_dense else "filters": self.widths}
         if is_dense:
             sizes["input_layer"] = data.fill_gaps()

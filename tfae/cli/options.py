@@ -93,6 +93,10 @@ ignore_option = click.option(
     help="Check of data, loss and model to leave out, by the name that its message tells; may be repeated.",
 )
 
+trust_option = click.option(
+    "--trust", is_flag=True, help="Run the SavedModel even if it may read or write files or run Python."
+)
+
 
 def _versions_by_label(ctx: click.Context, parameter: click.Parameter, entries: Sequence[str]) -> dict[str, int]:
     versions: dict[str, int] = {}

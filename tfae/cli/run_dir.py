@@ -38,7 +38,7 @@ def evaluate(run_dir: Path, source: str | None, *, as_json: bool, ignore: tuple[
     run = runs.load_run(run_dir)
     if source is None:
         data = run.load_data()
-        dataset, train = data.test, data.train_from(0)
+        dataset, train = data.normal_test(), data.train_from(0)
     else:
         opened = open_for_model(source, options, run.config["data"], run.preprocessing.get_config())
         dataset = datasets.stream(opened, run.preprocessing)

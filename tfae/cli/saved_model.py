@@ -11,7 +11,7 @@ import click
 
 from tfae.cli.command import Command
 from tfae.cli.layout import fit_terminal
-from tfae.cli.options import open_for_model, source_options, split_names, together
+from tfae.cli.options import open_for_model, source_options, split_names, together, trust_option
 from tfae.cli.tensorflow import import_tensorflow
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 _PICTURES = (".png", ".pdf", ".svg")
 
 _saved_model_argument = click.argument("saved_model", type=click.Path(exists=True, file_okay=False, path_type=Path))
-_trust_option = click.option(
-    "--trust", is_flag=True, help="Run SAVED_MODEL even if it may read or write files or run Python."
-)
 
 
 def _output_of_source(what: str) -> Callable:
@@ -35,7 +32,7 @@ def _output_of_source(what: str) -> Callable:
         required=True,
         help=f"{what}; replaced if it exists.",
     )
-    return together(_saved_model_argument, click.argument("source"), output, source_options, _trust_option)
+    return together(_saved_model_argument, click.argument("source"), output, source_options, trust_option)
 
 
 def _open(saved_model: Path, source: str, trust: bool, options: dict[str, Any]) -> tuple[SavedAutoencoder, Source]:
@@ -49,7 +46,7 @@ def _open(saved_model: Path, source: str, trust: bool, options: dict[str, Any]) 
 @click.command(cls=Command)
 @_saved_model_argument
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@_trust_option
+@trust_option
 @click.pass_context
 def inspect(ctx: click.Context, saved_model: Path, *, as_json: bool, trust: bool) -> None:
     """Say what is in SAVED_MODEL, a version or a folder of versions, and run each of its signatures once.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfae.atomic_write import validate_apart
+from tfae.cli.calibrate import calibration_options, format_calibration
 from tfae.cli.command import Command
 from tfae.cli.layout import fit_terminal
 from tfae.cli.model_options import ModelOptions, model_options
@@ -37,9 +38,13 @@ if TYPE_CHECKING:
 @click.option(
     "--patience",
     type=click.IntRange(0),
-    default=5,
-    help="Epochs without a better validation loss after which the learning rate decays, and the training ends.",
+    help="Epochs without a better validation loss after which the learning rate decays, and the training ends.  "
+    "[default: 5; denoiser: none]",
 )
+@click.option(
+    "--detect", is_flag=True, help="Find anomalies: calibrate on the validation split, and export the signature detect."
+)
+@calibration_options
 @click.option(
     "--run-dir", type=click.Path(path_type=Path), help="New directory for the run.  [default: runs/NAME-TIME]"
 )
@@ -101,7 +106,10 @@ def _train(
     *,
     loss_name: str | None,
     model: ModelOptions,
-    patience: int,
+    patience: int | None,
+    detect: bool,
+    false_alarm_rate: float,
+    by: str | None,
     run_dir: Path | None,
     export_dir: Path | None,
     ignore: tuple[str, ...],
@@ -139,7 +147,8 @@ def _train(
     export_dir = export_dir or default_export_dir(data.name)
     validate_apart("export_dir", export_dir, *data.paths)
     exporting.validate_writable(export_dir)
-    build = model.builder(data)
+    model = model.for_data(data, detects=detect)
+    build, epochs = model.builder(data), model.epochs or 30
     autoencoder = build(output_activation=loss.output_activation(data.output_range))
     structure.build(autoencoder, data.shape)
     click.echo(
@@ -152,8 +161,10 @@ def _train(
         loss=loss,
         learning_rate=model.learning_rate,
         run_dir=run_dir or _unused_run_dir(data),
-        epochs=model.epochs,
-        patience=patience,
+        epochs=epochs,
+        patience=patience if patience is not None else epochs if model.architecture == "denoiser" else 5,
+        false_alarm_rate=false_alarm_rate if detect else None,
+        by=by,
         tensorboard=tensorboard,
         ignore=ignore,
         verbose=verbose,
@@ -187,6 +198,8 @@ def _export(run: Run, data: Data, export_dir: Path) -> None:
     click.echo(f"report    {run.directory / 'report.html'}")
     click.echo(f"pictures  {run.directory / 'pictures'}")
     click.echo(f"exported  {path}")
+    if run.calibration is not None:
+        click.echo(f"alarms    {format_calibration(run.calibration)}")
     click.echo(f"scored    {len(scores):,} test samples with it: mean {np.mean(scores, dtype='float64'):.7g}")
 
 

@@ -74,6 +74,21 @@ class Data:
     origins: Splits | None = field(repr=False, default=None)
     is_anomaly: np.ndarray | None = field(repr=False, default=None)
 
+    def normal_test(self) -> tf.data.Dataset:
+        """Return the pipeline of those test samples that are normal: of all, unless ``normal`` says which are.
+
+        Batches hold fewer samples where they have lost some.
+        """
+        if self.is_anomaly is None:
+            return self.test
+        is_normal = tf.data.Dataset.from_tensor_slices(~self.is_anomaly).batch(self.batch_size)
+
+        @tf.autograph.experimental.do_not_convert
+        def keep(batch: tuple[tf.Tensor, ...], kept: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            return tuple(tf.boolean_mask(each, kept) for each in batch)
+
+        return tf.data.Dataset.zip((self.test, is_normal)).map(keep)
+
     def train_from(self, epoch: int, step: int = 0) -> tf.data.Dataset:
         """Return a pipeline like ``train`` that begins with the order of another epoch.
 

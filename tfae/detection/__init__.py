@@ -8,6 +8,7 @@ Drift          whether samples come from where the calibration samples do
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import keras
@@ -15,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tfae import evaluation
-from tfae.columns import REST, split_matrix
-from tfae.detection.calibration import Calibration, Quantiles, least_samples, num_alarms
+from tfae.columns import REST, Column, split_matrix
+from tfae.detection.calibration import Calibration, Quantiles, least_samples, num_alarms, validate_rate
 from tfae.detection.drift import Drift, compare_halves, compare_with_uniform
 from tfae.moments import blocks
 
@@ -31,12 +32,15 @@ __all__ = [
     "calibrate_scores",
     "compare_halves",
     "compare_with_uniform",
+    "find_categories",
     "least_samples",
+    "read_categories",
+    "validate_rate",
 ]
 
 
 def calibrate(
-    autoencoder: keras.Model, data: Data, *, false_alarm_rate: float = 0.01, column: str | None = None
+    autoencoder: keras.Model, data: Data, *, false_alarm_rate: float = 0.01, by: str | None = None
 ) -> Calibration:
     """Calibrate the scores of a model on the validation split, which training never saw.
 
@@ -45,7 +49,7 @@ def calibrate(
         data: What it was trained on. All of it should be normal: a share of anomalies among the calibration samples
             raises the threshold above about as many of them.
         false_alarm_rate: Share of normal samples that is to raise an alarm, in (0, 1).
-        column: Of a table, a column of categories each of which gets a calibration of its own, where it has enough
+        by: Of a table, a column of categories each of which gets a calibration of its own, where it has enough
             samples; the others have that of all.
 
     Raises:
@@ -65,12 +69,12 @@ def calibrate(
         >>> int(calibration.is_outlier(scores).sum()) <= 0.05 * (len(scores) + 1)
         True
     """
-    groups = None if column is None else _categories(data, column)
+    groups = find_categories(data, by)
     if hasattr(autoencoder, "adapt_score"):
         autoencoder.adapt_score(data.train_from(0))
     scores = evaluation.scores(autoencoder, data.validation)
     return calibrate_scores(
-        scores, false_alarm_rate=false_alarm_rate, column=column, groups=groups, source="the validation split"
+        scores, false_alarm_rate=false_alarm_rate, by=by, groups=groups, source="the validation split"
     )
 
 
@@ -78,7 +82,7 @@ def calibrate_scores(
     scores: npt.ArrayLike,
     *,
     false_alarm_rate: float,
-    column: str | None = None,
+    by: str | None = None,
     groups: npt.ArrayLike | None = None,
     source: str = "given scores",
 ) -> Calibration:
@@ -86,7 +90,7 @@ def calibrate_scores(
 
     Args:
         scores: ``(num_samples,)``.
-        column: Column of categories that ``groups`` are of, text ``(num_samples,)``; None for one calibration of all.
+        by: Column of categories that ``groups`` are of, text ``(num_samples,)``; None for one calibration of all.
         false_alarm_rate, source: As of :class:`Calibration`. Errors and warnings are those of :func:`calibrate`.
     """
     scores = np.asarray(scores)
@@ -109,7 +113,7 @@ def calibrate_scores(
     calibration = Calibration(
         false_alarm_rate=false_alarm_rate,
         quantiles=Quantiles.of(scores),
-        column=column,
+        column=by,
         groups=of_groups,
         source=source,
         figures={"drift_distance": halves.distance, "drift_p_value": halves.p_value},
@@ -118,7 +122,7 @@ def calibrate_scores(
         more = f" and {len(too_small) - 5} more" if len(too_small) > 5 else ""
         warnings.warn(
             f"a rate of {false_alarm_rate:g} takes {least_samples(false_alarm_rate)} calibration samples of each "
-            f"category of {column!r}; those with fewer have the threshold of all samples: "
+            f"category of {by!r}; those with fewer have the threshold of all samples: "
             f"{', '.join(too_small[:5])}{more}",
             stacklevel=3,
         )
@@ -132,17 +136,21 @@ def calibrate_scores(
     return calibration
 
 
-def _categories(data: Data, name: str) -> np.ndarray:
-    """The categories of the validation split in a column, text."""
+def find_categories(data: Data, name: str | None) -> np.ndarray | None:
+    """Return the categories of the validation split in a column, text; None without a name, or raise ValueError."""
+    if name is None:
+        return None
     columns = {column.name: index for index, column in enumerate(data.columns) if column.kind == "category"}
     if name not in columns:
         raise ValueError(
-            f"column: expected a column of categories, {', '.join(columns) or 'of which the data has none'}; received "
+            f"by: expected a column of categories, {', '.join(columns) or 'of which the data has none'}; received "
             f"{name!r}."
         )
-    index = columns[name]
-    parts = [
-        split_matrix(block[:, [index]], [data.columns[index]])[name].astype(str)
-        for block in blocks(data.raw.validation)
-    ]
-    return np.concatenate(parts)
+    return read_categories(blocks(data.raw.validation), data.columns, name)
+
+
+def read_categories(samples: Iterable[np.ndarray], columns: Sequence[Column], name: str) -> np.ndarray:
+    """Return the categories of tables ``(n, num_columns)`` in a column, text ``(num_samples,)``."""
+    index = [column.name for column in columns].index(name)
+    texts = [split_matrix(block[:, [index]], [columns[index]])[name] for block in samples]
+    return np.concatenate(texts).astype(str)

@@ -109,14 +109,7 @@ class Calibration:
     figures: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        rate, number = self.false_alarm_rate, self.quantiles.num_samples
-        if not 0 < rate < 1:
-            raise ValueError(f"false_alarm_rate: expected a number between 0 and 1; received {rate!r}.")
-        if not num_alarms(rate, number):
-            raise ValueError(
-                f"false_alarm_rate: expected at least 1 / {number + 1}, for {number} calibration samples tell no rarer "
-                f"scores apart; received {rate:g}, which takes {least_samples(rate):,} samples."
-            )
+        validate_rate(self.false_alarm_rate, self.quantiles.num_samples)
 
     @property
     def threshold(self) -> float:
@@ -195,6 +188,18 @@ class Calibration:
         }
         options = {name: value for name, value in values.items() if name != "quantiles"}
         return cls(quantiles=groups.pop(""), groups=groups, **options)
+
+
+def validate_rate(false_alarm_rate: float, num_samples: int) -> None:
+    """Raise ValueError for a rate that so many calibration samples are too few for."""
+    if not 0 < false_alarm_rate < 1:
+        raise ValueError(f"false_alarm_rate: expected a number between 0 and 1; received {false_alarm_rate!r}.")
+    if not num_alarms(false_alarm_rate, num_samples):
+        raise ValueError(
+            f"false_alarm_rate: expected at least 1 / {num_samples + 1}, for {num_samples} calibration samples tell no "
+            f"rarer scores apart; received {false_alarm_rate:g}, which takes {least_samples(false_alarm_rate):,} "
+            "samples."
+        )
 
 
 def least_samples(false_alarm_rate: float) -> int:

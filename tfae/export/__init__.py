@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tfae import progress, provenance
 from tfae.atomic_write import validate_apart
@@ -27,8 +25,10 @@ from tfae.export.inspection import DESCRIPTION, FORMAT, Inspection, inspect, rea
 from tfae.export.keras_answers import KerasAnswers, computing_in, is_narrow
 from tfae.export.parity import validate_graph, validate_parity, write_golden
 from tfae.export.publication import find_version, publish, validate_writable
+from tfae.export.recalibration import recalibrate
 from tfae.export.saved_autoencoder import SavedAutoencoder
 from tfae.export.traced_model import TracedModel, graph_names, trace
+from tfae.export.writing import name_inputs, write_saved_model
 from tfae.graph_messages import summarize
 from tfae.load_options import AS_TRAINED
 from tfae.losses import get_loss
@@ -40,7 +40,17 @@ if TYPE_CHECKING:
     from tfae.datasets import Data
     from tfae.detection import Calibration
 
-__all__ = ["Health", "Inspection", "SavedAutoencoder", "check_health", "inspect", "load", "save", "validate_writable"]
+__all__ = [
+    "Health",
+    "Inspection",
+    "SavedAutoencoder",
+    "check_health",
+    "inspect",
+    "load",
+    "recalibrate",
+    "save",
+    "validate_writable",
+]
 
 
 def save(
@@ -107,8 +117,8 @@ def save(
             in_float32 = prepare()
 
     def write_checked(folder: Path, golden: list[GoldenRequest], functions: dict[str, Callable]) -> None:
-        _write_saved_model(module, folder, functions)
-        _name_inputs(folder, {row.name: graph_names(row.tensors("inputs", traced)) for row in rows})
+        write_saved_model(module, folder, functions)
+        name_inputs(folder, {row.name: graph_names(row.tensors("inputs", traced)) for row in rows})
         validate_graph(folder)
         write_golden(folder, golden, model_name=Path(directory).absolute().name)
         progress.log.info("comparing the answers of the export with those of the model")
@@ -190,42 +200,6 @@ def _select_signatures(model: TracedModel, signatures: Sequence[SignatureDefinit
     if twice:
         raise ValueError(f"signatures: expected names that no other signature has; received {', '.join(twice)}.")
     return [row for row in (*SIGNATURES, *signatures) if row.is_available is None or row.is_available(model)]
-
-
-def _write_saved_model(module: tf.Module, folder: Path, functions: dict[str, Callable]) -> None:
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel("WARNING")  # Or it says that assets were written to a folder that is about to be renamed.
-    try:
-        tf.saved_model.save(module, str(folder), signatures=functions)
-    except AssertionError as error:
-        raise ValueError(
-            "autoencoder: expected layers that hold no variables or lookup tables besides Keras's weights; received "
-            f"one with {_untracked(str(error))}. Nothing was published. Make variables with add_weight, and look up "
-            "before the model."
-        ) from error
-    finally:
-        logger.setLevel(level)
-
-
-def _name_inputs(folder: Path, names: Mapping[str, Mapping[str, str]]) -> None:
-    """Give the inputs of signatures their names in place of those that they have in the graph."""
-    file, model = folder / "saved_model.pb", SavedModel()
-    model.ParseFromString(file.read_bytes())
-    for meta_graph in model.meta_graphs:
-        for signature, of_inputs in names.items():
-            inputs = meta_graph.signature_def[signature].inputs
-            for graph_name, name in of_inputs.items():
-                if graph_name != name:
-                    inputs[name].CopyFrom(inputs[graph_name])
-                    del inputs[graph_name]
-    file.write_bytes(model.SerializeToString())
-
-
-def _untracked(message: str) -> str:
-    """What a function uses, from TensorFlow's message that it is not there to be saved."""
-    found = re.search("Trackable referencing this tensor = (.*)|Captured Tensor = (.*)", message)
-    return (found[1] or found[2]).strip() if found else message.splitlines()[0]
 
 
 def _describe(

@@ -10,21 +10,29 @@ from matplotlib.ticker import MaxNLocator
 from tfae.plots.figures import DARK, prepare_axes
 from tfae.plots.labels import COLORS, are_names_of_samples, classes_of, validate_labels
 
+#: How many times their median the largest score is, where scores are drawn by their logarithm.
+_MANY_SIZES = 30
+
 
 def score_histogram(
     scores: npt.ArrayLike,
     *,
     labels: npt.ArrayLike | None = None,
     score_name: str = "loss per sample",
+    threshold: float | None = None,
+    false_alarm_rate: float | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw a histogram of scores, with their median and 99th percentile.
+    """Draw a histogram of scores, with their median, and their 99th percentile or the threshold of alarms.
+
+    Scores of many sizes are drawn by their logarithm.
 
     Args:
         scores: ``(num_samples,)``, such as :func:`tfae.evaluation.scores` returns.
         labels: ``(num_samples,)``; one outline for each class, as shares of the class, for up to ten classes. Left
             out where most samples have a label of their own.
         score_name: What the horizontal axis says; put the unit here.
+        threshold: Above which there are alarms, such as ``calibration.threshold``; ``false_alarm_rate`` is told beside.
         ax: Axes to draw into, and to return. A new figure by default.
 
     Raises:
@@ -49,7 +57,11 @@ def score_histogram(
     # The rule of Freedman and Diaconis, bounded: a single outlier would make it ask for millions of bins.
     width = 2 * np.subtract(*np.percentile(scores, [75, 25])) * len(scores) ** (-1 / 3)
     num_bins = int(np.clip(np.ptp(scores) / width, 10, 60)) if width > 0 else 10
-    bins = np.histogram_bin_edges(scores, num_bins).tolist()
+    if scores.min() > 0 and scores.max() > _MANY_SIZES * np.median(scores):
+        ax.set_xscale("log")
+        bins = np.geomspace(scores.min(), scores.max(), 60).tolist()
+    else:
+        bins = np.histogram_bin_edges(scores, num_bins).tolist()
     if labels is None:
         ax.hist(scores, bins, color=COLORS[0])
         ax.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -58,8 +70,11 @@ def score_histogram(
             share = np.full(members.sum(), 1 / members.sum())
             ax.hist(scores[members], bins, weights=share, histtype="step", color=color, linewidth=1.5, label=name)
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    middle = sum(ax.get_xlim()) / 2
-    for name, value, height in (("median", np.median(scores), 14), ("99th percentile", np.percentile(scores, 99), 2)):
+    middle = ax.transData.inverted().transform(ax.transAxes.transform((0.5, 0.5)))[0]
+    second = "99th percentile", np.percentile(scores, 99)
+    if threshold is not None:
+        second = "threshold" if false_alarm_rate is None else f"{false_alarm_rate:.4g} false alarms above", threshold
+    for (name, value), height in ((("median", np.median(scores)), 14), (second, 2)):
         ax.axvline(value, color=DARK, linewidth=1, linestyle="--")
         ax.annotate(
             f"{name} {value:.4g}",

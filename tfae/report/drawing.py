@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from tfae import plots
 from tfae.datasets import Data
+from tfae.detection import Calibration
 from tfae.evaluation.image_metrics import HALF_OF_NYQUIST, are_images
 from tfae.losses import get_loss
 from tfae.models.structure import latent_dim_of
@@ -131,12 +132,19 @@ def draw_latents(models: dict[str, keras.Model], data: Data) -> Picture | None:
     return draw_picture("latents", alt, figure)
 
 
-def draw_histogram(losses: np.ndarray, unit: str | None) -> Picture:
-    """Draw how the losses of the test split are distributed."""
+def draw_histogram(losses: np.ndarray, unit: str | None, data: Data, calibration: Calibration | None) -> Picture:
+    """Draw how the losses, or other scores, of the test split are distributed, and from where on there are alarms."""
     figure, (ax,) = _new_axes(1, 6, 3.6)
-    plots.score_histogram(losses, score_name=f"loss per sample{f', {unit}' if unit else ''}", ax=ax)
+    of_alarms: dict[str, Any] = {}
+    if calibration is not None:
+        of_alarms = {"threshold": calibration.threshold, "false_alarm_rate": calibration.false_alarm_rate}
+    if data.is_anomaly is not None:
+        of_alarms["labels"] = np.where(data.is_anomaly, "anomaly", "normal")
+    name = f"loss per sample{f', {unit}' if unit else ''}" if calibration is None else "score"
+    plots.score_histogram(losses, score_name=name, ax=ax, **of_alarms)
     marked = ", ".join(text.get_text() for text in ax.texts)
-    alt = f"Histogram of the losses of {number_of(len(losses), 'test sample')}: {marked}, highest {losses.max():.4g}."
+    what = "losses" if calibration is None else "scores"
+    alt = f"Histogram of the {what} of {number_of(len(losses), 'test sample')}: {marked}, highest {losses.max():.4g}."
     return draw_picture("score_histogram", alt, figure)
 
 

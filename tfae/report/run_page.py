@@ -10,6 +10,7 @@ import numpy as np
 
 from tfae import progress
 from tfae.datasets import Data
+from tfae.detection import Calibration
 from tfae.evaluation import Evaluation
 from tfae.evaluation.loss_metrics import components
 from tfae.losses import get_loss
@@ -17,12 +18,18 @@ from tfae.report import drawing, metric_tables, page, picture
 
 
 def draw_pictures(
-    autoencoder: keras.Model, data: Data, losses: np.ndarray, history: dict[str, list[float]], folder: Path
+    autoencoder: keras.Model,
+    data: Data,
+    losses: np.ndarray,
+    history: dict[str, list[float]],
+    folder: Path,
+    calibration: Calibration | None = None,
 ) -> None:
     """Write the pictures of a run as PNG files, each with its description in its metadata.
 
     They are of the test split: reconstructions, the worst and the best of them, spectra of images, latents and the
-    distribution of ``losses``, those of the test samples; and the training curves.
+    distribution of ``losses``, those of the test samples or what scores these in their place, with the threshold of a
+    calibration; and the training curves.
     """
     progress.log.info("drawing pictures")
     which = f"The first {drawing.number_of(len(drawing.first(data)), 'test sample')}"
@@ -30,7 +37,7 @@ def draw_pictures(
         *drawing.draw_samples(autoencoder, data, drawing.first(data), {"reconstructions": (which, slice(None))}),
         drawing.draw_curves({"": history}),
         drawing.draw_latents({"": autoencoder}, data),
-        drawing.draw_histogram(losses, get_loss(autoencoder).unit),
+        drawing.draw_histogram(losses, get_loss(autoencoder).unit, data, calibration),
         drawing.draw_spectra({"reconstruction": autoencoder}, data),
         *drawing.draw_extremes(autoencoder, data, losses),
     ):

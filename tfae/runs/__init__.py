@@ -8,6 +8,7 @@ runs/<name>/
     model.keras         the model, compiled with the loss; once the run is finished, with the weights of the best epoch
     pictures/*.png      reconstructions, training curves, embedding, scores
     report.html         all of it on one page
+    calibration.json    what makes scores alarms, if there is a false-alarm rate
     evaluation.json     the measures on the test split; comes last, and makes the run a finished one
 """
 
@@ -29,6 +30,7 @@ from tfae.atomic_write import validate_apart, write_atomically
 from tfae.checks import check
 from tfae.datasets import Data, load_if_needed
 from tfae.datasets.fingerprint import differences, fingerprint, format_differences, remedy
+from tfae.detection import find_categories, validate_rate
 from tfae.evaluation import Evaluation
 from tfae.losses import ReconstructionLoss, get_loss
 from tfae.models import structure
@@ -61,6 +63,8 @@ def train(
     verbose: str | int = "auto",
     notes: dict[str, Any] | None = None,
     ignore: Collection[str] = (),
+    false_alarm_rate: float | None = None,
+    by: str | None = None,
     on_evaluation: Callable[[Evaluation], object] | None = None,
 ) -> Run:
     """Train, evaluate, and leave everything in a run directory.
@@ -87,6 +91,9 @@ def train(
         verbose: As in ``fit``.
         notes: More for ``config.json``, JSON-able.
         ignore: Names of checks of :func:`tfae.checks.check` to leave out.
+        false_alarm_rate: Share of normal samples that is to raise an alarm: the run is calibrated as by
+            :func:`tfae.detection.calibrate`, and its exports have the signature ``detect``. None for no alarms.
+        by: Column of categories that have calibrations of their own, as there.
         on_evaluation: Called with the evaluation as soon as it is there, before pictures are drawn.
 
     Returns:
@@ -111,6 +118,9 @@ def train(
         )
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ValueError('tensorboard: expected the extra to be installed. Run pip install "tfae[tensorboard]".')
+    if false_alarm_rate is not None:  # Rather now than after the training.
+        validate_rate(false_alarm_rate, len(data.raw.validation))
+        find_categories(data, by)
     directory = Path(run_dir)
     if loss is None:  # As compile does.
         scale_loss(autoencoder)
@@ -135,6 +145,8 @@ def train(
             "tensorboard": tensorboard,
             "notes": notes or {},
             "ignore": [ignore] if isinstance(ignore, str) else sorted(ignore),
+            "false_alarm_rate": false_alarm_rate,
+            "by": by,
         }
         start = Checkpoint(variables=values_of(autoencoder))
         try:

@@ -17,11 +17,13 @@ import tensorflow as tf
 from tfae import progress, report
 from tfae.atomic_write import write_atomically
 from tfae.datasets import Data
+from tfae.detection import calibrate
 from tfae.evaluation import Evaluation, evaluate
+from tfae.evaluation import scores as find_scores
 from tfae.losses.domain import checked_domain
 from tfae.runs.directory import how_to_resume
 from tfae.runs.model_file import MODEL
-from tfae.runs.run import Run
+from tfae.runs.run import CALIBRATION, Run
 from tfae.schedule import schedule_of
 from tfae.training import CheckpointCallback, EarlyDecay, Interrupted
 from tfae.training.checkpoint import Checkpoint, write_history
@@ -103,6 +105,7 @@ def finish_run(
         ValueError: There is no room for what a finished run holds; the checkpoints stay.
     """
     losses: list[np.ndarray] = []
+    calibration = None
     try:
         autoencoder.set_weights(last.best_weights)
         if hasattr(autoencoder, "adapt_score"):
@@ -112,15 +115,22 @@ def finish_run(
         with _plain_errors_of(data):
             evaluation = evaluate(
                 autoencoder,
-                data.test,
+                data.normal_test(),
                 train=data.train_from(0),
                 data_range=data.preprocessing.value_range,
                 ignore=config["ignore"],
                 on_losses=losses.append,
             )
+            scores = np.concatenate(losses)
+            if hasattr(autoencoder, "score_elements") or data.is_anomaly is not None:
+                scores = find_scores(autoencoder, data.test)
+            if config.get("false_alarm_rate") is not None:
+                rate, by = config["false_alarm_rate"], config["by"]
+                calibration = calibrate(autoencoder, data, false_alarm_rate=rate, by=by)
+                write_atomically(directory / CALIBRATION, format_json(calibration.as_dict()))
             if on_evaluation is not None:
                 on_evaluation(evaluation)
-            report.draw_pictures(autoencoder, data, np.concatenate(losses), last.history, directory / "pictures")
+            report.draw_pictures(autoencoder, data, scores, last.history, directory / "pictures", calibration)
         report.write_run_page(directory / "report.html", data, config, last.history, evaluation, directory / "pictures")
         write_atomically(directory / "evaluation.json", format_json(evaluation.as_dict()))
         shutil.rmtree(directory / "checkpoints")
@@ -129,7 +139,7 @@ def finish_run(
             f"run_dir: expected to write the finished run to {directory}; received {error}. Nothing of the training is "
             f"lost: make room, and go on with {how_to_resume(directory, config)}."
         ) from error
-    return Run(directory, autoencoder, data.preprocessing, config, evaluation)
+    return Run(directory, autoencoder, data.preprocessing, config, evaluation, calibration)
 
 
 def _tensorboard_callbacks(directory: Path, data: Data) -> list[keras.callbacks.Callback]:

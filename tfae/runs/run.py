@@ -12,13 +12,16 @@ from typing import Any
 import keras
 
 from tfae import export
-from tfae.atomic_write import validate_apart
+from tfae.atomic_write import validate_apart, write_atomically
 from tfae.datasets import Data, load
 from tfae.datasets.fingerprint import differences, format_differences
+from tfae.detection import Calibration
 from tfae.evaluation import Evaluation
 from tfae.preprocessing import Preprocessing
 from tfae.runs.directory import how_to_resume
 from tfae.runs.model_file import explain_unreadable, load_model
+
+CALIBRATION = "calibration.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Run:
         preprocessing: The scaling that it was trained behind.
         config: What ``config.json`` holds.
         evaluation: The measures on the test split.
+        calibration: What makes scores alarms; None without a false-alarm rate.
     """
 
     directory: Path
@@ -38,6 +42,7 @@ class Run:
     preprocessing: Preprocessing
     config: dict[str, Any]
     evaluation: Evaluation
+    calibration: Calibration | None = None
 
     def load_data(self) -> Data:
         """Load the data that the run was trained on once more, as :func:`load_data` does."""
@@ -81,7 +86,13 @@ class Run:
             data=self.config["data"] if data is None else data,
             metrics=self.evaluation.as_dict(),
             ignore=sorted(ignored),
+            calibration=self.calibration,
         )
+
+    def calibrate(self, calibration: Calibration) -> Run:
+        """Return the run with another calibration, once it is written down."""
+        write_atomically(self.directory / CALIBRATION, json.dumps(calibration.as_dict()))
+        return dataclasses.replace(self, calibration=calibration)
 
 
 def load_run(run_dir: str | os.PathLike[str]) -> Run:
@@ -100,6 +111,9 @@ def load_run(run_dir: str | os.PathLike[str]) -> Run:
         preprocessing = json.loads((directory / "preprocessing.json").read_text(encoding="utf-8"))
         measures = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))
         autoencoder = load_model(directory)
+        calibration = None
+        if (directory / CALIBRATION).exists():
+            calibration = Calibration.from_dict(json.loads((directory / CALIBRATION).read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:  # The latter two as in resume.
         reason = explain_unreadable(error)
         if config and any(directory.glob("checkpoints/*")):
@@ -111,7 +125,8 @@ def load_run(run_dir: str | os.PathLike[str]) -> Run:
         raise ValueError(
             f"run_dir: expected the directory of a finished run; received {directory} ({reason})."
         ) from error
-    return Run(directory, autoencoder, Preprocessing.from_config(preprocessing), config, Evaluation.from_dict(measures))
+    fitted, evaluation = Preprocessing.from_config(preprocessing), Evaluation.from_dict(measures)
+    return Run(directory, autoencoder, fitted, config, evaluation, calibration)
 
 
 def load_data(directory: Path, config: dict[str, Any]) -> Data:

@@ -18,7 +18,7 @@ from tfae.checks import check
 from tfae.datasets import Data
 from tfae.losses import ReconstructionLoss, explain_invalid
 from tfae.losses.domain import checked_domain
-from tfae.models import structure
+from tfae.models import Denoiser, structure
 from tfae.schedule import EarlyDecay, WarmupStableDecay
 from tfae.training.checkpoint import make_variables
 from tfae.training.checkpoint_callback import CheckpointCallback, Interrupted
@@ -28,10 +28,14 @@ __all__ = ["CheckpointCallback", "EarlyDecay", "Interrupted", "WarmupStableDecay
 
 
 def default_learning_rate(autoencoder: keras.Model) -> float:
-    """Peak of the learning rate for a model that was given none: 0.008 for one with convolutions, else 0.005.
+    """Peak of the learning rate for a model that was given none.
+
+    0.008 for one with convolutions, 0.001 for a denoiser, else 0.005.
 
     Chosen by ``benchmarks/schedule.py``, on validation data of large and small data sets.
     """
+    if isinstance(autoencoder, Denoiser):
+        return schedule.DENOISER
     return schedule.CONVOLUTIONAL if has_convolutions(autoencoder) else schedule.DENSE
 
 

@@ -47,7 +47,7 @@ ALLOWED = {
     "advice": "activations datasets losses moments preprocessing",
     "plots": "losses models",
     "detection": "columns datasets evaluation moments",
-    "scoring": "atomic_write casting datasets export progress",
+    "scoring": "atomic_write casting datasets detection export progress",
     "provenance": "losses models",
     "checks": "activations datasets losses models preprocessing",
     "evaluation": "progress checks losses models moments",
@@ -60,8 +60,8 @@ ALLOWED = {
     "schedule atomic_write training",
     "comparison": "casting checks datasets evaluation losses models moments provenance report runs atomic_write "
     "training",
-    "cli": "progress advice columns comparison datasets evaluation export load_options losses models moments plots "
-    "patterns provenance report runs scoring serving atomic_write",
+    "cli": "progress advice columns comparison datasets detection evaluation export load_options losses models moments "
+    "plots patterns provenance report runs scoring serving atomic_write",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,11 +84,17 @@ def inspect(ctx: click.Context, saved_model: Path, *, as_json: bool, trust: bool
     default="mean",
     help="Of time series: how the scores that a step has in all windows that cover it become one.",
 )
+@click.option(
+    "--events",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Of time series: file to write, .csv or .parquet, with a row for each run of alarms.",
+)
 def score(
     saved_model: Path,
     source: str,
     *,
     output: Path,
+    events: Path | None,
     keep: list[str] | None,
     explain: int,
     step_reduction: str,
@@ -98,7 +105,8 @@ def score(
 
     One row per sample, in stored order: its part (the data set's own split, or all), its index in there, its file where
     there are several, the columns to keep, its label if it has one, and its instance_score. A sample that can not be
-    scored has none, and a reason. Time series have a row per step, with its time, from all windows that cover it.
+    scored has none, and a reason. A model with a calibration gives p-values and alarms, too. Time series have a row per
+    step, with its time, from all windows that cover it; its alarm is that of the window that ends with it.
     Interrupted, the same command goes on where it was.
     """
     if options["gaps"] == "drop":  # There is a row for each.
@@ -106,6 +114,10 @@ def score(
     model, opened = _open(saved_model, source, trust, options)
     from tfae import scoring
     from tfae.datasets import TableFiles, locate
+    from tfae.scoring.event_file import validate_events, write_events
+
+    if events is not None:
+        validate_events(events, opened, model, output)
 
     about = {
         "model": str(model.path),
@@ -124,6 +136,19 @@ def score(
             click.echo(f"{output}: goes on after {file.num_rows:,} samples", err=True)
         summary = scoring.score(model, opened, file, keep=keep or (), explain=explain, step_reduction=step_reduction)
     click.echo(f"{output}: {summary.num_samples:,} samples", err=True)
+    if summary.num_alarms is not None and summary.drift is not None:
+        rate = model.description["calibration"]["false_alarm_rate"]
+        click.echo(f"{summary.num_alarms:,} alarms, at a false-alarm rate of {rate:g}", err=True)
+        if summary.drift.is_found:
+            warnings.warn(
+                f"the p-values of these samples are not uniform ({summary.drift}): they do not come from where the "
+                f"calibration samples do, or many of them are anomalies. If they are normal, more than {rate:g} of "
+                "them raise an alarm: calibrate anew, tfae calibrate",
+                stacklevel=1,
+            )
+    if events is not None:
+        num_events = write_events(events, output, opened)
+        click.echo(f"{events}: {num_events:,} events", err=True)
     if summary.num_defective:
         click.echo(f"{summary.num_defective:,} of them have no score; the first is {summary.first}", err=True)
 

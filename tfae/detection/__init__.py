@@ -2,6 +2,7 @@
 
 calibrate      from a trained model and samples that training never saw to a calibration
 Calibration    p-values and alarms of scores; ``tfae.export.save`` takes it
+find_events    from the alarms of a time series to events
 Drift          whether samples come from where the calibration samples do
 """
 
@@ -19,6 +20,7 @@ from tfae import evaluation
 from tfae.columns import REST, Column, split_matrix
 from tfae.detection.calibration import Calibration, Quantiles, least_samples, num_alarms, validate_rate
 from tfae.detection.drift import Drift, compare_halves, compare_with_uniform
+from tfae.detection.events import Event, find_events
 from tfae.moments import blocks
 
 if TYPE_CHECKING:
@@ -27,12 +29,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Calibration",
     "Drift",
+    "Event",
     "Quantiles",
     "calibrate",
     "calibrate_scores",
     "compare_halves",
     "compare_with_uniform",
     "find_categories",
+    "find_events",
     "least_samples",
     "read_categories",
     "validate_rate",

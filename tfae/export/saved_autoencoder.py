@@ -31,6 +31,7 @@ class SavedAutoencoder(SignatureMethods):
         sample_shape: Shape of one sample.
         sample_dtype: Name of the dtype of the data that the model was trained on.
         columns: Of a table with names, in the order of the training data; none of all else.
+        detects: Whether it was exported with a calibration, and answers to ``detect``.
     """
 
     def __init__(self, path: Path, description: dict[str, Any]) -> None:
@@ -51,6 +52,7 @@ class SavedAutoencoder(SignatureMethods):
                 )
         self.sample_shape: tuple[int, ...] = tuple(description["preprocessing"]["sample_shape"])
         self.sample_dtype: str = description["preprocessing"]["sample_dtype"]
+        self.detects = "detect" in self._servable.signatures
 
     def call(self, signature: str, /, **inputs: npt.ArrayLike) -> dict[str, np.ndarray]:
         """All outputs of any signature, by name.

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from tfae.datasets import Part, Source, WindowPart
+from tfae.detection import Drift, compare_with_uniform
 from tfae.export import SavedAutoencoder
 from tfae.progress import count
 from tfae.scoring.answers import Answer, ask
@@ -29,11 +30,15 @@ class Summary(NamedTuple):
         num_samples: How many there are.
         num_defective: How many of them have no score, of those that were asked about now.
         first: Where the first of those is, and why it has none.
+        num_alarms: How many raise an alarm, of those that were asked about now; None without a calibration.
+        drift: Whether their p-values are uniform, as those of normal samples are; likewise.
     """
 
     num_samples: int
     num_defective: int
     first: str
+    num_alarms: int | None = None
+    drift: Drift | None = None
 
 
 def score(
@@ -48,9 +53,10 @@ def score(
     """Write a row for every sample of a source, in stored order; of time series, a row for every step.
 
     The columns are ``part``, the data set's own split or "all"; ``index`` in there; ``file``, where there are several;
-    those to keep; ``label``, if there are labels; ``instance_score``, null where there is none; with ``explain``
-    ``feature_1``, the one that contributes most to the score, ``feature_score_1``, what it contributes, and so on; and
-    ``reason``, why there is no score.
+    those to keep; ``label``, if there are labels; ``instance_score``, null where there is none; of a model with a
+    calibration ``p_value`` and ``is_outlier``, of a series those of the window that ends with the step; with
+    ``explain`` ``feature_1``, the one that contributes most to the score, ``feature_score_1``, what it contributes, and
+    so on; and ``reason``, why there is no score.
 
     Args:
         model: What to score with.
@@ -68,6 +74,8 @@ def score(
     if explain > len(names):
         raise ValueError(f"explain: expected at most {len(names)}, the number of features; received {explain}.")
     total, num_asked, num_defective, first, known = 0, 0, 0, "", file.num_rows
+    p_values: list[np.ndarray] = []
+    num_alarms = 0
     for name, part in source.parts.items():
         part.keep(keep)
         part.is_tolerant = True
@@ -83,11 +91,19 @@ def score(
                     place = min(answer.defects)
                     first = f"sample {start + place} of {name}: {answer.defects[place]}"
                 num_defective += len(answer.defects)
+                if answer.p_value is not None and answer.is_outlier is not None:
+                    p_values.append(answer.p_value)
+                    num_alarms += int(np.sum(answer.is_outlier))
             start += size
             total += size
     if num_asked and num_defective == total:
         raise ValueError(f"source: expected samples that the model can score; received none. The first is {first}")
-    return Summary(total, num_defective, first)
+    if not model.detects:
+        return Summary(total, num_defective, first)
+    # Windows that overlap are no samples of their own.
+    apart = np.concatenate([*p_values, np.empty(0)])[:: source.shape[0] if source.is_windowed else 1]
+    drift = compare_with_uniform(apart, model.description["calibration"]["num_samples"])
+    return Summary(total, num_defective, first, num_alarms, drift)
 
 
 def _answers(
@@ -116,6 +132,10 @@ def _table(start: int, name: str, part: Part, answer: Answer, names: Sequence[st
         beside["label"] = pa.array(answer.batch.labels)
     is_scored = ~np.isnan(answer.instance_score)
     found = {"instance_score": pa.array(answer.instance_score, mask=~is_scored)}
+    if answer.p_value is not None:
+        is_judged = ~np.isnan(answer.p_value)
+        found["p_value"] = pa.array(answer.p_value, mask=~is_judged)
+        found["is_outlier"] = pa.array(answer.is_outlier, mask=~is_judged)
     if answer.feature_score is not None:
         order = np.argsort(-answer.feature_score, axis=1, kind="stable")[:, :explain]
         called = pa.array(names)

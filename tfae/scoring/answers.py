@@ -20,18 +20,24 @@ class Answer(NamedTuple):
         instance_score: float32 ``(batch,)``, NaN where there is none.
         feature_score: float32 ``(batch, num_features)``, likewise; None if it was not asked for.
         defects: Why there is no score, by the place in the batch.
+        p_value: float32 ``(batch,)``, likewise; None of a model without a calibration.
+        is_outlier: bool ``(batch,)``, whether there is an alarm; likewise.
     """
 
     batch: Batch
     instance_score: np.ndarray
     feature_score: np.ndarray | None
     defects: dict[int, str]
+    p_value: np.ndarray | None = None
+    is_outlier: np.ndarray | None = None
 
 
 def ask(model: SavedAutoencoder, batch: Batch, *, explain: bool) -> Answer:
     """Have a model score a batch, but for the samples that can not be read and those that it refuses."""
     samples, defects = batch.samples, dict(batch.defects)
     outputs: dict[str, np.ndarray] = {"instance_score": np.full(len(samples), np.nan, "float32")}
+    if model.detects:
+        outputs |= {"p_value": outputs["instance_score"].copy(), "is_outlier": np.zeros(len(samples), bool)}
     if explain:
         outputs["feature_score"] = np.full((len(samples), int(np.prod(model.sample_shape))), np.nan, "float32")
 
@@ -41,7 +47,11 @@ def ask(model: SavedAutoencoder, batch: Batch, *, explain: bool) -> Answer:
             return
         given = samples if len(rows) == len(samples) else samples[rows]
         try:
-            received = model.explain(given) if explain else {"instance_score": model.score(given)}
+            received = (
+                model.detect(given) if model.detects else {} if explain else {"instance_score": model.score(given)}
+            )
+            if explain:
+                received |= model.explain(given)
         except ValueError as error:
             if len(rows) > 1:
                 for half in np.array_split(rows, 2):
@@ -60,4 +70,5 @@ def ask(model: SavedAutoencoder, batch: Batch, *, explain: bool) -> Answer:
     for row in np.flatnonzero(is_refused):
         fill(np.array([row]))
     fill(np.flatnonzero(is_asked & ~is_refused))
-    return Answer(batch, outputs["instance_score"], outputs.get("feature_score"), defects)
+    found = (outputs.get(name) for name in ("p_value", "is_outlier"))
+    return Answer(batch, outputs["instance_score"], outputs.get("feature_score"), defects, *found)

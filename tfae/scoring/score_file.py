@@ -22,6 +22,11 @@ _WRITERS = {".csv": pa.csv.CSVWriter, ".parquet": pa.parquet.ParquetWriter}
 SECONDS = 20.0
 
 
+def read_scores(path: Path) -> pa.Table:
+    """Read what a :class:`ScoreFile` wrote."""
+    return pa.parquet.read_table(path) if path.suffix.lower() == ".parquet" else pa.csv.read_csv(path)
+
+
 @final
 class ScoreFile:
     """A context manager that writes tables of the same columns, one after the other.

@@ -37,6 +37,8 @@ def ask_of_rows(
     merged = np.full(len(series.places), 0.0 if reduction == "mean" else np.nan)
     shares, num_windows = np.zeros((len(merged), part.shape[-1])), np.zeros(len(merged))
     refused: list[tuple[int, str]] = []
+    # A step raises the alarm of the window that ends with it, which is known as soon as the step is there.
+    p_value, is_outlier = np.full(len(merged), np.nan, "float32"), np.zeros(len(merged), bool)
     per_batch = max(1, _NUM_ELEMENTS // math.prod(part.shape))
     for begin in count(range(0, len(starts), per_batch), what, -(-len(starts) // per_batch)):
         of_batch = starts[begin : begin + per_batch]
@@ -49,6 +51,9 @@ def ask_of_rows(
         np.add.at(shares, rows, of_steps)
         np.add.at(num_windows, rows, 1)
         refused += [(of_batch[place], reason) for place, reason in answer.defects.items()]
+        if answer.p_value is not None and answer.is_outlier is not None:
+            ends = series.places[of_batch + part.window - 1]
+            p_value[ends], is_outlier[ends] = answer.p_value, answer.is_outlier
     is_covered = num_windows > 0
     with np.errstate(invalid="ignore"):
         shares /= num_windows[:, None]
@@ -63,5 +68,6 @@ def ask_of_rows(
     for batch in part.rows.batches(size):
         stop = start + len(batch.samples)
         defects = {row - start: found[row] for row in range(start, stop) if row in found}
-        yield Answer(batch, scores[start:stop], contributions[start:stop] if explain else None, defects)
+        alarms = (p_value[start:stop], is_outlier[start:stop]) if model.detects else ()
+        yield Answer(batch, scores[start:stop], contributions[start:stop] if explain else None, defects, *alarms)
         start = stop

@@ -47,7 +47,7 @@ ALLOWED = {
     "advice": "activations datasets losses moments preprocessing",
     "plots": "losses models",
     "detection": "columns datasets evaluation moments",
-    "scoring": "atomic_write casting datasets detection export progress",
+    "scoring": "columns atomic_write casting datasets detection export progress",
     "provenance": "losses models",
     "checks": "activations datasets losses models preprocessing",
     "evaluation": "progress checks losses models moments",

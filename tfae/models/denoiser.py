@@ -148,7 +148,7 @@ class Denoiser(keras.Model):
     samples as that of the second, if that is further, in deviations of logarithms. Noise and masks force the networks
     to use how elements depend on each other; without, they copy anomalies.
 
-    As a model it returns the reconstruction of samples without noise.
+    As a model it returns what samples are expected to be, taken as noisy ones of the first of ``levels``.
 
     Args:
         shape: ``(num_elements,)``, of a sample in model space; of a table.
@@ -207,7 +207,7 @@ class Denoiser(keras.Model):
         x = self._fill(x)
         u = first.project(x)
         if not training:
-            return first.unproject(first.restore(u, ops.full_like(u[:, :1], _NOISE[0])))
+            return first.unproject(first.restore(u, ops.full_like(u[:, :1], self.levels[0])))
         for view in others:
             coordinates = view.project(x)
             squares = (coordinates - view.restore_corrupted(coordinates)) ** 2

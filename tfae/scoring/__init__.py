@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from tfae.columns import Column, split_matrix
 from tfae.datasets import Part, Source, WindowPart
 from tfae.detection import Drift, compare_with_uniform
 from tfae.export import SavedAutoencoder
@@ -55,8 +56,9 @@ def score(
     The columns are ``part``, the data set's own split or "all"; ``index`` in there; ``file``, where there are several;
     those to keep; ``label``, if there are labels; ``instance_score``, null where there is none; of a model with a
     calibration ``p_value`` and ``is_outlier``, of a series those of the window that ends with the step; with
-    ``explain`` ``feature_1``, the one that contributes most to the score, ``feature_score_1``, what it contributes, and
-    so on; and ``reason``, why there is no score.
+    ``explain`` ``feature_1``, the one that contributes most to the score, ``feature_score_1``, what it contributes, of
+    tables with names ``feature_value_1``, what is in its cell, and ``feature_expected_1``, what the model makes of it,
+    and so on; and ``reason``, why there is no score.
 
     Args:
         model: What to score with.
@@ -86,7 +88,7 @@ def score(
             size = len(answer.batch.samples)
             if total >= known:
                 num_asked += size
-                file.write(_table(start, name, part, answer, names, explain))
+                file.write(_table(start, name, part, answer, names, explain, model.columns))
                 if answer.defects and not first:
                     place = min(answer.defects)
                     first = f"sample {start + place} of {name}: {answer.defects[place]}"
@@ -122,11 +124,19 @@ def _answers(
             yield ask(model, batch, explain=explain)
 
 
-def _table(start: int, name: str, part: Part, answer: Answer, names: Sequence[str], explain: int) -> pa.Table:
+def _table(
+    start: int,
+    name: str,
+    part: Part,
+    answer: Answer,
+    names: Sequence[str],
+    explain: int,
+    columns: Sequence[Column],
+) -> pa.Table:
     size = len(answer.instance_score)
-    columns = {"part": pa.array([name] * size), "index": pa.array(np.arange(start, start + size))}
+    places = {"part": pa.array([name] * size), "index": pa.array(np.arange(start, start + size))}
     if part.sample_names is not None:
-        columns["file"] = pa.array(part.sample_names[start : start + size])
+        places["file"] = pa.array(part.sample_names[start : start + size])
     beside = dict(answer.batch.kept)
     if answer.batch.labels is not None:
         beside["label"] = pa.array(answer.batch.labels)
@@ -145,15 +155,28 @@ def _table(start: int, name: str, part: Part, answer: Answer, names: Sequence[st
             found[f"feature_score_{place + 1}"] = pa.array(
                 answer.feature_score[np.arange(size), chosen], mask=~is_scored
             )
+            if answer.expected is not None:
+                for word, cells in (("value", answer.batch.samples), ("expected", answer.expected)):
+                    found[f"feature_{word}_{place + 1}"] = _write_cells(cells, columns, chosen, is_scored)
     reasons = pa.nulls(size, pa.string())
     if answer.defects:
         reasons = pa.array([answer.defects.get(row) for row in range(size)], pa.string())
     found["reason"] = reasons
-    if both := beside.keys() & {*columns, *found}:
+    if both := beside.keys() & {*places, *found}:
         raise ValueError(
             f"keep: expected columns called otherwise than those that are written; received {both.pop()!r}. Rename it."
         )
-    return pa.table({**columns, **beside, **found})
+    return pa.table({**places, **beside, **found})
+
+
+def _write_cells(matrix: np.ndarray, columns: Sequence[Column], chosen: np.ndarray, is_written: np.ndarray) -> pa.Array:
+    """The text of the cell of a table in the chosen column of each row."""
+    texts = np.full(len(chosen), None, object)
+    for index, column in enumerate(columns):
+        rows = np.flatnonzero((chosen == index) & is_written)
+        cells = split_matrix(matrix[rows][:, [index]].astype("float64"), [column])[column.name]
+        texts[rows] = cells.astype(str) if column.kind == "category" else np.char.mod("%.6g", cells)
+    return pa.array(texts, pa.string())
 
 
 def _feature_names(model: SavedAutoencoder, source: Source) -> list[str]:

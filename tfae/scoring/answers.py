@@ -22,6 +22,8 @@ class Answer(NamedTuple):
         defects: Why there is no score, by the place in the batch.
         p_value: float32 ``(batch,)``, likewise; None of a model without a calibration.
         is_outlier: bool ``(batch,)``, whether there is an alarm; likewise.
+        expected: float32 ``(batch, num_columns)``, what the model makes of rows of a table with names; None unless it
+            was asked for.
     """
 
     batch: Batch
@@ -30,6 +32,7 @@ class Answer(NamedTuple):
     defects: dict[int, str]
     p_value: np.ndarray | None = None
     is_outlier: np.ndarray | None = None
+    expected: np.ndarray | None = None
 
 
 def ask(model: SavedAutoencoder, batch: Batch, *, explain: bool) -> Answer:
@@ -38,6 +41,8 @@ def ask(model: SavedAutoencoder, batch: Batch, *, explain: bool) -> Answer:
     outputs: dict[str, np.ndarray] = {"instance_score": np.full(len(samples), np.nan, "float32")}
     if model.detects:
         outputs |= {"p_value": outputs["instance_score"].copy(), "is_outlier": np.zeros(len(samples), bool)}
+    if explain and model.columns:
+        outputs["reconstruction"] = np.full((len(samples), len(model.columns)), np.nan, "float32")
     if explain:
         outputs["feature_score"] = np.full((len(samples), int(np.prod(model.sample_shape))), np.nan, "float32")
 
@@ -70,5 +75,5 @@ def ask(model: SavedAutoencoder, batch: Batch, *, explain: bool) -> Answer:
     for row in np.flatnonzero(is_refused):
         fill(np.array([row]))
     fill(np.flatnonzero(is_asked & ~is_refused))
-    found = (outputs.get(name) for name in ("p_value", "is_outlier"))
+    found = (outputs.get(name) for name in ("p_value", "is_outlier", "reconstruction"))
     return Answer(batch, outputs["instance_score"], outputs.get("feature_score"), defects, *found)

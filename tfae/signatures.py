@@ -228,7 +228,8 @@ class ExportedModel(abc.ABC):
 
         if self._scorer is None:
             return self.loss.per_sample(x, output)
-        return tf.reduce_sum(self._run(self._scorer, x), axis=1)
+        elements = self._run(self._scorer, x)
+        return tf.reduce_sum(elements, axis=range(1, elements.shape.rank))
 
 
 Function = Callable[..., Mapping[str, Any]]

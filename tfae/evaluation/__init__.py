@@ -30,6 +30,7 @@ from tfae.evaluation.image_metrics import are_images
 from tfae.evaluation.metrics import METRICS, Metric, Split, likely_interval
 from tfae.evaluation.totals import Totals, gather_totals
 from tfae.losses import ReconstructionLoss, get_loss, is_within, mask_of
+from tfae.losses.reduction import sum_per_sample
 from tfae.models.structure import find_encoder, is_deterministic, latent_dim_of
 
 __all__ = ["METRICS", "Evaluation", "Finding", "Metric", "evaluate", "scores"]
@@ -149,7 +150,7 @@ def scores(autoencoder: keras.Model, dataset: tf.data.Dataset, *, ignore: Collec
     """
     loss, dataset = get_loss(autoencoder), _without_weights(dataset)
     if hasattr(autoencoder, "score_elements"):
-        score = tf.function(lambda x: tf.reduce_sum(autoencoder.score_elements(x), axis=1), reduce_retracing=True)
+        score = tf.function(lambda x: sum_per_sample(autoencoder.score_elements(x)), reduce_retracing=True)
         found = np.concatenate([score(x).numpy() for _, x in dataset])
         if not np.isfinite(found).all():
             raise ValueError(

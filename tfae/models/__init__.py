@@ -11,11 +11,13 @@ A model knows its shapes and its output activation, never its loss; `compile` br
 from tfae.models.bottlenecks import SparseBottleneck, parse_bottleneck
 from tfae.models.builders import convolutional, default_latent_dim, dense
 from tfae.models.denoiser import Denoiser, denoiser
+from tfae.models.standardized import StandardizedScore
 from tfae.models.structure import select_output
 
 __all__ = [
     "Denoiser",
     "SparseBottleneck",
+    "StandardizedScore",
     "convolutional",
     "default_latent_dim",
     "denoiser",

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tfae.datasets import Source
-    from tfae.detection import Calibration
 
 calibration_options = together(
     click.option(
@@ -98,19 +97,8 @@ def calibrate(
     else:
         path = exporting.recalibrate(model, calibration)
     click.echo(path)
-    click.echo(format_calibration(calibration), err=True)
+    click.echo(f"alarms {calibration}", err=True)
 
 
 def _read(source: Source) -> Iterator[np.ndarray]:
     return (batch.samples for part in source.parts.values() for batch in part.batches(8192))
-
-
-def format_calibration(calibration: Calibration) -> str:
-    """Return a line on a calibration."""
-    by = ""
-    if calibration.column is not None:
-        by = f"; {len(calibration.groups)} categories of {calibration.column} have thresholds of their own"
-    return (
-        f"above a score of {calibration.threshold:.6g}, which a share of {calibration.false_alarm_rate:g} of normal "
-        f"samples reaches: calibrated on {calibration.quantiles.num_samples:,} of {calibration.source}{by}"
-    )

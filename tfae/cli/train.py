@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfae.atomic_write import validate_apart
-from tfae.cli.calibrate import calibration_options, format_calibration
+from tfae.cli.calibrate import calibration_options
 from tfae.cli.command import Command
 from tfae.cli.layout import fit_terminal
 from tfae.cli.model_options import ModelOptions, model_options
@@ -198,8 +198,10 @@ def _export(run: Run, data: Data, export_dir: Path) -> None:
     click.echo(f"report    {run.directory / 'report.html'}")
     click.echo(f"pictures  {run.directory / 'pictures'}")
     click.echo(f"exported  {path}")
+    if run.truth is not None:
+        click.echo(f"\n{run.truth}\n")
     if run.calibration is not None:
-        click.echo(f"alarms    {format_calibration(run.calibration)}")
+        click.echo(f"alarms    {run.calibration}")
     click.echo(f"scored    {len(scores):,} test samples with it: mean {np.mean(scores, dtype='float64'):.7g}")
 
 

@@ -21,6 +21,7 @@ from tfae.columns import REST, Column, split_matrix
 from tfae.detection.calibration import Calibration, Quantiles, least_samples, num_alarms, validate_rate
 from tfae.detection.drift import Drift, compare_halves, compare_with_uniform
 from tfae.detection.events import Event, find_events
+from tfae.detection.truth import Truth, compare_with_truth, measure
 from tfae.moments import blocks
 
 if TYPE_CHECKING:
@@ -31,14 +32,18 @@ __all__ = [
     "Drift",
     "Event",
     "Quantiles",
+    "Truth",
     "calibrate",
     "calibrate_scores",
     "compare_halves",
     "compare_with_uniform",
     "find_categories",
     "find_events",
+    "compare_with_truth",
     "least_samples",
+    "measure",
     "read_categories",
+    "tell_truth",
     "validate_rate",
 ]
 
@@ -138,6 +143,27 @@ def calibrate_scores(
             stacklevel=3,
         )
     return calibration
+
+
+def tell_truth(scores: np.ndarray, data: Data, calibration: Calibration | None = None) -> Truth:
+    """Return what labels say of the scores of the test split, beside baselines that need no training.
+
+    Args:
+        scores: ``(num_test_samples,)``.
+        data: Loaded with ``normal``. Where its samples are on disk, there are no baselines.
+        calibration: Of the scores, if there is one.
+    """
+    if data.is_anomaly is None:
+        raise ValueError("data: expected what tfae.datasets.load gives with normal=; received data without.")
+    is_alarm = None
+    if calibration is not None:
+        test = data.raw.test
+        groups = calibration.column and read_categories(blocks(test), data.columns, calibration.column)
+        is_alarm = calibration.is_outlier(scores, groups)
+    if not isinstance(data.raw.test, np.ndarray):
+        return measure(scores, data.is_anomaly, is_alarm=is_alarm)
+    train, test = (np.concatenate([x for _, x, *_ in of.as_numpy_iterator()]) for of in (data.train_from(0), data.test))
+    return compare_with_truth(scores, train, test, data.is_anomaly, is_alarm=is_alarm)
 
 
 def find_categories(data: Data, name: str | None) -> np.ndarray | None:

@@ -154,6 +154,15 @@ class Calibration:
     def _num_alarms(self, quantiles: Quantiles) -> int:
         return num_alarms(self.false_alarm_rate, quantiles.num_samples)
 
+    def __str__(self) -> str:
+        by = ""
+        if self.column is not None:
+            by = f"; {len(self.groups)} categories of {self.column} have thresholds of their own"
+        return (
+            f"above a score of {self.threshold:.6g}, at a false-alarm rate of {self.false_alarm_rate:g}, calibrated on "
+            f"{self.quantiles.num_samples:,} samples of {self.source}{by}"
+        )
+
     def describe(self) -> dict[str, Any]:
         """Return what exported models write down, JSON-able."""
         return {

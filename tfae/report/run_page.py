@@ -10,7 +10,7 @@ import numpy as np
 
 from tfae import progress
 from tfae.datasets import Data
-from tfae.detection import Calibration
+from tfae.detection import Calibration, Truth
 from tfae.evaluation import Evaluation
 from tfae.evaluation.loss_metrics import components
 from tfae.losses import get_loss
@@ -52,10 +52,13 @@ def write_run_page(
     history: dict[str, list[float]],
     evaluation: Evaluation,
     pictures: Path,
+    *,
+    calibration: Calibration | None = None,
+    truth: Truth | None = None,
 ) -> None:
     """Write the report of a run: one HTML page that needs no other file.
 
-    Advice that was noted in ``config`` is shown as it is; what the folder of :func:`draw_pictures` lacks is left out.
+    With a calibration it says where alarms begin, and with labels how good they are, as ``truth`` has it. Advice that was noted in ``config`` is shown as it is; what the folder of :func:`draw_pictures` lacks is left out.
     """
     page.write(
         path,
@@ -68,4 +71,6 @@ def write_run_page(
         evaluation=evaluation,
         components=components(evaluation),
         groups=metric_tables.group_rows(evaluation),
+        calibration=calibration,
+        truth=truth,
     )

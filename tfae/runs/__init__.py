@@ -9,6 +9,7 @@ runs/<name>/
     pictures/*.png      reconstructions, training curves, embedding, scores
     report.html         all of it on one page
     calibration.json    what makes scores alarms, if there is a false-alarm rate
+    truth.json          what labels say of the scores, if training was on normal samples alone
     evaluation.json     the measures on the test split; comes last, and makes the run a finished one
 """
 

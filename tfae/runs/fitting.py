@@ -17,7 +17,7 @@ import tensorflow as tf
 from tfae import progress, report
 from tfae.atomic_write import write_atomically
 from tfae.datasets import Data
-from tfae.detection import calibrate
+from tfae.detection import calibrate, tell_truth
 from tfae.evaluation import Evaluation, evaluate
 from tfae.evaluation import scores as find_scores
 from tfae.losses.domain import checked_domain
@@ -105,7 +105,7 @@ def finish_run(
         ValueError: There is no room for what a finished run holds; the checkpoints stay.
     """
     losses: list[np.ndarray] = []
-    calibration = None
+    calibration = truth = None
     try:
         autoencoder.set_weights(last.best_weights)
         if hasattr(autoencoder, "adapt_score"):
@@ -128,10 +128,22 @@ def finish_run(
                 rate, by = config["false_alarm_rate"], config["by"]
                 calibration = calibrate(autoencoder, data, false_alarm_rate=rate, by=by)
                 write_atomically(directory / CALIBRATION, format_json(calibration.as_dict()))
+            if data.is_anomaly is not None:
+                truth = tell_truth(scores, data, calibration)
+                write_atomically(directory / "truth.json", format_json(truth.as_dict()))
             if on_evaluation is not None:
                 on_evaluation(evaluation)
             report.draw_pictures(autoencoder, data, scores, last.history, directory / "pictures", calibration)
-        report.write_run_page(directory / "report.html", data, config, last.history, evaluation, directory / "pictures")
+        report.write_run_page(
+            directory / "report.html",
+            data,
+            config,
+            last.history,
+            evaluation,
+            directory / "pictures",
+            calibration=calibration,
+            truth=truth,
+        )
         write_atomically(directory / "evaluation.json", format_json(evaluation.as_dict()))
         shutil.rmtree(directory / "checkpoints")
     except OSError as error:
@@ -139,7 +151,7 @@ def finish_run(
             f"run_dir: expected to write the finished run to {directory}; received {error}. Nothing of the training is "
             f"lost: make room, and go on with {how_to_resume(directory, config)}."
         ) from error
-    return Run(directory, autoencoder, data.preprocessing, config, evaluation, calibration)
+    return Run(directory, autoencoder, data.preprocessing, config, evaluation, calibration, truth)
 
 
 def _tensorboard_callbacks(directory: Path, data: Data) -> list[keras.callbacks.Callback]:

@@ -15,7 +15,7 @@ from tfae import export
 from tfae.atomic_write import validate_apart, write_atomically
 from tfae.datasets import Data, load
 from tfae.datasets.fingerprint import differences, format_differences
-from tfae.detection import Calibration
+from tfae.detection import Calibration, Truth
 from tfae.evaluation import Evaluation
 from tfae.preprocessing import Preprocessing
 from tfae.runs.directory import how_to_resume
@@ -35,6 +35,7 @@ class Run:
         config: What ``config.json`` holds.
         evaluation: The measures on the test split.
         calibration: What makes scores alarms; None without a false-alarm rate.
+        truth: What labels say of the scores of the test split, if the run has just trained on ``normal`` samples.
     """
 
     directory: Path
@@ -43,6 +44,7 @@ class Run:
     config: dict[str, Any]
     evaluation: Evaluation
     calibration: Calibration | None = None
+    truth: Truth | None = None
 
     def load_data(self) -> Data:
         """Load the data that the run was trained on once more, as :func:`load_data` does."""

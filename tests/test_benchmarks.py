@@ -12,6 +12,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
+        ("anomalies", ["Denoiser", "rows/s"]),
         ("comparison", ["trained on clean data", "| MSE |"]),
         ("quickstart", ["load back and score", "bce"]),
         ("fit", ["matrix products", "stock Keras", "convolutional", "first step"]),

@@ -58,7 +58,8 @@ def write_run_page(
 ) -> None:
     """Write the report of a run: one HTML page that needs no other file.
 
-    With a calibration it says where alarms begin, and with labels how good they are, as ``truth`` has it. Advice that was noted in ``config`` is shown as it is; what the folder of :func:`draw_pictures` lacks is left out.
+    With a calibration it says where alarms begin, and with labels how good they are, as ``truth`` has it. Advice that
+    was noted in ``config`` is shown as it is; what the folder of :func:`draw_pictures` lacks is left out.
     """
     page.write(
         path,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tfae.datasets import Source
+    from tfae.detection import Drift
 
 calibration_options = together(
     click.option(
@@ -82,10 +83,10 @@ def calibrate(
         else:
             import numpy as np
 
-            scores = np.concatenate([model.score(samples) for samples in _read(opened)])
+            scores = np.concatenate([model.score(samples) for samples in read_samples(opened)])
         groups = None
         if by is not None:
-            groups = detection.read_categories(_read(opened), opened.columns or (), by)
+            groups = detection.read_categories(read_samples(opened), opened.columns or (), by)
         calibration = detection.calibrate_scores(
             scores, false_alarm_rate=false_alarm_rate, by=by, groups=groups, source=opened.name
         )
@@ -100,5 +101,15 @@ def calibrate(
     click.echo(f"alarms {calibration}", err=True)
 
 
-def _read(source: Source) -> Iterator[np.ndarray]:
+def read_samples(source: Source) -> Iterator[np.ndarray]:
+    """Yield all samples of a source, block by block."""
     return (batch.samples for part in source.parts.values() for batch in part.batches(8192))
+
+
+def explain_drift(drift: Drift) -> str:
+    """Return what it means that p-values of samples that are taken as normal are not uniform."""
+    return (
+        f"the p-values of these samples are not uniform ({drift}): they do not come from where the calibration samples "
+        "do, or many of them are anomalies. If they are normal, the false-alarm rate is not kept on them: calibrate "
+        "anew, tfae calibrate"
+    )

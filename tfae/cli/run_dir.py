@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from tfae.cli.calibrate import explain_drift, read_samples
 from tfae.cli.command import Command
 from tfae.cli.layout import fit_terminal
 from tfae.cli.options import default_export_dir, export_dir_option, ignore_option, open_for_model, source_options
@@ -26,6 +27,9 @@ _run_dir_argument = click.argument("run_dir", type=click.Path(exists=True, file_
 def evaluate(run_dir: Path, source: str | None, *, as_json: bool, ignore: tuple[str, ...], **options: Any) -> None:
     """Evaluate the model of RUN_DIR on the test split of its data, or on all of SOURCE.
 
+    Of a run with a calibration it says how many samples raise an alarm, whether their p-values are those of normal
+    samples, and with labels, of a run on --normal samples, how good the alarms are.
+
     The baselines come from the training split, and are left out where that can no longer be loaded. Checks that the
     training left out are left out here, too.
     """
@@ -33,7 +37,8 @@ def evaluate(run_dir: Path, source: str | None, *, as_json: bool, ignore: tuple[
     if source is None and given:
         raise click.UsageError(f"expected --{given[0].replace('_', '-')} only with SOURCE.")
     import_tensorflow(onednn=onednn_of(run_dir))
-    from tfae import datasets, evaluation, runs
+    from tfae import datasets, detection, evaluation, runs
+    from tfae.moments import blocks
 
     run = runs.load_run(run_dir)
     if source is None:
@@ -56,7 +61,35 @@ def evaluate(run_dir: Path, source: str | None, *, as_json: bool, ignore: tuple[
         data_range=run.preprocessing.value_range,
         ignore={*run.config["ignore"], *ignore},
     )
-    click.echo(json.dumps(measures.as_dict(), indent=2) if as_json else fit_terminal(str(measures)))
+    found = measures.as_dict()
+    if run.calibration is not None:
+        groups = None
+        if run.calibration.column is not None:
+            samples = read_samples(opened) if source is not None else blocks(data.raw.test)
+            columns = (opened.columns if source is not None else data.columns) or ()
+            groups = detection.read_categories(samples, columns, run.calibration.column)
+        scores = evaluation.scores(run.autoencoder, dataset if source is not None else data.test)
+        is_normal = slice(None) if source is not None or data.is_anomaly is None else ~data.is_anomaly
+        normal = scores[is_normal], groups if groups is None else groups[is_normal]
+        p_values, alarms = run.calibration.p_values(*normal), run.calibration.is_outlier(*normal)
+        drift = detection.compare_with_uniform(p_values, run.calibration.quantiles.num_samples)
+        found |= {"alarms": run.calibration.describe(), "alarm_rate": float(alarms.mean()), "drift": drift._asdict()}
+        if source is None and data.is_anomaly is not None:
+            truth = detection.tell_truth(scores, data, run.calibration)
+            found["truth"] = truth.as_dict()
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    click.echo(fit_terminal(str(measures)))
+    if run.calibration is not None:
+        click.echo(
+            f"\nalarms {run.calibration}\n{alarms.mean():.2%} of {len(alarms):,} samples that are taken as normal raise "
+            f"one\nTheir p-values against uniform ones: {drift}"
+        )
+        if drift.is_found:
+            click.echo(f"! {explain_drift(drift)}")
+        if "truth" in found:
+            click.echo(f"\n{truth}")
 
 
 @click.command(cls=Command)

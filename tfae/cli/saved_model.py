@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tfae.cli.calibrate import explain_drift
 from tfae.cli.command import Command
 from tfae.cli.layout import fit_terminal
 from tfae.cli.options import open_for_model, source_options, split_names, together, trust_option
@@ -140,12 +141,7 @@ def score(
         rate = model.description["calibration"]["false_alarm_rate"]
         click.echo(f"{summary.num_alarms:,} alarms, at a false-alarm rate of {rate:g}", err=True)
         if summary.drift.is_found:
-            warnings.warn(
-                f"the p-values of these samples are not uniform ({summary.drift}): they do not come from where the "
-                f"calibration samples do, or many of them are anomalies. If they are normal, more than {rate:g} of "
-                "them raise an alarm: calibrate anew, tfae calibrate",
-                stacklevel=1,
-            )
+            warnings.warn(explain_drift(summary.drift), stacklevel=1)
     if events is not None:
         num_events = write_events(events, output, opened)
         click.echo(f"{events}: {num_events:,} events", err=True)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from scipy import stats
 from sklearn.base import clone
 from sklearn.metrics import make_scorer, recall_score, roc_auc_score
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, ShuffleSplit, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer
 
@@ -169,16 +169,18 @@ def test_pipelines_searches_and_cross_validation_take_it(capfd):
     y = np.where(np.arange(len(X)) < 150, 1, -1)
     order = np.random.default_rng(0).permutation(len(X))
     X, y = X[order], y[order]
+    split = ShuffleSplit(1, test_size=0.5, random_state=0)
     detector = AutoencoderDetector(contamination=0.2, steps=100, width=8, random_state=0)
-    search = GridSearchCV(detector, {"width": [4, np.int64(16)]}, scoring="roc_auc", cv=2).fit(X, y)
-    assert search.best_score_ > 0.6
-    assert search.best_estimator_.model_.width == search.best_params_["width"]
     pipeline = make_pipeline(QuantileTransformer(n_quantiles=50), detector)
-    recall = cross_val_score(pipeline, X, y, scoring=make_scorer(recall_score), cv=2)
-    assert (recall > 0.6).all()
-    fitted = pipeline.fit(X)
+    widths = {"autoencoderdetector__width": [4, np.int64(16)]}
+    search = GridSearchCV(pipeline, widths, scoring="roc_auc", cv=split).fit(X, y)
+    assert search.best_score_ > 0.6
+    fitted = search.best_estimator_
+    assert fitted[-1].model_.width == search.best_params_["autoencoderdetector__width"]
     assert fitted.predict(X).shape == (len(X),)
     assert fitted.get_feature_names_out().tolist() == ["x0", "x1", "x2", "x3"]
+    (recall,) = cross_val_score(pipeline, X, y, scoring=make_scorer(recall_score), cv=split)
+    assert recall > 0.6
     assert capfd.readouterr().out == ""
 
 
@@ -238,6 +240,11 @@ def test_parameters_out_of_their_ranges_are_refused(option, value, error):
 def test_rows_that_do_not_fit_are_refused(detector, method, change, message):
     with pytest.raises(ValueError, match=message):
         getattr(detector, method)(change(dependent(10)))
+
+
+def test_a_training_that_diverges_is_told():
+    with pytest.raises(ValueError, match="learning_rate: expected one that training converges with; received 1e\\+30"):
+        AutoencoderDetector(contamination=0.1, steps=20, width=8, learning_rate=1e30).fit(dependent(50))
 
 
 def test_one_column_is_enough():

@@ -38,10 +38,11 @@ class AutoencoderDetector(OneToOneFeatureMixin, OutlierMixin, TransformerMixin, 
     they were. It can be pickled.
 
     The threshold is one of two. With ``contamination=None``, a share of the rows is held out of training, and
-    ``predict`` raises an alarm where the conformal p-value is at most ``false_alarm_rate``: of new rows from where
-    those came from, no larger share is called an outlier. That takes 1 / ``false_alarm_rate`` − 1 held-out rows; where
-    there are fewer, ``fit`` warns, trains on all rows, and takes ``contamination=false_alarm_rate``. With a number,
-    that share of the rows given to ``fit`` are outliers, as elsewhere in scikit-learn, and nothing is known of others.
+    a row is an outlier where its conformal p-value is at most ``false_alarm_rate``: of new rows from where those came
+    from, no larger share is, on average over the rows that are held out. That takes 1 / ``false_alarm_rate`` − 1 of
+    them; where there are fewer, ``fit`` warns, trains on all rows, and takes ``contamination=false_alarm_rate``. With a
+    number, that share of the rows given to ``fit`` are outliers, as elsewhere in scikit-learn; of new rows it may be
+    more, and there are no p-values.
 
     Args:
         contamination: Share of the rows given to ``fit`` that are outliers, in (0, 0.5]; None where all are normal.
@@ -62,8 +63,8 @@ class AutoencoderDetector(OneToOneFeatureMixin, OutlierMixin, TransformerMixin, 
         feature_names_in_: Their names, of a data frame.
 
     Raises:
-        ValueError: If ``fit`` finds a parameter out of its range, or rows that are not finite numbers; TypeError for
-            parameters of other types.
+        ValueError: If ``fit`` finds a parameter out of its range, rows that are not finite numbers, or a training that
+            diverges; TypeError for parameters of other types.
 
     Example:
         >>> X = np.random.default_rng(0).normal(size=(300, 1)) * [1, 2]  # The second is twice the first.
@@ -232,7 +233,10 @@ class AutoencoderDetector(OneToOneFeatureMixin, OutlierMixin, TransformerMixin, 
         batches = tf.data.Dataset.from_tensor_slices(order.reshape(steps, -1)).map(
             lambda batch: (tf.gather(rows, batch),) * 2
         )
-        model.fit(batches, verbose=0, shuffle=False)
+        if not np.isfinite(model.fit(batches, verbose=0, shuffle=False).history["loss"]).all():
+            raise ValueError(
+                f"learning_rate: expected one that training converges with; received {self.learning_rate}."
+            )
         model.adapt_score(z)
         model.compile("sgd", SquaredError())  # Without the moments of Adam, it takes a third of the memory.
         return model

@@ -199,8 +199,6 @@ def test_a_pickle_scores_the_same_in_another_process(detector, tmp_path):
     assert clone(pickle.loads(pickle.dumps(AutoencoderDetector(width=7)))).get_params()["width"] == 7
 
 
-# Exports have the loss of the reconstruction for a score, until they take that of models that have their own.
-@pytest.mark.xfail(strict=False, reason="exports do not take the scores of the denoiser yet")
 def test_an_export_has_the_same_score(detector, tmp_path):
     path = detector.export(tmp_path / "detector")
     X = np.concatenate([dependent(20), broken(20)])

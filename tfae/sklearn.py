@@ -17,7 +17,7 @@ from sklearn.utils import check_random_state, check_scalar, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tfae import export, schedule
-from tfae.detection.calibration import Calibration, Quantiles, least_samples
+from tfae.detection import Calibration, Quantiles, least_samples
 from tfae.losses import SquaredError
 from tfae.models import Denoiser
 from tfae.preprocessing import Preprocessing
@@ -56,7 +56,7 @@ class AutoencoderDetector(OneToOneFeatureMixin, OutlierMixin, TransformerMixin, 
 
     Attributes:
         offset_: The score, as of ``score_samples``, below which a row is an outlier.
-        calibration_: The :class:`tfae.detection.calibration.Calibration` of the held-out rows; None without.
+        calibration_: The :class:`tfae.detection.Calibration` of the held-out rows; None without.
         model_: The trained Keras model, of standardised rows.
         scaler_: What standardises them.
         n_features_in_: How many columns there are.
@@ -166,7 +166,7 @@ class AutoencoderDetector(OneToOneFeatureMixin, OutlierMixin, TransformerMixin, 
         return self.scaler_.inverse_transform(restored.astype("float64"))
 
     def export(self, directory: str | os.PathLike[str]) -> Path:
-        """Write a SavedModel that takes rows as ``fit`` does, and return its path; as :func:`tfae.export.save` does."""
+        """Write a SavedModel of rows and their scores, with the calibration, as :func:`tfae.export.save` does."""
         check_is_fitted(self)
         preprocessing = Preprocessing(
             "standard",
@@ -175,7 +175,7 @@ class AutoencoderDetector(OneToOneFeatureMixin, OutlierMixin, TransformerMixin, 
             offset=self.scaler_.mean_,
             scale=self.scaler_.scale_,
         )
-        return export.save(self.model_, directory, preprocessing=preprocessing)
+        return export.save(self.model_, directory, preprocessing=preprocessing, calibration=self.calibration_)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "_elements"}

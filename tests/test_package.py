@@ -54,6 +54,7 @@ ALLOWED = {
     "export": "casting progress checks columns columns_by_name datasets detection graph_messages load_options losses models "
     "preprocessing provenance servable signatures signature_methods tensor_spec atomic_write versions",
     "serving": "columns_by_name graph_messages servable signature_methods signatures tensor_spec atomic_write versions",
+    "sklearn": "detection export losses models preprocessing schedule",
     "report": "moments progress advice datasets detection evaluation losses models plots provenance atomic_write",
     "training": "checks datasets losses models schedule atomic_write",
     "runs": "checks datasets detection evaluation export losses models preprocessing progress provenance report "

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tfae import preprocessing as preprocessing
     from tfae import runs as runs
     from tfae import serving as serving
+    from tfae import sklearn as sklearn
     from tfae import training as training
 
 __version__ = "0.1.0"
@@ -58,6 +59,7 @@ _import, __dir__, __all__ = lazy_loader.attach(
         "preprocessing",
         "runs",
         "serving",
+        "sklearn",
         "training",
     },
 )

@@ -29,6 +29,8 @@ _NUM_ADAPTED, _NUM_SCORED = 50_000, 2000
 _MOST_WHITENED = 1000
 #: Logarithm of the largest score, which float32 holds.
 _LARGEST = 80.0
+#: Deviations from the mean beyond which elements are no further out: float32 holds their squares, and sums of those.
+_FURTHEST = 1e9
 _LEAST_LOSS, _TINY = 1e-4, 1e-30
 
 
@@ -282,6 +284,7 @@ class Denoiser(keras.Model):
 
     def _score(self, x: tf.Tensor) -> tf.Tensor:
         first, *others = self.views
+        x = ops.clip(x, first.offset - _FURTHEST * first.scale, first.offset + _FURTHEST * first.scale)
         distance, elements = self._distance(first, x)
         has_gaps = ops.any(ops.isnan(x), axis=-1, keepdims=True)
         for view in others:
@@ -290,7 +293,7 @@ class Denoiser(keras.Model):
             distance = ops.where(is_further, other_distance, distance)
             elements = ops.where(is_further, other_elements, elements)
         score = ops.exp(ops.minimum(first.log_mean + first.log_deviation * distance, _LARGEST))
-        return score * elements / ops.maximum(ops.sum(elements, axis=-1, keepdims=True), _TINY)
+        return score * (elements / ops.maximum(ops.sum(elements, axis=-1, keepdims=True), _TINY))
 
     def _distance(self, view: DenoisingView, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """How far the score of a view is above the training samples, in deviations of logarithms; and its elements."""

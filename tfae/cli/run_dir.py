@@ -83,8 +83,8 @@ def evaluate(run_dir: Path, source: str | None, *, as_json: bool, ignore: tuple[
     click.echo(fit_terminal(str(measures)))
     if run.calibration is not None:
         click.echo(
-            f"\nalarms {run.calibration}\n{alarms.mean():.2%} of {len(alarms):,} samples that are taken as normal raise "
-            f"one\nTheir p-values against uniform ones: {drift}"
+            f"\nalarms {run.calibration}\n{alarms.mean():.2%} of {len(alarms):,} samples that are taken as normal "
+            f"raise one\ntheir p-values against uniform ones: {drift}"
         )
         if drift.is_found:
             click.echo(f"! {explain_drift(drift)}")

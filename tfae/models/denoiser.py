@@ -259,25 +259,28 @@ class Denoiser(keras.Model):
         """``x`` with means in its gaps."""
         return ops.where(ops.isnan(x), self.views[0].offset, x)
 
-    def _level_losses(self, view: DenoisingView, x: tf.Tensor) -> tf.Tensor:
-        """Mean loss over fixed noise of each level and element: ``(num_levels, batch, num_elements)``; 0 in gaps."""
+    def _level_losses(self, view: DenoisingView, x: tf.Tensor, weight: Any = None) -> tf.Tensor:
+        """Mean loss over fixed noise of each level and coordinate: ``(num_levels, batch, num_elements)``; 0 in gaps.
+
+        With weights of these, ``(num_levels, num_elements)``, it is the weighted losses of elements.
+        """
         u = view.project(self._fill(x))
         restored = view.restore_levels(u)
-        num_noises = len(self.levels) * view.noise.shape[0]
+        shape = (len(self.levels), view.noise.shape[0], -1, self.num_elements)
         if view.is_whitened:
-            losses = (ops.tile(u, (num_noises, 1)) - restored) ** 2
-        else:
-            loss = getattr(self, "loss", None)
-            loss = loss if isinstance(loss, ReconstructionLoss) else SquaredError()
-            losses = loss.per_element(ops.tile(x, (num_noises, 1)), view.unproject(restored))
-        losses = ops.reshape(losses, (len(self.levels), view.noise.shape[0], -1, self.num_elements))
-        return ops.mean(ops.cast(losses, x.dtype), axis=1)
+            errors = ops.expand_dims(u, (0, 1)) - ops.reshape(restored, shape)
+            if weight is not None:  # The error is a vector, and as long in the axes of the elements.
+                errors = ops.matmul(errors * ops.sqrt(ops.expand_dims(weight, (1, 2))), ops.transpose(view.axes))
+            return ops.mean(errors**2, axis=1)
+        loss = getattr(self, "loss", None)
+        loss = loss if isinstance(loss, ReconstructionLoss) else SquaredError()
+        losses = loss.per_element(ops.tile(x, (shape[0] * shape[1], 1)), view.unproject(restored))
+        losses = ops.mean(ops.reshape(ops.cast(losses, x.dtype), shape), axis=1)
+        return losses if weight is None else losses * ops.expand_dims(weight, 1)
 
     def _weigh(self, view: DenoisingView, x: tf.Tensor) -> tf.Tensor:
         """Weighted losses of the elements of x, ``(batch, num_elements)``, in which those of gaps are made up for."""
-        elements = ops.sum(self._level_losses(view, x) * ops.expand_dims(view.weight, 1), axis=0)
-        if view.is_whitened:
-            return ops.matmul(elements, ops.transpose(view.axes**2))  # To each element its share of an axis.
+        elements = ops.sum(self._level_losses(view, x, view.weight), axis=0)
         expected = ops.sum(1 / view.weight - _LEAST_LOSS * view.weight, axis=0)
         present = ops.sum(ops.where(ops.isnan(x), ops.zeros_like(x), expected), axis=-1, keepdims=True)
         return elements * ops.sum(expected) / ops.maximum(present, _TINY)

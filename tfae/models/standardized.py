@@ -40,7 +40,7 @@ class StandardizedScore(keras.Model):
         self.autoencoder = autoencoder
         self.build((None, *autoencoder.input_shape[1:]))
         if autoencoder.compiled:
-            self.compile(loss=autoencoder.loss)
+            self.compile(optimizer=None, loss=autoencoder.loss)  # It is trained already.
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         """Create the weights of the elements."""

@@ -40,7 +40,7 @@ class StandardizedScore(keras.Model):
         self.autoencoder = autoencoder
         self.build((None, *autoencoder.input_shape[1:]))
         if autoencoder.compiled:
-            self.compile(optimizer=None, loss=autoencoder.loss)  # It is trained already.
+            self.compile("sgd", loss=autoencoder.loss)  # It is trained already.
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         """Create the weights of the elements."""
@@ -89,6 +89,9 @@ class StandardizedScore(keras.Model):
     def get_config(self) -> dict[str, Any]:
         """Configuration from which ``from_config`` builds an equal model."""
         return {"name": self.name, "autoencoder": keras.saving.serialize_keras_object(self.autoencoder)}
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Do nothing: the autoencoder brings its loss."""
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> StandardizedScore:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,7 +140,7 @@ def score(
         rate = model.description["calibration"]["false_alarm_rate"]
         click.echo(f"{summary.num_alarms:,} alarms, at a false-alarm rate of {rate:g}", err=True)
         if summary.drift.is_found:
-            warnings.warn(explain_drift(summary.drift), stacklevel=1)
+            click.echo(f"Warning: {explain_drift(summary.drift)}", err=True)
     if events is not None:
         num_events = write_events(events, output, opened)
         click.echo(f"{events}: {num_events:,} events", err=True)

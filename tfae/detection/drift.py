@@ -10,6 +10,8 @@ from scipy import stats
 
 #: Below this p-value of a test, there is a warning: once in a thousand data sets without drift.
 SIGNIFICANCE = 0.001
+#: Samples of a half, below which nothing is found in its order.
+_LEAST_COMPARED = 10
 
 
 class Drift(NamedTuple):
@@ -42,7 +44,7 @@ def compare_halves(scores: npt.ArrayLike) -> Drift:
         (True, False)
     """
     first, second = np.array_split(np.asarray(scores, "float64"), 2)
-    if not len(first) or not len(second):
+    if len(second) < _LEAST_COMPARED:
         return Drift(0.0, 1.0)
     found = stats.ks_2samp(first, second, method="asymp")
     return Drift(float(found.statistic), float(found.pvalue))

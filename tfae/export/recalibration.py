@@ -16,7 +16,6 @@ from tfae.export.inspection import DESCRIPTION
 from tfae.export.parity import validate_parity, write_golden
 from tfae.export.publication import publish
 from tfae.export.saved_autoencoder import SavedAutoencoder
-from tfae.export.traced_model import graph_names
 from tfae.export.writing import name_inputs, write_saved_model
 from tfae.servable import Request, Servable, read_warmup
 from tfae.signatures import SIGNATURES
@@ -53,14 +52,15 @@ def recalibrate(model: SavedAutoencoder, calibration: Calibration) -> Path:
     module = tf.Module(name="autoencoder")
     module.model_variables, module.tables = loaded.model_variables, loaded.tables
     rows = {**loaded.signatures, "detect": loaded.signatures["score"]}
-    functions = {name: _trace(function, calibration, name) for name, function in rows.items()}
-    of_signatures = {name: graph_names(_inputs_of(function)) for name, function in rows.items()}
+    names = {name: _names_of(before, name) for name in before.signatures}
+    names["detect"] = names["score"]
+    functions = {name: _trace(function, names[name], calibration, name) for name, function in rows.items()}
     golden = list(_expect(before, read_warmup(model.path), calibration))
     description = {**model.description, "calibration": calibration.describe(), "created": provenance.now()}
 
     def write(folder: Path) -> None:
         write_saved_model(module, folder, functions)
-        name_inputs(folder, of_signatures)
+        name_inputs(folder, names)
         write_golden(folder, golden, model_name=model.path.parent.name)
         validate_parity(folder, golden)
         text = json.dumps(description, indent=2, allow_nan=False) + "\n"
@@ -69,20 +69,22 @@ def recalibrate(model: SavedAutoencoder, calibration: Calibration) -> Path:
     return publish(model.path.parent, write)
 
 
-def _inputs_of(function: Any) -> dict[str, tf.TensorSpec]:
-    return function.structured_input_signature[1]
+def _names_of(servable: Servable, signature: str) -> dict[str, str]:
+    """Names of the inputs of a signature by what they are called in the graph, ``<signature>_<name>:0``."""
+    inputs = servable.signature_def_map[signature].inputs
+    return {info.name.rpartition(":")[0].removeprefix(f"{signature}_"): name for name, info in inputs.items()}
 
 
-def _trace(function: Any, calibration: Calibration, name: str) -> Callable:
+def _trace(function: Any, names: Mapping[str, str], calibration: Calibration, signature: str) -> Callable:
     """The concrete function of a signature, for ``tf.saved_model.save``, with alarms if it gives them."""
-    kinds = _inputs_of(function)
-    names = graph_names(kinds)
-    specs = {key: tf.TensorSpec(kinds[original].shape, kinds[original].dtype, key) for key, original in names.items()}
+    kinds = function.structured_input_signature[1]
+    specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in kinds.items()}
 
     def call(**given: tf.Tensor) -> dict[str, tf.Tensor]:
-        inputs = {names[key]: tensor for key, tensor in given.items()}
-        outputs = function(**inputs)
-        return _judge(inputs, outputs, calibration) if name in _DETECTING else outputs
+        outputs = function(**given)
+        if signature not in _DETECTING:
+            return outputs
+        return _judge({names[name]: tensor for name, tensor in given.items()}, outputs, calibration)
 
     return tf.function(call, autograph=False).get_concrete_function(**specs)
 

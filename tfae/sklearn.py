@@ -113,7 +113,9 @@ class AutoencoderDetector(OneToOneFeatureMixin, OutlierMixin, TransformerMixin, 
             )
             warnings.warn(f"{self._uncalibrated} Until then, it is {share:g} of these rows.", stacklevel=2)
         self.scaler_ = StandardScaler().fit(X[trained])
-        self.model_ = self._train(self._standardise(X[trained]), rng)
+        self.model_ = self._train(
+            self._standardise(X[trained]), rng, self._standardise(X[held_out]) if share is None else None
+        )
         self._elements = self._trace()
         self.calibration_ = None
         if share is None:
@@ -210,8 +212,8 @@ class AutoencoderDetector(OneToOneFeatureMixin, OutlierMixin, TransformerMixin, 
     def _scores(self, X: np.ndarray) -> np.ndarray:
         return self._explain(X).sum(axis=1).astype("float64")
 
-    def _train(self, z: np.ndarray, rng: np.random.RandomState) -> Denoiser:
-        """Return a denoiser of standardised rows."""
+    def _train(self, z: np.ndarray, rng: np.random.RandomState, held_out: np.ndarray | None) -> Denoiser:
+        """Return a denoiser of standardised rows, and with the scale of the scores of others."""
         steps, num_rows = int(self.steps), int(self.steps) * int(self.batch_size)
         order = np.concatenate([rng.permutation(len(z)) for _ in range(-(-num_rows // len(z)))])[:num_rows]
         state = random.getstate()
@@ -237,7 +239,7 @@ class AutoencoderDetector(OneToOneFeatureMixin, OutlierMixin, TransformerMixin, 
             raise ValueError(
                 f"learning_rate: expected one that training converges with; received {self.learning_rate}."
             )
-        model.adapt_score(z)
+        model.adapt_score(z, held_out)
         model.compile("sgd", SquaredError())  # Without the moments of Adam, it takes a third of the memory.
         return model
 

@@ -80,7 +80,7 @@ def calibrate(
     """
     groups = find_categories(data, by)
     if hasattr(autoencoder, "adapt_score"):
-        autoencoder.adapt_score(data.train_from(0))
+        autoencoder.adapt_score(data.train_from(0), data.validation)
     scores = evaluation.scores(autoencoder, data.validation)
     return calibrate_scores(
         scores, false_alarm_rate=false_alarm_rate, by=by, groups=groups, source="the validation split"

@@ -40,7 +40,7 @@ class DenoisingView(layers.Layer):
     """A denoising network on linear coordinates u of samples x, ``(batch, num_elements)``, with its score.
 
     Args:
-        widths: Units of the hidden layers.
+        widths: Units of the hidden layers, of which the one in the middle is linear.
         levels: Deviations of the noise that the score is taken at.
         is_whitened: Whether the coordinates are those of PCA whitening, else those of standardised elements.
         **options: As for every Keras layer.
@@ -49,7 +49,10 @@ class DenoisingView(layers.Layer):
     def __init__(self, widths: Sequence[int], levels: Sequence[float], is_whitened: bool, **options: Any) -> None:
         super().__init__(**options)
         self.widths, self.levels, self.is_whitened = list(widths), list(levels), is_whitened
-        self._hidden = [layers.Dense(width, "gelu", name=f"hidden_{i}") for i, width in enumerate(widths)]
+        self._hidden = [
+            layers.Dense(width, None if i == len(widths) // 2 else "gelu", name=f"hidden_{i}")
+            for i, width in enumerate(widths)
+        ]
         self._seeds = keras.random.SeedGenerator()
 
     def build(self, shape: tuple[int | None, ...]) -> None:
@@ -146,9 +149,9 @@ class Denoiser(keras.Model):
     with, of reconstructions of x; the second adds its squared error.
 
     The score of a view is the sum over σ and elements of w · mean over fixed ε of the loss of r(u + σε, σ), with
-    w = 1/√(training mean of that loss). The score is that of the first view, or what is as far above the training
-    samples as that of the second, if that is further, in deviations of logarithms. Noise and masks force the networks
-    to use how elements depend on each other; without, they copy anomalies.
+    w = 1/√(training mean of that loss). The score is that of the first view, or what is as far above normal
+    samples as that of the second, if that is further, in deviations of logarithms, of samples held out of training.
+    Noise and masks force the networks to use how elements depend on each other; without, they copy anomalies.
 
     As a model it returns what samples are expected to be, taken as noisy ones of the first of ``levels``.
 
@@ -237,16 +240,22 @@ class Denoiser(keras.Model):
         for view in self.views:
             view.adapt(x)
 
-    def adapt_score(self, data: Any) -> None:
-        """Set what scores are relative to by training samples, as of ``adapt``; after training."""
-        x = _gather(data).astype("float32")
-        x = x[np.random.RandomState(0).permutation(len(x))[:_NUM_SCORED]]
-        parts = [ops.convert_to_tensor(part) for part in np.array_split(x, -(-len(x) // 256))]
+    def adapt_score(self, data: Any, held_out: Any = None) -> None:
+        """Set what scores are relative to, after training.
+
+        Args:
+            data: Training samples, as of ``adapt``, that elements are weighed by.
+            held_out: Others, likewise, that say how the scores of each view are distributed: those of training samples
+                are lower, the more a view has learned by heart. By default the training samples.
+        """
+        x = _draw(data)
         for view in self.views:
+            parts = _split(x)
             losses = np.concatenate([self._level_losses(view, part) for part in parts], axis=1).astype("float64")
             present = ~np.isnan(x)
             means = losses.sum(axis=1) / np.maximum(present.sum(axis=0), 1)
             view.weight.assign(1 / np.sqrt(means + _LEAST_LOSS))
+            parts = parts if held_out is None else _split(_draw(held_out))
             logs = np.log(np.concatenate([np.sum(self._weigh(view, part), axis=1) for part in parts]) + _TINY)
             view.log_mean.assign(logs.mean())
             view.log_deviation.assign(max(logs.std(), _LEAST_DEVIATION))
@@ -315,6 +324,16 @@ def denoiser(data: Any, **options: Any) -> Denoiser:
     model = Denoiser(data.shape, **options)
     model.adapt(data.train_from(0))
     return model
+
+
+def _draw(data: Any) -> np.ndarray:
+    """Some samples, float32 ``(n, num_elements)``."""
+    x = _gather(data).astype("float32")
+    return x[np.random.RandomState(0).permutation(len(x))[:_NUM_SCORED]]
+
+
+def _split(x: np.ndarray) -> list[tf.Tensor]:
+    return [ops.convert_to_tensor(part) for part in np.array_split(x, -(-len(x) // 256))]
 
 
 def _gather(data: Any) -> np.ndarray:

@@ -71,11 +71,12 @@ class StandardizedScore(keras.Model):
         """Return what each element adds to the score of samples in model space, float ``(batch, *shape)``."""
         return self(ops.convert_to_tensor(x, self.compute_dtype), training=False, as_scores=True)
 
-    def adapt_score(self, data: Any) -> None:
+    def adapt_score(self, data: Any, held_out: Any = None) -> None:
         """Set what losses are relative to.
 
         Args:
             data: Training samples in model space, ``(n, *shape)``, or batches ``(x, x)`` of them.
+            held_out: Not looked at.
         """
         batches = data if isinstance(data, tf.data.Dataset) else [(data, np.asarray(data, "float32"))]
         total, count = np.zeros(self.scale.shape), 0

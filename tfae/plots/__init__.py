@@ -4,6 +4,7 @@ Nothing is shown, saved or set globally. A plot without given Axes makes a figur
 show it; given Axes are drawn into without ``pyplot``, so that servers and reports leave no figure behind.
 """
 
+from tfae.plots.alarms import score_over_time, top_features
 from tfae.plots.curves import training_curves
 from tfae.plots.labels import COLORS
 from tfae.plots.latent_plane import latents
@@ -17,7 +18,9 @@ __all__ = [
     "radial_power",
     "reconstructions",
     "score_histogram",
+    "score_over_time",
     "side_by_side",
     "spectra",
+    "top_features",
     "training_curves",
 ]

@@ -70,10 +70,14 @@ def score_histogram(
             share = np.full(members.sum(), 1 / members.sum())
             ax.hist(scores[members], bins, weights=share, histtype="step", color=color, linewidth=1.5, label=name)
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    middle = ax.transData.inverted().transform(ax.transAxes.transform((0.5, 0.5)))[0]
+    low, high = ax.get_xlim()
+    middle = np.sqrt(low * high) if ax.get_xscale() == "log" else (low + high) / 2
     second = "99th percentile", np.percentile(scores, 99)
     if threshold is not None:
-        second = "threshold" if false_alarm_rate is None else f"{false_alarm_rate:.4g} false alarms above", threshold
+        second = (
+            "threshold" if false_alarm_rate is None else f"{100 * false_alarm_rate:.4g} % false alarms above",
+            threshold,
+        )
     for (name, value), height in ((("median", np.median(scores)), 14), (second, 2)):
         ax.axvline(value, color=DARK, linewidth=1, linestyle="--")
         ax.annotate(

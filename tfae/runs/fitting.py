@@ -109,7 +109,7 @@ def finish_run(
     try:
         autoencoder.set_weights(last.best_weights)
         if hasattr(autoencoder, "adapt_score"):
-            autoencoder.adapt_score(data.train_from(0))
+            autoencoder.adapt_score(data.train_from(0), data.validation)
         write_history(directory / "history.csv", last.history)
         write_atomically(directory / MODEL, autoencoder.save)
         with _plain_errors_of(data):

@@ -62,7 +62,8 @@ class Truth:
             if getattr(self, name):
                 cells = [getattr(each, name) for each in (self, *self.baselines.values())]
                 rows.append([name.replace("_", " "), *(str(cell or "") for cell in cells)])
-        lines = ["  ".join(cell.ljust(23) for cell in row).rstrip() for row in rows]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         share = self.num_anomalies / (self.num_anomalies + self.num_normal)
         lines.append(f"{self.num_anomalies:,} anomalies and {self.num_normal:,} normal samples; 95 % intervals;")
         lines.append(f"by chance, auroc is 0.5, and average precision {share:.3f}")

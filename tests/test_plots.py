@@ -559,7 +559,7 @@ def test_histogram_of_extreme_scores_has_a_readable_number_of_bins(scores: list[
 def test_a_plot_without_axes_opens_one_figure_for_the_notebook() -> None:
     figures = [
         plots.reconstructions(IDENTITY, batches(uniform(3, 6)))[0].figure,
-        plots.spectra(uniform(1, 8, 8, 1), {}).figure,
+        plots.score_histogram([1.0, 2.0]).figure,
     ]
     assert [plt.figure(number) for number in plt.get_fignums()] == figures
 
@@ -573,8 +573,6 @@ NAMES = "feature_names: expected 3, one per feature; received"
 NUMBERS = r"scores: expected finite numbers of shape \(num_samples,\)"
 HISTORY = 'history: expected a non-empty list "loss"'
 AXES, LABELS = r"axes: expected shape \(3, 8\)", r"labels: expected shape \(3,\)"
-IMAGES = r"images: expected shape \(num_images, height, width, channels\)"
-UNLIKE = r"reconstructions: expected the shape of x, \(2, 8, 8, 1\); received"
 NONE_LIKE_X = "reconstructions: expected one or more, of the shape of x"
 REFUSALS: list[tuple[Callable, str]] = [
     (lambda: pairs(np.zeros((0, 3)), np.zeros((0, 3))), NONE_LIKE_X),
@@ -604,10 +602,6 @@ REFUSALS: list[tuple[Callable, str]] = [
     (lambda: plots.score_histogram(np.ones((1, 2))), NUMBERS),
     (lambda: plots.score_histogram(np.float64(3)), NUMBERS),
     (lambda: plots.score_histogram([1.0, 2.0, 3.0], labels=[0, 1]), LABELS),
-    (lambda: plots.radial_power(np.zeros((3, 8, 8))), IMAGES),
-    (lambda: plots.radial_power(np.zeros((0, 8, 8, 1))), IMAGES),
-    (lambda: plots.radial_power(np.zeros((3, 1, 8, 1))), IMAGES),
-    (lambda: plots.spectra(np.zeros((2, 8, 8, 1)), {"mse": np.zeros((1, 8, 8, 1))}), UNLIKE),
     (lambda: plots.side_by_side(np.zeros((2, 3)), {}), NONE_LIKE_X),
     (lambda: plots.side_by_side(np.zeros((2, 3)), {"mse": np.zeros((1, 3))}), NONE_LIKE_X),
 ]
@@ -617,62 +611,6 @@ REFUSALS: list[tuple[Callable, str]] = [
 def test_what_can_not_be_drawn_is_refused_and_leaves_no_figure(drawing: Callable, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         drawing()
-    assert plt.get_fignums() == []
-
-
-def line(ax: Axes, name: str) -> np.ndarray:
-    (found,) = (each for each in ax.lines if each.get_label() == name)
-    return np.asarray(found.get_ydata())
-
-
-def test_white_noise_has_the_power_of_its_variance_at_all_frequencies():
-    frequency, power = plots.radial_power(3 * normal(400, 16, 16, 2))
-    np.testing.assert_allclose(power, 9, rtol=0.05)
-    assert frequency[0] == pytest.approx((1 / 16 * 4 + 2**0.5 / 16 * 4) / 8)  # by hand: ring 1 holds 8 frequencies
-    assert frequency[-1] == pytest.approx(2**0.5 / 2, rel=0.1)
-
-
-def test_a_wave_has_all_of_its_power_at_its_frequency_in_whatever_direction():
-    y, x = np.mgrid[:20, :20]
-    for wave in (np.cos(2 * np.pi * x / 5), np.cos(2 * np.pi * y / 5)):
-        frequency, power = plots.radial_power(wave[None, ..., None])
-        assert abs(frequency[power.argmax()] - 1 / 5) < 1 / 40
-        assert np.delete(power, power.argmax()).max() < 1e-20
-
-
-@pytest.mark.parametrize("shape", [(3, 9, 9, 1), (2, 8, 13, 3)])
-def test_power_times_the_number_of_frequencies_is_the_energy_about_the_mean(shape):
-    images = normal(*shape).astype("float64") + 5
-    height, width = shape[1:3]
-    radius = np.sqrt(np.fft.fftfreq(height)[:, None] ** 2 + np.fft.fftfreq(width)[None] ** 2)
-    ring = np.round(radius * min(height, width))
-    counts = np.unique(ring, return_counts=True)[1][1:]
-    _, power = plots.radial_power(images)
-    # Parseval, but for the ring at the middle, which for wide images holds more than the mean.
-    spectrum = np.abs(np.fft.fft2(images, axes=(1, 2))) ** 2
-    kept = spectrum[:, ring > 0].sum() / (height * width) / (shape[0] * shape[3])
-    np.testing.assert_allclose((power * counts).sum(), kept, rtol=1e-10)
-
-
-def test_a_blur_lies_below_the_originals_at_high_frequencies_only():
-    x = normal(50, 16, 16, 1)
-    blurred = (x + np.roll(x, 1, 1) + np.roll(x, 1, 2) + np.roll(x, (1, 1), (1, 2))) / 4
-    ax = plots.spectra(x, {"squared_error": blurred}, ax=Figure().subplots())
-    ratio = line(ax, "squared error") / line(ax, "original")
-    # |H|² of that mean by hand, cos²(πf) in each direction: nearly 1 at the lowest frequency, 0 in the corner.
-    assert ratio[0] > 0.9
-    assert ratio[-2] < 0.05
-    assert np.isnan(ratio[-1])
-    assert ax.get_yscale() == "log"
-    draw(ax.figure)
-
-
-def test_flat_reconstructions_are_left_out_and_flat_originals_drawn():
-    x = normal(4, 8, 8, 1)
-    ax = plots.spectra(x, {"flat": np.zeros_like(x)}, ax=Figure().subplots())
-    assert np.isnan(line(ax, "flat")).all()
-    draw(ax.figure)
-    draw(plots.spectra(np.ones_like(x), {"flat": np.zeros_like(x)}, ax=Figure().subplots()).figure)
     assert plt.get_fignums() == []
 
 

@@ -19,8 +19,8 @@ from tfae.report.picture import Picture
 def write_page(comparison: Comparison, data: Data, path: Path) -> None:
     """Write the report of a comparison: one HTML page that needs no other file.
 
-    Tables are over all seeds. Pictures are of the first one: the same test samples under each loss, curves, spectra and
-    latents for each kind of training data; the worst and the best reconstructions after training on clean data.
+    Tables are over all seeds. Pictures are of the first one: the same test samples under each loss, curves and latents
+    for each kind of training data; the worst and the best reconstructions after training on clean data.
 
     Raises:
         ValueError: If ``data`` is not what was compared on, as it is without corruption.
@@ -36,7 +36,6 @@ def write_page(comparison: Comparison, data: Data, path: Path) -> None:
                 pictures |= {f"{loss}/{each.name}": each for each in extremes}
         drawn = (
             drawing.draw_side_by_side("side_by_side", models, data),
-            drawing.draw_spectra(models, data),
             drawing.draw_latents(models, data),
             drawing.draw_curves({row.loss: _history(row.runs[0]) for row in rows}),
         )

@@ -10,17 +10,14 @@ from tfae.plots.labels import COLORS
 from tfae.plots.latent_plane import latents
 from tfae.plots.reconstruction_grid import reconstructions, side_by_side
 from tfae.plots.score_distribution import score_histogram
-from tfae.plots.spectra import radial_power, spectra
 
 __all__ = [
     "COLORS",
     "latents",
-    "radial_power",
     "reconstructions",
     "score_histogram",
     "score_over_time",
     "side_by_side",
-    "spectra",
     "top_features",
     "training_curves",
 ]

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from tfae import plots
 from tfae.datasets import Data
 from tfae.detection import Calibration
-from tfae.evaluation.image_metrics import HALF_OF_NYQUIST, are_images
 from tfae.losses import get_loss
 from tfae.models.structure import latent_dim_of
 from tfae.moments import moments
@@ -22,9 +21,6 @@ from tfae.report.picture import Picture, draw_picture
 
 #: Samples in a picture of reconstructions.
 NUM_PICTURED = 8
-
-#: Samples whose spectra are averaged.
-NUM_SPECTRA = 512
 
 
 def reconstruct(autoencoder: keras.Model, data: Data, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -47,9 +43,9 @@ def _originals(data: Data, indices: np.ndarray) -> np.ndarray:
     return data.preprocessing(samples).numpy() if data.preprocessing.is_mixed else samples
 
 
-def first(data: Data, number: int = NUM_PICTURED) -> np.ndarray:
+def first(data: Data) -> np.ndarray:
     """Return the indices of the first samples of the test split, or of all where there are fewer."""
-    return np.arange(min(number, len(data.raw.test)))
+    return np.arange(min(NUM_PICTURED, len(data.raw.test)))
 
 
 def draw_samples(
@@ -146,27 +142,6 @@ def draw_histogram(losses: np.ndarray, unit: str | None, data: Data, calibration
     what = "losses" if calibration is None else "scores"
     alt = f"Histogram of the {what} of {number_of(len(losses), 'test sample')}: {marked}, highest {losses.max():.4g}."
     return draw_picture("score_histogram", alt, figure)
-
-
-def draw_spectra(models: dict[str, keras.Model], data: Data) -> Picture | None:
-    """Draw the power of originals and reconstructions by spatial frequency; None where samples are not images."""
-    if not are_images(data.shape):
-        return None
-    samples = data.raw.test[first(data, NUM_SPECTRA)]
-    of_each = {name: reconstruct(model, data, first(data, NUM_SPECTRA))[0] for name, model in models.items()}
-    figure, (ax,) = _new_axes(1, 6, 3.6)
-    plots.spectra(samples, of_each, ax=ax)
-    alt = "Power by spatial frequency as lines, of originals and reconstructions."
-    # What is too weak to be drawn is NaN.
-    curves = [np.nan_to_num(np.asarray(line.get_xydata())) for line in ax.lines]
-    powers = [curve[curve[:, 0] > HALF_OF_NYQUIST, 1].mean() for curve in curves]
-    if powers[0] > 0:
-        shares = [
-            f"{power / powers[0]:.2g} times the originals' for {name.replace('_', ' ')}"
-            for name, power in zip(of_each, powers[1:], strict=True)
-        ]
-        alt += f" In the upper half of the frequencies the reconstructions' mean power is {', '.join(shares)}."
-    return draw_picture("spectra", alt, figure)
 
 
 def number_of(number: int, noun: str) -> str:

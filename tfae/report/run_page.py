@@ -27,9 +27,9 @@ def draw_pictures(
 ) -> None:
     """Write the pictures of a run as PNG files, each with its description in its metadata.
 
-    They are of the test split: reconstructions, the worst and the best of them, spectra of images, latents and the
-    distribution of ``losses``, those of the test samples or what scores these in their place, with the threshold of a
-    calibration; and the training curves.
+    They are of the test split: reconstructions, the worst and the best of them, latents and the distribution of
+    ``losses``, those of the test samples or what scores these in their place, with the threshold of a calibration; and
+    the training curves.
     """
     progress.log.info("drawing pictures")
     which = f"The first {drawing.number_of(len(drawing.first(data)), 'test sample')}"
@@ -38,7 +38,6 @@ def draw_pictures(
         drawing.draw_curves({"": history}),
         drawing.draw_latents({"": autoencoder}, data),
         drawing.draw_histogram(losses, get_loss(autoencoder).unit, data, calibration),
-        drawing.draw_spectra({"reconstruction": autoencoder}, data),
         *drawing.draw_extremes(autoencoder, data, losses),
     ):
         if drawn is not None:

@@ -20,10 +20,6 @@ from tfae.cli.tensorflow import import_tensorflow
 @label_option
 @click.option("--image", default="tensorflow/serving", help="Of TensorFlow Serving; give it a tag: NAME:TAG.")
 @click.option("--batching", is_flag=True, help="Have the servers batch the requests of several clients.")
-@click.option("--replicas", type=click.IntRange(1), default=2, help="Pods in Kubernetes.")
-@click.option("--namespace", help="Of Kubernetes.  [default: that of whoever applies the manifest]")
-@click.option("--cpus", type=click.IntRange(1), default=2, help="That each pod asks for.")
-@click.option("--memory", default="2Gi", help="That each pod may take.")
 def deploy(
     saved_models: Path,
     *,

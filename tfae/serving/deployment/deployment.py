@@ -21,8 +21,6 @@ _PATTERNS = {
     ),
     "labels": (r"[A-Za-z0-9._-]+", "letters, digits, dots, hyphens and underscores"),
     "image": (r"[^\s\"'\\$]+", f"a name such as {IMAGE}:TAG"),
-    "memory": (r"[1-9][0-9]*([kMGT]i?)?", "an amount as Kubernetes writes it, such as 2Gi"),
-    "namespace": (r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "lower-case letters, digits and hyphens, as Kubernetes does"),
 }
 
 
@@ -37,10 +35,6 @@ class Deployment:
             first; else the highest version is served, and a new one replaces it.
         image: Docker image of TensorFlow Serving, with tag or digest.
         batching: Whether the servers batch the requests of several clients.
-        replicas: Number of pods in Kubernetes.
-        namespace: Namespace in Kubernetes; None for that of `kubectl`.
-        cpus: CPUs requested for each server, and number of batches at once.
-        memory: Memory limit of each server, in Kubernetes's notation.
 
     Raises:
         ValueError: If an argument is invalid or there is no such model.
@@ -51,22 +45,15 @@ class Deployment:
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
     image: str = IMAGE
     batching: bool = False
-    replicas: int = 2
-    namespace: str | None = None
-    cpus: int = 2
-    memory: str = "2Gi"
 
     def __post_init__(self) -> None:
         if not self.name:
             object.__setattr__(self, "name", self.saved_models.resolve().name)
         for argument, (pattern, expected) in _PATTERNS.items():
             given = getattr(self, argument)
-            for text in given if argument == "labels" else () if given is None else (given,):
+            for text in given if argument == "labels" else (given,):
                 if not re.fullmatch(pattern, text):
                     raise ValueError(f"{argument}: expected {expected}; received {text!r}.")
-        for argument in ("replicas", "cpus"):
-            if getattr(self, argument) < 1:
-                raise ValueError(f"{argument}: expected at least 1; received {getattr(self, argument)}.")
         validate_versions(read_folder(self.saved_models, self.name, self.labels))
 
     @property

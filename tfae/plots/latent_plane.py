@@ -18,9 +18,6 @@ from tfae.models.structure import find_encoder
 from tfae.plots.figures import prepare_axes
 from tfae.plots.labels import COLORS, OTHERS, are_classes, are_names_of_samples, classes_of, validate_labels
 
-#: Rows of the largest matrix whose eigenvectors are found, which takes a second.
-_MAX_SIDE = 1024
-
 
 def latents(
     autoencoder: keras.Model, dataset: tf.data.Dataset, *, labels: npt.ArrayLike | None = None, ax: Axes | None = None
@@ -115,18 +112,11 @@ def _plane(latent: np.ndarray) -> tuple[np.ndarray, np.ndarray, str, str]:
         return latent[:, 0], np.random.default_rng(0).uniform(-0.35, 0.35, len(latent)), "latent", ""
     if latent.shape[1] == 2:
         return latent[:, 0], latent[:, 1], "latent 1", "latent 2"
-    with np.errstate(invalid="ignore"):  # a constant latent has no variance to explain: 0 / 0
-        centred = latent - latent.mean(axis=0, dtype="float64")
-        if latent.shape[1] <= _MAX_SIDE:
-            variances, directions = np.linalg.eigh(centred.T @ centred)
-        else:  # A matrix of so wide latents would take minutes, and one of some samples has the same variances.
-            some = centred[:: -(-len(centred) // _MAX_SIDE)]
-            variances, of_samples = np.linalg.eigh(some @ some.T)
-            least = 1e-9 * variances[-1] + np.finfo("float64").tiny  # Below, there is rounding.
-            directions = some.T @ (of_samples / np.sqrt(np.maximum(variances, least)))
-        shares = np.nan_to_num(variances[:-3:-1] / variances.sum())
-    directions = directions[:, :-3:-1]
-    directions *= np.sign(directions[np.abs(directions).argmax(axis=0), (0, 1)])  # The same on every machine.
-    x, y = (centred @ directions).T
-    first, second = (f"principal component {i} ({share:.0%} of the variance)" for i, share in enumerate(shares, 1))
+    from sklearn.decomposition import PCA  # It takes a second to import.
+
+    pca = PCA(2, random_state=0)
+    with np.errstate(invalid="ignore"):  # A constant latent has no variance to explain: 0 / 0.
+        x, y = pca.fit_transform(latent.astype("float64")).T
+    shares = enumerate(np.nan_to_num(pca.explained_variance_ratio_), 1)
+    first, second = (f"principal component {i} ({share:.0%} of the variance)" for i, share in shares)
     return x, y, first, second

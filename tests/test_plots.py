@@ -154,19 +154,6 @@ def test_more_than_ten_images_go_on_below_on_a_figure_of_its_own(num_samples: in
     assert height == pytest.approx(0.1 + (3 * 1.15 + 0.21) * -(-num_samples // columns))
 
 
-@pytest.mark.parametrize(("columns", "used"), [(1, 1), (12, 12), (4, 3)])
-def test_given_axes_of_images_are_one_row_of_samples_and_those_without_one_are_off(columns: int, used: int) -> None:
-    given = Figure().subplots(3, columns, squeeze=False)
-    axes = plots.reconstructions(OF_IMAGES, batches(uniform(12, 5, 4, 1)[:used]), num_samples=columns, axes=given)
-    assert axes.shape == (3, used)
-    assert all(ours is ax for ours, ax in zip(axes.flat, given[:, :used].flat, strict=True))
-    assert [k for k in range(used) if axes[0, k].get_ylabel()] == [0]
-    assert [k for k in range(used) if axes[2, k].child_axes] == [used - 1]
-    assert [ax.axison for ax in given[1]] == [True] * used + [False] * (columns - used)
-    assert plt.get_fignums() == []
-    draw(given[0, 0].figure)
-
-
 @pytest.mark.parametrize(("shape", "xlabel"), [((50, 1), "time step"), ((2, 2, 2, 2), "element")])
 def test_others_are_drawn_as_lines_with_the_error_shaded(shape: tuple[int, ...], xlabel: str) -> None:
     x = uniform(3, *shape)
@@ -311,27 +298,16 @@ def test_a_single_row_shows_errors_relative_to_its_values() -> None:
 
 def test_feature_names_stand_below_the_lowest_panels_and_many_are_thinned() -> None:
     names = ["age", "income per year", "a name of more than twenty letters"]
-    given = Figure(layout="constrained").subplots(3, 1)
-    for axes in (None, given):
-        used = plots.reconstructions(THREE, batches(uniform(3, 3)), num_samples=3, axes=axes, feature_names=names)
-        assert tick_labels(used[0]) == ["", "", ""]
-        assert tick_labels(used[2]) == ["age", "income per year", "a name o…y letters"]
-        assert {label.get_rotation() for label in used[2].get_xticklabels()} == {45}
-        assert tick_labels(used[1]) == (tick_labels(used[2]) if axes is None else ["", "", ""])
-        draw(used[0].figure)
+    used = plots.reconstructions(THREE, batches(uniform(3, 3)), num_samples=3, feature_names=names)
+    assert tick_labels(used[0]) == ["", "", ""]
+    assert tick_labels(used[2]) == ["age", "income per year", "a name o…y letters"]
+    assert {label.get_rotation() for label in used[2].get_xticklabels()} == {45}
+    assert tick_labels(used[1]) == tick_labels(used[2])
+    draw(used[0].figure)
     x = uniform(2, 64)
     ax = pairs(x, x, feature_names=[f"f{k}" for k in range(64)]).axes[0]
     assert tick_labels(ax) == [f"f{k}" for k in range(0, 64, 4)]
     np.testing.assert_array_equal(ax.get_xticks(), range(0, 64, 4))
-
-
-@pytest.mark.parametrize("layout", [(1, 4), (2, 2), (4, 1)])
-def test_lines_are_drawn_into_given_axes_of_any_layout(layout: tuple[int, int]) -> None:
-    given = Figure().subplots(*layout)
-    axes = plots.reconstructions(IDENTITY, batches(uniform(3, 6)), num_samples=4, axes=given)
-    assert all(used is ax for used, ax in zip(axes, given.flat, strict=False))
-    assert [len(ax.lines) for ax in given.flat] == [2, 2, 2, 0]
-    assert plt.get_fignums() == []
 
 
 def test_samples_are_the_first_ones_whatever_the_batch_size() -> None:
@@ -564,15 +540,10 @@ def test_a_plot_without_axes_opens_one_figure_for_the_notebook() -> None:
     assert [plt.figure(number) for number in plt.get_fignums()] == figures
 
 
-def into(autoencoder: keras.Model, dataset: Any, *layout: int) -> None:
-    plots.reconstructions(autoencoder, dataset, axes=Figure().subplots(*layout))
-
-
-PIXELS, TEN = batches(uniform(10, 5, 4, 1)), batches(uniform(10, 6))
 NAMES = "feature_names: expected 3, one per feature; received"
 NUMBERS = r"scores: expected finite numbers of shape \(num_samples,\)"
 HISTORY = 'history: expected a non-empty list "loss"'
-AXES, LABELS = r"axes: expected shape \(3, 8\)", r"labels: expected shape \(3,\)"
+LABELS = r"labels: expected shape \(3,\)"
 NONE_LIKE_X = "reconstructions: expected one or more, of the shape of x"
 REFUSALS: list[tuple[Callable, str]] = [
     (lambda: pairs(np.zeros((0, 3)), np.zeros((0, 3))), NONE_LIKE_X),
@@ -585,10 +556,6 @@ REFUSALS: list[tuple[Callable, str]] = [
     (lambda: plots.reconstructions(IDENTITY, batches(ROWS), num_samples=0), "num_samples: expected 1 or more; .* 0"),
     (lambda: plots.reconstructions(IDENTITY, batches(ROWS).take(0)), "dataset: expected at least one sample"),
     (lambda: plots.reconstructions(IDENTITY, batches(ROWS).map(lambda x, _: x)), r"dataset: expected batches \(x, x\)"),
-    (lambda: into(IDENTITY, TEN, 2, 3), r"axes: expected shape \(8,\) for num_samples=8; received \(6,\)"),
-    (lambda: into(OF_IMAGES, PIXELS, 3, 5), rf"{AXES} for num_samples=8; received \(3, 5\)"),
-    (lambda: into(OF_IMAGES, PIXELS, 8, 3), AXES),
-    (lambda: into(OF_IMAGES, PIXELS, 3, 1), AXES),
     (lambda: plots.training_curves({}), HISTORY),
     (lambda: plots.training_curves({"loss": []}), HISTORY),
     (lambda: plots.training_curves({"val_loss": [1.0]}), HISTORY),

@@ -1,7 +1,8 @@
-"""Pictures of an autoencoder and its data: Axes in, Axes out.
+"""Pictures of an autoencoder and its data.
 
 Nothing is shown, saved or set globally. A plot without given Axes makes a figure with ``pyplot``, so that notebooks
-show it; given Axes are drawn into without ``pyplot``, so that servers and reports leave no figure behind.
+show it. Plots of one Axes draw into given ones without ``pyplot``, and ``side_by_side`` makes a figure without it, so
+that servers and reports leave none behind.
 """
 
 from tfae.plots.alarms import score_over_time, top_features

@@ -81,8 +81,7 @@ def draw_panels(
             ax.set_ylim(low - 0.05 * (high - low or 1), high + 0.05 * (high - low or 1))
         if x.ndim == 3 and x.shape[2] > 1:
             ax.set_yticks([])
-        spec = ax.get_subplotspec()
-        if spec is None or spec.is_first_col():
+        if ax.get_subplotspec().is_first_col():
             ax.set_ylabel(ylabel, fontsize=SMALL)
     if is_scaled and not several:
         original, reconstruction = shown.values()
@@ -144,8 +143,8 @@ def _limit(
 
 def _label(axes: np.ndarray, titles: Sequence[str], xlabel: str, names: Sequence[str] | None) -> None:
     """Set the titles, and what stands below the lowest panel of each column."""
-    specs = [spec for spec in (ax.get_subplotspec() for ax in axes) if spec is not None]
-    for ax, title in zip(axes, titles, strict=False):
+    specs = [ax.get_subplotspec() for ax in axes]
+    for ax, spec, title in zip(axes, specs, titles, strict=True):
         ax.set_title(title, fontsize=SMALL, loc="left")
         ax.tick_params(labelsize=SMALL)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -153,8 +152,7 @@ def _label(axes: np.ndarray, titles: Sequence[str], xlabel: str, names: Sequence
         if names is not None:
             places = range(0, len(names), math.ceil(len(names) / _NAMED))
             ax.set_xticks(places, [""] * len(places))
-        spec = ax.get_subplotspec()
-        if spec is not None and any(
+        if any(
             other.colspan.start == spec.colspan.start and other.rowspan.start > spec.rowspan.start for other in specs
         ):
             continue

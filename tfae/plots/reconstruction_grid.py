@@ -28,10 +28,9 @@ def reconstructions(
     dataset: tf.data.Dataset,
     *,
     num_samples: int = 8,
-    axes: npt.ArrayLike | None = None,
     feature_names: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """Draw samples beside their reconstructions, and where the two differ, in model space.
+    """Draw samples beside their reconstructions, and where the two differ, in model space, on a new figure.
 
     They are drawn as :func:`side_by_side` does, except that all features of a table are on one scale. The title of a
     sample is its loss, under ``autoencoder.loss``.
@@ -40,26 +39,26 @@ def reconstructions(
         autoencoder: Model compiled with a loss of :mod:`tfae.losses`.
         dataset: Batches ``(x, x)`` in model space, such as ``data.test``; the first samples are drawn.
         num_samples: How many samples to draw at most.
-        axes: Axes to draw into, ``(3, num_samples)`` for images and ``num_samples`` in any shape for others. What is
-            not needed is turned off. A new figure by default.
         feature_names: Names of the columns of a table, such as ``data.feature_names``; up to twenty are written.
 
     Returns:
-        Array of the Axes in use, with n samples drawn: ``(3, n)`` for images, in whatever rows the figure has them, and
+        Array of the Axes, with n samples drawn: ``(3, n)`` for images, in whatever rows the figure has them, and
         ``(n,)`` for others.
 
     Raises:
         ValueError: If the model's loss is not of :mod:`tfae.losses`, the data set is empty, or there are not
-            as many Axes or feature names as there should be.
+            as many feature names as features.
 
     Example:
         >>> from tfae.losses import SquaredError
         >>> halves = keras.Sequential([keras.Input((2,)), keras.layers.Rescaling(0.5)])
         >>> halves.compile(loss=SquaredError())
         >>> dataset = tf.data.Dataset.from_tensors(([[1.0, 1.0]], [[1.0, 1.0]]))
-        >>> axes = reconstructions(halves, dataset, num_samples=1, axes=Figure().subplots())
+        >>> axes = reconstructions(halves, dataset, num_samples=1)
         >>> axes[0].get_title(loc="left")
         'loss 0.5'
+        >>> from matplotlib import pyplot as plt
+        >>> plt.close(axes[0].figure)
     """
     loss = get_loss(autoencoder)
     if num_samples < 1:
@@ -68,8 +67,7 @@ def reconstructions(
     output = autoencoder(inputs, training=False)
     variants = {"reconstruction": loss.reconstruction(output).numpy()}
     titles = titles_of(x, loss.per_sample(x, output).numpy(), "loss")
-    used = None if axes is None else _given_axes(np.asarray(axes, object), x, num_samples)
-    return _draw(x, variants, titles, axes=used, space="model", feature_names=feature_names)
+    return _draw(x, variants, titles, space="model", feature_names=feature_names)
 
 
 def side_by_side(
@@ -167,34 +165,18 @@ def _first(dataset: tf.data.Dataset, num_samples: int) -> tuple[tf.Tensor, np.nd
     raise ValueError("dataset: expected at least one sample; received an empty data set.")
 
 
-def _given_axes(axes: np.ndarray, x: np.ndarray, num_samples: int) -> np.ndarray:
-    """Return the Axes in use of those given; turn off the others."""
-    if x.ndim == 4:
-        expected: tuple[int, ...] = (3, num_samples)
-        if axes.shape == (3,) and num_samples == 1:  # what subplots(3, 1) returns
-            axes = axes[:, None]
-    else:
-        axes, expected = axes.ravel(), (num_samples,)
-    if axes.shape != expected:
-        raise ValueError(f"axes: expected shape {expected} for num_samples={num_samples}; received {axes.shape}.")
-    for ax in axes[..., len(x) :].flat:
-        ax.set_axis_off()
-    return axes[..., : len(x)]
-
-
 def _draw(
     x: np.ndarray,
     variants: Mapping[str, np.ndarray],
     titles: list[str],
     *,
     space: str,
-    axes: np.ndarray | None = None,
     value_range: tuple[float, float] | None = None,
     feature_names: Sequence[str] | None = None,
     moments: tuple[np.ndarray, np.ndarray] | None = None,
     drawn: slice = slice(None),
 ) -> np.ndarray:
-    """Draw into Axes, or on a new figure: of pyplot in model space, without it in data space."""
+    """Draw on a new figure: of pyplot in model space, without it in data space."""
     names = None if feature_names is None or x.ndim != 2 else [str(name) for name in feature_names]
     if names is not None and len(names) != x.shape[1]:
         raise ValueError(
@@ -202,19 +184,16 @@ def _draw(
             "None."
         )
     new_figure: Callable[..., Figure] = Figure
-    if axes is None and space == "model":
+    if space == "model":
         from matplotlib import pyplot as plt
 
         new_figure = plt.figure
     x, variants = x.astype("float64"), {name: values.astype("float64") for name, values in variants.items()}
     if x.ndim == 4:
-        columns = len(titles)
-        if axes is None:
-            axes, columns = _image_axes(len(variants), x.shape[1:], new_figure, titles)
+        axes, columns = _image_axes(len(variants), x.shape[1:], new_figure, titles)
         _draw_images(x, variants, axes, titles, space=space, value_range=value_range, columns=columns, drawn=drawn)
     else:
-        if axes is None:
-            axes = panel_axes(len(x[drawn]), new_figure, names)
+        axes = panel_axes(len(x[drawn]), new_figure, names)
         draw_panels(x, variants, axes, titles, space=space, feature_names=names, moments=moments, drawn=drawn)
     return axes
 

@@ -23,7 +23,7 @@ from tests.crashes import CrashError, at_call, crash
 from tfae import comparison, datasets, losses, models, runs
 from tfae.activations import Clip
 from tfae.comparison import Corruption, SeedValues, corrupt, find_winner
-from tfae.comparison.probes import encode, probe, score_probes
+from tfae.comparison.probes import PROBES, encode, probe
 from tfae.evaluation import METRICS
 from tfae.training import execution
 
@@ -542,14 +542,18 @@ def test_the_probes_are_those_of_scikit_learn_on_standardised_latents(data):
     assert found["linear_probe"] > 0.4
 
 
+def scored(*latents_and_labels):
+    return {metric.name: metric.compute(*latents_and_labels) for metric in PROBES}
+
+
 def test_the_probes_tell_a_linear_latent_from_one_that_only_keeps_neighbours():
     random = np.random.RandomState(0)
     corners = random.randint(0, 2, size=(400, 2))
     latents = (corners * 2 - 1) * [1, 1000] + random.normal(0, [0.1, 100], (400, 2))
-    linear = score_probes(latents[:300], corners[:300, 0], latents[300:], corners[300:, 0])
+    linear = scored(latents[:300], corners[:300, 0], latents[300:], corners[300:, 0])
     assert (linear["linear_probe"], linear["neighbor_accuracy"]) == (1, 1)
     exclusive_or = corners[:, 0] ^ corners[:, 1]
-    found = score_probes(latents[:300], exclusive_or[:300], latents[300:], exclusive_or[300:])
+    found = scored(latents[:300], exclusive_or[:300], latents[300:], exclusive_or[300:])
     assert found["neighbor_accuracy"] == 1
     assert 0.3 < found["linear_probe"] < 0.8
 
@@ -570,7 +574,7 @@ def test_samples_without_a_label_are_left_out_of_the_probes_and_fractions_that_r
     labels[~there] = None
     latents = encode(model, data.feed.in_stored_order())[there]
     test = encode(model, data.test)
-    expected = score_probes(latents, np.asarray(labels[there], str), test, data.labels.test)
+    expected = scored(latents, np.asarray(labels[there], str), test, data.labels.test)
     assert probe(model, with_labels(data, labels, data.labels.test)) == expected
     classes = {"x": 0.5, "y": 1.5, "z": 2.5}
     as_numbers = [np.array([classes[label] for label in labels]) for labels in (data.labels.train, data.labels.test)]
@@ -614,15 +618,15 @@ def test_the_command_compares_and_prints_the_table(blobs, data, tmp_path, pages)
     assert result.stderr.endswith("Error: --corrupt: expected one of salt_and_pepper, outliers; received 'pepper'.\n")
 
 
-def test_the_command_stopped_by_a_signal_goes_on_with_the_data_where_it_was(blobs, tmp_path, monkeypatch, pages):
+def test_the_command_stopped_by_a_signal_goes_on_where_the_data_is_where_it_was(blobs, tmp_path, monkeypatch, pages):
     arguments = options(blobs, tmp_path / "run")
     with monkeypatch.context() as patch:
         at_call(patch, 0, lambda: os.kill(os.getpid(), signal.SIGINT))
         result = run(*arguments, code=130)
     assert "comparison: stopped in binary_crossentropy, clean data, seed 0, and saved." in result.stderr
     monkeypatch.setattr("tfae.datasets.memory.available", lambda: 0)  # By which data is streamed.
-    result = run(*arguments, "--streamed", code=2)
+    result = run(*arguments, code=2)
     assert "order of training (expected in memory, received streamed)" in result.stderr
-    result = run(*arguments)
-    assert "blobs: held in memory, as the comparison began." in result.stderr
+    assert "Load the data with --in-memory." in result.stderr
+    run(*arguments, "--in-memory")
     assert (tmp_path / "run" / "comparison.json").exists()

@@ -74,13 +74,6 @@ def compare(
     chosen = [comparison.Corruption.parse(text) for text in corruptions]
     data = datasets.load(source, **load)
     run_dir = run_dir or Path("runs", f"{data.name.replace('/', '-')}-comparison")
-    in_memory = comparison.began_in_memory(run_dir)
-    is_in_memory = not isinstance(data.raw.train, datasets.StoredSamples)
-    if load["in_memory"] is None and in_memory not in (None, is_in_memory):
-        # How much memory is free has changed since; the order of training depends on where the data is.
-        del data
-        data = datasets.load(source, **{**load, "in_memory": in_memory})
-        click.echo(f"{data.name}: {'held in memory' if in_memory else 'streamed'}, as the comparison began.", err=True)
     model = model.for_data(data)
     progress.log.setLevel("WARNING")  # Of every run, the comparison says itself how far it is.
     try:

@@ -33,7 +33,6 @@ from tfae.comparison.comparison_page import write_page
 from tfae.comparison.corruption import CORRUPTIONS, Corruption, corrupt
 from tfae.comparison.plan import (
     Build,
-    began_in_memory,
     begin,
     build_models,
     build_seeded,
@@ -68,7 +67,6 @@ __all__ = [
     "Interrupted",
     "Row",
     "SeedValues",
-    "began_in_memory",
     "compare",
     "compared_metrics",
     "corrupt",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from tfae.checks import NAMES, check
 from tfae.checks.layers import layers_of
 from tfae.comparison.corruption import Corruption, corrupt
 from tfae.datasets import Data
-from tfae.datasets.fingerprint import IN_MEMORY, differences, remedy
+from tfae.datasets.fingerprint import differences, remedy
 from tfae.losses import ReconstructionLoss, get, registered
 from tfae.models import structure
 
@@ -119,18 +118,6 @@ def check_losses(
                 except ValueError as error:
                     raise ValueError(f"{error} That is {name} on {data.name}.") from error
     return kept
-
-
-def began_in_memory(run_dir: str | os.PathLike[str]) -> bool | None:
-    """Return whether the data was in memory when the comparison in a directory began; None if there is none in it.
-
-    Which order the samples come in depends on it, and by default it depends on how much memory is free.
-    """
-    try:
-        plan = json.loads((Path(run_dir) / FILE).read_text(encoding="utf-8"))
-        return bool(plan["data"]["order"] == IN_MEMORY)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def begin(directory: Path, plan: dict[str, Any], data: Data) -> dict[str, Any]:

@@ -70,17 +70,10 @@ def probe(autoencoder: keras.Model, data: Data) -> dict[str, float | None]:
     # In stored order, as the labels are.
     train = encode(autoencoder, data.feed.in_stored_order())[labelled[0]]
     test = encode(autoencoder, data.test)[labelled[1]]
-    return none | score_probes(train, train_labels, test, test_labels)
+    return {metric.name: metric.compute(train, train_labels, test, test_labels) for metric in PROBES}
 
 
 def encode(autoencoder: keras.Model, dataset: tf.data.Dataset) -> np.ndarray:
     """Return the latents of a data set of batches ``(x, x)``, float32 ``(n, latent_dim)``, in its order."""
     encoder: Any = find_encoder(autoencoder, tuple(dataset.element_spec[0].shape[1:]))
     return np.concatenate([np.asarray(encoder(x, training=False), "float32").reshape(len(x), -1) for x, *_ in dataset])
-
-
-def score_probes(
-    train_latents: np.ndarray, train_labels: np.ndarray, test_latents: np.ndarray, test_labels: np.ndarray
-) -> dict[str, float]:
-    """Return the accuracies on test latents ``(n, latent_dim)`` of classifiers fitted on the training latents."""
-    return {metric.name: metric.compute(train_latents, train_labels, test_latents, test_labels) for metric in PROBES}

@@ -78,12 +78,11 @@ class GrpcTransport:
             request.inputs[name].CopyFrom(tf.make_tensor_proto(array, dtype, array.shape))
         return self._ask("predict", self._predictions.Predict, request, spec, deadline, _read_outputs)
 
-    def estimate_row_bytes(self, array: np.ndarray) -> np.ndarray:
-        """int ``(rows,)``: about how many bytes of a request each row takes."""
+    def estimate_row_bytes(self, array: np.ndarray) -> int:
+        """About how many bytes of a request the largest row takes."""
         if array.dtype.kind == "O":
-            rows = array.reshape(len(array), -1).tolist()
-            return np.asarray([sum(len(element) + 8 for element in row) for row in rows])
-        return np.full(len(array), array.nbytes // len(array))
+            return max(sum(len(element) + 8 for element in row) for row in array.reshape(len(array), -1).tolist())
+        return array.nbytes // len(array)
 
     def close(self) -> None:
         """Close the channel."""

@@ -70,15 +70,14 @@ def read_json(body: bytes) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def estimate_row_bytes(array: np.ndarray) -> np.ndarray:
-    """int ``(rows,)``: at most how many bytes of a request each row takes."""
-    rows, shape = len(array), array.shape[1:]
+def estimate_row_bytes(array: np.ndarray) -> int:
+    """At most how many bytes of a request the largest row takes."""
+    shape = array.shape[1:]
     brackets = 3 * sum(math.prod(shape[:axis]) for axis in range(len(shape) + 1))
     if array.dtype.kind == "O":
-        lengths = [sum(map(len, row)) for row in array.reshape(rows, -1).tolist()]
-        framing = len('{"b64":"=="},') * math.prod(shape) + brackets
-        return np.asarray(lengths, dtype=np.int64) * 4 // 3 + framing
-    return np.full(rows, math.prod(shape) * _WIDTHS.get(array.dtype.name, _WIDEST) + brackets)
+        longest = max(sum(map(len, row)) for row in array.reshape(len(array), -1).tolist())
+        return longest * 4 // 3 + len('{"b64":"=="},') * math.prod(shape) + brackets
+    return math.prod(shape) * _WIDTHS.get(array.dtype.name, _WIDEST) + brackets
 
 
 def _is_in_rows(signature: Signature) -> bool:

@@ -201,7 +201,7 @@ class Session:
         return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
     def _cut(self, signature: Signature, arrays: Arrays, batch_size: int) -> list[slice]:
-        """Slice the rows: a single slice if they can not be cut, none without rows.
+        """Slice the rows, all pieces as long but the last: a single slice if they can not be cut, none without rows.
 
         A server that batches never answers a request without rows, so none is sent.
         """
@@ -214,9 +214,10 @@ class Session:
             return []
         if not signature.is_batch_first:
             return [slice(None)]
-        max_rows = batch_size if self._row_limit is None else min(batch_size, self._row_limit)
-        row_bytes = sum(self._transport.estimate_row_bytes(array) for array in arrays.values())
-        return cut(np.asarray(row_bytes), max_rows, self._transport.max_bytes)
+        row_bytes = max(1, sum(map(self._transport.estimate_row_bytes, arrays.values())))
+        rows = max(1, min(batch_size, self._row_limit or batch_size, self._transport.max_bytes // row_bytes))
+        num_rows = len(next(iter(arrays.values())))
+        return [slice(start, min(start + rows, num_rows)) for start in range(0, num_rows, rows)]
 
     def _learn_row_limit(self, error: ServingError, pieces: list[slice]) -> bool:
         """Return whether the server rejected a request for its rows and takes smaller pieces."""
@@ -226,27 +227,6 @@ class Session:
             return False
         self._row_limit = limit
         return True
-
-
-def cut(row_bytes: np.ndarray, max_rows: int, max_bytes: int) -> list[slice]:
-    """Slice rows in order, at most ``max_rows`` and ``max_bytes`` each; a larger row is a slice of its own.
-
-    ``row_bytes``, int ``(num_rows,)``, is what each row takes in a request.
-
-    Example:
-        >>> cut(np.array([4, 4, 4, 9, 1]), max_rows=2, max_bytes=8)
-        [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None), slice(4, 5, None)]
-    """
-    ends = np.cumsum(row_bytes, dtype=np.int64)
-    slices = []
-    start = 0
-    while start < len(ends):
-        before = ends[start - 1] if start else 0
-        stop = int(np.searchsorted(ends, before + max_bytes, side="right"))
-        stop = max(start + 1, min(stop, start + max_rows))
-        slices.append(slice(start, stop))
-        start = stop
-    return slices
 
 
 def _validate_outputs(outputs: Arrays, metadata: Metadata, signature: Signature, num_rows: int | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import io
 import os
@@ -9,11 +10,9 @@ import random
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core.utils import tqdm_utils
 
 from tfae.datasets import defects, downloads, records, scikit_learn
 from tfae.datasets.source import Source
@@ -103,7 +102,10 @@ def _prepare(name: str, builder: tfds.core.DatasetBuilder, manual_dir: str | os.
             "Choose another."
         ) from None
     drawn = random.getstate()  # From which TFDS draws, and Keras the weights of a model.
-    with staging, contextlib.redirect_stdout(sys.stderr) if _is_watched() else _quiet():
+    is_watched = sys.stderr.isatty() or hasattr(builtins, "__IPYTHON__")  # In a terminal, or in a notebook.
+    if not is_watched:  # Bars would fill a log.
+        tfds.disable_progress_bar()
+    with staging, contextlib.redirect_stdout(sys.stderr if is_watched else io.StringIO()):
         if manual_dir is not None:
             downloads.stage(name, builder, Path(manual_dir), Path(staging.name))
         try:
@@ -120,21 +122,3 @@ def _prepare(name: str, builder: tfds.core.DatasetBuilder, manual_dir: str | os.
             ) from error
         finally:
             random.setstate(drawn)
-
-
-def _is_watched() -> bool:
-    """Whether somebody sees bars move: in a terminal, or in a notebook, whose kernel runs in this process."""
-    kernels = sys.modules.get("ipykernel.kernelapp")  # That it is imported does not say that it runs.
-    return sys.stderr.isatty() or (kernels is not None and kernels.IPKernelApp.initialized())
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep TFDS from drawing bars into a log."""
-    was_shown = getattr(tqdm_utils, "_active", True)
-    tfds.display_progress_bar(False)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        tfds.display_progress_bar(was_shown)

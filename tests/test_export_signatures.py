@@ -17,7 +17,7 @@ from tfae.signatures import FLAG, SAMPLES, SCORE, SIGNATURES, SignatureDefinitio
 THRESHOLD = 12.0
 
 
-def detect(model, inputs):
+def screen(model, inputs):
     score = model.score(inputs)
     verdict = tf.where(score > THRESHOLD, "strange", "usual")
     return {"instance_score": score, "is_outlier": score > THRESHOLD, "verdict": verdict}
@@ -29,7 +29,7 @@ def exceed(model, inputs, threshold):
 
 
 DETECT = SignatureDefinition(
-    *("detect", detect, {"inputs": SAMPLES}),
+    *("screen", screen, {"inputs": SAMPLES}),
     {"instance_score": SCORE, "is_outlier": FLAG, "verdict": TensorKind("string")},
 )
 EXCEED = SignatureDefinition(
@@ -59,7 +59,7 @@ def test_own_signatures_are_inspected_and_warmed_up(path):
     }
     health = export.check_health(path)
     assert health.answers == dict.fromkeys(
-        sorted({row.name for row in SIGNATURES} | {"detect", "exceed"}), "OK, 4 warm-up requests"
+        sorted({row.name for row in SIGNATURES} - {"detect"} | {"screen", "exceed"}), "OK, 4 warm-up requests"
     )
 
 
@@ -71,7 +71,7 @@ def test_own_signatures_are_called_loaded_and_served(model, path):
     loaded = export.load(path)
     with LocalServer(path.parent) as server:
         for asked in (loaded, server.client(), server.client(grpc=True)):
-            found = asked.call("detect", inputs=DIGITS)
+            found = asked.call("screen", inputs=DIGITS)
             np.testing.assert_allclose(found["instance_score"], score, rtol=1e-5)
             np.testing.assert_array_equal(found["is_outlier"], score > THRESHOLD, strict=True)
             assert found["verdict"].tolist() == [b"strange" if s > THRESHOLD else b"usual" for s in score]
@@ -86,7 +86,7 @@ def test_own_signatures_are_called_loaded_and_served(model, path):
 @pytest.mark.parametrize(
     ("signature", "inputs", "message"),
     [
-        ("explode", {}, r"^signature: expected one of decode, detect, .*; received 'explode'"),
+        ("explode", {}, r"^signature: expected one of decode, encode, .*; received 'explode'"),
         ("exceed", {"inputs": DIGITS}, r"^inputs: expected inputs, threshold for signature exceed; received inputs\."),
         (
             "exceed",

@@ -458,7 +458,7 @@ def test_a_signature_of_ones_own_takes_columns_beside_other_inputs(folder):
     model = models.dense(data.shape, latent_dim=2, widths=(8,), input_layer=data.fill_gaps())
     model.compile(loss=losses.for_table(SquaredError(), data.preprocessing))
     row = SignatureDefinition(
-        "detect",
+        "screen",
         lambda model, inputs, limit: {"is_outlier": model.score(inputs) > limit},
         {"inputs": SAMPLES, "limit": TensorKind("float32")},
         {"is_outlier": FLAG},
@@ -470,5 +470,5 @@ def test_a_signature_of_ones_own_takes_columns_beside_other_inputs(folder):
     limit = exported.score(records).astype("float32")
     with LocalServer(path.parent) as server, server.client() as client:
         for ask in (exported.call, client.call):
-            assert not ask("detect", inputs=records, limit=limit)["is_outlier"][0]
-            assert ask("detect", inputs=records, limit=limit / 2)["is_outlier"][0]
+            assert not ask("screen", inputs=records, limit=limit)["is_outlier"][0]
+            assert ask("screen", inputs=records, limit=limit / 2)["is_outlier"][0]

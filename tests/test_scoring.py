@@ -48,7 +48,8 @@ def test_columns_are_kept_and_those_that_contribute_most_are_named(folder, tmp_p
     output = tmp_path / f"scores.{kind}"
     run("score", folder / "model", folder / f"table.{kind}", "-o", output, "--keep", "id,when", "--explain", 2)
     table = (pa.csv if kind == "csv" else pa.parquet).__dict__[f"read_{'csv' if kind == 'csv' else 'table'}"](output)
-    explained = ["feature_1", "feature_score_1", "feature_2", "feature_score_2"]
+    of_each = ("feature_{}", "feature_score_{}", "feature_value_{}", "feature_expected_{}")
+    explained = [name.format(place) for place in (1, 2) for name in of_each]
     assert table.column_names == ["part", "index", "id", "when", "instance_score", *explained, "reason"]
     given = make_table()
     if kind == "parquet":
@@ -61,6 +62,7 @@ def test_columns_are_kept_and_those_that_contribute_most_are_named(folder, tmp_p
     order = np.argsort(-expected["feature_score"], axis=1)
     for place in range(2):
         assert table[f"feature_{place + 1}"].to_pylist() == [NAMES[2 + index] for index in order[:, place]]
+        assert None not in table[f"feature_value_{place + 1}"].to_pylist()
         np.testing.assert_allclose(
             table[f"feature_score_{place + 1}"], np.sort(expected["feature_score"])[:, -1 - place], rtol=1e-5
         )

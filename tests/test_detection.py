@@ -1,6 +1,8 @@
 """Alarms, from a trained model to those who ask a server: one number wherever they are asked for."""
 
 import json
+import os
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,6 +16,8 @@ from tests.commands import run, train
 from tests.exports import DIGITS, built
 from tfae.columns import split_matrix
 from tfae.detection import (
+    Calibration,
+    Quantiles,
     calibrate,
     calibrate_scores,
     compare_halves,
@@ -189,6 +193,37 @@ def test_drift_is_found_in_the_order_of_the_file_and_in_p_values():
     assert np.mean(np.array(found) < 0.05) < 0.12  # Of a test that is none too eager.
 
 
+@pytest.mark.parametrize("name", ["40_vowels", "47_yeast"])
+def test_false_alarms_are_as_rare_as_promised_in_200_splits_of_real_rows(name):
+    root = Path(os.environ.get("TFAE_DATA_DIR", Path(__file__).parents[2] / "shared" / "data"))
+    if not (path := root / "adbench" / f"{name}.npz").exists():
+        pytest.skip(f"needs {path.name} under $TFAE_DATA_DIR")
+    with np.load(path) as archive:
+        x = archive["X"][archive["y"] == 0].astype("float32")
+    rng = np.random.default_rng(0)
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    train_rows, others = np.array_split(rng.permutation(x), 2)
+    keras.utils.set_random_seed(0)
+    model = tfae.models.Denoiser(x.shape[1:], width=16)
+    model.adapt(train_rows)
+    model.compile("adam", SquaredError())
+    model.fit(train_rows, train_rows, epochs=5, verbose=0)
+    model.adapt_score(train_rows)
+    scores = model.score_elements(others).numpy().sum(axis=1)
+    for rate in (0.01, 0.05, 0.1):
+        alarms = []
+        for _ in range(200):
+            calibrated, fresh = np.array_split(rng.permutation(scores), 2)
+            alarms.append(calibrate_alarms(calibrated, rate).is_outlier(fresh).mean())
+        allowed = np.floor(rate * (len(calibrated) + 1)) / (len(calibrated) + 1)
+        spread = 4 * np.std(alarms) / np.sqrt(200)
+        assert allowed - spread - 0.002 < np.mean(alarms) < allowed + spread
+
+
+def calibrate_alarms(scores, rate):
+    return Calibration(false_alarm_rate=rate, quantiles=Quantiles.of(scores))
+
+
 def test_alarms_of_a_series_are_events():
     scores = np.array([0, 5, 6, 1, 7, 0, 0, 9, np.nan])
     events = find_events(scores > 4, scores, max_gap=2)
@@ -217,6 +252,12 @@ def test_train_detect_calibrates_and_says_what_labels_say(commanded):
     assert tfae.export.load(models).detects
     page = (run_dir / "report.html").read_text()
     assert "There is an alarm above a score of" in page
+
+
+def test_inspect_says_where_alarms_begin(commanded):
+    output = run("inspect", commanded[2]).output
+    assert "alarms         above a score of" in output
+    assert "at a false-alarm rate of 0.1; 114 samples of the validation split" in output
 
 
 def test_score_writes_p_values_alarms_and_what_was_expected(commanded, tmp_path):

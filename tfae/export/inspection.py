@@ -85,6 +85,11 @@ def _list_facts(description: dict[str, Any]) -> list[str]:
         )
         wrapped = textwrap.wrap(listed, 45, break_long_words=False, break_on_hyphens=False)
         lines += [f"columns        {len(names)}, in this order:", *(" " * 15 + line for line in wrapped)]
+    if calibration := description.get("calibration"):
+        lines += [
+            f"alarms         above a score of {calibration['threshold']:.6g}, at a false-alarm rate of "
+            f"{calibration['false_alarm_rate']:g}; {calibration['num_samples']:,} samples of {calibration['source']}"
+        ]
     if metrics is not None:
         shown = {name: metrics[name] for name in _SHOWN if isinstance(metrics.get(name), float)}
         lines += ["test split     " + ", ".join(f"{name} {value:.4g}" for name, value in shown.items())]

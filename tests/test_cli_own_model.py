@@ -67,7 +67,7 @@ def test_a_function_builds_the_model_that_is_trained_and_exported_and_compared(f
             "--model nowhere:build",
             "--model: expected a module in the working directory or on the Python path; received n",
         ),
-        ("--model deep", "--model: expected dense or convolutional, or MODULE:FUNCTION"),
+        ("--model deep", "--model: expected dense or convolutional or denoiser, or MODULE:FUNCTION"),
         ("--model my_models:fail", "--model: my_models:fail raised KeyError: 'layers'"),
         ("--model my_models:none", "--model: expected my_models:none to return a Keras model; received NoneType"),
     ],

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 #: Below this p-value of a test, there is a warning: once in a thousand data sets without drift.
 SIGNIFICANCE = 0.001
@@ -43,6 +42,8 @@ def compare_halves(scores: npt.ArrayLike) -> Drift:
         >>> compare_halves(np.arange(100.0)).is_found, compare_halves(np.arange(100.0) % 50).is_found
         (True, False)
     """
+    from scipy import stats
+
     first, second = np.array_split(np.asarray(scores, "float64"), 2)
     if len(second) < _LEAST_COMPARED:
         return Drift(0.0, 1.0)
@@ -62,6 +63,8 @@ def compare_with_uniform(p_values: npt.ArrayLike, num_samples: int) -> Drift:
         >>> compare_with_uniform(uniform, 1000).is_found, compare_with_uniform(halved, 1000).is_found
         (False, True)
     """
+    from scipy import stats
+
     values = np.asarray(p_values, "float64")
     values = values[~np.isnan(values)]
     if not len(values):

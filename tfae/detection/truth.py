@@ -8,7 +8,6 @@ from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.neighbors import NearestNeighbors
 
 _NUM_RESAMPLES = 200
 #: Training samples that components and neighbours are those of, which of these, and the share of the variance.
@@ -114,6 +113,8 @@ def trivial_scores(train: npt.ArrayLike, samples: npt.ArrayLike) -> dict[str, np
         >>> all(low < high for low, high in scores.values())
         True
     """
+    from sklearn.neighbors import NearestNeighbors
+
     train, samples = np.asarray(train, "float64"), np.asarray(samples, "float64")
     if not len(train) or train.shape[1:] != samples.shape[1:]:
         raise ValueError(f"train: expected samples (n, *{samples.shape[1:]}), as to score; received {train.shape}.")

@@ -290,7 +290,10 @@ def _are_normal(labels: np.ndarray | None, normal: str, source: Source) -> np.nd
     """Bool ``(n,)``, which samples have the label of normal ones."""
     value = normal.rpartition("=")[2]
     if labels is None:
-        raise ValueError(f"normal: expected data with labels; received {source.name!r}, which has none.")
+        raise ValueError(
+            f"normal: expected data with labels; received {source.name!r}, which has none. Of a table, say in which column "
+            'they are: normal="COLUMN=VALUE".'
+        )
     names = source.label_names
     if names and value in names:
         return labels == names.index(value)

@@ -291,8 +291,8 @@ def _are_normal(labels: np.ndarray | None, normal: str, source: Source) -> np.nd
     value = normal.rpartition("=")[2]
     if labels is None:
         raise ValueError(
-            f"normal: expected data with labels; received {source.name!r}, which has none. Of a table, say in which column "
-            'they are: normal="COLUMN=VALUE".'
+            f"normal: expected data with labels; received {source.name!r}, which has none. Of a table, say in which "
+            'column they are: normal="COLUMN=VALUE".'
         )
     names = source.label_names
     if names and value in names:

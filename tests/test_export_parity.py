@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tests.exports import DIGITS, built
 from tfae import datasets, export, models, preprocessing, training
+from tfae.detection import calibrate_scores
 from tfae.export import golden_requests
 from tfae.export.keras_answers import KerasAnswers
 from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError
@@ -19,6 +20,7 @@ from tfae.servable import Request, Servable, read_warmup, write_warmup
 from tfae.signatures import SIGNATURES
 
 ALL = {row.name for row in SIGNATURES}
+CALIBRATION = calibrate_scores(np.random.default_rng(0).uniform(30, 60, 200), false_alarm_rate=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +31,13 @@ def digits():
 @pytest.fixture(scope="module")
 def path(digits, tmp_path_factory):
     model, fitted = digits
-    return export.save(model, tmp_path_factory.mktemp("parity") / "digits", preprocessing=fitted)
+    folder = tmp_path_factory.mktemp("parity") / "digits"
+    return export.save(model, folder, preprocessing=fitted, calibration=CALIBRATION)
 
 
 @pytest.fixture(scope="module")
 def golden(digits):
-    return golden_requests.make_golden_requests(KerasAnswers(*digits), SIGNATURES)
+    return golden_requests.make_golden_requests(KerasAnswers(*digits, CALIBRATION), SIGNATURES)
 
 
 def test_the_golden_requests_are_the_warmup_file(path):
@@ -53,7 +56,7 @@ def test_the_requests_of_one_row_come_first_where_not_all_fit(golden, tmp_path, 
     monkeypatch.setattr(export.parity, "MAX_BYTES", 1)
     export.parity.write_golden(tmp_path, golden, model_name="digits")
     requests = read_warmup(tmp_path)
-    assert [len(next(iter(request.inputs.values()))) for request in requests] == [1] * 7
+    assert [len(next(iter(request.inputs.values()))) for request in requests] == [1] * 8
     assert {request.signature for request in requests} == ALL
 
 

@@ -72,7 +72,7 @@ def calibrate(
         >>> data = tfae.datasets.load("digits")
         >>> autoencoder = tfae.models.dense(data.shape, latent_dim=16)
         >>> tfae.training.compile(autoencoder, tfae.losses.SquaredError(), data, epochs=1)
-        >>> history = autoencoder.fit(data.train, epochs=1, verbose=0)
+        >>> history = autoencoder.fit(data.train, epochs=1, verbose=0, shuffle=False)
         >>> calibration = calibrate(autoencoder, data, false_alarm_rate=0.05)
         >>> scores = evaluation.scores(autoencoder, data.validation)
         >>> int(calibration.is_outlier(scores).sum()) <= 0.05 * (len(scores) + 1)

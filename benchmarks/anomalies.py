@@ -33,7 +33,7 @@ from benchmarks.machine import ROOT
 DATA = Path(os.environ.get("TFAE_DATA_DIR", ROOT.parent / "shared" / "data"))
 #: By the name in the published table.
 FILES = {path.stem.partition("_")[2].lower(): path for path in sorted(DATA.glob("adbench/*.npz"))}
-#: Those that the mean over "the first eleven" is without.
+#: Those that the mean over the first eleven is without.
 LAST_FIVE = ("fault", "pageblocks", "waveform", "wilt", "yeast")
 PUBLISHED = ("KNN", "LOF", "DTE-NP", "DTE-C", "FeatureBagging", "ICL", "DDPM", "VAE", "PCA")
 SECTIONS = ("auroc", "rates", "cost", "throughput", "events")

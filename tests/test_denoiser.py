@@ -125,6 +125,17 @@ def test_a_single_column_and_a_constant_one_are_scored():
         assert (far > scores_of(denoiser, columns)).all()
 
 
+def test_it_computes_in_float32_under_every_policy():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        denoiser = Denoiser((NUM_COLUMNS,), width=8)
+        assert {layer.compute_dtype for layer in denoiser._flatten_layers()} == {"float32"}
+        assert denoiser(draw(4)).dtype == "float32"
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
 def test_it_is_for_rows_of_tables():
     with pytest.raises(ValueError, match=r"shape: expected \(num_elements,\), .* received \(8, 8, 1\)"):
         Denoiser((8, 8, 1))

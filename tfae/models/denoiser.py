@@ -50,7 +50,7 @@ class DenoisingView(layers.Layer):
         super().__init__(**options)
         self.widths, self.levels, self.is_whitened = list(widths), list(levels), is_whitened
         self._hidden = [
-            layers.Dense(width, None if i == len(widths) // 2 else "gelu", name=f"hidden_{i}")
+            layers.Dense(width, None if i == len(widths) // 2 else "gelu", dtype=self.dtype_policy, name=f"hidden_{i}")
             for i, width in enumerate(widths)
         ]
         self._seeds = keras.random.SeedGenerator()
@@ -73,7 +73,7 @@ class DenoisingView(layers.Layer):
         half = np.random.RandomState(0).normal(size=(2, size))
         self.noise = constant("noise", (4, size), "zeros")
         self.noise.assign(np.concatenate([half, -half]))
-        self._last = layers.Dense(size, name="elements")
+        self._last = layers.Dense(size, dtype=self.dtype_policy, name="elements")
         width = size + 3
         for layer in (*self._hidden, self._last):
             layer.build((None, width))

@@ -187,27 +187,25 @@ class ExportedModel(abc.ABC):
     def score(self, inputs: tf.Tensor) -> tf.Tensor:
         """Scores of samples in data space, ``(batch,)``: ``loss.per_sample``, or what a detector has in its place."""
         x = self.to_samples(inputs)
-        return self._score(x, None if self._scorer is not None else self.forward(x))
+        if self._scorer is None:
+            return self.loss.per_sample(x, self.forward(x))
+        return _sum(self._run(self._scorer, x))
 
     def explain(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Scores, those of the features, of which they are the sum or mean, and reconstructions."""
         x = self.to_samples(inputs)
         output = self.forward(x)
-        # Elements that a mask of the model leaves out have score 0 and are no part of the sum.
-        features = self.loss.per_feature(x, output)
-        if self._scorer is not None:
-            features = self.loss.sum_features(self._run(self._scorer, x))
-        return {
-            "instance_score": self._score(x, output),
-            "feature_score": features,
-            **self.to_data_space(output),
-        }
+        if self._scorer is None:
+            # Elements that a mask of the model leaves out have score 0 and are no part of the sum.
+            score, features = self.loss.per_sample(x, output), self.loss.per_feature(x, output)
+        else:
+            elements = self._run(self._scorer, x)
+            score, features = _sum(elements), self.loss.sum_features(elements)
+        return {"instance_score": score, "feature_score": features, **self.to_data_space(output)}
 
     def detect(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Scores, and with a calibration p-values and whether there is an alarm; ``(batch,)`` each."""
-
-        x = self.to_samples(inputs)
-        score = self._score(x, None if self._scorer is not None else self.forward(x))
+        score = self.score(inputs)
         if self.calibration is None:
             return {"instance_score": score}
         return {"instance_score": score, **self.calibration.judge(score, self._find_groups(inputs))}
@@ -223,13 +221,12 @@ class ExportedModel(abc.ABC):
         codes = inputs[:, index]
         return self._from_number(self.columns[index], tf.where(tf.math.is_nan(codes), tf.cast(-1, codes.dtype), codes))
 
-    def _score(self, x: tf.Tensor, output: tf.Tensor | None) -> tf.Tensor:
-        import tensorflow as tf
 
-        if self._scorer is None:
-            return self.loss.per_sample(x, output)
-        elements = self._run(self._scorer, x)
-        return tf.reduce_sum(elements, axis=range(1, elements.shape.rank))
+def _sum(elements: tf.Tensor) -> tf.Tensor:
+    """Sums over the elements of each sample, ``(batch,)``."""
+    import tensorflow as tf
+
+    return tf.reduce_sum(elements, axis=range(1, elements.shape.rank))
 
 
 Function = Callable[..., Mapping[str, Any]]

@@ -74,8 +74,10 @@ def calibrate(
     else:
         model = exporting.load(trained, trust=trust)
         described, preprocessing = model.description["data"], model.description["preprocessing"]
+    data = None
     if source is None:
-        calibration = detection.calibrate(run.autoencoder, run.load_data(), false_alarm_rate=false_alarm_rate, by=by)
+        data = run.load_data()
+        calibration = detection.calibrate(run.autoencoder, data, false_alarm_rate=false_alarm_rate, by=by)
     else:
         opened = open_for_model(source, options, described, preprocessing)
         if is_run:
@@ -91,7 +93,8 @@ def calibrate(
             scores, false_alarm_rate=false_alarm_rate, by=by, groups=groups, source=opened.name
         )
     if is_run:
-        data = run.load_data() if run.config["data"]["arguments"] is not None else None
+        if data is None and described["arguments"] is not None:
+            data = run.load_data()
         path = run.calibrate(calibration).export(export_dir or default_export_dir(described["name"]), data=data)
     elif export_dir is not None:
         raise click.UsageError("expected no --export-dir beside an export, whose next version it becomes.")

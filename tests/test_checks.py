@@ -70,7 +70,7 @@ class Sampling(layers.Layer):
 
 @pytest.mark.parametrize("build", [models.dense, models.convolutional])
 @pytest.mark.parametrize("kind", LOSSES)
-@pytest.mark.parametrize("options", [{}, {"bottleneck": models.SparseBottleneck(0.1)}, {"input_noise": 0.1}])
+@pytest.mark.parametrize("options", [{}, {"bottleneck": models.Sparse(0.1)}, {"input_noise": 0.1}])
 def test_what_tfae_builds_for_a_loss_passes(build, kind, options):
     loss = LOSSES[kind]()
     data = datasets.load(IMAGES)
@@ -156,8 +156,8 @@ FAILING = {
     "reduction": (
         "unit",
         SquaredError(sample_reduction="mean"),
-        dense(bottleneck=models.SparseBottleneck(0.3)),
-        r"weighs 6 times as much.* divide the weight by 6 \(l1=0\.3 in layer 'sparse_bottleneck' becomes 0\.05\)",
+        dense(bottleneck=models.Sparse(0.3)),
+        r"weighs 6 times as much.* divide the weight by 6 \(l1=0\.3 in layer 'sparse' becomes 0\.05\)",
     ),
 }
 
@@ -237,7 +237,7 @@ def test_all_mistakes_are_listed_at_once_but_none_that_another_explains(standard
         checks.check(
             standard,
             BinaryCrossentropy(sample_reduction="mean"),
-            dense("linear", bottleneck=models.SparseBottleneck(1.0)),
+            dense("linear", bottleneck=models.Sparse(1.0)),
         )
     lines = str(refusal.value).splitlines()
     assert [line.rpartition("ignore=")[2] for line in lines] == ['["domain"].', '["activation"].', '["reduction"].']
@@ -301,7 +301,7 @@ def test_the_remedy_names_the_preprocessing_that_fits_the_activation(activation,
     [
         lambda: ending(layers.Dense(2, activity_regularizer=keras.regularizers.L1(0.3)), layers.Dense(6)),
         lambda: ending(layers.Dense(2), layers.ActivityRegularization(l2=0.3), layers.Dense(6)),
-        lambda: keras.Sequential([keras.Input(SHAPE), dense(bottleneck=models.SparseBottleneck(0.3))]),
+        lambda: keras.Sequential([keras.Input(SHAPE), dense(bottleneck=models.Sparse(0.3))]),
     ],
 )
 def test_a_penalty_on_the_latent_is_found_wherever_it_is(penalised):
@@ -586,15 +586,15 @@ def test_the_remedies_of_the_domain_lead_out_of_it_in_python_and_on_the_command_
 
 
 def test_the_remedies_of_the_reduction_lead_out_of_it_in_python_and_on_the_command_line(unit, tmp_path):
-    mean, sparse = SquaredError(sample_reduction="mean"), functools.partial(models.SparseBottleneck)
+    mean, sparse = SquaredError(sample_reduction="mean"), functools.partial(models.Sparse)
     np.save(tmp_path / "x.npy", rows(0, 1))
     command = [tmp_path / "x.npy", "--loss", "mse", "--epochs", 1, "--sample-reduction", "mean", "--run-dir"]
-    message = run("train", *command, tmp_path / "a", "--bottleneck", "sparse=0.3", code=2).stderr
+    message = run("train", *command, tmp_path / "a", "--bottleneck", "sparse", "--l1", "0.3", code=2).stderr
     assert "Use --sample-reduction sum, or divide the weight by 6" in message
     checks.check(unit, SquaredError(sample_reduction="sum"), dense(bottleneck=sparse(0.3)))
     checks.check(unit, mean, dense(bottleneck=sparse(0.05)), ignore=["reduction"])
-    begin(*command, tmp_path / "b", "--bottleneck", "sparse=0.3", "--sample-reduction", "sum")
-    begin(*command, tmp_path / "c", "--bottleneck", "sparse=0.05", "--ignore", "reduction")
+    begin(*command, tmp_path / "b", "--bottleneck", "sparse", "--l1", "0.3", "--sample-reduction", "sum")
+    begin(*command, tmp_path / "c", "--bottleneck", "sparse", "--l1", "0.05", "--ignore", "reduction")
 
 
 @pytest.mark.parametrize(

@@ -291,8 +291,8 @@ def test_a_reader_that_leaves_early_is_no_mistake(monkeypatch):
 def test_the_options_of_train_reach_the_training(folder):
     options = (
         "--epochs 3 --patience 1 --learning-rate 0.02 --sample-reduction mean --seed 7 --latent-dim 3 --loss mae "
-        "--batch-size 40 --preprocessing symmetric --bottleneck sparse=0.5 --ignore reduction --splits 0.5 0.25 0.25 "
-        "--widths 9,8 --input-noise 0.25"
+        "--batch-size 40 --preprocessing symmetric --bottleneck sparse --l1 0.5 --ignore reduction "
+        "--splits 0.5 0.25 0.25 --widths 9,8 --input-noise 0.25"
     )
     begin("wine", *options.split(), "--run-dir", folder / "options-run")
     config = json.loads((folder / "options-run" / "config.json").read_text())
@@ -305,7 +305,7 @@ def test_the_options_of_train_reach_the_training(folder):
     assert config["data"]["arguments"]["batch_size"] == 40
     model = keras.models.load_model(folder / "options-run" / "model.keras")
     assert [layer.units for layer in model.get_layer("encoder").layers if hasattr(layer, "units")] == [9, 8]
-    assert model.get_layer("encoder").get_layer("sparse_bottleneck").l1 == 0.5
+    assert model.get_layer("encoder").get_layer("sparse").l1 == 0.5
     assert model.get_layer("input_noise").stddev == 0.25
 
 
@@ -339,8 +339,13 @@ def test_tensorboard_logs_hold_reconstructions(folder):
         ("train digits --splits 0.5 0.5 0.5", "sum to 1"),
         ("train digits --widths 32,x", "expected integers separated by commas"),
         ("train digits --learning-rate nan", "expected a finite number; received nan"),
-        ("train digits --bottleneck sparse", "bottleneck: expected plain or sparse=WEIGHT"),
-        ("compare digits --bottleneck sparse=-1", "received 'sparse=-1'"),
+        ("train digits --bottleneck sparse", "--l1: expected the weight of the penalty of --bottleneck sparse"),
+        ("compare digits --bottleneck sparse --l1 -1", "Invalid value for '--l1': -1.0 is not in the range"),
+        (
+            "train digits --free-bits 1",
+            "--free-bits: expected it with --bottleneck gaussian; received --bottleneck plain",
+        ),
+        ("train digits --bottleneck gaussian --kl-warmup 1.5", "expected a share of the training in [0, 1], such as"),
         ("compare digits --learning-rate inf", "expected a finite number; received inf"),
         (
             "train digits --loss rmse",

@@ -60,7 +60,7 @@ def test_a_function_builds_the_model_that_is_trained_and_exported_and_compared(f
     ("options", "message"),
     [
         ("--model my_models:build --widths 3", "--model: expected no --widths beside a function"),
-        ("--model my_models:build --bottleneck sparse=1", "--model: expected no --bottleneck beside a function"),
+        ("--model my_models:build --bottleneck sparse --l1 1", "--model: expected no --bottleneck beside a function"),
         ("--model my_models:missing", "expected a function 'missing' in module my_models; received none"),
         ("--model my_models:number", "expected a function 'number' in module my_models; received none"),
         (

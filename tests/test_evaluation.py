@@ -97,7 +97,7 @@ def with_every_penalty() -> keras.Model:
             self.add_loss(0.02 * tf.reduce_mean(x**2))
             return self.hidden(x)
 
-    inner = models.dense((6,), latent_dim=2, widths=(8,), bottleneck=models.SparseBottleneck(0.5))
+    inner = models.dense((6,), latent_dim=2, widths=(8,), bottleneck=models.Sparse(0.5))
     activity = keras.layers.Dense(
         6, activity_regularizer="l2", kernel_regularizer="l2", bias_regularizer="l1", name="both"
     )
@@ -110,14 +110,14 @@ def with_every_penalty() -> keras.Model:
     [
         (models.dense((6,), latent_dim=2, widths=(8,)), BinaryCrossentropy(from_logits=True), []),
         (
-            models.dense((6,), latent_dim=2, widths=(8,), bottleneck=models.SparseBottleneck(10.0)),
+            models.dense((6,), latent_dim=2, widths=(8,), bottleneck=models.Sparse(10.0)),
             SquaredError(),
-            ["encoder/sparse_bottleneck"],
+            ["encoder/sparse"],
         ),
         (
             with_every_penalty(),
             SquaredError(),
-            ["both", "dense_autoencoder/encoder/sparse_bottleneck", "adding/hidden", "adding"],
+            ["both", "dense_autoencoder/encoder/sparse", "adding/hidden", "adding"],
         ),
     ],
 )
@@ -133,11 +133,9 @@ def test_loss_and_penalties_are_what_keras_evaluate_reports(autoencoder, loss, n
     assert ("loss and penalties" in str(result)) == bool(names)
     for name in names:
         assert f"penalty of {name} " in str(result)
-    if names == ["encoder/sparse_bottleneck"]:
+    if names == ["encoder/sparse"]:
         latents = autoencoder.get_layer("encoder")(x)
-        assert result.penalties["encoder/sparse_bottleneck"] == pytest.approx(
-            10 * np.abs(latents).sum(1).mean(), rel=1e-5
-        )
+        assert result.penalties["encoder/sparse"] == pytest.approx(10 * np.abs(latents).sum(1).mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize("loss", [SquaredError, BinaryCrossentropy])

@@ -68,7 +68,7 @@ def weighted_history(program):
     """Of a training with a penalty, a metric and weights of the samples."""
     x = images() / np.float32(255)
     weight = np.linspace(0, 2, len(x)).astype("float32")
-    model = build(bottleneck=models.SparseBottleneck(0.1))
+    model = build(bottleneck=models.Sparse(0.1))
     model.compile(adam(40, 5e-3), loss=losses.SquaredError(), weighted_metrics=["mae"])
     if program is not None:
         Execution(model, program, steps=4).install()

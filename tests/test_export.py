@@ -25,9 +25,7 @@ LOSSES = {
 
 @pytest.fixture(scope="module")
 def digits_model():
-    model, fitted = built(
-        DIGITS, BinaryCrossentropy(from_logits=True), input_noise=0.1, bottleneck=models.SparseBottleneck(0.1)
-    )
+    model, fitted = built(DIGITS, BinaryCrossentropy(from_logits=True), input_noise=0.1, bottleneck=models.Sparse(0.1))
     x = fitted(DIGITS)
     model.fit(x, x, epochs=2, verbose=0)
     return model, fitted

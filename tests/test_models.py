@@ -97,12 +97,12 @@ def test_the_decoder_mirrors_the_encoder():
 @each_builder
 @pytest.mark.parametrize("batch", [4, 16])
 def test_the_penalty_is_summed_per_sample_averaged_over_the_batch_and_the_layer_has_it(builder, batch):
-    model = builder((8, 8, 1), latent_dim=4, bottleneck=models.SparseBottleneck(0.25))
+    model = builder((8, 8, 1), latent_dim=4, bottleneck=models.Sparse(0.25))
     model.compile("sgd", loss=SquaredError())
     x = images((8, 8, 1), batch)
     latent, output = model.get_layer("encoder")(x).numpy(), model(x).numpy()
     penalty = 0.25 * np.abs(latent).sum(axis=1).mean()
-    (added,) = model.get_layer("encoder").get_layer("sparse_bottleneck").losses
+    (added,) = model.get_layer("encoder").get_layer("sparse").losses
     np.testing.assert_allclose(added, penalty, rtol=1e-5)
     expected = np.mean(np.sum((x - output) ** 2, axis=(1, 2, 3))) + penalty
     np.testing.assert_allclose(model.evaluate(x, x, batch_size=batch, verbose=0), expected, rtol=1e-5)
@@ -114,7 +114,7 @@ def test_a_sparse_bottleneck_trains_as_a_dense_layer_with_an_activity_regularize
     probe(np.zeros((16, 1)))
     (share,) = probe.losses  # Some versions of Keras divide it by the batch size, 16.
     x, weights = images((8, 8, 1), 32), []
-    for bottleneck in (None, models.SparseBottleneck(0.25)):
+    for bottleneck in (None, models.Sparse(0.25)):
         keras.utils.set_random_seed(3)
         model = builder((8, 8, 1), latent_dim=4, bottleneck=bottleneck)
         if bottleneck is None:
@@ -152,7 +152,7 @@ class Variational(keras.layers.Layer):
 
 
 BOTTLENECKS = {
-    "sparse": models.SparseBottleneck(0.1),
+    "sparse": models.Sparse(0.1),
     "of Keras": keras.Sequential([keras.layers.Dense(4), keras.layers.UnitNormalization()]),
     "variational": Variational(),
 }
@@ -175,14 +175,6 @@ def test_models_of_any_bottleneck_train_alone_and_survive_a_keras_file_and_an_ex
     np.testing.assert_allclose(exported.encode(x), model.get_layer("encoder")(x), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("text", ["sparse", "sparse=", "sparse=-1", "sparse=inf", "dense=1", "plain=1", ""])
-def test_bottlenecks_are_named_by_text(text):
-    assert models.parse_bottleneck("plain") is None
-    assert models.parse_bottleneck("sparse=0.5").get_config()["l1"] == 0.5
-    with pytest.raises(ValueError, match=f"bottleneck: expected plain or sparse=WEIGHT.*received '{text}'"):
-        models.parse_bottleneck(text)
-
-
 def test_a_linear_autoencoder_has_no_hidden_layers_and_integers_of_numpy_are_integers():
     assert models.dense((6,), latent_dim=2, widths=()).count_params() == 6 * 2 + 2 + 2 * 6 + 6
     assert models.dense(np.array([3, 2]), latent_dim=np.int64(2), widths=np.array([4])).output_shape == (None, 3, 2)
@@ -200,7 +192,7 @@ def test_a_linear_autoencoder_has_no_hidden_layers_and_integers_of_numpy_are_int
         ("dense", (8,), {"input_noise": 2}, r"input_noise: expected a standard deviation in \[0, 1\]; received 2"),
         ("dense", (8,), {"bottleneck": "sparse"}, "bottleneck: expected a Keras layer, .*received 'sparse'"),
         ("dense", (8,), {"bottleneck": keras.layers.Dense(3)}, r"shape \(None, 2\).*which returns \(None, 3\)"),
-        ("dense", (8,), {"bottleneck": models.SparseBottleneck(1, 3)}, r"'sparse_bottleneck', .*\(None, 3\)"),
+        ("dense", (8,), {"bottleneck": models.Sparse(1, 3)}, r"'sparse', .*\(None, 3\)"),
         ("dense", (8,), {"bottleneck": keras.layers.Lambda(lambda x: x[:, :2])}, "that its get_config.* builds again"),
         ("convolutional", (28, 28), {"filters": ()}, "filters: expected one to 5 entries"),
         ("convolutional", (3, 9, 1), {}, r"sides of at least 4; received \(3, 9, 1\)"),

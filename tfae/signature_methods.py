@@ -46,8 +46,18 @@ class SignatureMethods(abc.ABC):
         """Reconstructions, float32 ``(batch, *sample_shape)``, of finite latents ``(batch, latent_dim)``."""
         return self._output_of("decode", embedding, options)
 
+    def sample(self, noise: npt.ArrayLike, **options: Any) -> Any:
+        """New samples in data space, float32, of a variational autoencoder.
+
+        Args:
+            noise: Draws of the standard normal distribution, ``(batch, latent_dim)``:
+                ``numpy.random.default_rng(0).normal(size=(10, 16))``.
+            **options: Those of ``call``.
+        """
+        return self._output_of("sample", noise, options)
+
     def score(self, inputs: npt.ArrayLike, **options: Any) -> np.ndarray:
-        """``loss.per_sample`` of raw samples, float32 ``(batch,)``; higher is more anomalous."""
+        """Scores of raw samples, mostly ``loss.per_sample``, float32 ``(batch,)``; higher is more anomalous."""
         return self._output_of("score", inputs, options)
 
     def detect(self, inputs: Any, **options: Any) -> dict[str, np.ndarray]:
@@ -73,8 +83,8 @@ class SignatureMethods(abc.ABC):
         return columns
 
     def _output_of(self, signature: str, array: Any, options: Any) -> Any:
-        """The only output that the table has for a signature."""
-        (name,) = next(row.outputs for row in SIGNATURES if row.name == signature)
+        """The only output, or the first one, that the table has for a signature."""
+        name, *_ = next(row.outputs for row in SIGNATURES if row.name == signature)
         outputs = self._call_with(signature, array, options)
         if name == "reconstruction" and name not in outputs:
             return self._gather(outputs, array)

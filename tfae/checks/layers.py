@@ -97,5 +97,5 @@ def mask_values(model: keras.Model, kind: str) -> list[float]:
 def penalty_weights(layer: keras.layers.Layer) -> dict[str, float]:
     """The weights by name, as far as the layer tells them as Keras and tfae do."""
     penalty = layer.activity_regularizer or layer
-    weights = {name: float(getattr(penalty, name, 0.0)) for name in ("l1", "l2")}
+    weights = {name: float(getattr(penalty, name, 0.0)) for name in ("l1", "l2", "kl_weight")}
     return {name: weight for name, weight in weights.items() if weight}

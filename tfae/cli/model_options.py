@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tfae.datasets import Data
 
 _BUILT_IN = ("dense", "convolutional", "denoiser")
+_OF_BOTTLENECKS = ("l1", "kl_weight", "kl_warmup", "free_bits", "score")
 #: Steps that train a denoiser, in which its scores no longer change much.
 _DENOISER_STEPS = 2000
 
@@ -36,6 +37,18 @@ def _integers(ctx: click.Context, parameter: click.Parameter, value: str | None)
     except ValueError as error:
         message = f"expected integers separated by commas, such as 256,128; received {value!r}."
         raise click.BadParameter(message) from error
+
+
+def _share_or_steps(ctx: click.Context, parameter: click.Parameter, value: str | None) -> float | int | None:
+    try:
+        number = None if value is None else float(value) if "." in value else int(value)
+    except ValueError:
+        number = -1
+    if number is not None and (number < 0 or (isinstance(number, float) and not number <= 1)):
+        raise click.BadParameter(
+            f"expected a share of the training in [0, 1], such as 0.2, or steps, such as 500; received {value!r}."
+        )
+    return number
 
 
 def _option(default: Any, text: str, **details: Any) -> Any:
@@ -70,8 +83,34 @@ class ModelOptions:
     )
     bottleneck: str = _option(
         "plain",
-        "Layer that emits the latent; sparse=0.001 adds an L1 penalty of that weight.",
-        metavar="NAME[=WEIGHT]",
+        "Layer that emits the latent: plain; sparse, with an L1 penalty; or gaussian, of a variational autoencoder.",
+        type=click.Choice(["plain", "sparse", "gaussian"]),
+    )
+    l1: float | None = _option(
+        None, "Weight of the L1 penalty; with --bottleneck sparse.", type=click.FloatRange(0), callback=_finite
+    )
+    kl_weight: float | None = _option(
+        None,
+        "Weight of the KL divergence; with --bottleneck gaussian.  [default: 1]",
+        type=click.FloatRange(0),
+        callback=_finite,
+    )
+    kl_warmup: float | int | None = _option(
+        None,
+        "How long that weight rises from 0: 0.2 is a share of the training, 500 a number of steps.  [default: 0]",
+        callback=_share_or_steps,
+        metavar="SHARE|STEPS",
+    )
+    free_bits: float | None = _option(
+        None,
+        "Nats of each unit of the latent below which the divergence costs nothing less.  [default: 0]",
+        type=click.FloatRange(0),
+        callback=_finite,
+    )
+    score: str | None = _option(
+        None,
+        "What a variational autoencoder scores samples by.  [default: reconstruction]",
+        type=click.Choice(["reconstruction", "negative_elbo"]),
     )
     input_noise: float = _option(
         0.0,
@@ -91,9 +130,17 @@ class ModelOptions:
 
     def validate(self) -> None:
         """Raise ValueError for what can be told before the data is read: another architecture, module or bottleneck."""
-        from tfae import models
-
-        models.parse_bottleneck(self.bottleneck)
+        for name in _OF_BOTTLENECKS:
+            of = "sparse" if name == "l1" else "gaussian"
+            if getattr(self, name) is not None and self.bottleneck != of:
+                option = f"--{name.replace('_', '-')}"
+                raise ValueError(
+                    f"{option}: expected it with --bottleneck {of}; received --bottleneck {self.bottleneck}."
+                )
+        if self.bottleneck == "sparse" and self.l1 is None:
+            raise ValueError(
+                "--l1: expected the weight of the penalty of --bottleneck sparse, such as 0.001; received none."
+            )
         if self.architecture == "denoiser":
             self._validate_alone("the denoiser, which has sizes of its own")
         if self.architecture is None or self.architecture in _BUILT_IN:
@@ -144,10 +191,18 @@ class ModelOptions:
             models.dense if is_dense else models.convolutional,
             data.shape,
             latent_dim=self.latent_dim or models.default_latent_dim(data.shape),
-            bottleneck=models.parse_bottleneck(self.bottleneck),
+            bottleneck=self._bottleneck(),
             input_noise=self.input_noise,
             **sizes,
         )
+
+    def _bottleneck(self) -> keras.layers.Layer | None:
+        from tfae import models
+
+        if self.bottleneck == "plain":
+            return None
+        given = {name: getattr(self, name) for name in _OF_BOTTLENECKS if getattr(self, name) is not None}
+        return models.Sparse(**given) if self.bottleneck == "sparse" else models.Gaussian(**given)
 
     def _own_function(self) -> Callable[..., Any]:
         module_name, _, name = (self.architecture or "").partition(":")

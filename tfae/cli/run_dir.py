@@ -22,9 +22,24 @@ _run_dir_argument = click.argument("run_dir", type=click.Path(exists=True, file_
 @_run_dir_argument
 @click.argument("source", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--draws",
+    type=click.IntRange(0),
+    help="Of a variational autoencoder: draws of each latent for the negative ELBO.  [default: 16]",
+)
+@click.option("--draws-seed", type=click.IntRange(0), default=0, show_default=True, help="What they are made from.")
 @ignore_option
 @source_options
-def evaluate(run_dir: Path, source: str | None, *, as_json: bool, ignore: tuple[str, ...], **options: Any) -> None:
+def evaluate(
+    run_dir: Path,
+    source: str | None,
+    *,
+    as_json: bool,
+    draws: int | None,
+    draws_seed: int,
+    ignore: tuple[str, ...],
+    **options: Any,
+) -> None:
     """Evaluate the model of RUN_DIR on the test split of its data, or on all of SOURCE.
 
     Of a run with a calibration it says how many samples raise an alarm, whether their p-values are those of normal
@@ -38,6 +53,7 @@ def evaluate(run_dir: Path, source: str | None, *, as_json: bool, ignore: tuple[
         raise click.UsageError(f"expected --{given[0].replace('_', '-')} only with SOURCE.")
     import_tensorflow(onednn=onednn_of(run_dir))
     from tfae import datasets, detection, evaluation, runs
+    from tfae.evaluation.draws import NUM_DRAWS
     from tfae.moments import blocks
 
     run = runs.load_run(run_dir)
@@ -59,6 +75,8 @@ def evaluate(run_dir: Path, source: str | None, *, as_json: bool, ignore: tuple[
         dataset,
         train=train,
         data_range=run.preprocessing.value_range,
+        num_draws=NUM_DRAWS if draws is None else draws,
+        seed=draws_seed,
         ignore={*run.config["ignore"], *ignore},
     )
     found = measures.as_dict()

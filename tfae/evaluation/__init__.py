@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -22,16 +22,19 @@ import tensorflow as tf
 from tfae import progress
 from tfae.checks import check
 from tfae.checks.layers import layers_of
-from tfae.evaluation import baselines, element_metrics, latent_metrics, loss_metrics  # noqa: F401
+from tfae.evaluation import baselines, bound_metrics, element_metrics, latent_metrics, loss_metrics  # noqa: F401
 from tfae.evaluation.batches import Batch, measure_batches, sample_shape
+from tfae.evaluation.draws import Draws
 from tfae.evaluation.evaluation import Evaluation, Finding
 from tfae.evaluation.findings import collect_findings
 from tfae.evaluation.image_metrics import are_images
-from tfae.evaluation.metrics import METRICS, Metric, Split, likely_interval
+from tfae.evaluation.metrics import METRICS, NOT_VARIATIONAL, Metric, Split, likely_interval
+from tfae.evaluation.posterior_findings import find_posterior_faults
 from tfae.evaluation.totals import Totals, gather_totals
 from tfae.losses import ReconstructionLoss, get_loss, is_within, mask_of
 from tfae.losses.reduction import sum_per_sample
-from tfae.models.structure import find_encoder, is_deterministic, latent_dim_of
+from tfae.models.gaussian import find_gaussian, rate_per_sample, scores_by_elbo
+from tfae.models.structure import find_decoder, find_encoder, is_deterministic, latent_dim_of
 
 __all__ = ["METRICS", "Evaluation", "Finding", "Metric", "evaluate", "scores"]
 
@@ -42,6 +45,9 @@ def evaluate(
     *,
     train: tf.data.Dataset | None = None,
     data_range: float | tuple[float, float] | None = None,
+    num_draws: int = 0,
+    seed: int = 0,
+    history: Mapping[str, Sequence[float]] | None = None,
     ignore: Collection[str] = (),
     on_losses: Callable[[np.ndarray], object] | None = None,
 ) -> Evaluation:
@@ -62,6 +68,10 @@ def evaluate(
             ``data.preprocessing.value_range``; a number R stands for ``(0, R)``. PSNR and SSIM are relative to it, and
             PCA is clipped into it. By default it is (0, 1) or (-1, 1) if these hold all the data, and otherwise what
             the data spans, which for images takes another pass; and PCA is clipped to what the training split spans.
+        num_draws: Of a variational autoencoder, how often to draw the latent of each sample for the negative ELBO and
+            the importance-weighted bound. With 0 nothing is drawn at random, and there are none.
+        seed: Of these draws.
+        history: What ``fit`` returned, ``history.history``, which tells of a variational autoencoder when it collapsed.
         ignore: Names of checks of :func:`tfae.checks.check` to leave out.
         on_losses: Called with the losses of each batch of ``dataset``, float ``(batch,)``, in its order: what
             :func:`scores` returns, without another pass.
@@ -90,7 +100,7 @@ def evaluate(
         error. Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment: from error visibility to structural
         similarity" (2004): SSIM, here with a Gaussian window of σ = 1.5 that spans 11 × 11 pixels or the largest
         odd number that fits, averaged over channels. Burda, Grosse, Salakhutdinov, "Importance weighted autoencoders"
-        (2016): active units.
+        (2016): active units and the bound. Alemi et al., "Fixing a broken ELBO" (2018): rate and distortion.
     """
     loss = get_loss(autoencoder)
     dataset, train = _without_weights(dataset), None if train is None else _without_weights(train)
@@ -99,7 +109,11 @@ def evaluate(
     interval = _interval(data_range)
     latent_dim = latent_dim_of(autoencoder, shape)
     encoder = None if isinstance(latent_dim, str) else find_encoder(autoencoder, shape)
-    split = Split(loss, shape, interval, latent_dim)
+    if not isinstance(num_draws, int) or num_draws < 0:
+        raise ValueError(f"num_draws: expected an integer of 0 or more; received {num_draws!r}.")
+    gaussian = find_gaussian(autoencoder)
+    draws = NOT_VARIATIONAL if gaussian is None else Draws(find_decoder(autoencoder, shape), num_draws, seed)
+    split = Split(loss, shape, interval, latent_dim, draws)
     if train is not None:
         progress.log.info("evaluating the training split")
         quantities = {name: METRICS[name].quantities(split)[name] for name in ("loss", "floor")}
@@ -124,12 +138,16 @@ def evaluate(
         penalties=split.totals.penalties,
         reasons=reasons,
         columns=split.columns(),
+        units=split.units(),
     )
     spread = 0.0 if is_deterministic(autoencoder, shape) else _spread(autoencoder, dataset.take(1), ignore)
     # Of Keras, or called alike.
     adds_noise = any(re.search("Dropout|Noise", type(layer).__name__) for layer in layers_of(autoencoder))
     can_copy = not evaluation.penalties and not adds_noise
-    findings = collect_findings(evaluation, split, spread=spread, can_copy=can_copy)
+    findings: list[Finding] = []
+    if gaussian is not None:
+        findings += find_posterior_faults(evaluation, loss, gaussian.kl_weight, train, split.baselines, history or {})
+    findings += collect_findings(evaluation, split, spread=spread, can_copy=can_copy)
     return dataclasses.replace(evaluation, findings=tuple(findings))
 
 
@@ -137,7 +155,8 @@ def scores(autoencoder: keras.Model, dataset: tf.data.Dataset, *, ignore: Collec
     """The score of each sample of a data set, in its order: the higher, the more anomalous.
 
     They are what ``autoencoder.loss.per_sample`` gives, float ``(num_samples,)``; of a model with ``score_elements``,
-    such as :class:`tfae.models.Denoiser`, the sums of these. Arguments and errors are those of
+    such as :class:`tfae.models.Denoiser`, the sums of these; and with ``tfae.models.Gaussian(score="negative_elbo")``
+    the divergence is added. Arguments and errors are those of
     :func:`evaluate`: ignoring "domain" and "activation" lets data and reconstructions leave ``loss.domain``.
 
     Example:
@@ -158,9 +177,18 @@ def scores(autoencoder: keras.Model, dataset: tf.data.Dataset, *, ignore: Collec
                 f"{np.isfinite(found).argmin()}. Has training diverged? Lower the learning rate."
             )
         return found
-    quantities = {"loss": lambda batch: loss.per_sample(batch.x, batch.output, mask=batch.mask)}
-    batches = measure_batches(autoencoder, dataset, quantities, ignore=ignore)
+
+    def score_batch(batch: Batch) -> tf.Tensor:
+        score = loss.per_sample(batch.x, batch.output, mask=batch.mask)
+        return score + rate_per_sample(loss, batch.x, batch.posterior) if scores_by_elbo(autoencoder) else score
+
+    batches = measure_batches(autoencoder, dataset, {"loss": score_batch}, ignore=ignore)
     return np.concatenate([batch.quantities["loss"] for batch in batches])
+
+
+def has_own_score(autoencoder: keras.Model) -> bool:
+    """Return whether a model scores samples by something else than its loss."""
+    return hasattr(autoencoder, "score_elements") or scores_by_elbo(autoencoder)
 
 
 def _without_weights(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -14,6 +14,8 @@ from tfae import progress
 from tfae.checks import remedies
 from tfae.checks.layers import sum_penalties
 from tfae.losses import ReconstructionLoss, TableLoss, is_within, mask_of
+from tfae.losses.loss_parts import noted
+from tfae.models.gaussian import find_gaussian
 from tfae.models.structure import sample_shape_of, validate_output
 
 
@@ -28,6 +30,10 @@ class Batch(NamedTuple):
     reconstruction: tf.Tensor
     #: What counts: the Keras mask of the output, and what is no gap of a table; None where all does.
     mask: tf.Tensor | None
+    #: μ and log σ² of a Gaussian bottleneck, ``(batch, 2, latent_dim)``; None without one.
+    posterior: tf.Tensor | None
+    #: How many batches came before, a scalar.
+    index: tf.Tensor
     #: The quantities of metrics that come before in the table, by name, ``(batch,)`` each.
     measured: dict[str, tf.Tensor]
 
@@ -73,7 +79,10 @@ def measure_batches(
     ignored = {ignore} if isinstance(ignore, str) else set(ignore)
     loss = autoencoder.loss
     shape = sample_shape(autoencoder, dataset, name=name)
-    signature = [tf.TensorSpec((None, *shape), spec.dtype) for spec in dataset.element_spec]
+    signature = [tf.TensorSpec((), "int32")] + [
+        tf.TensorSpec((None, *shape), each.dtype) for each in dataset.element_spec
+    ]
+    gaussian = find_gaussian(autoencoder)
     axes = tuple(range(1, len(shape) + 1))
 
     def extremes(tensor: tf.Tensor) -> Extremes:
@@ -82,8 +91,9 @@ def measure_batches(
 
     # One trace for all batch sizes; without AutoGraph, which would wrap exceptions in its own words.
     @tf.function(input_signature=signature, autograph=False)
-    def measure(inputs: tf.Tensor, x: tf.Tensor) -> BatchValues:
+    def measure(index: tf.Tensor, inputs: tf.Tensor, x: tf.Tensor) -> BatchValues:
         output = autoencoder(inputs, training=False)
+        posterior = None if gaussian is None else noted(f"{gaussian.name}/posterior")
         validate_output(autoencoder, output, shape)
         penalties = sum_penalties(autoencoder)  # The encoder's call below clears those that belong to this one.
         mask = mask_of(output)
@@ -91,7 +101,7 @@ def measure_batches(
             mask = tf.logical_not(tf.math.is_nan(x))
             x = tf.where(mask, x, tf.zeros_like(x))
         values: dict[str, tf.Tensor] = {}
-        batch = Batch(x, output, loss.reconstruction(output), mask, values)
+        batch = Batch(x, output, loss.reconstruction(output), mask, posterior, index, values)
         latents = tf.zeros((tf.shape(x)[0], 0))
         if encoder is not None:
             latents = encoder(inputs, training=False)
@@ -103,10 +113,11 @@ def measure_batches(
     # The concrete function, because tf.function would warn that each evaluation makes a new one.
     run = measure.get_concrete_function()
     start = 0
-    for inputs, x in progress.count(dataset, "running the model", int(dataset.cardinality())):
+    counted = progress.count(dataset, "running the model", int(dataset.cardinality()))
+    for index, (inputs, x) in enumerate(counted):
         if not len(x):
             continue
-        values: BatchValues = tf.nest.map_structure(lambda tensor: tensor.numpy(), run(inputs, x))
+        values: BatchValues = tf.nest.map_structure(lambda tensor: tensor.numpy(), run(tf.constant(index), inputs, x))
         if not values.samples.finite.all():
             # NaN is a gap where the loss takes it for one.
             is_wrong = np.isinf if isinstance(loss, TableLoss) else lambda samples: ~np.isfinite(samples)

@@ -8,14 +8,14 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from tfae.evaluation.metrics import GROUPS, LOSS, METRICS
+from tfae.evaluation.metrics import GROUPS, LOSS, METRICS, NOT_VARIATIONAL
 
 _WRAPPER = textwrap.TextWrapper(
     100, initial_indent="! ", subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
 )
 
 #: What ``as_dict`` holds beside the values of the metrics.
-_OTHERS = ("loss_name", "sample_reduction", "loss_unit", "penalties", "findings", "reasons", "columns")
+_OTHERS = ("loss_name", "sample_reduction", "loss_unit", "penalties", "findings", "reasons", "columns", "units")
 
 #: Columns of a table that are printed.
 _NUM_COLUMNS = 20
@@ -69,6 +69,9 @@ class Evaluation:
     #: Of a table with a loss per column, by name of the column: "loss", "constant", that of the best constant, and
     #: "skill" against it; the losses of all columns sum to the loss.
     columns: Mapping[str, Mapping[str, float | None]] = dataclasses.field(default_factory=dict, hash=False)
+    #: Of a variational autoencoder, for each unit of the latent: "kl", its mean divergence from the prior in nats, and
+    #: "variance", the mean variance of its posterior.
+    units: tuple[Mapping[str, float], ...] = dataclasses.field(default=(), hash=False)
 
     def __getattr__(self, name: str) -> Any:
         """The value of a metric; None of one that is missing, as in the evaluation of an older version."""
@@ -86,6 +89,7 @@ class Evaluation:
             "findings": [{k: _plain(v) for k, v in dataclasses.asdict(each).items()} for each in self.findings],
             "reasons": dict(self.reasons),
             "columns": {name: dict(values) for name, values in self.columns.items()},
+            "units": [dict(unit) for unit in self.units],
         }
 
     @classmethod
@@ -114,6 +118,7 @@ class Evaluation:
             ),
             reasons=values.get("reasons", {}),
             columns=values.get("columns", {}),
+            units=tuple(values.get("units", ())),
         )
 
     def __str__(self) -> str:
@@ -143,7 +148,7 @@ class Evaluation:
         """Return every metric that has a group, with what it is or why there is none, and the penalties."""
         groups: dict[str, list[MetricRow]] = {group: [] for group in GROUPS}
         for metric in METRICS.values():
-            if metric.group is not None:
+            if metric.group is not None and self.reasons.get(metric.name) != NOT_VARIATIONAL:
                 value, note = getattr(self, metric.name), metric.note
                 if value is None:
                     note = self.reasons.get(metric.name, "")

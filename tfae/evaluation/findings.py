@@ -141,7 +141,7 @@ def _worse_than_linear(e: Evaluation, *, is_best_linear: bool) -> Iterator[Findi
 
 
 def _latent(e: Evaluation, *, can_copy: bool) -> Iterator[Finding]:
-    if e.latent_dim is None:
+    if e.latent_dim is None or e.units:  # Units that a prior switches off are no fault.
         return
     if e.num_active_units == 0:
         yield Finding(

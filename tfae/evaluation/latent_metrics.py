@@ -13,9 +13,11 @@ from tfae.evaluation.totals import MAX_LATENT_DIM
 from tfae.losses import SquaredError
 
 #: Least deviation of an active unit, relative to that of the unit that varies most. A decoder can amplify what is
-#: small, and units of unlike scales are as good as any, so that only what all but stands still is called dead. Burda et
-#: al. (2016) ask for a variance of 10⁻² where a prior sets the scale to 1; the latent of an autoencoder has none.
+#: small, and units of unlike scales are as good as any, so that only what all but stands still is called dead.
 ACTIVE_DEVIATION = 1e-3
+
+#: Of an active unit where a prior sets the scale to 1 (Burda et al.).
+ACTIVE_VARIANCE = ACTIVE_NATS = 1e-2
 
 #: Deviation that rounding in float32 may cause, relative to the values of a unit.
 _ROUNDING = 1e-6
@@ -31,10 +33,11 @@ def latent_dim(split: Split) -> int:
 
 @per_split("active units", **_COMPARED, note=lambda e: f"of {e.latent_dim or 0:,}")
 def num_active_units(split: Split) -> int:
-    """Latent units whose standard deviation exceeds a thousandth of that of the unit that varies most."""
+    """Latent units whose deviation exceeds a thousandth of the largest one; beside a KL divergence, a tenth."""
     covariance, varies = _covariance(split)
     variance = np.diag(covariance)
-    return int((varies & (variance > ACTIVE_DEVIATION**2 * variance.max())).sum())
+    least = ACTIVE_DEVIATION**2 * variance.max() if isinstance(split.draws, str) else ACTIVE_VARIANCE
+    return int((varies & (variance > least)).sum())
 
 
 @per_split("effective dimension", **_COMPARED, note="participation ratio of the latent's covariance")

@@ -24,18 +24,26 @@ import tensorflow as tf
 
 from tfae.evaluation.baselines import Baselines
 from tfae.evaluation.batches import Quantity
+from tfae.evaluation.draws import Draws
 from tfae.evaluation.totals import Totals
 from tfae.losses import ReconstructionLoss, TableLoss
 
 #: Headings under which tables show metrics, in their order.
-GROUPS = LOSS, SHARED, LATENT = (
+GROUPS = LOSS, BOUND, SHARED, LATENT = (
     "Loss per sample",
+    "Bounds of the negative log-likelihood per sample",
     "Shared by all losses, per element in model space",
     "Latent and score",
 )
 
 #: Options of a metric by which losses are compared.
 COMPARED: dict[str, Any] = {"group": SHARED, "in_comparison": True}
+
+#: Quantities of variational autoencoders by unit, ``(batch, latent_dim)``.
+KL_BY_UNIT, VARIANCE_BY_UNIT = "kl by unit", "variance by unit"
+
+#: Why a metric of variational autoencoders does not exist; tables leave such rows out.
+NOT_VARIATIONAL = "the model has no Gaussian bottleneck"
 
 _T = TypeVar("_T")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -133,6 +141,8 @@ class Split:
     #: The values that the data can take, in model space; None for what samples span, if they are no images.
     given_interval: tuple[float, float] | None
     latent_dim: int | str
+    #: What bounds of a variational autoencoder are estimated by.
+    draws: Draws | str = NOT_VARIATIONAL
     #: What the pass over the training split gathered, of loss and floor alone.
     train: Totals | str = "no training split was given"
     #: Trivial models, fitted on the training split.
@@ -181,6 +191,13 @@ class Split:
             block.column: {"loss": loss, "constant": constant, "skill": 1 - loss / constant if constant else None}
             for block, loss, constant in zip(self.loss.blocks, losses, constants, strict=True)
         }
+
+    def units(self) -> tuple[dict[str, float], ...]:
+        """Return divergence from the prior and variance of each unit of a variational autoencoder's latent."""
+        if isinstance(self.draws, str):
+            return ()
+        of_units = zip(self.totals.by_column[KL_BY_UNIT], self.totals.by_column[VARIANCE_BY_UNIT], strict=True)
+        return tuple({"kl": float(divergence), "variance": float(variance)} for divergence, variance in of_units)
 
     def mean(self, quantity: str) -> float:
         """Return the mean of a quantity over the samples; :class:`UnavailableError` if it leaves float32."""

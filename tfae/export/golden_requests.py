@@ -21,7 +21,7 @@ from tfae.export.keras_answers import Arrays, KerasAnswers
 from tfae.export.traced_model import convert_outputs
 from tfae.losses import DOMAIN_TOLERANCE
 from tfae.servable import Request
-from tfae.signatures import EXAMPLES, IMAGE_BYTES, LATENT, SAMPLES, SignatureDefinition
+from tfae.signatures import EXAMPLES, IMAGE_BYTES, LATENT, NOISE, SAMPLES, SignatureDefinition
 
 #: Ordinary samples, and what they are asked in: alone, as two, as seven, and as seven beside extreme neighbours.
 _NUM_SAMPLES = 7
@@ -118,6 +118,9 @@ def _golden_inputs(model: KerasAnswers, signature: SignatureDefinition, samples:
             sent[name] = seen[name] = np.asarray(given[name], dtype)
         elif kind == LATENT:
             sent[name] = seen[name] = model.encode(model.to_model_space(samples)).numpy()
+        elif kind == NOISE:
+            noise = np.random.default_rng(0).normal(size=(len(samples), *kind.row_shape(model)))
+            sent[name] = seen[name] = noise.astype("float32")
         elif kind in (SAMPLES, EXAMPLES, IMAGE_BYTES):
             seen[name] = samples.astype(model.sample_dtype)
             write = {

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfae.exported_model import ExportedModel
 from tfae.losses import mask_of
-from tfae.signatures import ExportedModel
 
 #: How many times the largest rounding error that was found in Keras's answers is taken for possible. The order of
 #: sums differs between Keras and a server's graph, and between batches; so each has errors of its own, about as large.

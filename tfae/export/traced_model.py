@@ -12,8 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfae.columns import REST_CODE, Column
+from tfae.exported_model import ExportedModel
 from tfae.losses import DOMAIN_TOLERANCE
-from tfae.signatures import SAMPLES, SIGNATURES, ExportedModel, SignatureDefinition
+from tfae.signatures import SAMPLES, SIGNATURES, SignatureDefinition
 
 
 @final
@@ -94,8 +95,8 @@ class TracedModel(ExportedModel):
             + (", within the range of the training data in every feature." if low.size > 1 else "."),
         )
 
-    def decode(self, latent: tf.Tensor) -> tf.Tensor:
-        return super().decode(_require_finite(latent, "embedding"))
+    def decode(self, latent: tf.Tensor, name: str = "embedding") -> tf.Tensor:
+        return super().decode(_require_finite(latent, name))
 
     def _run(self, model: keras.Model, x: tf.Tensor) -> tf.Tensor:
         return model(x, training=False)

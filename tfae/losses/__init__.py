@@ -15,6 +15,7 @@ known by name.
 from tfae.losses.absolute_error import AbsoluteError
 from tfae.losses.binary_crossentropy import BinaryCrossentropy
 from tfae.losses.loss_metric import LossMetric
+from tfae.losses.loss_parts import LossPart
 from tfae.losses.reconstruction_loss import DOMAIN_TOLERANCE, ReconstructionLoss, is_within
 from tfae.losses.registry import explain_invalid, find, get, get_loss, register, registered
 from tfae.losses.shapes import mask_of
@@ -26,6 +27,7 @@ __all__ = [
     "AbsoluteError",
     "BinaryCrossentropy",
     "LossMetric",
+    "LossPart",
     "ReconstructionLoss",
     "SquaredError",
     "TableLoss",

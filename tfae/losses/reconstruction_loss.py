@@ -17,6 +17,7 @@ from tfae import activations  # Not from it: where it is imported first, it impo
 from tfae.losses import shapes
 from tfae.losses.constants import find_best_constant
 from tfae.losses.domain import validate_crossentropy
+from tfae.losses.loss_parts import note
 from tfae.losses.reduction import BatchReduction, sum_per_sample
 from tfae.moments import Moments
 
@@ -252,7 +253,9 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
             values = self.per_sample(y_true, y_pred, mask=mask, weight=weight)
             if self.is_crossentropy:
                 values = validate_crossentropy(values, y_true, self)
-            return self._reduce_batch(values, values, sample_weight)
+            loss = self._reduce_batch(values, values, sample_weight)
+            note("reconstruction", loss)
+            return loss
 
     def get_config(self) -> dict[str, Any]:
         """Configuration from which ``from_config`` builds an equal loss."""

@@ -8,20 +8,23 @@ A model knows its shapes and its output activation, never its loss; `compile` br
     autoencoder.compile(optimizer="adam", loss=loss)
 """
 
-from tfae.models.bottlenecks import SparseBottleneck, parse_bottleneck
+from tfae.models.bottlenecks import Bottleneck, Sparse, bottlenecks_of
 from tfae.models.builders import convolutional, default_latent_dim, dense
 from tfae.models.denoiser import Denoiser, denoiser
+from tfae.models.gaussian import Gaussian
 from tfae.models.standardized import StandardizedScore
 from tfae.models.structure import select_output
 
 __all__ = [
+    "Bottleneck",
     "Denoiser",
-    "SparseBottleneck",
+    "Gaussian",
+    "Sparse",
     "StandardizedScore",
+    "bottlenecks_of",
     "convolutional",
     "default_latent_dim",
     "denoiser",
     "dense",
-    "parse_bottleneck",
     "select_output",
 ]

@@ -1,22 +1,63 @@
 """Bottlenecks: layers from features, ``(batch, num_features)``, to the latent, ``(batch, latent_dim)``.
 
-A bottleneck is any Keras layer of that shape. It adds its penalty with ``add_loss``, so that training and reports find
-it in ``layer.losses``. Where its configuration has a ``latent_dim`` of None, the builder sets it.
+A bottleneck is any Keras layer of that shape. One with a penalty is a :class:`Bottleneck`, which adds it to the loss
+and notes it for the metrics. Where the configuration of a layer has a ``latent_dim`` of None, the builder sets it.
 """
 
 from __future__ import annotations
 
+import abc
 import math
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import keras
 import tensorflow as tf
 from keras import layers, ops
 
+from tfae.losses.loss_parts import note
+
+
+class Bottleneck(layers.Layer, abc.ABC):
+    """Base of the bottlenecks with a penalty, which are a mean over the batch as the reconstruction losses are.
+
+    Args:
+        latent_dim: Width of the latent; None for the ``latent_dim`` of the builder.
+        name: Of the layer.
+        **kwargs: As for every Keras layer.
+    """
+
+    #: Name of the weight of the penalty, an attribute.
+    weight_name: ClassVar[str]
+
+    def __init__(self, latent_dim: int | None, *, name: str, **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.latent_dim = latent_dim
+
+    @property
+    @abc.abstractmethod
+    def parts(self) -> tuple[str, ...]:
+        """What the layer notes of each batch, scalars that are metrics beside the loss."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Raise ValueError where nothing says how wide the latent is."""
+        if self.latent_dim is None:
+            raise ValueError(
+                "latent_dim: expected the width of the latent, which only builders of tfae.models set; received none. "
+                f"Give {type(self).__name__}(..., latent_dim=16)."
+            )
+
+    def note(self, part: str, value: tf.Tensor) -> None:
+        """Note something of the batch under ``"<name of the layer>/<part>"``."""
+        note(f"{self.name}/{part}", value)
+
+    def get_config(self) -> dict[str, Any]:
+        """Configuration from which ``from_config`` builds an equal layer."""
+        return {**super().get_config(), "latent_dim": self.latent_dim}
+
 
 @final
 @keras.saving.register_keras_serializable(package="tfae")
-class SparseBottleneck(layers.Layer):
+class Sparse(Bottleneck):
     """Linear bottleneck with an L1 penalty on the latent z: ``l1`` · Σ|z| per sample, averaged over the batch.
 
     The average is that of the reconstruction losses. Keras's own activity regularizers divide by the batch size in some
@@ -33,61 +74,51 @@ class SparseBottleneck(layers.Layer):
 
     Example:
         >>> from tfae.models import dense
-        >>> autoencoder = dense((8,), latent_dim=2, bottleneck=SparseBottleneck(0.5))
+        >>> autoencoder = dense((8,), latent_dim=2, bottleneck=Sparse(0.5))
         >>> autoencoder.get_layer("encoder").layers[-1].name
-        'sparse_bottleneck'
+        'sparse'
     """
 
-    def __init__(
-        self, l1: float, latent_dim: int | None = None, *, name: str = "sparse_bottleneck", **kwargs: Any
-    ) -> None:
-        if not 0 <= l1 < math.inf:
-            raise ValueError(f"l1: expected a finite weight of 0 or more; received {l1!r}.")
-        super().__init__(name=name, **kwargs)
-        self.l1 = l1
-        self.latent_dim = latent_dim
+    weight_name = "l1"
+
+    def __init__(self, l1: float, latent_dim: int | None = None, *, name: str = "sparse", **kwargs: Any) -> None:
+        super().__init__(latent_dim, name=name, **kwargs)
+        self.l1 = validate_weight("l1", l1)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The penalty."""
+        return ("l1_penalty",)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create ``kernel``, ``(num_features, latent_dim)``, and ``bias``, ``(latent_dim,)``."""
+        super().build(input_shape)
         self.kernel = self.add_weight((input_shape[-1], self.latent_dim), "glorot_uniform", name="kernel")
         self.bias = self.add_weight((self.latent_dim,), "zeros", name="bias")
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
         """Return the latent, ``(batch, latent_dim)``, of features, ``(batch, num_features)``."""
         latent = ops.matmul(features, self.kernel) + self.bias
-        per_sample = ops.sum(ops.abs(ops.cast(latent, "float32")), axis=-1)
-        self.add_loss(self.l1 * ops.mean(per_sample))
+        penalty = self.l1 * ops.mean(ops.sum(ops.abs(ops.cast(latent, "float32")), axis=-1))
+        self.add_loss(penalty)
+        self.note("l1_penalty", penalty)
         return latent
 
     def get_config(self) -> dict[str, Any]:
         """Configuration from which ``from_config`` builds an equal layer."""
-        return {**super().get_config(), "l1": self.l1, "latent_dim": self.latent_dim}
+        return {**super().get_config(), "l1": self.l1}
 
 
-#: By name, what makes a bottleneck of its weight.
-_BY_NAME = {"sparse": SparseBottleneck}
+def validate_weight(name: str, value: float) -> float:
+    """Return a weight; raise ValueError unless it is finite and 0 or more."""
+    if not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError(f"{name}: expected a finite number of 0 or more; received {value!r}.")
+    return value
 
 
-def parse_bottleneck(text: str) -> layers.Layer | None:
-    """Return the bottleneck that a text names: "plain", which is None, or "sparse=WEIGHT".
-
-    Raises:
-        ValueError: If it names none, or the weight is not a number in its range.
-
-    Example:
-        >>> parse_bottleneck("sparse=0.001").l1
-        0.001
-    """
-    if text == "plain":
-        return None
-    name, _, weight = text.partition("=")
-    try:
-        return _BY_NAME[name](float(weight))
-    except (KeyError, ValueError) as error:
-        raise ValueError(
-            f"bottleneck: expected plain or {' or '.join(f'{known}=WEIGHT' for known in _BY_NAME)}, with a finite "
-            f"weight of 0 or more, such as sparse=0.001; received {text!r}."
-        ) from error
+def bottlenecks_of(model: keras.Model) -> list[Bottleneck]:
+    """Return the bottlenecks with a penalty among all layers of a model."""
+    return [layer for layer in model._flatten_layers() if isinstance(layer, Bottleneck)]
 
 
 def latent_of(features: tf.Tensor, latent_dim: int, bottleneck: layers.Layer | None) -> tf.Tensor:
@@ -99,9 +130,7 @@ def latent_of(features: tf.Tensor, latent_dim: int, bottleneck: layers.Layer | N
     if bottleneck is None:
         return layers.Dense(latent_dim, name="latent")(features)
     if not isinstance(bottleneck, layers.Layer):
-        raise ValueError(
-            f"bottleneck: expected a Keras layer, such as SparseBottleneck(0.001); received {bottleneck!r}."
-        )
+        raise ValueError(f"bottleneck: expected a Keras layer, such as Sparse(0.001); received {bottleneck!r}.")
     config = bottleneck.get_config()
     if config.get("latent_dim", latent_dim) is None:
         config["latent_dim"] = latent_dim

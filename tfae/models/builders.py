@@ -41,7 +41,7 @@ def dense(
         input_noise: Standard deviation in [0, 1], in model space, of Gaussian noise that is added to the input while
             training only; the target stays clean (a denoising autoencoder).
         bottleneck: Layer from the flat features of the encoder, ``(batch, num_features)``, to the latent, ``(batch,
-            latent_dim)``, such as ``SparseBottleneck(0.001)``; the model has a copy of it with weights of its own. None
+            latent_dim)``, such as ``Sparse(0.001)``; the model has a copy of it with weights of its own. None
             for a linear layer without penalty.
         input_layer: What the encoder begins with, such as ``data.fill_gaps()``, which data with gaps needs; None for
             nothing.

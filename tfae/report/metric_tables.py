@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from tfae.evaluation import METRICS, Evaluation
 from tfae.evaluation.evaluation import align, percent
-from tfae.evaluation.metrics import LOSS
+from tfae.evaluation.metrics import BOUND, LOSS
 
 
 def group_rows(e: Evaluation) -> dict[str, list[tuple[str, str, str]]]:
@@ -33,8 +33,13 @@ def rows_of_losses(evaluations: Sequence[Sequence[Evaluation]]) -> list[tuple[st
         there = [value for value in values if value is not None and math.isfinite(value)]
         return format_number(statistics.fmean(there) if there else None)
 
-    metrics = [metric for metric in METRICS.values() if metric.group == LOSS]
-    penalties = dict.fromkeys(name for of_seeds in evaluations for e in of_seeds for name in e.penalties)
+    given = [e for of_seeds in evaluations for e in of_seeds]
+    metrics = [
+        metric
+        for metric in METRICS.values()
+        if metric.group == LOSS or (metric.group == BOUND and any(getattr(e, metric.name) is not None for e in given))
+    ]
+    penalties = dict.fromkeys(name for e in given for name in e.penalties)
     columns = [
         [mean(getattr(e, metric.name) for e in of_seeds) for metric in metrics]
         + [mean(e.penalties.get(name) for e in of_seeds) for name in penalties]

@@ -18,8 +18,9 @@ from tfae import progress, report
 from tfae.atomic_write import write_atomically
 from tfae.datasets import Data
 from tfae.detection import calibrate, tell_truth
-from tfae.evaluation import Evaluation, evaluate
+from tfae.evaluation import Evaluation, evaluate, has_own_score
 from tfae.evaluation import scores as find_scores
+from tfae.evaluation.draws import NUM_DRAWS
 from tfae.losses.domain import checked_domain
 from tfae.runs.directory import how_to_resume
 from tfae.runs.model_file import MODEL
@@ -118,11 +119,13 @@ def finish_run(
                 data.normal_test(),
                 train=data.train_from(0),
                 data_range=data.preprocessing.value_range,
+                num_draws=NUM_DRAWS,
+                history=last.history,
                 ignore=config["ignore"],
                 on_losses=losses.append,
             )
             scores = np.concatenate(losses)
-            if hasattr(autoencoder, "score_elements") or data.is_anomaly is not None:
+            if has_own_score(autoencoder) or data.is_anomaly is not None:
                 scores = find_scores(autoencoder, data.test)
             if config.get("false_alarm_rate") is not None:
                 rate, by = config["false_alarm_rate"], config["by"]

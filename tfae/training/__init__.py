@@ -16,9 +16,10 @@ import keras
 from tfae import schedule
 from tfae.checks import check
 from tfae.datasets import Data
-from tfae.losses import ReconstructionLoss, explain_invalid
+from tfae.losses import LossPart, ReconstructionLoss, explain_invalid
 from tfae.losses.domain import checked_domain
-from tfae.models import Denoiser, structure
+from tfae.models import Denoiser, bottlenecks_of, structure
+from tfae.models.gaussian import find_gaussian
 from tfae.schedule import EarlyDecay, WarmupStableDecay
 from tfae.training.checkpoint import make_variables
 from tfae.training.checkpoint_callback import CheckpointCallback, Interrupted
@@ -89,13 +90,27 @@ def compile(
         raise ValueError(f"epochs: expected an integer of at least 1; received {epochs!r}.")
     if not 0 < peak < math.inf:
         raise ValueError(f"learning_rate: expected a positive number; received {learning_rate!r}.")
+    num_steps = epochs * int(data.train.cardinality())
+    gaussian = find_gaussian(autoencoder)
+    if gaussian is not None:
+        gaussian.set_training(num_steps)
     check(data, loss, autoencoder, ignore=ignore)
-    autoencoder.compile(optimizer=schedule.adam(epochs * int(data.train.cardinality()), peak), loss=loss)
+    autoencoder.compile(optimizer=schedule.adam(num_steps, peak), loss=loss, metrics=_loss_parts(autoencoder))
     schedule.scale_loss(autoencoder)
     make_variables(autoencoder, data.shape)
     execution = execution_of(autoencoder, data, epochs=epochs)
     execution.install()
     _adapt_fit(autoencoder, execution)
+
+
+def _loss_parts(autoencoder: keras.Model) -> list[LossPart]:
+    """The reconstruction and what bottlenecks note, as metrics; none where there is no penalty beside the loss."""
+    bottlenecks = bottlenecks_of(autoencoder)
+    parts = [(bottleneck.name, part) for bottleneck in bottlenecks for part in bottleneck.parts]
+    names = [part if len(bottlenecks) == 1 else f"{name}_{part}" for name, part in parts]
+    return [LossPart("reconstruction")] * bool(parts) + [
+        LossPart(f"{layer}/{part}", name) for (layer, part), name in zip(parts, names, strict=True)
+    ]
 
 
 def _adapt_fit(autoencoder: keras.Model, execution: Execution) -> None:

@@ -1,0 +1,120 @@
+"""Bounds of the negative log-likelihood, of variational autoencoders: their parts, and which units carry them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfae.evaluation.batches import Batch, Quantity
+from tfae.evaluation.draws import Draws
+from tfae.evaluation.latent_metrics import ACTIVE_NATS
+from tfae.evaluation.metrics import (
+    BOUND,
+    KL_BY_UNIT,
+    LATENT,
+    VARIANCE_BY_UNIT,
+    Metric,
+    Split,
+    UnavailableError,
+    available,
+    enter,
+    per_split,
+)
+from tfae.losses import ReconstructionLoss
+from tfae.models.gaussian import kl_divergence
+
+_PART: dict[str, Any] = {"group": BOUND, "indent": True}
+
+
+def _likelihood(split: Split) -> ReconstructionLoss:
+    """The loss as −log p(x|z): summed over elements, whatever training did."""
+    return type(split.loss).from_config({**split.loss.get_config(), "sample_reduction": "sum"})
+
+
+def _per_element(name: str, evaluation: Any) -> str:
+    return f"{getattr(evaluation, name) / evaluation.num_elements:.4g} per element"
+
+
+def _note_bound(evaluation: Any) -> str:
+    unit = evaluation.loss_unit or "up to a constant: the loss is no likelihood in nats"
+    return f"{_per_element('negative_elbo', evaluation)}; {unit}, {evaluation.num_draws} draws"
+
+
+@per_split("negative ELBO", group=BOUND, note=_note_bound)
+def negative_elbo(split: Split) -> float:
+    """Distortion and rate, E −log p(x|z) + KL(q(z|x) ‖ p(z)): an upper bound of −log p(x), by draws of z."""
+    return split.value("distortion") + split.value("kl")
+
+
+def _draws(split: Split) -> Draws:
+    draws = available(split.draws)
+    if not draws.num_draws:
+        raise UnavailableError("nothing is drawn at random unless num_draws asks for it")
+    available(draws.decoder)
+    return draws
+
+
+def _drawn(split: Split) -> dict[str, Quantity]:
+    draws, loss = _draws(split), _likelihood(split)
+
+    def distort(batch: Batch) -> tf.Tensor:
+        distortion, batch.measured["importance_bound"] = draws.measure(batch, loss)
+        return distortion
+
+    return {"distortion": distort, "importance_bound": lambda batch: batch.measured["importance_bound"]}
+
+
+@per_split("distortion", **_PART, quantities=_drawn, note=lambda e: f"{_per_element('distortion', e)}; −log p(x|z)")
+def distortion(split: Split) -> float:
+    """Mean of −log p(x|z), the loss summed over elements, over draws of z from the posterior."""
+    _draws(split)
+    return split.mean("distortion")
+
+
+def _of_posterior(split: Split) -> dict[str, Quantity]:
+    available(split.draws)
+    return {
+        KL_BY_UNIT: lambda batch: kl_divergence(*tf.unstack(batch.posterior, axis=1)),
+        VARIANCE_BY_UNIT: lambda batch: tf.exp(batch.posterior[:, 1]),
+    }
+
+
+@per_split("rate", **_PART, quantities=_of_posterior, note="KL divergence of the posterior from the prior, nats")
+def kl(split: Split) -> float:
+    """Mean of KL(q(z|x) ‖ p(z)), the divergence of the posterior from the prior, in nats, summed over units."""
+    available(split.draws)
+    return float(split.totals.by_column[KL_BY_UNIT].sum())
+
+
+@per_split("at the mean", **_PART, note="the same with the mean of the posterior for z, which is deterministic")
+def negative_elbo_at_mean(split: Split) -> float:
+    """The loss of the reconstruction from the posterior's mean, summed over elements, and the rate; no bound."""
+    available(split.draws)
+    summed = "loss" if split.loss.sample_reduction == "sum" else "loss_per_element"
+    return split.value(summed) * (1 if summed == "loss" else split.value("num_elements")) + split.value("kl")
+
+
+enter(
+    Metric("num_draws", "draws", "Draws of each latent that bounds are estimated by.", lambda s: _draws(s).num_draws),
+    Metric("draws_seed", "seed of the draws", "What the draws are made from.", lambda split: _draws(split).seed),
+)
+
+
+@per_split(
+    "importance-weighted bound",
+    group=BOUND,
+    note=lambda e: f"of {e.num_draws} draws, seed {e.draws_seed}",
+)
+def importance_bound(split: Split) -> float:
+    """Mean of −log (1/K) Σ p(x|z) p(z) / q(z|x) over K draws: the closer to −log p(x), the larger K."""
+    _draws(split)
+    return split.mean("importance_bound")
+
+
+@per_split("active units by KL", group=LATENT, note=f"over {ACTIVE_NATS} nats")
+def num_units_by_kl(split: Split) -> int:
+    """Latent units whose mean divergence from the prior exceeds 0.01 nats."""
+    available(split.draws)
+    return int(np.sum(split.totals.by_column[KL_BY_UNIT] > ACTIVE_NATS))

@@ -1,0 +1,71 @@
+"""What a loss is the sum of: the reconstruction, and the penalties of layers, as metrics of Keras."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, final
+
+import keras
+import tensorflow as tf
+
+
+class _Noted(threading.local):  # Each replica of a distribution strategy has a thread.
+    def __init__(self) -> None:
+        self.values: dict[str, tf.Tensor] = {}
+
+
+_NOTED = _Noted()
+
+
+def note(name: str, value: tf.Tensor) -> None:
+    """Note a tensor of the pass under way, for what comes after it in the same graph; the next pass overwrites it."""
+    _NOTED.values[name] = value
+
+
+def noted(name: str) -> tf.Tensor:
+    """Return what was last noted under that name; KeyError if nothing was."""
+    return _NOTED.values[name]
+
+
+@final
+@keras.saving.register_keras_serializable(package="tfae")
+class LossPart(keras.metrics.Mean):
+    """Mean over an epoch of a part of the loss, for ``compile(metrics=[...])``: with all parts, it adds up to the loss.
+
+    It is what the model and its loss computed for the batch, and is not computed again.
+
+    Args:
+        source: ``"reconstruction"`` for what a loss of :mod:`tfae.losses` returned, or the name of a
+            bottleneck and one of its ``parts``, such as ``"gaussian/kl"``.
+        name: Of the metric; the last component of ``source`` by default.
+        **kwargs: As for every metric of Keras.
+
+    Example:
+        >>> import numpy as np, tfae
+        >>> bottleneck = tfae.models.Gaussian()
+        >>> autoencoder = tfae.models.dense((8,), latent_dim=2, bottleneck=bottleneck)
+        >>> parts = [LossPart("reconstruction"), LossPart("gaussian/kl")]
+        >>> autoencoder.compile("adam", tfae.losses.SquaredError(), metrics=parts)
+        >>> logs = autoencoder.fit(np.ones((16, 8)), np.ones((16, 8)), verbose=0).history
+        >>> round(logs["loss"][0] - logs["reconstruction"][0] - logs["kl"][0], 4)
+        0.0
+    """
+
+    def __init__(self, source: str, name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(name or source.rpartition("/")[2], **kwargs)
+        self.source = source
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take in a batch, by its number of samples, as Keras does with the loss; weights are in the part already."""
+        try:
+            value = noted(self.source)
+        except KeyError:
+            raise ValueError(
+                f'source: expected "reconstruction", of a model that is compiled with a loss of tfae.losses, or the '
+                f"name of one of its bottlenecks and of a part of that; received {self.source!r}, which none noted."
+            ) from None
+        super().update_state(value, tf.shape(y_true)[0])
+
+    def get_config(self) -> dict[str, Any]:
+        """Configuration from which ``from_config`` builds an equal metric."""
+        return {**super().get_config(), "source": self.source}

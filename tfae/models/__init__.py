@@ -12,6 +12,7 @@ from tfae.models.bottlenecks import Bottleneck, Sparse, bottlenecks_of
 from tfae.models.builders import convolutional, default_latent_dim, dense
 from tfae.models.denoiser import Denoiser, denoiser
 from tfae.models.gaussian import Gaussian
+from tfae.models.generation import interpolate, sample, traverse
 from tfae.models.standardized import StandardizedScore
 from tfae.models.structure import select_output
 
@@ -26,5 +27,8 @@ __all__ = [
     "default_latent_dim",
     "denoiser",
     "dense",
+    "interpolate",
+    "sample",
     "select_output",
+    "traverse",
 ]

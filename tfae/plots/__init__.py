@@ -7,6 +7,7 @@ that servers and reports leave none behind.
 
 from tfae.plots.alarms import score_over_time, top_features
 from tfae.plots.curves import training_curves
+from tfae.plots.generated import latent_grid, samples, traversals
 from tfae.plots.labels import COLORS
 from tfae.plots.latent_plane import latents
 from tfae.plots.reconstruction_grid import reconstructions, side_by_side
@@ -14,11 +15,14 @@ from tfae.plots.score_distribution import score_histogram
 
 __all__ = [
     "COLORS",
+    "latent_grid",
     "latents",
     "reconstructions",
+    "samples",
     "score_histogram",
     "score_over_time",
     "side_by_side",
     "top_features",
     "training_curves",
+    "traversals",
 ]

@@ -19,7 +19,9 @@ from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError
 from tfae.servable import Request, Servable, read_warmup, write_warmup
 from tfae.signatures import SIGNATURES
 
-ALL = {row.name for row in SIGNATURES}
+#: Of a model that is not variational.
+ROWS = [row for row in SIGNATURES if row.name != "sample"]
+ALL = {row.name for row in ROWS}
 CALIBRATION = calibrate_scores(np.random.default_rng(0).uniform(30, 60, 200), false_alarm_rate=0.1)
 
 
@@ -37,7 +39,7 @@ def path(digits, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def golden(digits):
-    return golden_requests.make_golden_requests(KerasAnswers(*digits, CALIBRATION), SIGNATURES)
+    return golden_requests.make_golden_requests(KerasAnswers(*digits, CALIBRATION), ROWS)
 
 
 def test_the_golden_requests_are_the_warmup_file(path):

@@ -13,7 +13,6 @@ from tfae.evaluation.latent_metrics import ACTIVE_NATS
 from tfae.evaluation.metrics import (
     BOUND,
     KL_BY_UNIT,
-    LATENT,
     VARIANCE_BY_UNIT,
     Metric,
     Split,
@@ -44,7 +43,7 @@ def _note_bound(evaluation: Any) -> str:
 
 @per_split("negative ELBO", group=BOUND, note=_note_bound)
 def negative_elbo(split: Split) -> float:
-    """Distortion and rate, E −log p(x|z) + KL(q(z|x) ‖ p(z)): an upper bound of −log p(x), by draws of z."""
+    """Distortion and rate: an upper bound of −log p(x), by draws of the latent."""
     return split.value("distortion") + split.value("kl")
 
 
@@ -68,7 +67,7 @@ def _drawn(split: Split) -> dict[str, Quantity]:
 
 @per_split("distortion", **_PART, quantities=_drawn, note=lambda e: f"{_per_element('distortion', e)}; −log p(x|z)")
 def distortion(split: Split) -> float:
-    """Mean of −log p(x|z), the loss summed over elements, over draws of z from the posterior."""
+    """Mean loss, summed over elements, of what draws of the latent from its posterior are decoded to."""
     _draws(split)
     return split.mean("distortion")
 
@@ -83,14 +82,14 @@ def _of_posterior(split: Split) -> dict[str, Quantity]:
 
 @per_split("rate", **_PART, quantities=_of_posterior, note="KL divergence of the posterior from the prior, nats")
 def kl(split: Split) -> float:
-    """Mean of KL(q(z|x) ‖ p(z)), the divergence of the posterior from the prior, in nats, summed over units."""
+    """Mean divergence of the posterior from the prior, KL(q ‖ p), in nats, summed over units."""
     available(split.draws)
     return float(split.totals.by_column[KL_BY_UNIT].sum())
 
 
 @per_split("at the mean", **_PART, note="the same with the mean of the posterior for z, which is deterministic")
 def negative_elbo_at_mean(split: Split) -> float:
-    """The loss of the reconstruction from the posterior's mean, summed over elements, and the rate; no bound."""
+    """Loss of the reconstruction from the posterior's mean, summed over elements, and the rate; no bound."""
     available(split.draws)
     summed = "loss" if split.loss.sample_reduction == "sum" else "loss_per_element"
     return split.value(summed) * (1 if summed == "loss" else split.value("num_elements")) + split.value("kl")
@@ -108,12 +107,12 @@ enter(
     note=lambda e: f"of {e.num_draws} draws, seed {e.draws_seed}",
 )
 def importance_bound(split: Split) -> float:
-    """Mean of −log (1/K) Σ p(x|z) p(z) / q(z|x) over K draws: the closer to −log p(x), the larger K."""
+    """Importance-weighted upper bound of −log p(x), which closes as the number of draws grows."""
     _draws(split)
     return split.mean("importance_bound")
 
 
-@per_split("active units by KL", group=LATENT, note=f"over {ACTIVE_NATS} nats")
+@per_split("active units by KL", group=BOUND, note=f"over {ACTIVE_NATS} nats")
 def num_units_by_kl(split: Split) -> int:
     """Latent units whose mean divergence from the prior exceeds 0.01 nats."""
     available(split.draws)

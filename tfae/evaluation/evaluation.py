@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from tfae.evaluation.metrics import GROUPS, LOSS, METRICS, NOT_VARIATIONAL
+from tfae.evaluation.metrics import BOUND, GROUPS, LOSS, METRICS
 
 _WRAPPER = textwrap.TextWrapper(
     100, initial_indent="! ", subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
@@ -145,10 +145,13 @@ class Evaluation:
         return lines + ([f"  and {len(order) - _NUM_COLUMNS} more"] if len(order) > _NUM_COLUMNS else [])
 
     def rows(self) -> list[MetricRow]:
-        """Return every metric that has a group, with what it is or why there is none, and the penalties."""
+        """Return every metric that has a group, with what it is or why there is none, and the penalties.
+
+        Bounds are those of variational autoencoders.
+        """
         groups: dict[str, list[MetricRow]] = {group: [] for group in GROUPS}
         for metric in METRICS.values():
-            if metric.group is not None and self.reasons.get(metric.name) != NOT_VARIATIONAL:
+            if metric.group is not None and (metric.group != BOUND or self.kl is not None):
                 value, note = getattr(self, metric.name), metric.note
                 if value is None:
                     note = self.reasons.get(metric.name, "")

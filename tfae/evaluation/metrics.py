@@ -42,7 +42,7 @@ COMPARED: dict[str, Any] = {"group": SHARED, "in_comparison": True}
 #: Quantities of variational autoencoders by unit, ``(batch, latent_dim)``.
 KL_BY_UNIT, VARIANCE_BY_UNIT = "kl by unit", "variance by unit"
 
-#: Why a metric of variational autoencoders does not exist; tables leave such rows out.
+#: Why a metric of variational autoencoders does not exist.
 NOT_VARIATIONAL = "the model has no Gaussian bottleneck"
 
 _T = TypeVar("_T")

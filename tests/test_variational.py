@@ -1,0 +1,255 @@
+"""Variational autoencoders: their bounds against closed forms, what is said of them, what they generate and serve."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import scipy.stats
+import sklearn.decomposition
+
+from tests.samples import batches
+from tfae import export, models, training
+from tfae.datasets import load
+from tfae.evaluation import Evaluation, evaluate, scores
+from tfae.evaluation.posterior_findings import find_critical_weight
+from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError
+from tfae.models import Gaussian
+from tfae.models.gaussian import find_posterior, kl_divergence
+
+WEIGHTS = np.array([[1.5, 0.5, 0.0], [0.0, -0.7, 0.4]])  # From two latent units to three elements.
+OFFSET = np.array([0.3, -0.2, 0.1])
+
+
+def linear_model(widen=1.0, **options):
+    """p(x|z) = N(z W + b, ½), which is what squared error stands for, with its true posterior; or a wider one."""
+    vae = models.dense((3,), latent_dim=2, widths=(), bottleneck=Gaussian(**options))
+    precision = np.eye(2) + 2 * WEIGHTS @ WEIGHTS.T
+    # The layer has no covariances: turned into its axes, the posterior has none either.
+    variances, axes = np.linalg.eigh(np.linalg.inv(precision))
+    weights = axes.T @ WEIGHTS
+    layer, decoder = vae.get_layer("encoder").get_layer("gaussian"), vae.get_layer("decoder").get_layer("elements")
+    to_mean = 2 * weights.T * variances
+    layer.mean.set_weights([to_mean, -OFFSET @ to_mean])
+    layer.log_variance.set_weights([np.zeros((3, 2)), np.log(widen * variances)])
+    decoder.set_weights([weights, OFFSET])
+    vae.compile("sgd", SquaredError())
+    covariance = weights.T @ weights + np.eye(3) / 2
+    x = np.random.default_rng(1).multivariate_normal(OFFSET, covariance, 40).astype("float32")
+    return vae, x, scipy.stats.multivariate_normal(OFFSET, covariance)
+
+
+#: −log p(x|z) of variance ½ is the squared error and this, for three elements.
+CONSTANT = 1.5 * np.log(np.pi)
+
+
+def test_the_bound_is_the_likelihood_itself_where_the_posterior_is_the_true_one():
+    vae, x, truth = linear_model()
+    for num_draws in (1, 7):
+        found = evaluate(vae, batches(x), num_draws=num_draws)
+        assert found.importance_bound + CONSTANT == pytest.approx(-truth.logpdf(x).mean(), rel=1e-5)
+
+
+def test_the_negative_elbo_is_the_mean_over_draws_and_above_the_bound_which_closes_with_their_number():
+    vae, x, truth = linear_model(widen=1.6)
+    likelihood = -truth.logpdf(x).mean() - CONSTANT
+    few, many = (evaluate(vae, batches(x), num_draws=number, seed=3) for number in (2, 3000))
+    assert many.negative_elbo == pytest.approx(many.distortion + many.kl, rel=1e-6)
+    assert likelihood < many.importance_bound < few.importance_bound < few.negative_elbo
+    assert many.importance_bound == pytest.approx(likelihood, abs=0.01)
+    # E of the squared error of z W + b, z of the posterior, in closed form.
+    mean, log_variance = np.moveaxis(find_posterior(vae)(x).numpy().astype("float64"), 1, 0)
+    weights = vae.get_layer("decoder").get_layer("elements").get_weights()[0]
+    errors = ((mean @ weights + OFFSET - x) ** 2).sum(1) + (np.exp(log_variance) @ weights**2).sum(1)
+    assert many.distortion == pytest.approx(errors.mean(), rel=0.01)
+    assert many.kl == pytest.approx(np.sum((mean**2 + np.exp(log_variance) - 1 - log_variance) / 2, 1).mean(), rel=1e-5)
+    assert many.negative_elbo_at_mean == pytest.approx(many.loss + many.kl, rel=1e-6)
+
+
+def test_nothing_is_drawn_unless_asked_and_then_by_the_seed():
+    vae, x, _ = linear_model()
+    none = evaluate(vae, batches(x))
+    assert none.negative_elbo is none.importance_bound is none.distortion is None
+    assert "num_draws" in none.reasons["negative_elbo"]
+    assert none.kl > 0
+    found = [evaluate(vae, batches(x), num_draws=3, seed=seed).distortion for seed in (0, 0, 1)]
+    assert found[0] == found[1] != found[2]
+    assert evaluate(models_without_latent(), batches(x)).reasons["kl"] == "the model has no Gaussian bottleneck"
+    assert "rate" not in str(evaluate(models_without_latent(), batches(x)))
+
+
+def models_without_latent():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+    model.compile("sgd", SquaredError())
+    return model
+
+
+def test_a_mean_over_elements_makes_no_other_bound():
+    vae, x, _ = linear_model()
+    by_sum = evaluate(vae, batches(x), num_draws=4)
+    vae.compile("sgd", SquaredError(sample_reduction="mean"))
+    by_mean = evaluate(vae, batches(x), num_draws=4, ignore=["reduction"])
+    for name in ("negative_elbo", "importance_bound", "kl", "negative_elbo_at_mean"):
+        assert getattr(by_mean, name) == pytest.approx(getattr(by_sum, name), rel=1e-5)
+
+
+def test_units_are_told_and_survive_json():
+    vae, x, _ = linear_model()
+    found = evaluate(vae, batches(x), num_draws=2)
+    assert sum(unit["kl"] for unit in found.units) == pytest.approx(found.kl, rel=1e-6)
+    assert found.num_units_by_kl == found.num_active_units == 2
+    again = Evaluation.from_dict(json.loads(json.dumps(found.as_dict())))
+    assert again.units == found.units
+    assert again.negative_elbo == found.negative_elbo
+    assert str(again) == str(found)
+
+
+def data_with_variances(*variances, count=4000):
+    """Rows whose sample covariance has exactly these eigenvalues, in axes that are turned."""
+    random = np.random.default_rng(0)
+    z = random.normal(size=(count, len(variances)))
+    z -= z.mean(0)
+    z = z @ np.linalg.inv(np.linalg.cholesky(z.T @ z / count)).T * np.sqrt(variances)
+    turn, _ = np.linalg.qr(random.normal(size=(len(variances),) * 2))
+    return (z @ turn).astype("float32")
+
+
+def train_linear(x, kl_weight, epochs=60):
+    keras.utils.set_random_seed(0)
+    vae = models.dense(x.shape[1:], latent_dim=4, widths=(), bottleneck=Gaussian(kl_weight))
+    vae.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.02, epochs * 8)), SquaredError())
+    vae.fit(x, x, batch_size=500, epochs=epochs, verbose=0)
+    return vae
+
+
+def test_a_linear_model_keeps_the_components_above_half_the_weight_and_reaches_probabilistic_pca():
+    x = data_with_variances(6.0, 2.5, 1.2, 0.3)
+    for kl_weight, kept in ((1.0, 3), (3.0, 2), (8.0, 1)):  # Variances above 0.5, 1.5 and 4.
+        assert evaluate(train_linear(x, kl_weight), batches(x)).num_units_by_kl == kept
+    x = data_with_variances(6.0, 2.5, 1.2, 0.5, 0.5, 0.5)  # What is left over is what squared error takes for noise.
+    pca = sklearn.decomposition.PCA(3).fit(x)
+    assert pca.noise_variance_ == pytest.approx(0.5, rel=1e-3)
+    found = evaluate(train_linear(x, 1.0), batches(x), num_draws=20)
+    assert found.negative_elbo + 3 * np.log(np.pi) == pytest.approx(-pca.score(x), rel=0.01)
+
+
+def test_the_critical_weight_of_squared_error_is_twice_the_largest_variance():
+    x = data_with_variances(6.0, 2.5, 1.2, count=1000)
+    for reduction, factor in (("sum", 1), ("mean", 3)):
+        found = find_critical_weight(SquaredError(sample_reduction=reduction), batches(x), x.mean(0))
+        assert found == pytest.approx(12 / factor, rel=1e-3)
+    assert find_critical_weight(AbsoluteError(), batches(x), x.mean(0)) is None
+
+
+def test_the_critical_weight_of_cross_entropy_is_that_of_whitened_data():
+    random = np.random.default_rng(0)
+    rate = np.array([0.1, 0.5, 0.7])
+    x = (random.random((1000, 1)) < rate).astype("float32")  # Each one implies the next ones.
+    mean = x.mean(0)
+    expected = np.linalg.eigvalsh(np.corrcoef(x.T))[-1]
+    logits = BinaryCrossentropy(from_logits=True)
+    assert find_critical_weight(logits, batches(x), mean) == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_collapsed_posterior_is_found_with_the_weight_at_which_it_comes_back():
+    x = data_with_variances(6.0, 2.5, 1.2, 0.5)
+    vae = train_linear(x, kl_weight=20.0, epochs=30)
+    history = {"kl": [0.5, 0.004, 0.001]}
+    found = evaluate(vae, batches(x), train=batches(x), history=history)
+    (finding,) = (each for each in found.findings if each.name == "posterior_collapse")
+    assert "since epoch 2" in finding.message
+    assert "kl_weight 20" in finding.message
+    assert "below 12" in finding.message
+    vae.get_layer("encoder").get_layer("gaussian").kl_weight = 2.0
+    found = evaluate(vae, batches(x), train=batches(x))
+    (finding,) = (each for each in found.findings if each.name == "posterior_collapse")
+    assert "uses its latent up to kl_weight 12, and yours is 2: it is the training that fell short" in finding.message
+
+
+def test_a_posterior_wider_than_the_prior_is_found():
+    vae, x, _ = linear_model(widen=30.0)
+    (finding,) = (each for each in evaluate(vae, batches(x)).findings if each.name == "wide_posterior")
+    assert finding.figure > 1.1
+    assert not [each for each in evaluate(linear_model()[0], batches(x)).findings if each.name == "wide_posterior"]
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_the_score_can_be_the_negative_elbo_in_keras_and_in_the_export(reduction, tmp_path):
+    x = data_with_variances(2.0, 1.0, 0.5, count=300)
+    data = load(x, preprocessing="none")
+    found = {}
+    for score in ("reconstruction", "negative_elbo"):
+        keras.utils.set_random_seed(0)
+        vae = models.dense((3,), latent_dim=2, widths=(8,), bottleneck=Gaussian(score=score))
+        vae.compile("adam", SquaredError(sample_reduction=reduction))
+        vae.fit(x, x, epochs=3, verbose=0)
+        path = export.save(vae, tmp_path / score, data=data, ignore=["reduction"])
+        exported, found[score] = export.load(path), scores(vae, batches(x), ignore=["reduction"])
+        np.testing.assert_allclose(exported.score(x), found[score], rtol=1e-5)
+        np.testing.assert_allclose(exported.explain(x)["instance_score"], found[score], rtol=1e-5)
+        mean, log_variance = np.moveaxis(find_posterior(vae)(x).numpy(), 1, 0)
+        encoded = exported.call("encode", inputs=x)
+        np.testing.assert_allclose(encoded["embedding"], mean, atol=1e-5)
+        np.testing.assert_allclose(encoded["embedding_deviation"], np.exp(log_variance / 2), rtol=1e-5)
+        noise = np.random.default_rng(0).normal(size=(5, 2))
+        np.testing.assert_allclose(exported.sample(noise), models.sample(vae, 5, seed=0), atol=1e-5)
+        np.testing.assert_array_equal(exported.sample(noise), exported.decode(noise))
+        assert exported.description["model"] is not None
+    rate = np.sum(kl_divergence(mean, log_variance), axis=1) / (3 if reduction == "mean" else 1)
+    np.testing.assert_allclose(found["negative_elbo"] - found["reconstruction"], rate, rtol=1e-3, atol=1e-5)
+
+
+def test_samples_follow_the_data_once_it_is_learned():
+    x = data_with_variances(6.0, 2.5, 1.2, 0.5, 0.5, 0.5)
+    drawn = models.sample(train_linear(x, 1.0), 5000, seed=1)  # Means, without the noise of variance ½.
+    expected = np.sort(np.linalg.eigvalsh(np.cov(x.T)))[::-1] - 0.5
+    np.testing.assert_allclose(np.sort(np.linalg.eigvalsh(np.cov(drawn.T)))[::-1], expected, atol=0.3)
+
+
+def test_interpolations_begin_and_end_with_the_reconstructions():
+    vae, x, _ = linear_model()
+    steps = models.interpolate(vae, x[0], x[1], num_steps=5)
+    np.testing.assert_allclose(steps[[0, -1]], vae(x[:2]), rtol=1e-5)
+    np.testing.assert_allclose(steps[2], np.mean(vae(x[:2]), axis=0), rtol=1e-4)  # The decoder is linear.
+
+
+def test_traversals_set_one_unit_and_take_those_that_tell_most_first():
+    vae, x, _ = linear_model()
+    drawn, units = models.traverse(vae, x[0], values=(-1, 0, 2))
+    mean, log_variance = np.moveaxis(find_posterior(vae)(x[:1]).numpy(), 1, 0)
+    assert units == np.argsort(-kl_divergence(mean, log_variance).numpy()[0]).tolist()
+    latent = mean[0].copy()
+    latent[units[1]] = 2
+    np.testing.assert_allclose(drawn[1, 2], vae.get_layer("decoder")(latent[None])[0], rtol=1e-5)
+
+
+def test_models_that_can_not_generate_are_refused():
+    plain = models.dense((3,), latent_dim=2)
+    plain.compile("sgd", SquaredError())
+    with pytest.raises(ValueError, match="vae: expected a model with one Gaussian bottleneck"):
+        models.sample(plain, 3)
+    x = keras.Input((3,))
+    alone = keras.Model(x, keras.layers.Dense(3)(Gaussian(latent_dim=2)(x)))
+    alone.compile("sgd", SquaredError())
+    with pytest.raises(
+        ValueError, match=r'vae: expected a model that can decode latents; .*no sub-model named "encoder"'
+    ):
+        models.sample(alone, 3)
+    found = evaluate(alone, batches(np.ones((4, 3), "float32")), num_draws=2)
+    assert found.negative_elbo is None
+    assert found.kl is not None
+
+
+def test_evaluating_leaves_no_trace_in_the_model():
+    vae, x, _ = linear_model(kl_warmup=5)
+    before = [np.array(variable) for variable in vae.variables]
+    evaluate(vae, batches(x), num_draws=3)
+    for variable, value in zip(vae.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+
+
+def test_a_mean_beside_the_divergence_is_refused_with_the_weight_that_it_becomes():
+    data = load(data_with_variances(2.0, 1.0, 0.5), preprocessing="none")
+    vae = models.dense((3,), latent_dim=2, bottleneck=Gaussian(kl_weight=0.6))
+    with pytest.raises(ValueError, match=r"weighs 3 times as much.*kl_weight=0\.6 in layer 'gaussian' becomes 0\.2"):
+        training.compile(vae, SquaredError(sample_reduction="mean"), data, epochs=1)

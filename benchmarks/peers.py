@@ -78,11 +78,65 @@ def pyod(num_images: int) -> Callable[[], float]:
     return epoch
 
 
-def pythae(num_images: int) -> Callable[[], float]:
-    """The training step of pythae's trainer on its AE."""
+def keras_variational(num_images: int) -> Callable[[], float]:
+    """The dense model with the sampling layer and the train_step of Keras's example of a variational autoencoder."""
+    import keras
+    import tensorflow as tf
+    from keras import layers, ops
+
+    class Sampling(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seed_generator = keras.random.SeedGenerator(0)
+
+        def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+            mean, log_variance = inputs
+            return mean + ops.exp(log_variance / 2) * keras.random.normal(ops.shape(mean), seed=self.seed_generator)
+
+    class Variational(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            inputs = keras.Input((28, 28, 1))
+            x = layers.Flatten()(inputs)
+            for width in WIDTHS:
+                x = layers.Dense(width, "relu")(x)
+            mean, log_variance = layers.Dense(LATENT_DIM)(x), layers.Dense(LATENT_DIM)(x)
+            self.encoder = keras.Model(inputs, [mean, log_variance, Sampling()([mean, log_variance])])
+            inputs = x = keras.Input((LATENT_DIM,))
+            for width in WIDTHS[::-1]:
+                x = layers.Dense(width, "relu")(x)
+            self.decoder = keras.Model(inputs, layers.Reshape((28, 28, 1))(layers.Dense(784, "sigmoid")(x)))
+            self.trackers = [keras.metrics.Mean(name) for name in ("loss", "reconstruction_loss", "kl_loss")]
+
+        def train_step(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            with tf.GradientTape() as tape:
+                mean, log_variance, latent = self.encoder(x)
+                crossentropy = keras.losses.binary_crossentropy(x, self.decoder(latent))
+                reconstruction = ops.mean(ops.sum(crossentropy, axis=(1, 2)))
+                kl = ops.mean(ops.sum(-0.5 * (1 + log_variance - mean**2 - ops.exp(log_variance)), axis=1))
+                total = reconstruction + kl
+            gradients = tape.gradient(total, self.trainable_weights)
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+            for tracker, value in zip(self.trackers, (total, reconstruction, kl), strict=True):
+                tracker.update_state(value)
+            return {tracker.name: tracker.result() for tracker in self.trackers}
+
+    model = Variational()
+    model.compile("adam")
+    x = some_images(num_images) / np.float32(255)
+
+    def epoch() -> float:
+        model.fit(x, batch_size=BATCH_SIZE, verbose=0)
+        return len(x)
+
+    return epoch
+
+
+def pythae(num_images: int, *, variational: bool = False) -> Callable[[], float]:
+    """The training step of pythae's trainer on its AE, or its VAE."""
     import torch
     from pythae.data.datasets import BaseDataset
-    from pythae.models import AE, AEConfig
+    from pythae.models import AE, VAE, AEConfig, VAEConfig
     from pythae.models.base.base_utils import ModelOutput
     from pythae.models.nn import BaseDecoder, BaseEncoder
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
@@ -95,20 +149,29 @@ def pythae(num_images: int) -> Callable[[], float]:
         def __init__(self) -> None:
             super().__init__()
             self.layers = torch.nn.Sequential(*layers[:middle])
+            self.log_variance = torch.nn.Linear(WIDTHS[-1], LATENT_DIM)
 
         def forward(self, x: torch.Tensor) -> ModelOutput:
-            return ModelOutput(embedding=self.layers(x.flatten(1)))
+            if not variational:
+                return ModelOutput(embedding=self.layers(x.flatten(1)))
+            h = self.layers[:-1](x.flatten(1))
+            return ModelOutput(embedding=self.layers[-1](h), log_covariance=self.log_variance(h))
 
     class Decoder(BaseDecoder):
         def __init__(self) -> None:
             super().__init__()
-            self.layers = torch.nn.Sequential(*layers[middle:])
+            self.layers = torch.nn.Sequential(*layers[middle:], *([torch.nn.Sigmoid()] if variational else []))
 
         def forward(self, z: torch.Tensor) -> ModelOutput:
             return ModelOutput(reconstruction=self.layers(z))
 
     samples = torch.from_numpy(images.reshape(len(images), -1) / np.float32(255))
-    model = AE(AEConfig(input_dim=(samples.shape[1],), latent_dim=LATENT_DIM), Encoder(), Decoder())
+    options = {"input_dim": (samples.shape[1],), "latent_dim": LATENT_DIM}
+    model = (
+        VAE(VAEConfig(**options, reconstruction_loss="bce"), Encoder(), Decoder())
+        if variational
+        else AE(AEConfig(**options), Encoder(), Decoder())
+    )
     trainer = BaseTrainer(
         model,
         train_dataset=BaseDataset(samples, torch.zeros(len(samples))),

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.slow
         ("tables", ["tfae.datasets.load", "tfae score"]),
         ("startup", ["import tfae", "tfae --help", "evaluation", "pictures", "export"]),
         ("streaming", ["streamed"]),
+        ("variational", ["its own Adam", "negative ELBO", "active units", "tfae, plain"]),
     ],
 )
 def test_a_benchmark_runs_and_writes_what_it_measured(name, expected):

@@ -485,6 +485,20 @@ def test_a_training_in_half_precision_that_crashed_ends_as_if_it_had_not(tmp_pat
     assert_same(resume(crashed(tmp_path / "run")), expected)
 
 
+def test_a_variational_training_that_crashed_ends_as_if_it_had_not(tmp_path):
+    """What its latents are drawn from, and how far the weight of the divergence has risen, are part of the state."""
+
+    def train(run_dir):
+        keras.utils.set_random_seed(0)
+        vae = models.dense((5,), latent_dim=2, widths=(8,), bottleneck=models.Gaussian(kl_warmup=0.8))
+        return runs.train(vae, loaded(), run_dir=run_dir, loss=losses.SquaredError(), epochs=EPOCHS, verbose=0)
+
+    expected = train(tmp_path / "undisturbed")
+    assert {"reconstruction", "kl", "kl_penalty", "val_kl"} <= history(expected.directory)[0].keys()
+    assert expected.evaluation.negative_elbo > 0
+    assert_same(resume(crashed(tmp_path / "run", 7, train)), expected)
+
+
 def test_a_model_that_was_evaluated_before_is_validated_on_all_batches(tmp_path):
     model = compiled()
     data = datasets.load(table(), batch_size=4, splits=(0.5, 0.25, 0.25))  # 13 batches to validate on

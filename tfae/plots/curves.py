@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from tfae.plots.figures import BRIGHT, DARK, prepare_axes
+from tfae.plots.figures import BRIGHT, DARK, SMALL, prepare_axes
 
 
 def training_curves(
@@ -18,6 +18,8 @@ def training_curves(
     """Draw training and validation loss by epoch, and mark the best epoch.
 
     The scale is logarithmic where the losses are positive and the highest is more than 30 times the lowest.
+
+    Of a variational autoencoder the reconstruction and the KL divergence, of which the loss is the sum, are dotted.
 
     The best epoch is that of the lowest validation loss, or of the lowest training loss where there is no other.
 
@@ -54,6 +56,19 @@ def training_curves(
         side = "bottom" if curve[-1] >= max(other[-1] for other in curves.values()) else "top"
         end = (epochs[-1], curve[-1])
         ax.annotate(name.removesuffix(" loss"), end, (4, 0), textcoords="offset points", color=color, va=side)
+    for part in ("reconstruction", "kl"):
+        values = history.get(f"val_{part}" if "validation loss" in curves else part, ())
+        if len(values):
+            ax.plot(epochs, values, ":", color=color, linewidth=1)
+            ax.annotate(
+                part,
+                (epochs[-1], values[-1]),
+                (4, 0),
+                textcoords="offset points",
+                color=color,
+                va="top",
+                fontsize=SMALL,
+            )
     if np.isfinite(curve).any():
         best = int(np.nanargmin(curve))
         ax.plot(epochs[best], curve[best], "o", color=color)

@@ -20,6 +20,7 @@ from tfae.datasets import Data
 from tfae.detection import calibrate, tell_truth
 from tfae.evaluation import Evaluation, evaluate
 from tfae.evaluation import scores as find_scores
+from tfae.losses import get_loss
 from tfae.losses.domain import checked_domain
 from tfae.runs.directory import how_to_resume
 from tfae.runs.model_file import MODEL
@@ -108,6 +109,7 @@ def finish_run(
     calibration = truth = None
     try:
         autoencoder.set_weights(last.best_weights)
+        get_loss(autoencoder).adapt(autoencoder, data.train_from(0))
         if hasattr(autoencoder, "adapt_score"):
             autoencoder.adapt_score(data.train_from(0), data.validation)
         write_history(directory / "history.csv", last.history)

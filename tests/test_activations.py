@@ -1,5 +1,6 @@
 """The activation of the last layer: bounded values, unbounded gradients."""
 
+import json
 import math
 import subprocess
 import sys
@@ -90,9 +91,14 @@ def test_equal_ones_are_equal_and_say_what_they_are():
     assert Clip.from_config(Clip(-0.5, 255).get_config()) == Clip(-0.5, 255)
 
 
-@pytest.mark.parametrize("ends", [(1, 0), (1, 1), (math.nan, 1), (0, math.nan), (-math.inf, 0), (0, math.inf)])
+def test_one_end_alone_bounds_values():
+    at_least = Clip.from_config(json.loads(json.dumps(Clip(0, math.inf).get_config())))
+    assert at_least([-3.0, 7.0]).numpy().tolist() == [0, 7]
+
+
+@pytest.mark.parametrize("ends", [(1, 0), (1, 1), (math.nan, 1), (0, math.nan), (-math.inf, math.inf)])
 def test_ends_that_are_not_a_range_are_refused(ends):
-    with pytest.raises(ValueError, match="low, high: expected finite numbers, the lower one first; received"):
+    with pytest.raises(ValueError, match="low, high: expected numbers, one of them finite, the lower first; received"):
         Clip(*ends)
 
 

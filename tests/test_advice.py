@@ -70,7 +70,6 @@ NOISE = {
     "uniform": ("mse", lambda rng, shape: rng.uniform(-3, 3, shape)),
     "t8": ("mse", lambda rng, shape: rng.standard_t(8, shape)),
     "skewed": ("mse", lambda rng, shape: rng.chisquare(4, shape)),
-    "counts": ("mse", lambda rng, shape: rng.poisson(4, shape)),
     "t2": ("mae", lambda rng, shape: rng.standard_t(2, shape)),
     "lognormal": ("mae", lambda rng, shape: rng.lognormal(size=shape)),
     "salted": ("mae", lambda rng, shape: rng.normal(size=shape) * np.where(rng.random(shape) < 0.02, 10, 1)),
@@ -87,7 +86,9 @@ def test_heavy_tails_and_outliers_call_for_absolute_error_and_nothing_else_does(
     advice, loss = advised(noise(name, rng), preprocessing=preprocessing), NOISE[name][0]
     assert (advice.loss, advice.loaded_loss, advice.floor) == (loss, loss, 0)
     assert advice.output_activation == "linear"
-    assert [choice.loss for choice in advice.alternatives] == [{"mse": "mae", "mae": "mse"}[loss]]
+    assert [choice.loss for choice in advice.alternatives] == {"mse": ["mae", "gaussian"], "mae": ["mse", "huber"]}[
+        loss
+    ]
 
 
 def test_the_reason_has_the_figures_that_decided_and_their_source(rng):
@@ -100,7 +101,7 @@ def test_the_reason_has_the_figures_that_decided_and_their_source(rng):
     # Outliers among values in the unit interval are still outliers.
     advice = advised((salted - salted.min()) / np.ptp(salted))
     assert advice.loss == "mae"
-    assert [choice.loss for choice in advice.alternatives] == ["mse", "bce"]
+    assert [choice.loss for choice in advice.alternatives] == ["mse", "bce", "cb", "huber"]
 
 
 def test_where_no_value_is_far_off_that_is_said_instead_of_shares_of_nothing(rng):
@@ -127,12 +128,45 @@ def test_what_a_reason_cites_is_on_the_page_in_full_and_nothing_else_is(rng, sam
     assert not [reason for reason in advice.reasons if ".md" in reason]  # Who installs by pip has no docs/.
 
 
-def test_counts_are_told_to_take_square_roots(rng):
-    advice = advised(noise("counts", rng))
-    assert "square roots" in advice.reasons[0]
-    assert "Anscombe" in advice.reasons[0]
+def test_small_counts_have_the_loss_of_poisson_and_stay_as_they_are_and_large_ones_are_told_of_it(rng):
+    counts = rng.poisson(4, (4000, 6))
+    advice = advised(counts)
+    assert (advice.loss, advice.loaded_loss, advice.preprocessing) == ("poisson", "mse", "none")
+    assert "McCullagh & Nelder 1989" in advice.reasons[0]
     assert advice.statistics.share_counts == 1
-    assert advised(noise("counts", rng) - 20).statistics.share_counts == 0
+    train = tfae.datasets.load(counts).raw.train
+    assert advice.floor == pytest.approx(-scipy.stats.poisson.logpmf(train, train).sum(axis=1).mean(), rel=1e-6)
+    assert [(choice.loss, choice.preprocessing) for choice in advice.alternatives] == [
+        ("mse", "standard"),
+        ("mae", "standard"),
+    ]
+    assert advised(counts, preprocessing="none").loaded_loss == "poisson"
+    assert advised(counts - 20).statistics.share_counts == 0
+    large = advised(rng.poisson(4000, (4000, 6)))
+    assert (large.loss, large.preprocessing) == ("mse", "standard")
+    assert "poisson is their likelihood" in large.reasons[0]
+    assert ("poisson", "none") in [(choice.loss, choice.preprocessing) for choice in large.alternatives]
+
+
+def test_one_hot_samples_have_categorical_cross_entropy(rng):
+    samples = np.eye(5)[rng.integers(0, 5, (400, 3))]
+    advice = advised(samples)
+    assert (advice.loss, advice.preprocessing, advice.output_activation, advice.floor) == ("cce", "none", "linear", 0)
+    assert advice.statistics.is_one_hot
+    twice = np.concatenate([samples[:, 0], samples[:, 1]], axis=1)
+    assert (advised(twice).loss, advised(samples[:, 0] > 0).loss) == ("bce", "cce")
+
+
+def test_floors_of_gray_values_are_those_of_the_losses_and_of_noise_to_be_fitted_there_is_none():
+    data = tfae.datasets.load("digits")
+    advice = advise(data)
+    floors = {choice.loss: choice.floor for choice in advice.alternatives}
+    x = data.preprocessing(data.raw.train).numpy()
+    assert set(floors) == {"mae", "bce", "gaussian", "cb"}
+    expected = tfae.losses.ContinuousBernoulli().floor(x).numpy().mean(dtype="float64")
+    assert floors["cb"] == pytest.approx(expected, rel=1e-5)
+    assert floors["gaussian"] is None
+    assert "gaussian, with preprocessing unit; floor known once the noise is: as squared error" in str(advice)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +275,7 @@ def test_only_the_training_split_counts_and_few_samples_of_one_column_are_enough
     heavy, moved = ({"train": normal, "test": test} for test in (rng.standard_t(1, (500, 3)), normal[:9] + 1))
     assert advised(heavy).statistics == advised(moved).statistics
     advice = advised(np.arange(5.0).reshape(-1, 1))
-    assert (advice.statistics.num_samples, advice.loss in ("mse", "mae")) == (3, True)
+    assert (advice.statistics.num_samples, advice.loss in ("mse", "mae", "poisson")) == (3, True)
 
 
 def test_data_on_disk_gets_the_same_advice_in_memory_that_does_not_grow(rng, tmp_path):

@@ -449,7 +449,7 @@ COUNTER = itertools.count(1)  # By which every call builds another model.
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"names": ["huber"]}, "received 'huber'"),
+        ({"names": ["log_cosh"]}, "received 'log_cosh'"),
         ({"names": ["mse", "squared_error"]}, "expected each loss once; received 'squared_error'"),
         ({"names": []}, r"losses: expected a list .* received \[\]"),
         ({"names": "mse"}, "losses: expected a list"),

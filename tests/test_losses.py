@@ -6,6 +6,8 @@ import math
 import keras
 import numpy as np
 import pytest
+import scipy.special
+import scipy.stats
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,17 @@ from hypothesis.extra import numpy as hnp
 from tests.samples import batches
 from tfae import losses
 from tfae.activations import Clip
-from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
+from tfae.losses import (
+    AbsoluteError,
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    ContinuousBernoulli,
+    GaussianNLL,
+    Huber,
+    Poisson,
+    ReconstructionLoss,
+    SquaredError,
+)
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -32,12 +44,20 @@ LOSSES = {
     "probabilities": BinaryCrossentropy,
     "logits": functools.partial(BinaryCrossentropy, from_logits=True),
 }
+LIKELIHOODS = {
+    "gaussian": functools.partial(GaussianNLL, sigma=0.3),
+    "continuous": functools.partial(ContinuousBernoulli, from_logits=True),
+    "categories": functools.partial(CategoricalCrossentropy, from_logits=True),
+    "counts": Poisson,
+    "huber": functools.partial(Huber, delta=0.4),
+}
 MODES = {
     "eager": lambda function: function,
     "graph": tf.function,
     "xla": functools.partial(tf.function, jit_compile=True),
 }
 each_loss = pytest.mark.parametrize("kind", LOSSES)
+every_loss = pytest.mark.parametrize("kind", ALL := {**LOSSES, **LIKELIHOODS})
 # Where sizes agree, as in the last, weights of samples are not to be taken for weights of columns.
 SHAPES = [(5, 7), (5, 4, 3), (5, 4, 3, 2), (5, 4, 3, 2, 2), (4, 4, 4)]
 
@@ -55,6 +75,16 @@ def oracle(kind, x, output):
         case "logits":
             # log(1 + exp(z)) and log(1 + exp(-z)), each without overflow.
             return x * np.logaddexp(0, -output) + (1 - x) * np.logaddexp(0, output)
+        case "gaussian":
+            return -scipy.stats.norm.logpdf(x, output, 0.3)
+        case "continuous":
+            return np.log(np.expm1(output) / output) - x * output
+        case "categories":
+            return -x * scipy.special.log_softmax(output, axis=-1)
+        case "counts":
+            return np.exp(output) - x * output + scipy.special.gammaln(x + 1)
+        case "huber":
+            return scipy.special.huber(0.4, x - output)
 
 
 def slope(kind, x, output):
@@ -69,12 +99,24 @@ def slope(kind, x, output):
             return (1 - x) / (1 - output) - x / output
         case "logits":
             return 1 / (1 + np.exp(-output)) - x
+        case "gaussian":
+            return (output - x) / 0.09
+        case "continuous":
+            return -1 / np.expm1(-output) - 1 / output - x
+        case "categories":
+            return scipy.special.softmax(output, axis=-1) * x.sum(axis=-1, keepdims=True) - x
+        case "counts":
+            return np.exp(output) - x
+        case "huber":
+            return np.clip(output - x, -0.4, 0.4)
 
 
 def samples(shape, kind, dtype="float32", seed=0):
     rng = np.random.default_rng(seed)
-    x = rng.random(shape)
-    output = rng.normal(0, 3, shape) if kind == "logits" else rng.uniform(0.01, 0.99, shape)
+    x = rng.poisson(3, shape).astype("float64") if kind == "counts" else rng.random(shape)
+    are_logits = kind in ("logits", "continuous", "categories", "counts")
+    # The gradient of rates is as large as they are, and has to fit into float16.
+    output = rng.normal(0, 2 if kind == "counts" else 3, shape) if are_logits else rng.uniform(0.01, 0.99, shape)
     return x.astype(dtype), output.astype(dtype)
 
 
@@ -90,18 +132,18 @@ def gradient(loss, x, output):
     return value_and_gradient(loss.per_sample, x, tf.constant(output))[1].numpy()
 
 
-@each_loss
+@every_loss
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_loss_is_summed_over_elements_or_their_mean_and_averaged_over_samples_which_weights_weigh(kind, shape):
     x, output = samples(shape, kind)
-    expected, weight, loss = oracle(kind, x, output), np.arange(shape[0]), LOSSES[kind]()
+    expected, weight, loss = oracle(kind, x, output), np.arange(shape[0]), ALL[kind]()
     np.testing.assert_allclose(loss.per_element(x, output), expected, rtol=1e-5, atol=1e-6)
     elements = expected.reshape(shape[0], -1)
     expected = elements.sum(axis=1)
     np.testing.assert_allclose(loss.per_sample(x, output), expected, rtol=2e-6)
     np.testing.assert_allclose(loss(x, output), expected.mean(), rtol=2e-6)
     np.testing.assert_allclose(loss(x, output, sample_weight=weight), (expected * weight).mean(), rtol=2e-6)
-    mean = LOSSES[kind](sample_reduction="mean")
+    mean = ALL[kind](sample_reduction="mean")
     np.testing.assert_allclose(mean.per_sample(x, output), elements.mean(axis=1), rtol=2e-6)
 
 
@@ -115,13 +157,13 @@ def test_eager_and_graph_agree_on_the_output_of_a_sigmoid_layer():
     np.testing.assert_allclose(graph, eager, rtol=1e-6)
 
 
-@each_loss
+@every_loss
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64"])
 def test_every_dtype_policy_gives_the_right_loss(kind, policy):
     dtype = {"mixed_float16": "float16", "mixed_bfloat16": "bfloat16", "float64": "float64"}[policy]
     x, output = samples((5, 4, 3), kind, "float64")
     x, output = tf.cast(x, dtype), tf.cast(output, dtype)
-    loss = LOSSES[kind](dtype=keras.DTypePolicy(policy))
+    loss = ALL[kind](dtype=keras.DTypePolicy(policy))
     expected = oracle(kind, tf.cast(x, "float64"), tf.cast(output, "float64")).sum(axis=(1, 2))
     result = loss.per_sample(x, output)
     assert result.dtype == ("float64" if policy == "float64" else "float32")
@@ -140,12 +182,12 @@ def test_sums_neither_overflow_nor_lose_digits_whatever_the_number_of_elements(k
     np.testing.assert_allclose(MODES[mode](LOSSES[kind](dtype=dtype).per_sample)(x, output), expected, rtol=1e-6)
 
 
-@each_loss
+@every_loss
 @pytest.mark.parametrize("spec", [[None, 4, 6], [None, None, None]])
 @pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
 def test_unknown_dimensions_change_neither_value_nor_gradient(kind, spec, jit_compile):
     x, output = samples((5, 4, 6), kind)
-    loss = LOSSES[kind](sample_reduction="mean")
+    loss = ALL[kind](sample_reduction="mean")
     measure = functools.partial(value_and_gradient, loss.per_sample)
     compiled = tf.function(measure, jit_compile=jit_compile, input_signature=2 * [tf.TensorSpec(spec)])
     value, by_output = compiled(x, output)
@@ -153,20 +195,20 @@ def test_unknown_dimensions_change_neither_value_nor_gradient(kind, spec, jit_co
     np.testing.assert_allclose(by_output, slope(kind, x, output) / 24, rtol=1e-5, atol=1e-7)
 
 
-@each_loss
+@every_loss
 @pytest.mark.parametrize("shape", [(0, 4, 3), (3, 0)])
 def test_batches_and_samples_without_elements_have_loss_zero(kind, shape):
-    np.testing.assert_array_equal(LOSSES[kind]().per_sample(*samples(shape, kind)), np.zeros(shape[0]))
+    np.testing.assert_array_equal(ALL[kind]().per_sample(*samples(shape, kind)), np.zeros(shape[0]))
 
 
-@each_loss
+@every_loss
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 @pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
 def test_outputs_are_widened_to_float32_and_get_a_gradient_in_their_own_dtype(kind, dtype, jit_compile):
     x, output = samples((2, 64, 64, 3), kind)
     narrow = tf.cast(output, dtype)
     output = tf.cast(narrow, "float64").numpy()
-    value, by_output = tf.function(value_and_gradient, jit_compile=jit_compile)(LOSSES[kind](), x, narrow)
+    value, by_output = tf.function(value_and_gradient, jit_compile=jit_compile)(ALL[kind](), x, narrow)
     assert (value.dtype, by_output.dtype) == ("float32", dtype)
     np.testing.assert_allclose(value, oracle(kind, x, output).sum() / 2, rtol=2e-6)
     # Rounded once, from float32.
@@ -237,10 +279,10 @@ def test_squared_and_absolute_errors_have_their_gradients(kind, x):
     np.testing.assert_allclose(gradient(LOSSES[kind](), x, outputs), slope(kind, x, outputs), **tolerance)
 
 
-@each_loss
+@every_loss
 def test_the_gradient_by_the_sample_is_right_too(kind):
     x, output = samples((2, 3), kind)
-    _, by_x = value_and_gradient(lambda output, x: LOSSES[kind]()(x, output), output, tf.constant(x))
+    _, by_x = value_and_gradient(lambda output, x: ALL[kind]()(x, output), output, tf.constant(x))
     above, below = (oracle(kind, np.float64(x) + step, output) for step in (1e-6, -1e-6))
     np.testing.assert_allclose(by_x, (above - below) / 2e-6 / 2, rtol=1e-3, atol=1e-6)
 
@@ -435,11 +477,11 @@ def test_the_reconstruction_of_logits_is_their_sigmoid():
     np.testing.assert_array_equal(SquaredError().reconstruction([[0.0, 2.0]]), [[0, 2]])
 
 
-@each_loss
+@every_loss
 def test_a_compiled_model_keeps_its_loss_through_a_keras_file_without_custom_objects(kind, tmp_path):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
     options = {"sample_reduction": "mean", "reduction": "sum", "name": "my_loss", "dtype": "float64"}
-    model.compile("adam", loss=LOSSES[kind](**options))
+    model.compile("adam", loss=ALL[kind](**options))
     x, _ = samples((4, 3), kind)
     model.fit(x, x, verbose=0)
     model.save(tmp_path / "model.keras")

@@ -28,7 +28,7 @@ class Clip:
         high: The greatest.
 
     Raises:
-        ValueError: If they are not finite, or ``low`` is not below ``high``.
+        ValueError: If neither is finite, or ``low`` is not below ``high``.
 
     Example:
         >>> clip = Clip(0, 1)
@@ -46,9 +46,9 @@ class Clip:
     high: float
 
     def __post_init__(self) -> None:
-        if not -float("inf") < self.low < self.high < float("inf"):
+        if not self.low < self.high or (self.low, self.high) == (-float("inf"), float("inf")):
             ends = f"{self.low!r}, {self.high!r}"
-            raise ValueError(f"low, high: expected finite numbers, the lower one first; received {ends}.")
+            raise ValueError(f"low, high: expected numbers, one of them finite, the lower first; received {ends}.")
 
     def __call__(self, values: Any) -> tf.Tensor:
         """Return the nearest values in the range, a float tensor of the same shape and dtype."""

@@ -7,14 +7,18 @@ be squared. :func:`advise` looks at the training split and says what it found.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from tfae import losses
 from tfae.activations import Clip
 from tfae.advice import columns, rules
 from tfae.advice.rules import Choice
-from tfae.advice.statistics import Statistics, measure, sample_evenly
+from tfae.advice.statistics import Statistics, find_unit_scale, measure, sample_evenly
 from tfae.datasets import Data, load_if_needed
 from tfae.datasets.defects import percent
 from tfae.preprocessing import RANGES
@@ -36,8 +40,8 @@ class Advice:
     preprocessing: str
     #: The preprocessing that the data was loaded with.
     loaded_preprocessing: str
-    #: The loss for the data as it was loaded. Another one than ``loss`` only where that is cross-entropy, which needs
-    #: data in [0, 1], and ``loaded_preprocessing`` takes it elsewhere.
+    #: The loss for the data as it was loaded. Another one than ``loss`` only where that has a domain, such as [0, 1] of
+    #: cross-entropy, and ``loaded_preprocessing`` takes the data elsewhere.
     loaded_loss: str
     #: The smallest loss per sample that any reconstruction can reach under ``loss``, in its unit.
     floor: float
@@ -56,7 +60,7 @@ class Advice:
 
     def __str__(self) -> str:
         loss = losses.get(self.loss)
-        activation = f"{self.output_activation}, of {loss!r}" if type(loss).config_by_name else self.output_activation
+        activation = f"{self.output_activation}, of {loss!r}" if loss.reads_link else self.output_activation
         in_use = "" if self.preprocessing == self.loaded_preprocessing else f", not {self.loaded_preprocessing}"
         lines = [
             f"{'loss':20}{self.loss}, {loss.title}",
@@ -87,9 +91,11 @@ def advise(data: Data | Any) -> Advice:
 
     The first rule of ``tfae.advice.rules`` that applies decides for the loss:
 
+    - one of the values along the last axis is 1 and the others are 0: categorical cross-entropy;
     - every feature takes two values: cross-entropy;
     - outliers, or tails heavier than those of Student's t with 4 degrees of freedom: absolute error;
-    - all else, such as images, values in [0, 1], counts and measurements: squared error.
+    - small counts: Poisson's loss;
+    - all else, such as images, values in [0, 1] and measurements: squared error.
 
     Of a table with categories, yes and no, or gaps, that is the loss of its numbers; the other columns have the
     cross-entropies of their kinds, as in :class:`tfae.losses.TableLoss`.
@@ -141,16 +147,30 @@ def advise(data: Data | Any) -> Advice:
         preprocessing=preprocessing,
         loaded_preprocessing=loaded,
         loaded_loss="mse" if losses.get(loss).domain and loaded != preprocessing else loss,
-        floor=statistics.entropy or 0.0 if losses.get(loss).is_crossentropy else 0.0,
+        floor=_find_floor(data, statistics, loss, preprocessing) or 0.0,
         reasons=tuple(reasons),
         sources=tuple(text for cited, text in rules.SOURCES.items() if any(cited in each for each in reasons)),
         alternatives=tuple(
             choice
-            for choice in rules.alternatives(statistics, loss, preprocessing)
-            if not is_mixed or losses.get(choice.loss).domain is None
+            for choice in rules.alternatives(
+                statistics, loss, preprocessing, loaded, functools.partial(_find_floor, data, statistics)
+            )
+            if not is_mixed or (losses.get(choice.loss).domain is None and choice.floor is not None)
         ),
         statistics=statistics,
     )
+
+
+def _find_floor(data: Data, statistics: Statistics, name: str, preprocessing: str) -> float | None:
+    """The mean floor of samples; None where it is known after a training only, as with noise that is to be fitted."""
+    loss = losses.get(name, dtype="float64")
+    if isinstance(loss, losses.BinaryCrossentropy):
+        return statistics.entropy or 0.0
+    if loss.domain is None:
+        return None if loss.for_model() is not loss else 0.0
+    offset, scale = find_unit_scale(data)[1:] if math.isfinite(loss.domain[1]) else (0.0, 1.0)
+    samples = sample_evenly(data.raw.train, data.shape[-1]).reshape(-1, *data.shape)
+    return float(np.mean(loss.floor((samples - offset) / scale)))
 
 
 def _table(s: Statistics) -> list[str]:
@@ -179,6 +199,8 @@ def _table(s: Statistics) -> list[str]:
     return [f"{name:20}{row}" for name, row in rows.items()]
 
 
-def _floor(loss: str, floor: float) -> str:
+def _floor(loss: str, floor: float | None) -> str:
+    if floor is None:
+        return "known once the noise is"
     unit = losses.get(loss).unit
     return f"{floor:.4g} {unit} per sample" if unit else f"{floor:.4g}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tfae import losses
@@ -16,12 +18,12 @@ HEAVY_TAILS = 0.319
 USUAL_SCALES = (0.1, 10.0)
 #: What the reasons cite, by how they cite it.
 SOURCES = {
-    "Anscombe 1948": "Anscombe, The transformation of Poisson, binomial and negative-binomial data, Biometrika, 1948",
     "Bishop 2006": "Bishop, Pattern Recognition and Machine Learning, Springer, 2006",
     "Huber 1981": "Huber, Robust Statistics, Wiley, 1981, section 1.1",
     "LeCun et al. 1998": "LeCun, Bottou, Orr, Müller, Efficient BackProp, Springer, 1998, section 4.3",
     "Loaiza-Ganem & Cunningham 2019": "Loaiza-Ganem, Cunningham, The continuous Bernoulli: fixing a pervasive error in "
     "variational autoencoders, NeurIPS, 2019",
+    "McCullagh & Nelder 1989": "McCullagh, Nelder, Generalized Linear Models, Chapman & Hall, 1989, chapter 6",
 }
 
 
@@ -33,8 +35,8 @@ class Choice:
     loss: str
     #: The preprocessing that goes with it.
     preprocessing: str
-    #: Smallest loss per sample that any reconstruction can reach, in the unit of the loss.
-    floor: float
+    #: Smallest loss per sample that any reconstruction can reach, in the unit of the loss; None where training tells.
+    floor: float | None
     #: When to prefer it.
     when: str
 
@@ -47,6 +49,11 @@ def loss(s: Statistics) -> tuple[str, str]:
         f"the {percent(s.share_outlying)} of the values that are {far} make up {percent(s.outlying_energy)} of the sum "
         f"of all squared distances; from {percent(HEAVY_TAILS)} on, absolute error finds the centre more precisely"
     )
+    if s.is_one_hot:
+        return "cce", (
+            f"one of {s.num_features:,} values along the last axis is 1 and the others are 0, and categorical "
+            f"{likelihood} such (Bishop 2006, §4.3.4)"
+        )
     if s.share_binary == 1 and s.unit_scale is not None:
         share = s.share_one if s.share_zero + s.share_one == 1 else None
         ones = "" if share is None else f", {percent(share)} of them 1"
@@ -58,10 +65,13 @@ def loss(s: Statistics) -> tuple[str, str]:
         )
     if s.outlying_energy is not None and s.outlying_energy > HEAVY_TAILS:
         return "mae", f"outliers would rule squared error: {outliers} (Huber 1981)"
-    if s.share_counts == 1 and s.kind != "image":
+    if _are_counts(s):
+        counts = f"all values are counts, whole numbers from {s.low:.4g} to {s.high:.4g}"
+        if s.deviations is not None and s.deviations[1] <= USUAL_SCALES[1]:
+            return "poisson", f"{counts}, whose noise grows with their mean (McCullagh & Nelder 1989)"
         return "mse", (
-            f"all values are counts, whole numbers from {s.low:.4g} to {s.high:.4g}, for which there is no loss of "
-            "their own: give their square roots instead, whose noise does not grow with the mean (Anscombe 1948)"
+            f"{counts}: poisson is their likelihood, but takes them as they are, and with standard deviations above "
+            f"{USUAL_SCALES[1]:g} a model has to scale them itself (McCullagh & Nelder 1989)"
         )
     if s.entropy is not None and s.share_inside > 0:
         return "mse", (
@@ -81,7 +91,9 @@ def loss(s: Statistics) -> tuple[str, str]:
 
 def preprocessing(s: Statistics, loss: str, loaded: str) -> tuple[str, str]:
     """Return the preprocessing that goes with a loss, the one in use where that fits, and the reason for it."""
-    if losses.get(loss).is_crossentropy and s.unit_scale is not None:
+    if loss == "poisson":
+        return "none", "counts are to stay as they are"
+    if losses.get(loss).domain is not None and s.unit_scale is not None:
         return (
             s.unit_scale,
             f'cross-entropy is defined on [0, 1], which is where preprocessing "{s.unit_scale}" takes it',
@@ -107,12 +119,16 @@ def output_activation(
     s: Statistics, loss: str, preprocessing: str, output_range: tuple[float, float] | None
 ) -> tuple[str | Clip, str]:
     """Return the activation of the model's last layer that goes with a loss, and the reason for it."""
-    activation = losses.get(loss).output_activation(output_range)
-    if losses.get(loss).is_crossentropy:
+    chosen = losses.get(loss)
+    activation = chosen.output_activation(output_range)
+    if isinstance(chosen, losses.BinaryCrossentropy):
         return activation, (
             "cross-entropy takes logits from a linear layer and applies the sigmoid itself: as a layer it rounds to 1 "
             "from a logit of 17 on, where the loss no longer sees how wrong that is"
         )
+    if chosen.reads_link:
+        reads = chosen.link.replace("_", " ")
+        return activation, f"the loss takes {reads} from a linear layer, and makes the reconstructions of them itself"
     if activation == "linear":
         return activation, f'with preprocessing "{preprocessing}" new samples may have any value: the output is linear'
     ends = "" if s.entropy is None else f", and {percent(1 - s.share_inside)} of them lie at an end of their range"
@@ -143,17 +159,42 @@ def remarks(s: Statistics) -> list[str]:
     return found
 
 
-def alternatives(s: Statistics, loss: str, preprocessing: str) -> tuple[Choice, ...]:
-    """Return the other losses that the data allows, of all that are registered and say when to prefer them."""
+def alternatives(
+    s: Statistics, loss: str, preprocessing: str, loaded: str, floor_of: Callable[[str, str], float | None]
+) -> tuple[Choice, ...]:
+    """Return the other losses that fit the data, of all that are registered and say when to prefer them."""
     found = []
+    scaled = loaded if loss == "poisson" else preprocessing
     for other in losses.registered():
         if other.advice is None or other.short_name == loss:
             continue
-        if losses.get(loss).is_crossentropy and other.known_constant == "median":
+        if loss in ("bce", "cce") and other.known_constant == "median":
             continue  # The best reconstruction of two values is then the commoner one.
-        if other.domain is None:
-            found.append(Choice(other.short_name, preprocessing, 0.0, other.advice))
-        elif other.domain[0] <= 0 and other.domain[1] >= 1 and s.entropy is not None and s.unit_scale is not None:
-            floor = s.entropy if other.is_crossentropy else 0.0
-            found.append(Choice(other.short_name, s.unit_scale, floor, other.advice))
+        scale = _scale_for(s, losses.get(other.short_name), scaled)
+        if scale is not None and _FITS.get(other.short_name, lambda *_: True)(s, loss):
+            found.append(Choice(other.short_name, scale, floor_of(other.short_name, scale), other.advice))
     return tuple(found)
+
+
+def _are_counts(s: Statistics) -> bool:
+    return s.share_counts == 1 and s.kind != "image"
+
+
+#: What the statistics have to say for a loss to be named; by its short name. Others are where their domain is.
+_FITS: dict[str, Callable[[Statistics, str], bool]] = {
+    "gaussian": lambda s, loss: loss == "mse",
+    "cb": lambda s, loss: s.share_inside > 0,
+    "cce": lambda s, loss: s.is_one_hot,
+    "poisson": lambda s, loss: _are_counts(s),
+    "huber": lambda s, loss: loss == "mae",
+}
+
+
+def _scale_for(s: Statistics, loss: losses.ReconstructionLoss, preprocessing: str) -> str | None:
+    """The preprocessing that takes the data to the domain of a loss, the given one where it has none; None if none."""
+    if loss.domain is None:
+        return preprocessing
+    low, high = loss.domain
+    if math.isinf(high):
+        return "none" if s.low >= low else None
+    return s.unit_scale if low <= 0 and high >= 1 and s.entropy is not None else None

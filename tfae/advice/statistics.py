@@ -50,6 +50,8 @@ class Statistics:
     share_binary: float
     share_counts: float
     share_sparse: float
+    #: Whether exactly one of the features is 1 at each place, and the others are 0.
+    is_one_hot: bool
     #: Names, or indices, of the features that take one value in 99 % of the samples or more, but not in all.
     nearly_constant: tuple[str, ...]
     #: Share of values beyond 5 median absolute deviations from the median, taken on each side of it: skewness alone
@@ -82,7 +84,7 @@ def measure(data: Data) -> Statistics:
     varies = lowest < highest
     # The range that two values would be the ends of: as for preprocessing "unit".
     ends: np.ndarray = np.stack([lowest, highest] if data.kind == "table" else [lowest.min(), highest.max()])
-    unit_scale, offset, scale = _unit_scale(data)
+    unit_scale, offset, scale = find_unit_scale(data)
 
     sample = sample_evenly(train, num_features)
     median = np.median(sample, axis=0)
@@ -92,11 +94,12 @@ def measure(data: Data) -> Statistics:
 
     shares = np.zeros(4)  # Of 0, of 1, inside, and the entropy.
     equal, at_ends, outlying, outlying_energy, energy, total = np.zeros((6, num_features))
-    whole = np.full(num_features, True)
+    whole, is_one_hot = np.full(num_features, True), num_features > 1
     for block in blocks(train):
         x: np.ndarray = block.reshape(-1, num_features).astype("float64")
         at_ends += ((x == ends[0]) | (x == ends[1])).sum(axis=0)
         whole &= (x == np.floor(x)).all(axis=0)
+        is_one_hot = is_one_hot and bool((x.sum(axis=1) == 1).all() and (x.max(axis=1) == 1).all())
         deviation = (x - median) / unit
         is_far = (deviation > 5 * above / unit) | (deviation < -5 * below / unit)
         equal += (deviation == 0).sum(axis=0)
@@ -139,6 +142,7 @@ def measure(data: Data) -> Statistics:
         share_binary=_share(is_binary, varies),
         share_counts=_share(whole & (lowest >= 0) & ~is_binary, varies),
         share_sparse=_share(is_sparse, varies),
+        is_one_hot=is_one_hot and bool(whole.all()) and float(lowest.min()) == 0,
         nearly_constant=tuple(str(names[i]) for i in np.flatnonzero(varies & (equal >= _NEARLY * num_values))),
         share_outlying=float(np.mean(outlying[tailed])) / num_values if has_tails else None,
         outlying_energy=float(np.mean(outlying_energy[tailed] / energy[tailed])) if has_tails else None,
@@ -147,7 +151,7 @@ def measure(data: Data) -> Statistics:
     )
 
 
-def _unit_scale(data: Data) -> tuple[str | None, np.ndarray | float, np.ndarray | float]:
+def find_unit_scale(data: Data) -> tuple[str | None, np.ndarray | float, np.ndarray | float]:
     """Name, offset and scale of a preprocessing that takes all splits to [0, 1]; None, 0 and 1 if none does."""
     if _within_unit(data, data.preprocessing.offset, data.preprocessing.scale):
         return data.preprocessing.method, data.preprocessing.offset, data.preprocessing.scale

@@ -22,6 +22,9 @@ from tfae.preprocessing import RANGES
 #: Training samples on which a check looks at values.
 _TRIED = 1024
 
+#: What stands for the logits of a model that nothing bounds.
+_FAR = 1e9
+
 #: How far samples may be from what a softmax, or a normalization, can put out: rounding, smoothing, and its epsilon.
 _TIED_TOLERANCE = 1e-2
 
@@ -107,7 +110,13 @@ def _domain(data: Data, loss: ReconstructionLoss, model: keras.Model) -> str | N
                 f'[{low:.4g}, {high:.4g}] after preprocessing "{data.preprocessing.method}". '
                 f"{remedies.outside_domain(loss, data)}"
             )
-    return None
+    if data.preprocessing.is_mixed:  # It wants another loss anyway.
+        return None
+    reason = loss.explain_undefined(data.preprocessing(data.raw.train[:_TRIED]).numpy())
+    return reason and (
+        f"loss: {type(loss).__name__} is not defined on the training split after preprocessing "
+        f'"{data.preprocessing.method}": {reason}'
+    )
 
 
 def _columns(data: Data, loss: ReconstructionLoss, model: keras.Model) -> str | None:
@@ -133,7 +142,7 @@ def _range(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str 
         return None
     # The test split of a table may lie a little outside of what the training split is scaled to; that is no mistake.
     low, high = data if isinstance(data, tuple) else _span(data, "train")
-    reachable = _reachable(output, loss)
+    reachable = _reachable(output, loss, model)
     # What is outside the domain of the loss is another check's business.
     least, greatest = (low, high) if loss.domain is None else np.clip((low, high), *loss.domain)
     if is_within((least, greatest), reachable):
@@ -154,7 +163,7 @@ def _activation(data: _Samples, loss: ReconstructionLoss, model: keras.Model) ->
     output = output_of(model)
     if isinstance(loss, TableLoss) and output is not None and math.isfinite(output.low + output.high):
         return f"model: expected one that ends in linear, as the columns of a table ask for; received {output.name}."
-    if output is None or loss.domain is None or loss.on_reconstructions() is not loss:
+    if output is None or loss.domain is None or loss.reads_link:
         return None
     if is_within((output.low, output.high), loss.domain):
         return None
@@ -166,22 +175,27 @@ def _activation(data: _Samples, loss: ReconstructionLoss, model: keras.Model) ->
 
 def _logits(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
     output = None if isinstance(loss, TableLoss) else output_of(model)
-    if output is None or loss.on_reconstructions() is loss:
+    if output is None or not loss.reads_link:
         return None
     if not is_within((output.low, output.high), loss.domain):
         return None
     return (
-        f"model: expected one that ends in {loss.output_activation()}, because {loss!r} reads its output as logits; "
-        f"received one that ends in {output.name}, which read so keeps reconstructions in "
-        f"{_interval(*_reachable(output, loss))}. End the model in {as_activation(loss.output_activation())}, or use "
-        f"{loss.on_reconstructions()!r}."
+        f"model: expected one that ends in {loss.output_activation()}, because {loss!r} reads its output as "
+        f"{loss.link.replace('_', ' ')}; received one that ends in {output.name}, which read so keeps reconstructions "
+        f"in {_interval(*_reachable(output, loss, model))}. End the model in "
+        f"{as_activation(loss.output_activation())}, or use {loss.on_reconstructions()!r}."
     )
 
 
-def _reachable(output: Output, loss: ReconstructionLoss) -> tuple[float, float]:
+def _reachable(output: Output, loss: ReconstructionLoss, model: keras.Model) -> tuple[float, float]:
     """The least and the greatest reconstruction that a model's output stands for."""
-    low, high = map(float, loss.reconstruction(np.array([output.low, output.high], "float32")))
-    return low, high
+    if not loss.reads_link:
+        return output.low, output.high
+    # A softmax looks at all elements of the last axis: one of them is at an end, and the others are at the other.
+    low, high = np.clip((output.low, output.high), -_FAR, _FAR)
+    is_first = np.arange(model.output_shape[-1] or 2) == 0
+    reached = np.asarray(loss.reconstruction(np.where([is_first, ~is_first], low, high).astype("float32")))
+    return float(reached.min()), float(reached.max())
 
 
 def _reduction(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:

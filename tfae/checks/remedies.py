@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from tfae.activations import Clip
@@ -32,8 +33,14 @@ def as_activation(activation: str | Clip) -> str:
 
 def outside_domain(loss: ReconstructionLoss, data: Data | None = None) -> str:
     """Return what to do about data outside of a loss's domain: another loss, or the scaling that takes it there."""
-    others = [f"{each.__name__} ({as_options(loss=each.short_name)})" for each in registered() if each.domain is None]
-    scaling = next((name for name, ends in RANGES.items() if is_within(ends, loss.domain)), None)
+    others = [
+        f"{each.__name__} ({as_options(loss=each.short_name)})"
+        for each in registered()
+        if each.domain is None and each.in_comparison
+    ]
+    # What has an end on one side only, as counts do, is not to be scaled.
+    is_bounded = loss.domain is not None and math.isfinite(loss.domain[1] - loss.domain[0])
+    scaling = next((name for name, ends in RANGES.items() if is_bounded and is_within(ends, loss.domain)), None)
     remedy = f"Choose {' or '.join(others)}"
     if data is not None and is_within(_span(data, *data.bounds._fields), loss.domain):
         return f"{remedy}, or use {as_options(preprocessing='none')}, since the values are in it already."
@@ -49,7 +56,7 @@ def ending(loss: ReconstructionLoss) -> str:
     """Return how to end a model whose outputs leave a loss's domain."""
     by_name = type(loss).from_config({**loss.get_config(), **loss.config_by_name})
     remedy = f"End the model in {as_activation(loss.output_activation())}"
-    if by_name.on_reconstructions() is by_name:
+    if not by_name.reads_link:
         return f"{remedy}."
     return f"{remedy}, or use {by_name!r} with {as_activation(by_name.output_activation())}."
 

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 @click.argument("source", required=False)
 @loss_option(
     "loss_name",
-    help="mse, squared error; mae, absolute error, for data with outliers; bce, binary cross-entropy, for data in "
-    "[0, 1]; or one of your own, with tfae --import MODULE.  [default: as tfae advise says]",
+    help="mse, squared error; mae, absolute error, and huber, between the two, for data with outliers; bce, binary "
+    "cross-entropy, for data in [0, 1]; likelihoods: gaussian, cb (continuous Bernoulli, for gray values), cce "
+    "(categorical cross-entropy, for one-hot data), poisson (for counts); or one of your own, with tfae --import "
+    "MODULE.  [default: as tfae advise says]",
 )
 @model_options
 @click.option(
@@ -132,7 +134,9 @@ def _train(
     advised = None
     if loss_name is None:
         advised = advise(data)
-        if advised.loss != advised.loaded_loss and load["preprocessing"] == "default":
+        # A denoiser scales for itself, and begins at the mean, which is far from the logarithm of a rate.
+        scales = advised.loss == "poisson" and model.for_data(data, detects=detect).architecture == "denoiser"
+        if advised.loss != advised.loaded_loss and load["preprocessing"] == "default" and not scales:
             del data  # Lest there is memory for both.
             load["preprocessing"] = advised.preprocessing
             data = datasets.load(source, **load)

@@ -108,7 +108,8 @@ def compare(
     Args:
         data: What to train on, as ``tfae.datasets.load`` returned it, or takes it.
         losses: Losses of :mod:`tfae.losses`, or their names, as ``tfae.losses.get`` takes them. None for all that
-            are registered and defined on the data. Their own ``name`` is what they are called in the table.
+            are registered and defined on the data, but for variants of others, whose ``in_comparison`` is False. Their
+            own ``name`` is what they are called in the table.
         run_dir: A new or empty directory, or that of the same comparison.
         seeds: How many trainings of each loss: with seeds ``data.seed``, ``data.seed + 1``, …
         epochs: Epochs of each training.

@@ -32,11 +32,11 @@ _IDENTITY = ("losses", "seeds", "corruptions", "epochs", "learning_rate", "model
 def choose_losses(
     losses: Sequence[str | ReconstructionLoss] | None, sample_reduction: str
 ) -> dict[str, ReconstructionLoss]:
-    """Return the losses by name, each once; all that are registered where none are named."""
+    """Return the losses by name, each once; where none are named all that are registered, but for variants."""
     if isinstance(losses, (str, ReconstructionLoss)) or (losses is not None and not losses):
         raise ValueError(f'losses: expected a list such as ["mse", "mae"]; received {losses!r}.')
     by_name: dict[str, ReconstructionLoss] = {}
-    for each in [loss.short_name for loss in registered()] if losses is None else losses:
+    for each in [loss.short_name for loss in registered() if loss.in_comparison] if losses is None else losses:
         loss = each if isinstance(each, ReconstructionLoss) else get(each, sample_reduction=sample_reduction)
         if loss.name in by_name:
             raise ValueError(

@@ -14,8 +14,8 @@ import tensorflow as tf
 from tfae.losses import ReconstructionLoss
 from tfae.moments import Moments
 
-#: How far from 0 and 1 the linear baseline may be kept under cross-entropy, and how many samples of the training split
-#: choose that one number.
+#: How far from 0 and 1 the linear baseline may be kept under cross-entropy, as from asymptotes of other losses, and how
+#: many samples of the training split choose that one number.
 _MARGINS, _NUM_CHOOSING = (0.0, 1e-4, 1e-3, 1e-2, 1e-1), 10_000
 
 #: Share of a loss that may be rounding of float32, in sums over elements and in products with the components.
@@ -64,8 +64,9 @@ def fit(
 
     Under cross-entropy, PCA's reconstruction is read as probabilities. Clipped to exactly 0 and 1, it would lose 87
     nats wherever it is out of range and the sample is not at that end, and every model would win against it:
-    its distance from 0 and 1 is the one, of five between 0 and 0.1, that has the least loss on the training split.
-    Otherwise it is clipped into ``interval``, by default what the training split spans.
+    its distance from 0 and 1 is the one, of five between 0 and 0.1, that has the least loss on the training split. So
+    it is with the ``asymptotes`` of other losses, such as a rate of 0. Otherwise it is clipped into ``interval``, by
+    default what the training split spans.
     """
     num_elements = math.prod(shape)
     moments = Moments(num_elements, scatter=None)
@@ -93,17 +94,15 @@ def fit(
         components=components,
         interval=(low, high),
     )
-    can_be_clipped_wrongly = loss.are_probabilities.any() and not isinstance(components, str)
+    can_be_clipped_wrongly = np.isfinite(loss.asymptotes).any() and not isinstance(components, str)
     return _with_best_margin(baselines, train, loss) if can_be_clipped_wrongly else baselines
 
 
 def _with_best_margin(baselines: Baselines, train: tf.data.Dataset, loss: ReconstructionLoss) -> Baselines:
     readable = loss.on_reconstructions()
     low, high = baselines.interval
-    is_probability = loss.are_probabilities
-    intervals = [
-        (np.where(is_probability, max(low, m), low), np.where(is_probability, min(high, 1 - m), high)) for m in _MARGINS
-    ]
+    bottom, top = loss.asymptotes
+    intervals = [(np.maximum(low, bottom + margin), np.minimum(high, top - margin)) for margin in _MARGINS]
     totals, num_samples = np.zeros(len(intervals)), 0
     for _, x in train:
         reconstruction = baselines.linear(x, tf.logical_not(tf.math.is_nan(x)))

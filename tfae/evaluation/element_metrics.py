@@ -32,7 +32,7 @@ def mae(split: Split) -> Quantity:
 
 def _clipped_crossentropy(split: Split) -> dict[str, Quantity]:
     # A model that returned logits would lose the digits of confident ones by way of their sigmoid.
-    if split.loss.is_crossentropy:
+    if isinstance(split.loss, BinaryCrossentropy):
         return {}
     entropy = BinaryCrossentropy(sample_reduction="mean", dtype=split.loss.dtype)
 
@@ -57,7 +57,7 @@ def crossentropy(split: Split) -> float:
     """Mean cross-entropy per element, in nats; none unless all samples are in [0, 1]."""
     if not is_within(split.totals.samples, (0, 1)):
         raise UnavailableError("a sample is not in [0, 1]")
-    if not split.loss.is_crossentropy:
+    if not isinstance(split.loss, BinaryCrossentropy):
         return split.mean("clipped_crossentropy")
     if not is_within(split.totals.reconstructions, (0, 1)):
         raise UnavailableError("a reconstruction is not in [0, 1]")
@@ -114,6 +114,6 @@ enter(
         "crossentropy_margin",
         "margin of the cross-entropy",
         "How far from 0 and 1 reconstructions are kept for it; 0 where it is the model's own loss.",
-        lambda split: 0.0 if split.loss.is_crossentropy else MARGIN,
+        lambda split: 0.0 if isinstance(split.loss, BinaryCrossentropy) else MARGIN,
     ),
 )

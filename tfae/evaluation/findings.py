@@ -59,7 +59,7 @@ def collect_findings(evaluation: Evaluation, split: Split, *, spread: float, can
         yield from _below_floor(evaluation)
     else:
         yield _outside_domain(loss, totals)
-    largest = max(map(abs, (*totals.samples, *(loss.domain or ()))))
+    largest = max(abs(end) for end in (*totals.samples, *(loss.domain or ())) if math.isfinite(end))
     is_exact = evaluation.mae is not None and evaluation.mae <= EXACT * largest
     yield from _no_better_than_constant(evaluation, is_exact=is_exact)
     yield from _worse_than_linear(evaluation, is_best_linear=loss.pca_is_optimal)
@@ -129,7 +129,9 @@ def _worse_than_linear(e: Evaluation, *, is_best_linear: bool) -> Iterator[Findi
     if e.linear_loss is None or e.constant_loss is None or e.constant_skill is None:
         return
     # Where PCA is exact, its excess is rounding.
-    if e.excess > (1 + LINEAR_TOLERANCE) * (e.linear_loss - e.floor) + ROUNDING * e.constant_loss:
+    if e.excess > (1 + LINEAR_TOLERANCE) * (e.linear_loss - e.floor) + ROUNDING * max(
+        abs(e.constant_loss), abs(e.floor)
+    ):
         figure = e.linear_skill if e.linear_skill is not None else e.excess
         which = "is the best linear autoencoder" if is_best_linear else "costs no training"
         yield Finding(

@@ -35,7 +35,7 @@ def loss(split: Split) -> Quantity:
 
 @per_sample("floor", **_PART, note="the least that any reconstruction can reach")
 def floor(split: Split) -> Quantity:
-    """Mean of the least loss that any reconstruction of a sample can reach: 0, or the entropy for cross-entropy."""
+    """Mean of the least loss that any reconstruction of a sample can reach: 0 for errors, entropy for cross-entropy."""
     return lambda batch: split.loss.floor(batch.x, mask=batch.mask)
 
 
@@ -113,6 +113,6 @@ def components(evaluation: Any) -> str:
 
 def _skill(split: Split, baseline: str, if_exact: str) -> float:
     excess = split.value(baseline) - split.value("floor")
-    if excess <= ROUNDING * split.value("constant_loss"):
+    if excess <= ROUNDING * max(abs(split.value("constant_loss")), abs(split.value("floor"))):
         raise UnavailableError(if_exact)
     return 1 - split.value("excess") / excess

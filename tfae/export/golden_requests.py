@@ -173,7 +173,8 @@ def _candidates(model: KerasAnswers, data: Any) -> Iterator[np.ndarray]:
     shape = (_NUM_SAMPLES, *model.preprocessing.model_shape)
     for _ in range(0, _NUM_CANDIDATES, _NUM_SAMPLES):
         if math.isinf(high - low):
-            yield _raw(model, rng.standard_normal(shape, "float32"))
+            x = rng.standard_normal(shape, "float32")
+            yield _raw(model, x if math.isinf(low) else low + abs(x))
         else:
             yield _raw(model, low + (high - low) * rng.random(shape, "float32"))
 

@@ -14,8 +14,13 @@ known by name.
 
 from tfae.losses.absolute_error import AbsoluteError
 from tfae.losses.binary_crossentropy import BinaryCrossentropy
+from tfae.losses.categorical_crossentropy import CategoricalCrossentropy
+from tfae.losses.continuous_bernoulli import ContinuousBernoulli
+from tfae.losses.gaussian_nll import GaussianNLL
+from tfae.losses.huber import Huber
 from tfae.losses.loss_metric import LossMetric
 from tfae.losses.loss_parts import LossPart
+from tfae.losses.poisson import Poisson
 from tfae.losses.reconstruction_loss import DOMAIN_TOLERANCE, ReconstructionLoss, is_within
 from tfae.losses.registry import explain_invalid, find, get, get_loss, register, registered
 from tfae.losses.shapes import mask_of
@@ -26,8 +31,13 @@ __all__ = [
     "DOMAIN_TOLERANCE",
     "AbsoluteError",
     "BinaryCrossentropy",
+    "CategoricalCrossentropy",
+    "ContinuousBernoulli",
+    "GaussianNLL",
+    "Huber",
     "LossMetric",
     "LossPart",
+    "Poisson",
     "ReconstructionLoss",
     "SquaredError",
     "TableLoss",
@@ -42,5 +52,15 @@ __all__ = [
     "registered",
 ]
 
-for _loss in (SquaredError, AbsoluteError, BinaryCrossentropy):  # The order in which they are listed.
+# In the order in which they are listed.
+for _loss in (
+    SquaredError,
+    AbsoluteError,
+    BinaryCrossentropy,
+    GaussianNLL,
+    ContinuousBernoulli,
+    CategoricalCrossentropy,
+    Poisson,
+    Huber,
+):
     register(_loss)

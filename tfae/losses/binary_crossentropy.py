@@ -41,8 +41,10 @@ class BinaryCrossentropy(ReconstructionLoss):
     title = "binary cross-entropy"
     domain = (0.0, 1.0)
     unit = "nats"
-    is_crossentropy = True
+    asymptotes = (0.0, 1.0)
+    lower_bound = 0.0
     known_constant = "mean"
+    bounding_activation = "sigmoid"
     config_by_name: ClassVar[dict[str, Any]] = {"from_logits": True}
     advice = "where values are read as probabilities; compare its excess over the floor, for it never reaches 0"
 
@@ -73,14 +75,9 @@ class BinaryCrossentropy(ReconstructionLoss):
         by_output = (output - x) / ops.maximum(output * q, tiny)
         return upstream * (ops.log(q) - ops.log(ops.maximum(output, tiny))), upstream * by_output
 
-    def output_activation(self, output_range: tuple[float, float] | None = None) -> str:
-        """Return ``"linear"`` for logits, ``"sigmoid"`` for probabilities, whatever the range of the data."""
-        return "linear" if self.from_logits else "sigmoid"
-
-    def reconstruction(self, output: Any) -> tf.Tensor:
-        """Return probabilities x̂ in [0, 1]: ``output`` itself, or its sigmoid if it is logits."""
-        output = super().reconstruction(output)
-        return ops.sigmoid(output) if self.from_logits else output
+    def inverse_link(self, output: tf.Tensor) -> tf.Tensor:
+        """Return the sigmoid."""
+        return ops.sigmoid(output)
 
     def get_config(self) -> dict[str, Any]:
         """Configuration from which ``from_config`` builds an equal loss."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 
-#: Nats per element by which rounding may take a cross-entropy below 0: a sample may leave [0, 1] by 10⁻⁵.
+#: Nats per element by which rounding may take a loss below the least: a sample may leave its domain by 10⁻⁵.
 _TOLERANCE = 0.1
 
 _IS_CHECKED = contextvars.ContextVar("is_checked", default=False)
@@ -17,7 +18,7 @@ _IS_CHECKED = contextvars.ContextVar("is_checked", default=False)
 
 @contextlib.contextmanager
 def checked_domain() -> Iterator[None]:
-    """Leave :func:`validate_crossentropy` out of what is traced in the block, of which the data is checked before."""
+    """Leave :func:`validate_domain` out of what is traced in the block, of which the data is checked before."""
     token = _IS_CHECKED.set(True)
     try:
         yield
@@ -25,8 +26,8 @@ def checked_domain() -> Iterator[None]:
         _IS_CHECKED.reset(token)
 
 
-def validate_crossentropy(values: tf.Tensor, x: tf.Tensor, loss: Any) -> tf.Tensor:
-    """Return per-sample cross-entropies ``(batch,)``, which only samples outside of [0, 1] make negative.
+def validate_domain(values: tf.Tensor, x: tf.Tensor, loss: Any) -> tf.Tensor:
+    """Return per-sample losses ``(batch,)``, which only samples outside of the domain take below the least one.
 
     Of all that could be looked at this is the least: a number per sample, not the samples. An assertion stops eager
     execution and graphs. XLA, which Keras compiles with where it can, drops assertions, and gets NaN instead.
@@ -34,12 +35,15 @@ def validate_crossentropy(values: tf.Tensor, x: tf.Tensor, loss: Any) -> tf.Tens
     if _IS_CHECKED.get():
         return values
     num_elements = tf.reduce_prod(tf.shape(x)[1:]) if loss.sample_reduction == "sum" else 1
-    are_negative = values < -_TOLERANCE * tf.cast(num_elements, values.dtype)
+    are_outside = values < (loss.lower_bound - _TOLERANCE) * tf.cast(num_elements, values.dtype)
+    low, high = loss.domain
+    remedy = "Scale them, by" if math.isfinite(high) else "Give them as they are, by"
+    scaling = "unit" if math.isfinite(high) else "none"
     message = [
-        f"{loss.name}: expected samples in [0, 1]; received some outside, where it has no lower bound. Scale them, by "
-        'tfae.datasets.load(x, preprocessing="unit") for instance. Losses:',
+        f"{loss.name}: expected samples in [{low:g}, {high:g}]; received some outside, where it has no lower bound. "
+        f'{remedy} tfae.datasets.load(x, preprocessing="{scaling}") for instance. Losses:',
         values,
     ]
-    assertion = tf.debugging.Assert(tf.logical_not(tf.reduce_any(are_negative)), message)
+    assertion = tf.debugging.Assert(tf.logical_not(tf.reduce_any(are_outside)), message)
     with tf.control_dependencies([] if assertion is None else [assertion]):  # Eagerly it raises by itself.
-        return tf.where(are_negative, tf.constant(float("nan"), values.dtype), values)
+        return tf.where(are_outside, tf.constant(float("nan"), values.dtype), values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import inspect
+import math
 import re
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
@@ -16,7 +17,7 @@ from keras import ops
 from tfae import activations  # Not from it: where it is imported first, it imports this, by way of Keras.
 from tfae.losses import shapes
 from tfae.losses.constants import find_best_constant
-from tfae.losses.domain import validate_crossentropy
+from tfae.losses.domain import validate_domain
 from tfae.losses.loss_parts import note
 from tfae.losses.reduction import BatchReduction, sum_per_sample
 from tfae.moments import Moments
@@ -66,21 +67,30 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
     domain: ClassVar[tuple[float, float] | None] = None
     #: Unit of the loss; None where it is that of the data in model space, or its square.
     unit: ClassVar[str | None] = None
-    #: Whether it is a cross-entropy in nats, and its reconstructions are probabilities.
-    is_crossentropy: ClassVar[bool] = False
+    #: Least loss of an element in the domain, where samples outside of it have less; None to not look for these.
+    lower_bound: ClassVar[float | None] = None
+    #: What stands for reconstructions in the output of a model where the loss is built with ``from_<link>=True``.
+    link: ClassVar[str] = "logits"
+    #: Activation of a model that emits reconstructions, as Keras names it; None for one that follows their range.
+    bounding_activation: ClassVar[str | None] = None
+    #: Whether a comparison takes it where no losses are named.
+    in_comparison: ClassVar[bool] = True
     #: Whether no linear autoencoder has a smaller loss than PCA.
     pca_is_optimal: ClassVar[bool] = False
     #: What the best constant reconstruction is; None to have it searched.
     known_constant: ClassVar[Literal["mean", "median"] | None] = None
 
     @property
-    def are_probabilities(self) -> np.ndarray:
-        """Which elements of a reconstruction are probabilities: bool, of all of them or of the shape of a sample."""
-        return np.asarray(self.is_crossentropy)
+    def asymptotes(self) -> tuple[Any, Any]:
+        """Below and above, reconstructions near to which the loss of a sample elsewhere has no bound.
+
+        They are infinite where there are none; numbers, or arrays of the shape of a sample.
+        """
+        return -math.inf, math.inf
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        cls.long_name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+        cls.long_name = re.sub("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
         for attribute, default in {"short_name": cls.long_name, "title": cls.long_name.replace("_", " ")}.items():
             setattr(cls, attribute, cls.__dict__.get(attribute, default))
 
@@ -129,21 +139,43 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
     def output_activation(self, output_range: tuple[float, float] | None = None) -> str | activations.Clip:
         """Return the activation of the last layer that suits this loss, as every Keras layer takes it.
 
-        It is :class:`tfae.activations.Clip`, which says why, to what bounds reconstructions in model space:
-        ``output_range``, as ``tfae.datasets.Data`` has it, or else the ``domain`` of the loss; without either "linear".
+        It is "linear" for logits and their like, and else ``bounding_activation``. Without that it is
+        :class:`tfae.activations.Clip`, which says why, to what bounds reconstructions in model space: ``output_range``,
+        as ``tfae.datasets.Data`` has it, or else the ``domain`` of the loss; without either "linear".
         """
+        if self.reads_link or self.bounding_activation:
+            return "linear" if self.reads_link else str(self.bounding_activation)
         bounds = output_range or self.domain
         return "linear" if bounds is None else activations.Clip(*bounds)
 
     def reconstruction(self, output: Any) -> tf.Tensor:
         """Return the reconstruction x̂ in model space that the model's ``output`` stands for; same shape."""
-        return ops.convert_to_tensor(output, self._compute_dtype)
+        output = ops.convert_to_tensor(output, self._compute_dtype)
+        return self.inverse_link(output) if self.reads_link else output
+
+    def inverse_link(self, output: tf.Tensor) -> tf.Tensor:
+        """Return the reconstructions that logits and their like stand for, as their sigmoid."""
+        return output
+
+    @property
+    def reads_link(self) -> bool:
+        """Whether outputs stand for reconstructions, as logits do: what the argument ``from_<link>`` says."""
+        return bool(getattr(self, f"from_{self.link}", False))
 
     def on_reconstructions(self) -> ReconstructionLoss:
-        """Return the same loss as a function of reconstructions; itself, unless it reads logits, ``from_logits``."""
-        if not getattr(self, "from_logits", False):
-            return self
-        return type(self).from_config({**self.get_config(), "from_logits": False})
+        """Return the same loss as a function of reconstructions; itself, unless it reads logits or their like."""
+        return type(self).from_config({**self.get_config(), f"from_{self.link}": False}) if self.reads_link else self
+
+    def explain_undefined(self, x: np.ndarray) -> str | None:
+        """Return why the loss is not defined on samples in its domain, and what to do; None where it is."""
+        return None
+
+    def for_model(self) -> ReconstructionLoss:
+        """Return the loss that one model is compiled with: itself, unless :meth:`adapt` changes it."""
+        return self
+
+    def adapt(self, autoencoder: Any, dataset: tf.data.Dataset) -> None:
+        """Find what scores need to know of a trained model and data; nothing, unless a loss overrides it."""
 
     def floor(self, x: Any, mask: Any = None) -> tf.Tensor:
         """Return the smallest loss ``(batch,)`` that any reconstruction of each sample can reach: that of ``x`` itself.
@@ -228,6 +260,10 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         kept = ops.ones_like(x) * shapes.expand_leading(ops.convert_to_tensor(mask, x.dtype), x, "mask")
         return ops.divide_no_nan(sums, sum_per_sample(kept))
 
+    def per_sample_in_batch(self, x: Any, output: Any, *, mask: Any, weight: Any, sample_weight: Any) -> tf.Tensor:
+        """Return what each sample adds to the loss of its batch, to be weighed by ``sample_weight``: its loss."""
+        return self.per_sample(x, output, mask=mask, weight=weight)
+
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         """Return the loss of each sample, ``(batch,)``; what Keras asks a loss for."""
         return self.per_sample(y_true, y_pred)
@@ -241,8 +277,8 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
 
         Raises:
             ValueError: If shapes do not fit.
-            tf.errors.InvalidArgumentError: Likewise, in a graph; or if a cross-entropy is negative, which only samples
-                outside of [0, 1] make it. Under XLA, which raises nothing, it is NaN then.
+            tf.errors.InvalidArgumentError: Likewise, in a graph; or if a loss is below its ``lower_bound``, to which
+                only samples outside of its domain take it. Under XLA, which raises nothing, it is NaN then.
         """
         mask = shapes.mask_of(y_pred)
         y_true, y_pred = shapes.convert_pair(y_true, y_pred, self._compute_dtype)
@@ -250,9 +286,9 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         if sample_weight is not None:
             weight, sample_weight = shapes.split_weight(sample_weight, y_true, self._compute_dtype, self.reduction)
         with keras.name_scope(self.name):
-            values = self.per_sample(y_true, y_pred, mask=mask, weight=weight)
-            if self.is_crossentropy:
-                values = validate_crossentropy(values, y_true, self)
+            values = self.per_sample_in_batch(y_true, y_pred, mask=mask, weight=weight, sample_weight=sample_weight)
+            if self.lower_bound is not None and (weight is None or self.lower_bound == 0):
+                values = validate_domain(values, y_true, self)
             loss = self._reduce_batch(values, values, sample_weight)
             note("reconstruction", loss)
             return loss

@@ -53,8 +53,9 @@ def get(name: str, **config: Any) -> ReconstructionLoss:
 
     Args:
         name: ``"squared_error"`` or ``"mse"``, ``"absolute_error"`` or ``"mae"``, ``"binary_crossentropy"`` or
-            ``"bce"``, or a name that was registered.
-        **config: Arguments of the loss. By name, cross-entropy reads logits unless ``from_logits=False`` is given.
+            ``"bce"``, ``"gaussian_nll"`` or ``"gaussian"``, ``"continuous_bernoulli"`` or ``"cb"``,
+            ``"categorical_crossentropy"`` or ``"cce"``, ``"poisson"``, ``"huber"``, or a name that was registered.
+        **config: Arguments of the loss. By name, those that can read logits do unless ``from_logits=False`` is given.
 
     Raises:
         ValueError: If there is no such loss, or it has no such argument.
@@ -103,13 +104,13 @@ elements of a sample: call autoencoder.compile(optimizer, loss=tfae.losses.Squar
             f"output. Take the autoencoder out of it with tfae.models.select_output(autoencoder, {output!r})."
         )
     name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
-    first, *others = registered()
-    counterpart = f"tfae.losses.{first()!r}, or {' or '.join(each.__name__ for each in others)}"
+    counterpart = f"tfae.losses.{registered()[0]()!r}, or another of tfae.losses"
     for each in registered():
         names = (each.short_name, each.long_name, f"mean_{each.long_name}")  # As Keras calls its own.
         if name.replace("_", "").lower() in (known.replace("_", "") for known in names):
             module = "tfae.losses." if each.__module__.startswith("tfae.losses.") else ""
-            config = {key: getattr(loss, key) for key in each.config_by_name if hasattr(loss, key)}
+            argument = f"from_{each.link}"  # Keras's losses read reconstructions unless they say otherwise.
+            config: dict[str, Any] = {argument: getattr(loss, argument, False)} if hasattr(each(), argument) else {}
             counterpart = f"{module}{each(**config)!r}"
     return (
         f"expected a model compiled with a loss of tfae.losses; received loss={loss!r}. Keras's own losses average "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import keras
@@ -14,6 +14,7 @@ from keras import ops
 from tfae.columns import Block
 from tfae.losses import shapes
 from tfae.losses.binary_crossentropy import BinaryCrossentropy
+from tfae.losses.categorical_crossentropy import CategoricalCrossentropy
 from tfae.losses.reconstruction_loss import ReconstructionLoss
 from tfae.losses.squared_error import SquaredError
 from tfae.moments import Moments
@@ -63,17 +64,23 @@ class TableLoss(ReconstructionLoss):
         if (
             not isinstance(self.numbers, ReconstructionLoss)
             or self.numbers.domain is not None
-            or self.numbers.on_reconstructions() is not self.numbers
+            or self.numbers.reads_link
+            or self.numbers.for_model() is not self.numbers  # It goes by the batch.
         ):
             raise ValueError(
-                f"numbers: expected a loss of any real number, such as SquaredError(); received {self.numbers!r}."
+                "numbers: expected a loss of any real number and of known scale, such as SquaredError(); received "
+                f"{self.numbers!r}."
             )
         self.weights = dict(weights or {})
         names = [block.column for block in self.blocks]
         if unknown := self.weights.keys() - set(names):
             raise ValueError(f"weights: expected columns, which are {', '.join(names)}; received {', '.join(unknown)}.")
         self.from_logits = from_logits
-        self._of_yes_no = BinaryCrossentropy(from_logits=from_logits, dtype=self._compute_dtype)
+        self._of_kind: dict[str, ReconstructionLoss] = {
+            "number": self.numbers,
+            "yes/no": BinaryCrossentropy(from_logits=from_logits, dtype=self._compute_dtype),
+            "category": CategoricalCrossentropy(from_logits=from_logits, dtype=self._compute_dtype),
+        }
         # Columns of one kind that stand side by side are computed as one; categories each have a softmax.
         runs = itertools.groupby(
             enumerate(self.blocks), lambda pair: (pair[1].kind, pair[1].kind == "category" and pair[0])
@@ -90,36 +97,21 @@ class TableLoss(ReconstructionLoss):
         )
 
     @property
-    def are_probabilities(self) -> np.ndarray:
-        """bool, of the shape of one sample."""
-        return ~self._is_number
+    def asymptotes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Those of probabilities, 0 and 1, of the shape of one sample."""
+        return np.where(self._is_number, -np.inf, 0.0), np.where(self._is_number, np.inf, 1.0)
 
     def elementwise(self, x: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
         """Return the loss of each element; those of a category sum to its cross-entropy."""
-        of_kind: dict[str, Callable[..., tf.Tensor]] = {
-            "number": self.numbers.elementwise,
-            "yes/no": self._of_yes_no.elementwise,
-            "category": lambda x, output: -x * self._log_probabilities(output),
-        }
-        parts = [of_kind[kind](*pair) for kind, *pair in self._runs(x, output)]
+        parts = [self._of_kind[kind].elementwise(*pair) for kind, *pair in self._runs(x, output)]
         return ops.concatenate(parts, axis=-1) * ops.cast(self._weights, x.dtype)
 
     def gradients(self, x: tf.Tensor, output: tf.Tensor, upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the derivatives by kind of column; of the logits of a category pₖ Σⱼ uⱼ xⱼ − uₖ xₖ."""
+        """Return the derivatives by kind of column; of logits, for which they are by hand."""
         if not self.from_logits:
             return super().gradients(x, output, upstream)
         upstream = tf.broadcast_to(upstream, tf.shape(x)) * ops.cast(self._weights, x.dtype)
-
-        def of_category(x: tf.Tensor, output: tf.Tensor, upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            total = ops.sum(upstream * x, axis=-1, keepdims=True)
-            return -upstream * self._log_probabilities(output), ops.softmax(output) * total - upstream * x
-
-        of_kind: dict[str, Callable[..., tuple[tf.Tensor, tf.Tensor]]] = {
-            "number": self.numbers.gradients,
-            "yes/no": self._of_yes_no.gradients,
-            "category": of_category,
-        }
-        pairs = [of_kind[kind](*parts) for kind, *parts in self._runs(x, output, upstream)]
+        pairs = [self._of_kind[kind].gradients(*parts) for kind, *parts in self._runs(x, output, upstream)]
         by_x, by_output = (ops.concatenate(parts, axis=-1) for parts in zip(*pairs, strict=True))
         return by_x, by_output
 
@@ -128,17 +120,10 @@ class TableLoss(ReconstructionLoss):
         parts = ops.split(values, np.cumsum([block.width for block in self.blocks])[:-1].tolist(), axis=-1)
         return ops.stack([ops.sum(part, axis=-1) for part in parts], axis=-1)
 
-    def reconstruction(self, output: Any) -> tf.Tensor:
+    def inverse_link(self, output: tf.Tensor) -> tf.Tensor:
         """Return numbers as they are, and the probabilities of categories and of yes."""
-        output = super().reconstruction(output)
-        if not self.from_logits:
-            return output
-        of_kind: dict[str, Callable[..., tf.Tensor]] = {
-            "number": tf.identity,
-            "yes/no": ops.sigmoid,
-            "category": ops.softmax,
-        }
-        return ops.concatenate([of_kind[kind](part) for kind, part in self._runs(output)], axis=-1)
+        parts = [self._of_kind[kind].inverse_link(part) for kind, part in self._runs(output)]
+        return ops.concatenate(parts, axis=-1)
 
     def output_activation(self, output_range: tuple[float, float] | None = None) -> str:
         """Return ``"linear"``: numbers are not bounded, and of all else there are logits."""
@@ -183,13 +168,6 @@ class TableLoss(ReconstructionLoss):
     def _runs(self, *tensors: tf.Tensor) -> Any:
         """The kind of each run of elements, and its part of each tensor."""
         return zip(self._kinds, *(tf.split(tensor, self._widths, axis=-1) for tensor in tensors), strict=True)
-
-    def _log_probabilities(self, output: tf.Tensor) -> tf.Tensor:
-        if self.from_logits:
-            return tf.nn.log_softmax(output)
-        # The linear baseline is clipped, so that its probabilities do not sum to 1.
-        tiny = np.finfo(self._compute_dtype).tiny
-        return ops.log(ops.maximum(output, tiny)) - ops.log(ops.maximum(ops.sum(output, axis=-1, keepdims=True), tiny))
 
     def _find_mask(self, x: Any, output: Any, mask: Any) -> tf.Tensor:
         """bool, of the shape of ``x``: what is there, of what a mask keeps; a gap counts for nothing."""

@@ -78,6 +78,8 @@ def title_of_loss(name: str) -> str:
 def format_floor(choice: dict[str, Any]) -> str:
     """Return the floor of a loss that is advised, with its unit."""
     known = losses.find(choice["loss"])
+    if choice["floor"] is None:
+        return "known once the noise is"
     return f"{choice['floor']:.4g}{f' {known.unit}' if known and known.unit else ''}"
 
 

@@ -187,7 +187,10 @@ def _warn_of_changes(directory: Path, config: dict[str, Any], autoencoder: keras
             stacklevel=3,
         )
     written, used = config.get("loss", {}), json.loads(json.dumps(provenance.loss(autoencoder)))
-    others = [f"{name} {written[name]!r}" for name in used if name in written and written[name] != used[name]]
+    # None is what the end of the training finds.
+    others = [
+        f"{name} {written[name]!r}" for name in used if written.get(name) is not None and written[name] != used[name]
+    ]
     if others:
         warnings.warn(
             f"run_dir: {directory / 'config.json'} has a loss of {', '.join(others)}, and the model in {MODEL} is "

@@ -21,6 +21,7 @@ from tfae.detection import calibrate, tell_truth
 from tfae.evaluation import Evaluation, evaluate, has_own_score
 from tfae.evaluation import scores as find_scores
 from tfae.evaluation.draws import NUM_DRAWS
+from tfae.losses import get_loss
 from tfae.losses.domain import checked_domain
 from tfae.runs.directory import how_to_resume
 from tfae.runs.model_file import MODEL
@@ -109,6 +110,7 @@ def finish_run(
     calibration = truth = None
     try:
         autoencoder.set_weights(last.best_weights)
+        get_loss(autoencoder).adapt(autoencoder, data.train_from(0))
         if hasattr(autoencoder, "adapt_score"):
             autoencoder.adapt_score(data.train_from(0), data.validation)
         write_history(directory / "history.csv", last.history)

@@ -58,6 +58,9 @@ def compile(
     finds it used up starts it anew. To stop early, pass an :class:`EarlyDecay`; Keras's ``EarlyStopping`` stops before
     the learning rate has decayed. ``fit`` raises a ValueError for ``LearningRateScheduler`` and ``ReduceLROnPlateau``.
 
+    After ``fit``, ``autoencoder.loss`` knows what scores need to know of the training data, such as the noise of
+    :class:`tfae.losses.GaussianNLL`. Where a loss has such a thing to find, it is a copy of the one given.
+
     Args:
         autoencoder: Model to compile.
         loss: What to minimise.
@@ -95,12 +98,13 @@ def compile(
     if gaussian is not None:
         gaussian.set_training(num_steps)
     check(data, loss, autoencoder, ignore=ignore)
-    autoencoder.compile(optimizer=schedule.adam(num_steps, peak), loss=loss, metrics=_loss_parts(autoencoder))
+    parts = _loss_parts(autoencoder)
+    autoencoder.compile(optimizer=schedule.adam(num_steps, peak), loss=loss.for_model(), metrics=parts)
     schedule.scale_loss(autoencoder)
     make_variables(autoencoder, data.shape)
     execution = execution_of(autoencoder, data, epochs=epochs)
     execution.install()
-    _adapt_fit(autoencoder, execution)
+    _adapt_fit(autoencoder, execution, data)
 
 
 def _loss_parts(autoencoder: keras.Model) -> list[LossPart]:
@@ -113,8 +117,8 @@ def _loss_parts(autoencoder: keras.Model) -> list[LossPart]:
     ]
 
 
-def _adapt_fit(autoencoder: keras.Model, execution: Execution) -> None:
-    """Have ``fit`` adapt schedule and execution to its arguments, until the model is compiled anew.
+def _adapt_fit(autoencoder: keras.Model, execution: Execution, data: Data) -> None:
+    """Have ``fit`` adapt schedule and execution to its arguments, and the loss to its result, until compiled anew.
 
     The schedule lasts for all epochs that are asked for. With ``steps_per_epoch`` or ``validation_steps``, the steps
     per call divide it, so that exactly so many batches are taken.
@@ -148,9 +152,11 @@ def _adapt_fit(autoencoder: keras.Model, execution: Execution) -> None:
             Execution(autoencoder, execution.program, divisor).install()
         try:
             with checked_domain():
-                return keras_fit(**arguments, callbacks=[covering, *callbacks])
+                history = keras_fit(**arguments, callbacks=[covering, *callbacks])
         finally:
             if autoencoder.train_function is not execution:
                 execution.install()
+        autoencoder.loss.adapt(autoencoder, data.train_from(0))
+        return history
 
     autoencoder.fit = fit

@@ -22,12 +22,10 @@ from tfae.advice import advise
 from tfae.evaluation import Finding, scores
 from tfae.report import drawing, metric_tables
 from tfae.report import page as pages
-from tfae.report.picture import draw_picture
 
 matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 VOID = {"meta", "link", "img", "br", "hr", "input", "col", "wbr"}
@@ -354,19 +352,6 @@ def test_tables_of_few_samples_have_pages_without_what_they_can_not_have(num_sam
     for title in ("Latents", "Worst and best reconstructions"):
         assert (title in titles) == (len(data.raw.test) > 1)
     assert all(image["alt"] for image in page.images)
-
-
-def test_pictures_that_are_too_large_become_smaller():
-    figure = Figure((6, 4))
-    figure.figimage(np.random.default_rng(0).integers(0, 256, (600, 900, 3), "uint8"))
-    picture = draw_picture("noise", "Noise.", figure)
-    compact = picture.compact(150_000)
-    assert len(picture.content) > 10**6
-    assert len(compact.content) <= 150_000
-    assert compact.mime == "image/jpeg"
-    assert (compact.width, compact.height, compact.alt) == (picture.width, picture.height, "Noise.")
-    assert compact.uri.startswith("data:image/jpeg;base64,")
-    assert picture.compact(10**7) is picture
 
 
 def test_the_tables_of_a_comparison_hold_its_numbers_and_mark_the_best(compared, comparison_page):

@@ -25,12 +25,7 @@ def draw_pictures(
     folder: Path,
     calibration: Calibration | None = None,
 ) -> None:
-    """Write the pictures of a run as PNG files, each with its description in its metadata.
-
-    They are of the test split: reconstructions, the worst and the best of them, latents and the distribution of
-    ``losses``, those of the test samples or what scores these in their place, with the threshold of a calibration; and
-    the training curves.
-    """
+    """Write the pictures of a run, of its test split, as PNG files with their descriptions in their metadata."""
     progress.log.info("drawing pictures")
     which = f"The first {drawing.number_of(len(drawing.first(data)), 'test sample')}"
     for drawn in (
@@ -55,11 +50,7 @@ def write_run_page(
     calibration: Calibration | None = None,
     truth: Truth | None = None,
 ) -> None:
-    """Write the report of a run: one HTML page that needs no other file.
-
-    With a calibration it says where alarms begin, and with labels how good they are, as ``truth`` has it. Advice that
-    was noted in ``config`` is shown as it is; what the folder of :func:`draw_pictures` lacks is left out.
-    """
+    """Write the report of a run, one HTML page that needs no other file, with the pictures that a folder holds."""
     page.write(
         path,
         "run.html",

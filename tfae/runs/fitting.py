@@ -99,11 +99,7 @@ def finish_run(
     last: Checkpoint,
     on_evaluation: Callable[[Evaluation], object] | None = None,
 ) -> Run:
-    """Keep the best epoch, evaluate and draw it, and declare the run finished.
-
-    Raises:
-        ValueError: There is no room for what a finished run holds; the checkpoints stay.
-    """
+    """Keep the best epoch, evaluate and draw it, and declare the run finished; without room the checkpoints stay."""
     losses: list[np.ndarray] = []
     calibration = truth = None
     try:

@@ -58,13 +58,7 @@ class Feed:
         return self._finish(starts.map(take))
 
     def shuffled(self, seed: int, epoch: int, step: int = 0) -> tf.data.Dataset:
-        """Likewise, in the order of another epoch every time it is iterated over.
-
-        Args:
-            seed: Of the order.
-            epoch: That of the first iteration, counted from 0.
-            step: The batch that the first iteration begins with.
-        """
+        """Likewise, in the order of another epoch each time; the first iteration begins with a step of ``epoch``."""
         samples, count, begin = self.samples, len(self.samples), np.int64(step * self.batch_size)
         if isinstance(samples, StoredSamples):
             order = WindowedShuffle(samples, seed)

@@ -13,9 +13,6 @@ import pyarrow as pa
 class FileRows:
     """The file of each row that was read so far, as much as one number for each file.
 
-    Args:
-        files: What the files are called.
-
     Example:
         >>> rows = FileRows(["a.csv", "b.csv"])
         >>> batches = [pa.record_batch({"x": [1, 2]}), pa.record_batch({"x": [3]})]

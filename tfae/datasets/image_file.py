@@ -31,13 +31,7 @@ def suffixes() -> tuple[str, ...]:
 
 
 class Header(NamedTuple):
-    """What all images of a folder have in common, and what becomes of one on the way there.
-
-    Attributes:
-        size: Height and width, upright.
-        mode: Pillow's mode in which the image is taken.
-        orientation: By EXIF; 1 is upright.
-    """
+    """Height and width, upright, and Pillow's mode in which an image is taken; EXIF's orientation 1 is upright."""
 
     size: tuple[int, int]
     mode: str
@@ -62,12 +56,9 @@ class Header(NamedTuple):
 @final
 @dataclass(frozen=True)
 class ImageReader:
-    """Reads images: turned upright by EXIF, converted, and scaled.
+    """Reads images: turned upright by EXIF, and scaled and converted if there is a size, ``(height, width)``, or mode.
 
-    Attributes:
-        size: Height and width to scale to. None: as the file is.
-        color_mode: "gray", "rgb" or "rgba", to convert to as Pillow does. None: as the file is, a palette as its colors
-            and single bits as 0 and 255.
+    Without a mode a palette becomes its colors, and single bits 0 and 255.
     """
 
     size: tuple[int, int] | None = None

@@ -80,17 +80,7 @@ def join(
     where: str,
     file_names: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, TablePart]:
-    """Return the tables of each part as one.
-
-    Args:
-        parts: Tables by the name of the part.
-        options: How they are read.
-        where: What holds all of them, for errors.
-        file_names: What the file of each is called, where there are several.
-
-    Raises:
-        ValueError: The tables differ in the names of their columns, or in what these hold.
-    """
+    """Return the tables of each part as one; ``file_names`` say where there are several, ``where`` is for errors."""
     tables = [table for part in parts.values() for table in part]
     for table in tables:
         validate_distinct(table.names, table.where)

@@ -41,15 +41,7 @@ def prepare(
     paired: Rows | None,
     sample_weight: Rows | None,
 ) -> Data:
-    """Read, split and scale a source.
-
-    Args:
-        source: What to read.
-        options: How.
-        arguments: Those of ``load`` that give it again; None for data from memory.
-        paired: What the model gets in place of the samples.
-        sample_weight: Weights of the samples.
-    """
+    """Read, split and scale a source; ``arguments`` of ``load`` give it again, ``paired`` are the model's inputs."""
     splits, seed, in_memory = options.splits, options.seed, options.in_memory
     only_varying = options.columns == [VARYING]
     if in_memory is None:

@@ -82,14 +82,7 @@ class Series:
 @final
 @dataclass(kw_only=True, eq=False, repr=False)
 class WindowPart(Part):
-    """Windows of the rows of another part.
-
-    Attributes:
-        rows: The other part.
-        window: Rows of a window.
-        stride: Rows from one window to the next.
-        time, group: Columns that the other part carries along, or None.
-    """
+    """Windows of the rows of another part, which carries its columns of time and group along, if there are any."""
 
     rows: Part
     window: int

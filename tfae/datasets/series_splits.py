@@ -19,11 +19,7 @@ from tfae.moments import blocks, bounds, moments
 def split_series(
     source: Source, fractions: Sequence[float], *, in_memory: bool, has_moments: bool
 ) -> tuple[Splits, Splits | None, Splits, Splits, Spread]:
-    """Return samples, labels, digests, rows and spread of splits that follow each other in time.
-
-    The rows say where the first row of each window is: the name of the part, and its places there. The spread is that
-    of the rows, each of which counts once.
-    """
+    """Return samples, labels, digests, first rows and spread, that of the rows, of splits that follow each other."""
     held: dict[str, tuple[Any, ...]] = {}
     for name, part in source.parts.items():
         assert isinstance(part, WindowPart)

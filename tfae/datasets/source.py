@@ -87,11 +87,7 @@ class Part(abc.ABC):
         """Give categories the codes that they have in other data with these columns, in the same order."""
 
     def keep(self, names: Sequence[str]) -> None:
-        """Carry columns of a table along, beside the samples.
-
-        Raises:
-            ValueError: There are no such columns.
-        """
+        """Carry columns of a table along, beside the samples; ValueError if there are no such columns."""
         if names:
             raise ValueError(f"keep: expected no columns of what is no table with names; received {', '.join(names)}.")
 
@@ -188,6 +184,8 @@ class Source:
         dtype: Of the raw samples, a NumPy dtype name.
         feature_names: The names of a table's columns, or None where it has none.
         label_names: What labels that are numbers from 0 on stand for; None where that is not known.
+        allows_gaps: Whether NaN in a table is a missing value, and no defect.
+        is_windowed: Whether samples are windows of rows that follow each other in time.
         value_range: As given, or what kind and dtype say.
     """
 
@@ -195,7 +193,8 @@ class Source:
         first = next(iter(parts.values()))
         self.name, self.parts = name, parts
         self.shape, self.dtype, self.feature_names = first.shape, first.dtype.name, first.feature_names
-        self.label_names = first.label_names
+        self.label_names, self.allows_gaps = first.label_names, first.allows_gaps
+        self.is_windowed = first.window is not None
         self.kind = {1: "table", 2: "sequence", 3: "image"}.get(len(first.shape), "other")
         self.value_range = value_range or declared_range(self.kind, first.dtype)
 
@@ -203,16 +202,6 @@ class Source:
     def columns(self) -> tuple[Column, ...] | None:
         """What the columns of a table hold, with the categories that have been read so far; None for all else."""
         return next(iter(self.parts.values())).columns if self.kind == "table" else None
-
-    @property
-    def is_windowed(self) -> bool:
-        """Whether samples are windows of rows that follow each other in time."""
-        return next(iter(self.parts.values())).window is not None
-
-    @property
-    def allows_gaps(self) -> bool:
-        """Whether NaN in a table is a missing value, and no defect."""
-        return next(iter(self.parts.values())).allows_gaps
 
     @property
     def read_size(self) -> int:

@@ -32,10 +32,8 @@ class TablePart(Part):
     Attributes:
         record_batches: Opens the table anew each time it is called, for the columns of some names. Numbers come as
             texts where some are none. If it is to be tolerant, a column ``DEFECT`` may say which rows are none.
-        names: Of all columns of the table.
-        where: What holds the table, for errors.
-        found_columns: The columns that are x, in this order.
-        options: How they are read.
+        where, names: What holds the table, for errors, and all of its columns.
+        found_columns: The columns that are x, in this order, read as ``options`` say.
         codes: Of the categories of each column that holds some, in the order in which they have come.
         is_closed: Whether other categories than those get the code of the rest.
     """

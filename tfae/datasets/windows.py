@@ -17,11 +17,6 @@ class Windows:
         starts: int64 ``(n,)``, the first row of each sample.
         window: Rows of a sample.
 
-    Attributes:
-        shape: ``(n, window, channels)``; ``rows``, ``starts`` and ``window`` are as given.
-        dtype: Of the rows.
-        nbytes: Of all samples, if they were copied.
-
     Example:
         >>> windows = Windows(tf.reshape(tf.range(10), (5, 2)), np.array([0, 2]), 3)
         >>> windows.shape, windows[1].tolist()

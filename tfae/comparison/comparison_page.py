@@ -19,11 +19,7 @@ from tfae.report.picture import Picture
 def write_page(comparison: Comparison, data: Data, path: Path) -> None:
     """Write the report of a comparison: one HTML page that needs no other file.
 
-    Tables are over all seeds. Pictures are of the first one: the same test samples under each loss, curves and latents
-    for each kind of training data; the worst and the best reconstructions after training on clean data.
-
-    Raises:
-        ValueError: If ``data`` is not what was compared on, as it is without corruption.
+    Tables are over all seeds, pictures of the first one; ``data`` is what was compared on, without corruption.
     """
     plan = comparison.plan
     comparison.validate_data(data)

@@ -58,12 +58,7 @@ class VersionStatus:
 
 
 class StatusError(Exception):
-    """A request that a server rejects or can not answer.
-
-    Args:
-        code: One of `CODES`, such as ``"INVALID_ARGUMENT"``.
-        message: Text for the client.
-    """
+    """A request that a server rejects or can not answer, with one of ``CODES``."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")

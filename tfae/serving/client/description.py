@@ -26,11 +26,7 @@ class Metadata:
     signatures: dict[str, Signature]
 
     def signature(self, name: str) -> Signature:
-        """The signature of that name.
-
-        Raises:
-            ValueError: If the model has none.
-        """
+        """The signature of that name; ValueError if the model has none."""
         if name not in self.signatures:
             raise ValueError(
                 f"signature: expected one of {', '.join(sorted(self.signatures))}, which version {self.version} of "

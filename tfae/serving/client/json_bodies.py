@@ -35,11 +35,7 @@ def write_request(signature: Signature, inputs: Mapping[str, np.ndarray]) -> byt
 
 
 def read_response(body: bytes, signature: Signature) -> dict[str, np.ndarray]:
-    """Return the outputs by name, also the single one, which has no name in the body.
-
-    Raises:
-        ValueError, LookupError, TypeError, AttributeError, OverflowError: If it is no such body.
-    """
+    """Return the outputs by name, also the single one, which has no name in the body; some error if it is none."""
     document = read_json(body)
     key = "predictions" if _is_in_rows(signature) else "outputs"
     if not isinstance(document, dict) or key not in document:

@@ -67,13 +67,7 @@ def read_signature_name(document: Mapping[str, Any]) -> str:
 
 
 def read_inputs(document: Mapping[str, Any], infos: Mapping[str, TensorSpec]) -> tuple[dict[str, np.ndarray], bool]:
-    """Return the inputs, strings as object arrays of bytes, and whether the response is in rows.
-
-    Shapes are left to the graph.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT; UNIMPLEMENTED for columns of dtypes that JSON cannot carry.
-    """
+    """Return the inputs, strings as object arrays of bytes, and whether the response is in rows."""
     if ("instances" in document) == ("inputs" in document):
         raise _make_error("body: expected either 'instances' (rows) or 'inputs' (columns); received both or neither.")
     in_rows = "instances" in document
@@ -89,9 +83,6 @@ def read_inputs(document: Mapping[str, Any], infos: Mapping[str, TensorSpec]) ->
 
 def write_predictions(outputs: Mapping[str, np.ndarray], *, in_rows: bool) -> bytes:
     """Write outputs as ``predictions`` in rows, or as ``outputs`` in columns; a single output has no name.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT for a dtype without JSON, or for rows if outputs differ in their number.
 
     Example:
         >>> write_predictions({"y": np.array([[1, np.nan]], "float32")}, in_rows=True)

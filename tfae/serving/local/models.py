@@ -26,12 +26,7 @@ _LOG = logging.getLogger("tfae.serving")
 
 @dataclass(eq=False)
 class ModelVersion:
-    """A version of a model.
-
-    Attributes:
-        wanted: Whether the version policy selects it.
-        servable: The loaded model; None unless AVAILABLE.
-    """
+    """A version of a model, ``wanted`` if the version policy selects it; the servable is there if it is AVAILABLE."""
 
     name: str
     number: int
@@ -52,15 +47,8 @@ class ModelVersion:
 class Models:
     """Versions of models, loaded and replaced in the order of TensorFlow Serving; every method is thread-safe.
 
-    A new version is loaded and warmed up before the one that it replaces ends. Requests under way keep that one; what
-    it takes is given back with the last of them.
-
-    Args:
-        source: Returns the models to serve each time it is called.
-        poll_seconds, allow_xla: As for `LocalServer`.
-
-    Raises:
-        ValueError: From ``source``, or if it returns no model.
+    ``source`` returns the models to serve each time it is called. A new version is loaded and warmed up before the one
+    that it replaces ends. Requests under way keep that one; what it takes is given back with the last of them.
     """
 
     def __init__(

@@ -108,7 +108,7 @@ def page(run):
 @pytest.fixture(scope="module")
 def compared(data, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tfae.report.draw_pictures", lambda *_: None)  # of each run, which take most of the time
+        patch.setattr("tfae.report.draw_pictures", lambda *_: {})  # of each run, which take most of the time
         options = {"seeds": 1, "epochs": 1, "build": functools.partial(build, data.shape), "verbose": False}
         run_dir = tmp_path_factory.mktemp("runs") / "compared"
         found = comparison.compare(data, ["mse", "bce"], run_dir=run_dir, **options)
@@ -147,7 +147,7 @@ def rewritten(run, path, **changes):
     values = {**run.evaluation.values, **changes.pop("values", {})}
     evaluation = dataclasses.replace(run.evaluation, values=values, **changes)
     history = {"loss": [2.0], "val_loss": [1.0]}
-    report.write_run_page(path, run.load_data(), config, history, evaluation, path.parent / "none")
+    report.write_run_page(path, run.load_data(), config, history, evaluation, {})
     return Page(path)
 
 

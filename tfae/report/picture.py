@@ -48,21 +48,7 @@ def draw_picture(name: str, alt: str, figure: Figure) -> Picture:
     # In the file itself, so that whoever finds the picture alone has its description, too.
     described = PngInfo()
     described.add_text("Description", alt)
-    file = io.BytesIO()
-    Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(file, "PNG", pnginfo=described, dpi=(_DPI, _DPI))
-    return _of(name, alt, file.getvalue())
-
-
-def read(path: Path) -> Picture:
-    """The picture of a file that ``Picture.save`` wrote."""
-    content = path.read_bytes()
-    with Image.open(io.BytesIO(content)) as image:
-        image.load()  # Text may come behind the pixels.
-        alt = str(image.info.get("Description", path.stem))
-    return _of(path.stem, alt, content)
-
-
-def _of(name: str, alt: str, content: bytes) -> Picture:
-    with Image.open(io.BytesIO(content)) as image:
-        width, height = (round(96 * pixels / _DPI) for pixels in image.size)
-    return Picture(name, alt, content, width, height)
+    file, image = io.BytesIO(), Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    image.save(file, "PNG", pnginfo=described, dpi=(_DPI, _DPI))
+    width, height = (round(96 * pixels / _DPI) for pixels in image.size)
+    return Picture(name, alt, file.getvalue(), width, height)

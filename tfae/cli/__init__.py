@@ -39,7 +39,6 @@ class _Commands(click.Group):
             )
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:  # Where there is something to go on with, the command says so.

@@ -49,9 +49,9 @@ def write_page(comparison: Comparison, data: Data, path: Path) -> None:
 
 
 def _block(kind: str, comparison: Comparison) -> dict[str, Any]:
-    """The tables and the findings of one kind of training data."""
     rows, table = comparison.blocks[kind], comparison.table(kind)
-    evaluations = [[_evaluation(directory) for directory in row.runs] for row in rows]
+    texts = [[(run / "evaluation.json").read_text(encoding="utf-8") for run in row.runs] for row in rows]
+    evaluations = [[Evaluation.from_dict(json.loads(text)) for text in of_seeds] for of_seeds in texts]
     return {
         "kind": kind,
         "trained_on": "clean data" if kind == CLEAN else f"data with {kind}",
@@ -78,10 +78,6 @@ def _findings(losses: list[str], evaluations: list[list[Evaluation]], *, is_clea
         (loss, name, f"{messages[0]} ({len(messages)} of {num_seeds} seeds)" if num_seeds > 1 else messages[0])
         for (loss, name), messages in found.items()
     ]
-
-
-def _evaluation(directory: Path) -> Evaluation:
-    return Evaluation.from_dict(json.loads((directory / "evaluation.json").read_text(encoding="utf-8")))
 
 
 def _history(directory: Path) -> dict[str, list[float]]:

@@ -76,11 +76,6 @@ def read_weights(given: Any, source: Source) -> Rows:
     return rows
 
 
-def take_rows(rows: Rows, places: Splits) -> Splits:
-    """Return what belongs to the samples of splits, which are at these places: the name of a part, and indices."""
-    return Splits(*(rows[name][indices] for name, indices in places))
-
-
 def validate_units(samples: Samples, inputs: np.ndarray) -> None:
     """Raise ValueError for inputs in other units than the samples, such as scaled ones: both are scaled alike."""
     if inputs.dtype == samples.dtype and inputs.dtype.kind in "iub":

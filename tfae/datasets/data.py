@@ -31,8 +31,7 @@ class Data:
         train: Batches ``(x, x)``, float32 ``(batch, *shape)`` in model space, in a new order every time it is
             iterated over: first the seed's order 0, then 1, and so on. ``train_from`` begins with any of them. With
             ``inputs`` these come first in place of x, and with ``sample_weight`` that comes third, ``(batch,)``.
-        validation: Likewise, always in stored order.
-        test: Likewise, always in stored order.
+        validation, test: Likewise, always in stored order.
         preprocessing: Fitted on the training split: data space to model space, and back.
         raw: The samples of each split in data space and in their own dtype, read-only: arrays, or ``StoredSamples``,
             which read from disk what they are indexed with and hold nothing in memory.

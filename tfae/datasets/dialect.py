@@ -59,10 +59,6 @@ class Dialect:
         """Whether Arrow can read the file as it is."""
         return self.encoding.startswith("utf-8") and self.comment is None and self.delimiter != " "
 
-    def is_number(self, cell: str) -> bool:
-        """Whether a cell holds a number, or says that it is missing."""
-        return cell.strip().lower() in MISSING or is_number(cell, self.decimal, self.thousands)
-
     def _rows(self, file: pa.NativeFile) -> Iterator[bytes]:
         lines = _without_comments(io.TextIOWrapper(file, self.encoding, newline=""), self.comment)
         if self.delimiter == " ":
@@ -190,7 +186,6 @@ def _find_delimiter(lines: Sequence[str], path: Path) -> str:
 
 
 def _split(lines: Sequence[str], delimiter: str, path: Path, *, strict: bool = True) -> list[list[str]]:
-    """Return the cells of the first rows."""
     if delimiter == " ":
         return [line.split() for line in lines[:_NUM_ROWS]]
     try:

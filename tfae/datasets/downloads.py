@@ -111,6 +111,5 @@ def _file_name(url: str, info: checksums.UrlInfo) -> str:
 
 
 def _list_files(url_infos: dict[str, checksums.UrlInfo]) -> str:
-    """Return the names, sizes and addresses of the first files."""
     shown = [f"{_file_name(url, info)} ({info.size}, {url})" for url, info in list(url_infos.items())[:10]]
     return ", ".join(shown) + (f" and {len(url_infos) - 10} more" if len(url_infos) > 10 else "")

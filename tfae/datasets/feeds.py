@@ -28,12 +28,7 @@ _unconverted = tf.autograph.experimental.do_not_convert
 class Feed:
     """Pipelines of one split: batches ``(x, x)``; or ``(inputs, x)``, and ``(inputs, x, sample_weight)``.
 
-    Attributes:
-        samples: ``(n, *shape)`` in data space, in memory or on disk, or windows of rows in memory.
-        inputs: What the model gets in place of the samples, likewise in memory; None for the samples themselves.
-        sample_weight: float32 ``(n,)``, or None.
-        preprocessing: From data space to model space.
-        batch_size: Samples per batch; the last one may be smaller.
+    Samples, and inputs in their place, are in data space, ``(n, *shape)``; weights are float32 ``(n,)``.
     """
 
     samples: tf.Tensor | StoredSamples | Windows

@@ -39,7 +39,6 @@ class Difference:
     remedy: str
 
     def __str__(self) -> str:
-        """``name (expected …, received …)``."""
         return f"{self.name} (expected {self.expected}, received {self.received})"
 
 

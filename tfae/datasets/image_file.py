@@ -48,7 +48,6 @@ class Header(NamedTuple):
         return np.dtype(_DEEP[self.mode][0] if self.mode in _DEEP else "uint8")
 
     def __str__(self) -> str:
-        """``6×5 grayscale of 16 bits``."""
         words = f"grayscale of {_DEEP[self.mode][1]}" if self.mode in _DEEP else _WORDS[self.mode]
         return f"{self.size[0]}×{self.size[1]} {words}"
 
@@ -120,7 +119,6 @@ class ImageReader:
         return Header(size, self._mode(path, image), orientation)
 
     def _mode(self, path: Path, image: Image.Image) -> str:
-        """Return the mode in which an image is taken."""
         mode = "I;16" if image.mode.startswith("I;16") else image.mode
         if mode in _DEEP and self.color_mode in (None, "gray"):
             return mode

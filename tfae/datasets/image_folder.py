@@ -186,5 +186,4 @@ def _list_images(folder: Path) -> tuple[list[str], bool]:
 
 
 def _is_image(name: str) -> bool:
-    """Whether a file of this name is read; hidden ones are not."""
     return not name.startswith(".") and name.lower().endswith(suffixes())

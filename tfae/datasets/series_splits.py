@@ -35,7 +35,8 @@ def split_series(
         for number, split in enumerate(names):
             of_split = starts[splits[starts] == number]
             if not len(of_split):
-                longest = series.longest(splits, number)
+                runs = series.runs[(series.runs >= 0) & (splits == number)]
+                longest = np.unique(runs, return_counts=True)[1].max(initial=0)
                 raise ValueError(
                     f"window: expected at least one window in each split; received none of {part.window} rows in "
                     f"{split}, where at most {longest} follow each other without a break. Give a smaller window, or "

@@ -46,10 +46,8 @@ class Part(abc.ABC):
     """Samples that belong together, in stored order, read in constant memory where the format allows.
 
     Attributes:
-        shape: Of one sample.
-        dtype: Of the samples.
-        num_samples: How many samples there are, or None where only reading tells.
-        max_samples: How many there can be at most, where only reading tells.
+        shape, dtype: Of one sample.
+        num_samples, max_samples: How many there are; or, where only reading tells, how many there can be at most.
         sample_names: The file of each sample for a folder of images or a table in several files, else None.
         feature_names: The names of a table's columns, used to name the one with a defect, else None.
         label_names: What labels that are numbers from 0 on stand for, where that is known, else None.
@@ -176,8 +174,6 @@ class Source:
         value_range: ``(low, high)`` the raw values can take; None where at most kind and dtype say it.
 
     Attributes:
-        name: As given.
-        parts: As given.
         kind: What samples of this shape are: ``(h, w, c)`` an "image", ``(time, channels)`` a "sequence",
             ``(columns,)`` a "table", all else "other".
         shape: Of one sample.
@@ -186,7 +182,7 @@ class Source:
         label_names: What labels that are numbers from 0 on stand for; None where that is not known.
         allows_gaps: Whether NaN in a table is a missing value, and no defect.
         is_windowed: Whether samples are windows of rows that follow each other in time.
-        value_range: As given, or what kind and dtype say.
+        value_range: As given, or what kind and dtype say; ``name`` and ``parts`` are as given.
     """
 
     def __init__(self, name: str, parts: Mapping[str, Part], *, value_range: tuple[float, float] | None = None) -> None:

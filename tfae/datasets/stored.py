@@ -19,8 +19,7 @@ class StoredSamples:
 
     Args:
         file: Holds the samples as rows.
-        shape: Of one sample.
-        dtype: Of the samples, in the byte order of the machine.
+        shape, dtype: Of one sample, in the byte order of the machine.
         rows: int64 ``(n,)``, the row of each sample.
         window: How many rows of the file a sample is, its first axis, beginning with that one; None for a row itself.
     """

@@ -29,7 +29,6 @@ class Run:
     """A finished training run.
 
     Attributes:
-        directory: The run directory.
         autoencoder: The model, with the weights of the epoch of least validation loss.
         preprocessing: The scaling that it was trained behind.
         config: What ``config.json`` holds.

@@ -179,7 +179,6 @@ def _build_flags(launch: Launch, *, models: list[ModelConfig], place: Callable[[
 
 
 def _at(model: ModelConfig, base_path: PurePath) -> ModelConfig:
-    """Return the config of a model whose folder is at another place."""
     moved = ModelConfig()
     moved.CopyFrom(model)
     moved.base_path = base_path.as_posix()
@@ -196,5 +195,4 @@ def _write_temporary(name: str, content: str) -> Path:
 
 
 def _build_mount(source: Path, target: str) -> str:
-    """Return Docker's option for a read-only bind mount."""
     return f"--mount=type=bind,source={source.absolute()},target={target},readonly"

@@ -45,7 +45,6 @@ class VersionStatus:
     """The state of one version of a model on a server.
 
     Attributes:
-        version: Its number.
         state: ``"START"``, ``"LOADING"``, ``"AVAILABLE"``, ``"UNLOADING"`` or ``"END"``.
         error_code: ``"OK"``, or the code of the error that ended it.
         error_message: The message of that error.

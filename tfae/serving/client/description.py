@@ -13,13 +13,7 @@ from tfae.tensor_spec import Signature, read_signatures
 @final
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What a server says about one version of a model; ``print`` shows it as a page.
-
-    Attributes:
-        model: Name of the model.
-        version: Number of the version.
-        signatures: By name.
-    """
+    """What a server says about one version of a model; ``print`` shows it as a page."""
 
     model: str
     version: int

@@ -81,7 +81,6 @@ def _is_in_rows(signature: Signature) -> bool:
 
 
 def _validate_names(values: Any, names: set[str]) -> dict[str, Any]:
-    """Return ``values`` if it is an object with those names, else raise ValueError."""
     if not isinstance(values, dict) or set(values) != names:
         received = ", ".join(sorted(values)) if isinstance(values, dict) else type(values).__name__
         raise ValueError(f"expected outputs {', '.join(sorted(names))}; received {received}")

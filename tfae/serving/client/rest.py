@@ -89,7 +89,6 @@ class RestTransport:
     def _exchange(
         self, method: str, path: str, body: bytes | None, request: str, deadline: Deadline
     ) -> tuple[int, bytes]:
-        """Return status and body of the response, whatever they are."""
         # The pool takes no negative timeout, and threads may have waited for a connection beyond the deadline.
         left = max(deadline.remaining(), 1e-3)
         try:

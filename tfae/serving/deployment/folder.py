@@ -108,7 +108,6 @@ def _validate_replaceable(path: Path, files: Mapping[str, str], *, replace: bool
 
 
 def _exchange(path: Path, new: Path, old: Path) -> None:
-    """Move ``new`` to ``path``, and an existing ``path`` to ``old``."""
     if not path.exists():
         new.rename(path)
         return

@@ -123,7 +123,6 @@ class Models:
         return {n: version for n, version in self._versions.get(name, {}).items() if version.state == "AVAILABLE"}
 
     def _run(self) -> None:
-        """Look for versions, load and end them, until told to stop."""
         while not self._is_stopping.is_set():
             self._find_versions()
             while (version := self._take_next()) is not None:
@@ -172,7 +171,6 @@ class Models:
             return newest
 
     def _load(self, version: ModelVersion) -> None:
-        """Load a version and make it available, or store the error."""
         began = time.perf_counter()
         label = f"{version.name} version {version.number}"
         servable = error = None

@@ -76,7 +76,7 @@ class PartOf(Part):
 
     def name_sample(self, place: int) -> int | str:
         """Name it as the other part does."""
-        return self._part.name_sample(int(self.places(0)[place]) if self._is_complete else place)
+        return self._part.name_sample(place)
 
     def whole_labels(self, labels: np.ndarray) -> np.ndarray:
         """Convert labels as the other part does."""

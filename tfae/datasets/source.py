@@ -101,7 +101,10 @@ class Part(abc.ABC):
                 tolerant; or an integer beyond 63 bits; or there is no sample, or another number than was announced.
         """
         first = 0
-        missing = defects.MissingValues(feature_names=self.feature_names, name_sample=self.name_sample)
+        missing = defects.MissingValues(
+            feature_names=self.feature_names,
+            name_sample=lambda index: self.name_sample(int(self.places(index + 1)[index])),
+        )
         for batch in self.blocks(batch_size):
             samples = batch.samples
             takes_gaps = self.allows_gaps and samples.dtype.kind == "f"

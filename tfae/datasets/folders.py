@@ -14,7 +14,7 @@ _LIKE_A_SPLIT = re.compile("train|val|test|dev|eval", re.IGNORECASE)
 
 
 def list_files(folder: Path, *, hidden: str = ".") -> list[str]:
-    """Return the files of a folder and its sub-folders, relative and sorted, but for names that begin with signs."""
+    """Return the files of a folder and its sub-folders, relative and sorted, without names that begin with a sign."""
     # Sorted as text, for paths sort differently on different systems.
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     files = [name for name in files if not is_hidden(Path(name), hidden)]

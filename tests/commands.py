@@ -41,7 +41,7 @@ def train(*arguments, export_dir=None):
     What is trained for an epoch need not beat a constant.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tfae.report.draw_pictures", lambda *_: None)
+        patch.setattr("tfae.report.draw_pictures", lambda *_: {})
         if export_dir is None:
             patch.setattr(sys.modules["tfae.cli.train"], "_export", lambda *_: None)
         return run(

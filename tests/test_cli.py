@@ -80,7 +80,7 @@ def test_train_imports_only_what_it_uses(tmp_path):
     others = ("tensorflow_datasets", "pyarrow.parquet", "grpc", "sklearn", "scipy.stats", "matplotlib.pyplot", "pandas")
     code = (
         "import sys; from tfae.cli import main, tensorflow; tensorflow.import_tensorflow()\n"
-        "from tfae import report; report.draw_pictures = lambda *_: None\n"
+        "from tfae import report; report.draw_pictures = lambda *_: {}\n"
         "command = 'train rows.npy --epochs 1 --widths 4 --latent-dim 1 --loss mse --ignore constant'\n"
         "main(command.split(), standalone_mode=False)\n"
         f"print([name for name in {others} if name in sys.modules])"
@@ -402,7 +402,7 @@ def test_a_training_that_is_interrupted_says_how_to_go_on_and_does_or_keeps_its_
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tfae.report.draw_pictures", lambda *_: None)
+    monkeypatch.setattr("tfae.report.draw_pictures", lambda *_: {})
     command = "train digits --epochs 3 --widths 8 --latent-dim 2 --run-dir run --export-dir exported "
     command += "--ignore constant"
     with monkeypatch.context() as patch:

@@ -149,25 +149,11 @@ def stopped(in_a_folder_of_its_own, monkeypatch):
     return Path("run")
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            {"versions": {"tfae": "0.0.1", "keras": "3.1"}},
-            r"began with tfae 0\.0\.1, keras 3\.1.* and goes on with .*: it does not end with the weights of a",
-        ),
-        (
-            {"loss": {"class_name": "AbsoluteError"}},
-            r"has a loss of class_name 'AbsoluteError', and the model in model\.keras is trained with SquaredError\(\)",
-        ),
-    ],
-    ids=["versions", "loss"],
-)
-def test_going_on_with_what_has_changed_is_warned_of(stopped, change, message):
+def test_going_on_with_other_versions_is_warned_of(stopped):
     config = json.loads((stopped / "config.json").read_text())
-    for name, values in change.items():
-        config[name] |= values
+    config["versions"] |= {"tfae": "0.0.1", "keras": "3.1"}
     (stopped / "config.json").write_text(json.dumps(config))
+    message = r"began with tfae 0\.0\.1, keras 3\.1.* and goes on with .*: it does not end with the weights of a"
     with pytest.warns(UserWarning, match=message) as warned:
         runs.resume(stopped, verbose=0)
     assert sum(str(each.message).startswith("run_dir: ") for each in warned) == 1

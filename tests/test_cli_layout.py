@@ -15,15 +15,6 @@ def test_help_cuts_no_summary():
     assert "..." not in text.replace("COMMAND [ARGS]...", "")
 
 
-@pytest.mark.parametrize("width", [50, 60, 75, 100])
-@pytest.mark.parametrize("command", ["train", "serve", "compare", "deploy"])
-def test_help_breaks_no_option_in_two(command, width, monkeypatch):
-    monkeypatch.setenv("COLUMNS", str(width))
-    words = {word for line in run(command, "--help").stdout.splitlines() for word in line.split()}
-    assert not [word for word in words if word.endswith("-") and word.strip("-")]
-    assert "--run-dir" in words or command in ("serve", "deploy")
-
-
 @pytest.mark.parametrize(
     ("line", "expected"),
     [

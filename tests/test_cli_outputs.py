@@ -16,7 +16,7 @@ from PIL import Image
 from tests.commands import run
 from tfae import comparison, datasets, export, models, runs
 from tfae.losses import SquaredError
-from tfae.scoring import ScoreFile, score_file
+from tfae.scoring import score_file
 
 ROWS = np.random.default_rng(0).normal(size=(40, 3))
 
@@ -115,7 +115,6 @@ def test_python_does_not_write_over_what_it_reads_either(folder):
         lambda: runs.train(model, data, run_dir="photos/run"),
         lambda: comparison.compare(data, run_dir="photos/run", build=lambda **_: model),
         lambda: export.save(model, "photos", data=data),
-        lambda: ScoreFile(folder / "data.csv", inputs=[folder / "saved_models", folder / "data.csv"]),
         lambda: runs.Run(folder / "run", model, data.preprocessing, {}, None).export(folder / "run" / "model"),
     ]
     for call in calls:

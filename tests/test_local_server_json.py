@@ -106,23 +106,6 @@ def test_values_that_are_none_of_the_dtype_are_refused(dtype, value, problem):
         read(body, x=dtype)
 
 
-def test_dtypes_without_json_are_unimplemented_in_columns_and_invalid_in_rows():
-    for kind, code in (("inputs", "UNIMPLEMENTED"), ("instances", "INVALID_ARGUMENT")):
-        with pytest.raises(StatusError, match=f"{code}: x: expected a dtype that JSON can carry"):
-            read(f'{{"{kind}": [1]}}', x="float16")
-
-
-def test_rows_and_columns_give_the_same_arrays():
-    rows, in_rows = read('{"instances": [{"a": [1, 2], "b": 5}, {"b": 6, "a": [3, 4]}]}', a="float32", b="int64")
-    columns, in_columns = read(
-        '{"inputs": {"a": [[1, 2], [3, 4]], "b": [5, 6], "unknown": "ignored"}}', a="float32", b="int64"
-    )
-    assert (in_rows, in_columns) == (True, False)
-    expected = {"a": ("float32", [[1.0, 2.0], [3.0, 4.0]]), "b": ("int64", [5, 6])}
-    for arrays in (rows, columns):
-        assert {name: (array.dtype.name, array.tolist()) for name, array in arrays.items()} == expected
-
-
 @pytest.mark.parametrize(
     ("body", "problem"),
     [

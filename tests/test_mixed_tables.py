@@ -435,7 +435,7 @@ def test_column_is_plain_data():
 
 
 @pytest.mark.filterwarnings("ignore:.*rises from row to row")
-def test_losses_of_the_numbers_are_compared(folder, tmp_path, monkeypatch):
+def test_losses_of_the_numbers_are_compared(without_pictures, folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     output = run(
         "compare", folder / "gaps.csv", "--gaps", "mask", "--seeds", 1, "--epochs", 1, "--widths", 8, "--run-dir", "c"

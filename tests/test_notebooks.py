@@ -63,7 +63,7 @@ def run(notebook: NotebookNode, folder: Path) -> NotebookNode:
     asyncio.run(client.async_execute())
     fresh.metadata = nbformat.from_dict(METADATA)
     for cell in code_cells(fresh):
-        if "import tensorflow" in cell.source:
+        if re.search("import (tensorflow|keras)", cell.source):
             cell.outputs = [output for output in cell.outputs if not is_stderr(output)]
     return fresh
 

@@ -22,12 +22,10 @@ from tfae.advice import advise
 from tfae.evaluation import Finding, scores
 from tfae.report import drawing, metric_tables
 from tfae.report import page as pages
-from tfae.report.picture import draw_picture
 
 matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 VOID = {"meta", "link", "img", "br", "hr", "input", "col", "wbr"}
@@ -110,7 +108,7 @@ def page(run):
 @pytest.fixture(scope="module")
 def compared(data, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tfae.report.draw_pictures", lambda *_: None)  # of each run, which take most of the time
+        patch.setattr("tfae.report.draw_pictures", lambda *_: {})  # of each run, which take most of the time
         options = {"seeds": 1, "epochs": 1, "build": functools.partial(build, data.shape), "verbose": False}
         run_dir = tmp_path_factory.mktemp("runs") / "compared"
         found = comparison.compare(data, ["mse", "bce"], run_dir=run_dir, **options)
@@ -149,7 +147,7 @@ def rewritten(run, path, **changes):
     values = {**run.evaluation.values, **changes.pop("values", {})}
     evaluation = dataclasses.replace(run.evaluation, values=values, **changes)
     history = {"loss": [2.0], "val_loss": [1.0]}
-    report.write_run_page(path, run.load_data(), config, history, evaluation, path.parent / "none")
+    report.write_run_page(path, run.load_data(), config, history, evaluation, {})
     return Page(path)
 
 
@@ -354,19 +352,6 @@ def test_tables_of_few_samples_have_pages_without_what_they_can_not_have(num_sam
     for title in ("Latents", "Worst and best reconstructions"):
         assert (title in titles) == (len(data.raw.test) > 1)
     assert all(image["alt"] for image in page.images)
-
-
-def test_pictures_that_are_too_large_become_smaller():
-    figure = Figure((6, 4))
-    figure.figimage(np.random.default_rng(0).integers(0, 256, (600, 900, 3), "uint8"))
-    picture = draw_picture("noise", "Noise.", figure)
-    compact = picture.compact(150_000)
-    assert len(picture.content) > 10**6
-    assert len(compact.content) <= 150_000
-    assert compact.mime == "image/jpeg"
-    assert (compact.width, compact.height, compact.alt) == (picture.width, picture.height, "Noise.")
-    assert compact.uri.startswith("data:image/jpeg;base64,")
-    assert picture.compact(10**7) is picture
 
 
 def test_the_tables_of_a_comparison_hold_its_numbers_and_mark_the_best(compared, comparison_page):

@@ -427,12 +427,11 @@ def test_a_model_scores_folders_and_patterns_with_the_file_of_each_row(folder, m
         export.save(model, folder / "model", data=data)
 
 
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_keys_are_kept_beside_scores_and_an_interrupted_score_knows_each_file(tmp_path, monkeypatch, suffix):
+def test_keys_are_kept_beside_scores_and_an_interrupted_score_knows_each_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for number, rows in enumerate(np.split(ROWS, 2)):
         columns = {**columns_of(rows), "id": np.arange(6) + number} | ({"more": np.zeros(6)} if number else {})
-        write(tmp_path / "logs" / f"country={'DF'[number]}" / f"0.{suffix}", columns)
+        write(tmp_path / "logs" / f"country={'DF'[number]}" / "0.csv", columns)
     data = load("logs", columns=["a", "b"], batch_size=4)
     model = models.dense(data.shape, latent_dim=1)
     model.compile(loss=SquaredError())
@@ -451,7 +450,7 @@ def test_keys_are_kept_beside_scores_and_an_interrupted_score_knows_each_file(tm
         run(*arguments, code=130)
         patch.setattr(TablePart, "batches", batches)
         assert (tmp_path / ".scores.csv.partial").exists()
-        os.utime(tmp_path / "logs" / "country=F" / f"0.{suffix}", (0, 0))
+        os.utime(tmp_path / "logs" / "country=F" / "0.csv", (0, 0))
         assert "goes on" not in run(*arguments).stderr
     table = pa.csv.read_csv("scores.csv")
     assert table["country"].to_pylist() == ["D"] * 6 + ["F"] * 6

@@ -19,7 +19,6 @@ from tfae.cli.calibrate import calibrate
 from tfae.cli.compare import compare
 from tfae.cli.deploy import deploy
 from tfae.cli.echo import Echo
-from tfae.cli.layout import Context
 from tfae.cli.run_dir import evaluate, export
 from tfae.cli.saved_model import inspect, reconstruct, score
 from tfae.cli.serve import serve
@@ -32,8 +31,6 @@ __all__ = ["main"]
 class _Commands(click.Group):
     """A group that shows errors in the user's input as one line, with exit code 2."""
 
-    context_class = Context
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands with what they do, uncut."""
         with formatter.section("Commands"):
@@ -42,7 +39,6 @@ class _Commands(click.Group):
             )
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:  # Where there is something to go on with, the command says so.

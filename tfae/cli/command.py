@@ -8,7 +8,6 @@ from typing import Any, final
 import click
 
 from tfae.atomic_write import validate_apart
-from tfae.cli.layout import Context
 from tfae.cli.tensorflow import import_tensorflow
 from tfae.patterns import is_pattern
 
@@ -19,8 +18,6 @@ _OUTPUTS = ("output", "export_dir", "access_log", "run_dir")
 @final
 class Command(click.Command):
     """Refuses, before anything is read or written, an output that is an input, or inside of one."""
-
-    context_class = Context
 
     def invoke(self, ctx: click.Context) -> Any:
         """Compare the paths, and run the command."""

@@ -5,13 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable
-from typing import Any
 
-import click
-
-#: A hyphen at which no line is broken.
-_NO_BREAK = "\u2011"
 #: Columns that are left to the last one of a table; in fewer, what does not fit goes on below the whole line.
 _LEAST = 24
 
@@ -39,25 +33,3 @@ def _fit(line: str, width: int) -> str:
     return textwrap.fill(
         last, width, initial_indent=before, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
     )
-
-
-class Formatter(click.HelpFormatter):
-    """Breaks no option in two, as ``--run-`` and ``dir``."""
-
-    def write_text(self, text: str) -> None:
-        """Write a paragraph."""
-        super().write_text(text.replace("-", _NO_BREAK))
-
-    def write_dl(self, rows: Iterable[tuple[str, str]], *args: Any, **options: Any) -> None:
-        """Write a list of names and what they are."""
-        super().write_dl([(name, text.replace("-", _NO_BREAK)) for name, text in rows], *args, **options)
-
-    def getvalue(self) -> str:
-        """Return the text."""
-        return super().getvalue().replace(_NO_BREAK, "-")
-
-
-class Context(click.Context):
-    """A context whose help is laid out so."""
-
-    formatter_class = Formatter

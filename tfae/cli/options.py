@@ -31,32 +31,22 @@ def split_names(ctx: click.Context, parameter: click.Parameter, value: str | Non
     return [name.strip() for name in next(csv.reader([value], skipinitialspace=True))]
 
 
+_NAMES = {"metavar": "A,B,…", "callback": split_names}
 # What click has to know of options, beside their defaults and help.
-_FOLDER = click.Path(file_okay=False)
 _DETAILS: dict[str, dict[str, Any]] = {
-    "columns": {"metavar": "A,B,…", "callback": split_names},
-    "drop": {"metavar": "A,B,…", "callback": split_names},
-    "category": {"metavar": "A,B,…", "callback": split_names},
-    "number": {"metavar": "A,B,…", "callback": split_names},
-    "missing": {"metavar": "A,B,…", "callback": split_names},
+    **dict.fromkeys(("columns", "drop", "category", "number", "missing"), _NAMES),
+    **{key: {"metavar": "COLUMN"} for key in ("label", "time", "group")},
+    **{key: {"metavar": "SIGN"} for key in ("delimiter", "decimal", "thousands")},
+    **{key: {"metavar": "NAME"} for key in ("encoding", "key", "feature")},
     "max_categories": {"type": click.IntRange(1)},
     "gaps": {"type": click.Choice(["mask", "drop"])},
     "header": {"flags": "--header/--no-header"},
-    "delimiter": {"metavar": "SIGN"},
-    "decimal": {"metavar": "SIGN"},
-    "thousands": {"metavar": "SIGN"},
-    "encoding": {"metavar": "NAME"},
     "comment": {"metavar": "TEXT"},
-    "label": {"metavar": "COLUMN"},
     "window": {"type": click.IntRange(2)},
     "stride": {"type": click.IntRange(1)},
-    "time": {"metavar": "COLUMN"},
-    "group": {"metavar": "COLUMN"},
     "image_size": {"type": click.IntRange(1), "nargs": 2, "metavar": "HEIGHT WIDTH"},
     "color_mode": {"type": click.Choice(list(COLOR_MODES))},
-    "key": {"metavar": "NAME"},
-    "feature": {"metavar": "NAME"},
-    "data_dir": {"type": _FOLDER},
+    "data_dir": {"type": click.Path(file_okay=False)},
     "manual_dir": {"type": click.Path(exists=True, file_okay=False)},
     "seed": {"type": click.IntRange(0, 2**32 - 1)},
     "batch_size": {"type": click.IntRange(1)},

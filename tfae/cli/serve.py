@@ -165,7 +165,6 @@ def _log_to(name: str, handler: logging.Handler) -> Iterator[logging.Logger]:
 
 
 def _run(server: LocalServer, *, host: str) -> None:
-    """Serve until told to stop."""
     # Graphs of unloaded versions are collected at once, which stops every request, for a tenth of a second and more
     # unless imported modules are left out.
     gc.collect()
@@ -200,7 +199,6 @@ def _leave(code: object) -> NoReturn:
 
 
 def _page(server: LocalServer, *, is_local: bool) -> str:
-    """Return the text that is shown when the server has started."""
     available = server.models.available()
     name = next(iter(available), "MODEL")  # A config file may have lost its models meanwhile.
     url = f"{server.rest_url}/v1/models/{name}"

@@ -41,7 +41,7 @@ def import_tensorflow(*, onednn: str | None = None) -> None:
         progress.log.info("loading TensorFlow")
     sys.stderr.flush()
     stderr = os.dup(2)
-    with tempfile.TemporaryFile() as muted, _spare_collections(), _left_out("sklearn", "matplotlib"):
+    with tempfile.TemporaryFile() as muted, _importing_quickly("sklearn", "matplotlib"):
         os.dup2(muted.fileno(), 2)
         try:
             import tensorflow as tf
@@ -74,31 +74,20 @@ def import_module(option: str, name: str) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _spare_collections() -> Iterator[None]:
-    """Import TensorFlow without looking for garbage in it, which takes a tenth of the time, and a second at the end."""
-    if "tensorflow" in sys.modules:
-        yield
-        return
+def _importing_quickly(*left_out: str) -> Iterator[None]:
+    """Import Keras without modules that it takes only if they are there, and that no command calls in it.
+
+    They take two fifths of the time; whoever needs them imports them later. Looking for garbage in what is imported
+    takes another tenth, and a second at the end.
+    """
+    absent = [name for name in left_out if name not in sys.modules]
+    sys.modules |= dict.fromkeys(absent)  # type: ignore[arg-type]  # None stands for a module that is not there.
     gc.disable()
     try:
         yield
     finally:
         gc.enable()
-    gc.freeze()
-    atexit.register(gc.freeze)
-
-
-@contextlib.contextmanager
-def _left_out(*names: str) -> Iterator[None]:
-    """Import Keras without what it takes only if it is there, for wrappers and galleries that no command calls.
-
-    It would take a quarter of the time. Whoever needs it imports it later.
-    """
-    absent = [name for name in names if name not in sys.modules]
-    sys.modules |= dict.fromkeys(absent)  # type: ignore[arg-type]  # None stands for a module that is not there.
-    try:
-        yield
-    finally:
+        atexit.register(gc.freeze)
         for name in absent:
             del sys.modules[name]
 

@@ -240,10 +240,7 @@ def _measure(
 
 @contextlib.contextmanager
 def _without_retracing_warnings() -> Iterator[None]:
-    """Keep TensorFlow from warning of functions that are traced again and again, as long as the block lasts.
-
-    It tells functions apart by their place in the source, and there every model of a comparison looks like the last.
-    """
+    """Keep TensorFlow from warning of functions that are traced again: every model looks like the last to it."""
 
     def is_other(record: logging.LogRecord) -> bool:
         return "triggered tf.function retracing" not in record.getMessage()

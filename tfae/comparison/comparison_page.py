@@ -19,11 +19,7 @@ from tfae.report.picture import Picture
 def write_page(comparison: Comparison, data: Data, path: Path) -> None:
     """Write the report of a comparison: one HTML page that needs no other file.
 
-    Tables are over all seeds. Pictures are of the first one: the same test samples under each loss, curves and latents
-    for each kind of training data; the worst and the best reconstructions after training on clean data.
-
-    Raises:
-        ValueError: If ``data`` is not what was compared on, as it is without corruption.
+    Tables are over all seeds, pictures of the first one; ``data`` is what was compared on, without corruption.
     """
     plan = comparison.plan
     comparison.validate_data(data)
@@ -53,9 +49,9 @@ def write_page(comparison: Comparison, data: Data, path: Path) -> None:
 
 
 def _block(kind: str, comparison: Comparison) -> dict[str, Any]:
-    """The tables and the findings of one kind of training data."""
     rows, table = comparison.blocks[kind], comparison.table(kind)
-    evaluations = [[_evaluation(directory) for directory in row.runs] for row in rows]
+    texts = [[(run / "evaluation.json").read_text(encoding="utf-8") for run in row.runs] for row in rows]
+    evaluations = [[Evaluation.from_dict(json.loads(text)) for text in of_seeds] for of_seeds in texts]
     return {
         "kind": kind,
         "trained_on": "clean data" if kind == CLEAN else f"data with {kind}",
@@ -82,10 +78,6 @@ def _findings(losses: list[str], evaluations: list[list[Evaluation]], *, is_clea
         (loss, name, f"{messages[0]} ({len(messages)} of {num_seeds} seeds)" if num_seeds > 1 else messages[0])
         for (loss, name), messages in found.items()
     ]
-
-
-def _evaluation(directory: Path) -> Evaluation:
-    return Evaluation.from_dict(json.loads((directory / "evaluation.json").read_text(encoding="utf-8")))
 
 
 def _history(directory: Path) -> dict[str, list[float]]:

@@ -48,7 +48,6 @@ class Corruption:
             )
 
     def __str__(self) -> str:
-        """``name=share``."""
         return f"{self.name}={float(self.share)!r}"
 
     @classmethod
@@ -113,12 +112,9 @@ def corrupt(data: Data, corruption: Corruption, *, seed: int) -> Data:
     A corrupted sample is its own target too, ``(x, x)`` as ever: this is not a denoising autoencoder, which is told
     the truth, but a training on data that is wrong.
 
-    Validation and test split stay clean, and so does the preprocessing, fitted on the clean training split: outliers
-    would otherwise shrink everything else in model space, and metrics would not compare with those of a training on
-    clean data. For the same reason labels, seed and the order of the samples stay.
-
-    The data has to be in memory. With it the seed, in [0, 2³²), determines the result, in the data's own dtype. It has
-    no arguments to load it again.
+    Validation and test split stay clean, and so does the preprocessing, fitted on the clean training split, lest
+    outliers shrink everything else in model space; labels, seed and the order of the samples stay. The data has to be
+    in memory. With it the seed, in [0, 2³²), determines the result.
 
     Example:
         >>> import tfae

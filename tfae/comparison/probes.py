@@ -51,9 +51,8 @@ def probe(autoencoder: keras.Model, data: Data) -> dict[str, float | None]:
     nearest neighbours, whose accuracy says whether alike is close to alike. Samples without a label are left out.
 
     Returns:
-        The accuracies by name, "linear_probe" and "neighbor_accuracy". They are None without labels or a latent, or of
-        one class in the training split, or fewer than 5 training samples per class, as where the labels are
-        measurements.
+        The accuracies by name, "linear_probe" and "neighbor_accuracy"; None without labels or a latent, and of one
+        class or fewer than 5 training samples per class, as where the labels are measurements.
     """
     none: dict[str, float | None] = {metric.name: None for metric in PROBES}
     if data.labels is None or isinstance(latent_dim_of(autoencoder, data.shape), str):

@@ -66,12 +66,8 @@ def find_winner(metric: Metric, values_by_name: Mapping[str, SeedValues | None])
     The difference between the best mean and the next has to exceed √(s₁² + s₂²), the standard deviations of the two
     over the seeds combined as those of a difference are.
 
-    Args:
-        metric: What is measured.
-        values_by_name: By name, the values for the seeds; None where there is none. Those without are not compared.
-
     Returns:
-        The name; None if the difference is smaller, or there are fewer than two to compare, or than two seeds.
+        The name; None if the difference is smaller, or there are fewer than two with values, or than two seeds.
 
     Example:
         >>> find_winner(METRICS["mse"], {"a": SeedValues((1.0, 1.2)), "b": SeedValues((2.0, 2.2))})
@@ -180,7 +176,6 @@ class Comparison:
         return {"plan": self.plan, "rows": rows, "winners": self.winners}
 
     def __str__(self) -> str:
-        """A table for each kind of training data, with a line for each metric and a column for each loss."""
         return self.text()
 
     def text(self, width: int | None = None) -> str:

@@ -256,7 +256,12 @@ def locate(source: Any) -> Any:
         return list_tables(source)
     if not isinstance(source, str | os.PathLike):
         return source
-    may_be_path, is_pattern = isinstance(source, os.PathLike) or _is_path(source), patterns.is_pattern(source)
+    # A data set's name/config has one slash, and no suffix of a file.
+    suffixes = (*_FILE_SUFFIXES, *COMPRESSED, "/", "\\")
+    may_be_path = isinstance(source, os.PathLike) or (
+        source.endswith(suffixes) or source.startswith((".", "~", "/", "\\")) or source.count("/") > 1
+    )
+    is_pattern = patterns.is_pattern(source)
     if isinstance(source, str) and not may_be_path:
         from tfae.datasets import catalog
 
@@ -273,12 +278,3 @@ def locate(source: Any) -> Any:
     if may_be_path:
         raise ValueError(f"source: expected an existing file or folder; received {str(source)!r}, which is not there.")
     return source
-
-
-def _is_path(source: str) -> bool:
-    """Whether a string is meant as a path: a data set's ``name/config`` has one slash, and no suffix of a file."""
-    return (
-        source.endswith((*_FILE_SUFFIXES, *COMPRESSED, "/", "\\"))
-        or source.startswith((".", "~", "/", "\\"))
-        or source.count("/") > 1
-    )

@@ -70,7 +70,16 @@ class NamedArrays(dict[str, dict[str, Any]]):
 
 def name_arrays(source: Any) -> NamedArrays:
     """Name what memory holds: an array, a pipeline, which is read, or a dict of such for the splits."""
-    _validate_named(source)
+    if isinstance(source, tuple) or (
+        isinstance(source, list)
+        and len(source) in (2, 3)
+        and all(getattr(each, "ndim", 0) > 1 or pipelines.is_pipeline(each) for each in source)
+    ):  # Splits, pairs and labels can not be told from each other.
+        raise ValueError(
+            f"source: expected names for several arrays; received a {type(source).__name__} of {len(source)}. For "
+            'splits give {"train": x_train, "test": x_test}; for pairs, load(clean, inputs=noisy), or a pipeline of '
+            'dicts {"samples": clean, "inputs": noisy}; leave labels out; and samples in a tuple are np.stack(samples).'
+        )
     if not isinstance(source, Mapping):
         return NamedArrays(all=_read(source, "the pipeline"))
     if not {"train", "test"} <= set(source) <= set(SPLIT_NAMES):
@@ -83,21 +92,6 @@ def name_arrays(source: Any) -> NamedArrays:
 
 def _read(each: Any, called: str) -> dict[str, Any]:
     return pipelines.read(each, called) if pipelines.is_pipeline(each) else {"samples": each}
-
-
-def _validate_named(source: Any) -> None:
-    """Raise ValueError for several arrays without names: splits, pairs and labels can not be told from each other."""
-    is_tuple = isinstance(source, tuple)
-    if is_tuple or (
-        isinstance(source, list)
-        and len(source) in (2, 3)
-        and all(getattr(each, "ndim", 0) > 1 or pipelines.is_pipeline(each) for each in source)
-    ):
-        raise ValueError(
-            f"source: expected names for several arrays; received a {type(source).__name__} of {len(source)}. For "
-            'splits give {"train": x_train, "test": x_test}; for pairs, load(clean, inputs=noisy), or a pipeline of '
-            'dicts {"samples": clean, "inputs": noisy}; leave labels out; and samples in a tuple are np.stack(samples).'
-        )
 
 
 def source_of(name: str, parts: Mapping[str, Part], where: str) -> Source:

@@ -20,11 +20,7 @@ Rows = dict[str, np.ndarray]
 
 
 def read_inputs(inputs: Source, source: Source) -> Rows:
-    """Read what the model gets in place of the samples of a source.
-
-    Raises:
-        ValueError: If there is not one of the shape of a sample for each of them.
-    """
+    """Read what the model gets in place of the samples of a source, one of the shape of a sample for each of them."""
     with called("inputs"):
         rows = {name: part.read(inputs.read_size)[0] for name, part in inputs.parts.items()}
     # Whether gray images have a channel axis is no matter.
@@ -56,11 +52,7 @@ def called(argument: str) -> Iterator[None]:
 
 
 def read_weights(given: Any, source: Source) -> Rows:
-    """Read the weights of the samples of a source: an array ``(n,)``, a dict of such for the splits, or a .npy file.
-
-    Raises:
-        ValueError: If they are no finite numbers ≥ 0, one for each sample.
-    """
+    """Read the weights of the samples of a source: an array ``(n,)``, a dict of such for the splits, or a .npy file."""
     if isinstance(given, str):
         try:
             given = np.load(given, allow_pickle=False)
@@ -82,11 +74,6 @@ def read_weights(given: Any, source: Source) -> Rows:
                 + f"{'' if name == 'all' else f' in {name!r}'}."
             )
     return rows
-
-
-def take_rows(rows: Rows, places: Splits) -> Splits:
-    """Return what belongs to the samples of splits, which are at these places: the name of a part, and indices."""
-    return Splits(*(rows[name][indices] for name, indices in places))
 
 
 def validate_units(samples: Samples, inputs: np.ndarray) -> None:

@@ -77,7 +77,6 @@ def is_known(name: str) -> bool:
 
 
 def _bare(name: str) -> str:
-    """The name without configuration and version."""
     return re.split("[/:]", name)[0]
 
 

@@ -30,14 +30,7 @@ def is_number(cell: str, decimal: str, thousands: str | None) -> bool:
 
 
 def write_plainly(texts: pa.Array, decimal: str, thousands: str | None) -> pa.Array:
-    """Return numbers as :func:`parse_numbers` takes them, and in quotes what it would take for one otherwise.
-
-    Example:
-        >>> write_plainly(pa.array(["1.234,5", "7?", "1e5"]), ",", ".").to_pylist()
-        ['1234.5', '7?', '1e5']
-        >>> write_plainly(pa.array(["1.5"]), ",", None).to_pylist()
-        ["'1.5'"]
-    """
+    """Return numbers as :func:`parse_numbers` takes them, and in quotes what it would take for one otherwise."""
     texts = pc.utf8_trim_whitespace(texts)
     numbers = pc.replace_substring(texts, thousands, "") if thousands else texts
     numbers = pc.replace_substring(numbers, decimal, ".")
@@ -47,13 +40,7 @@ def write_plainly(texts: pa.Array, decimal: str, thousands: str | None) -> pa.Ar
 
 
 def parse_numbers(texts: pa.Array, kind: str) -> tuple[pa.Array, dict[int, str]]:
-    """Return the numbers that texts hold, null where there is none, and by its row each text that is another.
-
-    Example:
-        >>> numbers, texts = parse_numbers(pa.array(["1234.5", None, "7?"]), "number")
-        >>> numbers.to_pylist(), texts
-        ([1234.5, None, None], {2: '7?'})
-    """
+    """Return the numbers that texts hold, null where there is none, and by its row each text that is another."""
     if kind == "yes/no":
         is_right = pc.is_in(pc.utf8_lower(texts), pa.array(["true", "false", "1", "0"]))
     else:
@@ -65,7 +52,6 @@ def parse_numbers(texts: pa.Array, kind: str) -> tuple[pa.Array, dict[int, str]]
 
 
 def _pattern(decimal: str, thousands: str | None) -> str:
-    """Return what matches numbers, as a regular expression."""
     decimal = re.escape(decimal)
     digits = rf"(\d[\d{re.escape(thousands or '')}]*({decimal}\d*)?|{decimal}\d+)"
     return rf"^[-+]?({digits}([eE][-+]?\d+)?|(?i:inf(inity)?|nan))$"

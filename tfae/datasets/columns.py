@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -17,69 +16,47 @@ from tfae.load_options import ReadOptions
 
 
 @final
-@dataclass(kw_only=True, eq=False, repr=False)
-class ColumnsPart(Part):
-    """Some columns of another part."""
+class PartOf(Part):
+    """Some columns of another part, and of its rows all, or those alone that have no gaps."""
 
-    part: Part
-    indices: list[int]
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """Those of the other part."""
-        names = self.feature_names or ()
-        return tuple(
-            replace(self.part.columns[index], name=names[position]) for position, index in enumerate(self.indices)
+    def __init__(
+        self, part: Part, indices: Sequence[int], names: tuple[str, ...] | None, *, is_complete: bool = False
+    ) -> None:
+        super().__init__(
+            shape=(len(indices),),
+            dtype=part.dtype,
+            num_samples=None if is_complete else part.num_samples,
+            max_samples=part.num_samples or part.max_samples,
+            feature_names=names,
+            label_names=part.label_names,
+            allows_gaps=part.allows_gaps,
         )
-
-    def keep(self, names: Sequence[str]) -> None:
-        """Have the other part carry columns along."""
-        self.part.keep(names)
-
-    def use_vocabularies(self, columns: Sequence[Column]) -> None:
-        """Pass them on to the other part, which may have more columns."""
-        own = {self.indices[index]: column for index, column in enumerate(columns)}
-        self.part.use_vocabularies([own.get(index, column) for index, column in enumerate(self.part.columns)])
-
-    def blocks(self, size: int) -> Iterator[Batch]:
-        """Yield the columns of the other part's blocks."""
-        for batch in self.part.blocks(size):
-            yield batch._replace(samples=batch.samples[:, self.indices])
-
-    def name_sample(self, place: int) -> int | str:
-        """Name it as the other part does."""
-        return self.part.name_sample(place)
-
-    def whole_labels(self, labels: np.ndarray) -> np.ndarray:
-        """Convert labels as the other part does."""
-        return self.part.whole_labels(labels)
-
-
-@final
-class CompleteRows(Part):
-    """The rows of another part without gaps."""
-
-    def __init__(self, part: Part) -> None:
-        names = {name: getattr(part, name) for name in ("shape", "dtype", "feature_names", "label_names")}
-        super().__init__(**names, max_samples=part.num_samples or part.max_samples)
-        self.part = part
+        self._part, self._indices, self._is_complete = part, list(indices), is_complete
         self._kept: list[np.ndarray] = []
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """Those of the other part."""
-        return self.part.columns
+        return tuple(self._part.columns[index] for index in self._indices)
+
+    def keep(self, names: Sequence[str]) -> None:
+        """Have the other part carry columns along."""
+        self._part.keep(names)
 
     def use_vocabularies(self, columns: Sequence[Column]) -> None:
-        """Pass them on to the other part."""
-        self.part.use_vocabularies(columns)
+        """Pass them on to the other part, which may have more columns."""
+        own = dict(zip(self._indices, columns, strict=False))
+        self._part.use_vocabularies([own.get(index, column) for index, column in enumerate(self._part.columns)])
 
     def blocks(self, size: int) -> Iterator[Batch]:
-        """Yield the rows of the other part's blocks that have no gaps, and tell at the end how many have."""
-        first = 0
-        self._kept = [np.zeros(0, np.int64)]
-        gaps = np.zeros(self.shape, np.int64)
-        for samples, labels, *_ in self.part.blocks(size):
+        """Yield the columns of the other part's blocks, and tell at the end how many rows have gaps."""
+        first, self._kept, gaps = 0, [np.zeros(0, np.int64)], np.zeros(self.shape, np.int64)
+        for batch in self._part.blocks(size):
+            batch = batch._replace(samples=batch.samples[:, self._indices])
+            if not self._is_complete:
+                yield batch
+                continue
+            samples, labels, *_ = batch
             is_gap = np.isnan(samples) if samples.dtype.kind == "f" else np.zeros(samples.shape, bool)
             complete = np.flatnonzero(~is_gap.any(axis=1))
             self._kept.append(first + complete)
@@ -94,40 +71,29 @@ class CompleteRows(Part):
             warnings.warn(f"left out {left_out:,} of {first:,} rows, which have gaps: {listed}", stacklevel=2)
 
     def places(self, num_samples: int) -> np.ndarray:
-        """Return the rows that were kept."""
-        return np.concatenate(self._kept)
+        """Return the rows that are there."""
+        return np.concatenate(self._kept) if self._is_complete else self._part.places(num_samples)
 
     def name_sample(self, place: int) -> int | str:
         """Name it as the other part does."""
-        return self.part.name_sample(int(self.places(0)[place]))
+        return self._part.name_sample(place)
 
     def whole_labels(self, labels: np.ndarray) -> np.ndarray:
         """Convert labels as the other part does."""
-        return self.part.whole_labels(labels)
+        return self._part.whole_labels(labels)
 
 
 def select(source: Source, columns: Sequence[int | str]) -> Source:
-    """Take columns of a table that is opened.
-
-    Args:
-        source: A table.
-        columns: The names of the columns; or, where they have none, indices as integers or text. Those taken from a
-            table without names are called ``column_<index>``, by which they can be taken too.
-
-    Raises:
-        ValueError: The source is no table, or has no such column.
-    """
+    """Take columns of a table that is opened, by name; or, where they have none, by index or as column_<index>."""
     if source.kind != "table":
         raise ValueError(
             f"columns: expected None for samples of shape {source.shape}, which have no columns; "
             f"received {list(columns)}."
         )
-    num_columns = source.shape[0]
+    names = tuple(column.name for column in source.columns or ())
     if source.feature_names is None:
-        names = tuple(f"column_{index}" for index in range(num_columns))
-        indices = [_index(column, num_columns) for column in columns]
+        indices = [_index(column, len(names)) for column in columns]
     else:
-        names = source.feature_names
         for column in columns:
             validate_known("columns", column, names, source.name)
         indices = [names.index(str(column)) for column in columns]
@@ -135,18 +101,7 @@ def select(source: Source, columns: Sequence[int | str]) -> Source:
     if repeated:
         raise ValueError(f"columns: expected each column once; received {names[repeated[0]]!r} more than once.")
     parts = {
-        name: ColumnsPart(
-            shape=(len(indices),),
-            dtype=part.dtype,
-            num_samples=part.num_samples,
-            max_samples=part.max_samples,
-            label_names=part.label_names,
-            feature_names=tuple(names[index] for index in indices),
-            part=part,
-            indices=indices,
-            allows_gaps=part.allows_gaps,
-        )
-        for name, part in source.parts.items()
+        name: PartOf(part, indices, tuple(names[index] for index in indices)) for name, part in source.parts.items()
     }
     return Source(source.name, parts, value_range=source.value_range)
 
@@ -154,8 +109,7 @@ def select(source: Source, columns: Sequence[int | str]) -> Source:
 def leave_out(source: Source, drop: Sequence[int | str]) -> Source:
     """Take the columns of a table that is opened but for some, by name or index as of :func:`select`."""
     left_out = set(next(iter(select(source, drop).parts.values())).feature_names or ())
-    names = source.feature_names or tuple(f"column_{index}" for index in range(*source.shape))
-    return select(source, [name for name in names if name not in left_out])
+    return select(source, [column.name for column in source.columns or () if column.name not in left_out])
 
 
 def take_gaps(source: Source, gaps: str) -> Source:
@@ -165,11 +119,12 @@ def take_gaps(source: Source, gaps: str) -> Source:
             f"gaps: expected None for samples of shape {source.shape}, which are no table; received {gaps!r}."
         )
     if gaps == "drop":
-        parts = {name: CompleteRows(part) for name, part in source.parts.items()}
+        indices, names = range(*source.shape), source.feature_names
+        parts = {name: PartOf(part, indices, names, is_complete=True) for name, part in source.parts.items()}
         return Source(source.name, parts, value_range=source.value_range)
     for part in source.parts.values():
         part.allows_gaps = True
-    return source
+    return Source(source.name, source.parts, value_range=source.value_range)
 
 
 def choose_features(names: Sequence[str], options: ReadOptions, where: str) -> tuple[str, ...]:

@@ -32,10 +32,7 @@ _PIECE = 2**23
 
 
 def from_csv(files: TableFiles, options: ReadOptions) -> Source:
-    """Open text files; numbers are float64, for text has no dtype.
-
-    Without ``options.header``, the first row is one unless all of it are numbers.
-    """
+    """Open text files; numbers are float64, for text has no dtype."""
     return open_files(files, options, functools.partial(_open, options))
 
 
@@ -166,19 +163,11 @@ def _line_error(error: Exception, lines: _OddLines, dialect: Dialect, path: Path
 
 
 class _OddLines:
-    """Lines with another number of cells than the header.
-
-    Args:
-        first: The number of the first row, as Arrow counts.
-        are_left_out: Whether to go on without them.
-
-    Attributes:
-        last: Row, text and number of cells of the one that came last; None if none has.
-    """
+    """Lines with another number of cells than the header; ``first`` is the number of the first row, as Arrow counts."""
 
     def __init__(self, first: int, *, are_left_out: bool) -> None:
         self.are_left_out = are_left_out
-        self.last: tuple[int, str, int] | None = None
+        self.last: tuple[int, str, int] | None = None  # Row, text and number of cells.
         self._first, self._num_rows = first, 0
         self._found: dict[int, str] = {}
 

@@ -31,8 +31,7 @@ class Data:
         train: Batches ``(x, x)``, float32 ``(batch, *shape)`` in model space, in a new order every time it is
             iterated over: first the seed's order 0, then 1, and so on. ``train_from`` begins with any of them. With
             ``inputs`` these come first in place of x, and with ``sample_weight`` that comes third, ``(batch,)``.
-        validation: Likewise, always in stored order.
-        test: Likewise, always in stored order.
+        validation, test: Likewise, always in stored order.
         preprocessing: Fitted on the training split: data space to model space, and back.
         raw: The samples of each split in data space and in their own dtype, read-only: arrays, or ``StoredSamples``,
             which read from disk what they are indexed with and hold nothing in memory.
@@ -75,10 +74,7 @@ class Data:
     is_anomaly: np.ndarray | None = field(repr=False, default=None)
 
     def normal_test(self) -> tf.data.Dataset:
-        """Return the pipeline of those test samples that are normal: of all, unless ``normal`` says which are.
-
-        Batches hold fewer samples where they have lost some.
-        """
+        """Return the pipeline of those test samples that are normal: of all, unless ``normal`` says which are."""
         if self.is_anomaly is None:
             return self.test
         is_normal = tf.data.Dataset.from_tensor_slices(~self.is_anomaly).batch(self.batch_size)
@@ -112,11 +108,7 @@ class Data:
         return self.feed.shuffled(self.seed, epoch, step)
 
     def training_batch(self, epoch: int, batch: int) -> np.ndarray:
-        """Return which samples a batch of an epoch of training has, both counted from 0.
-
-        Returns:
-            int64 ``(batch_size,)``, indices into ``raw.train``; fewer for the last batch.
-        """
+        """Return which samples of ``raw.train`` a batch of an epoch has, int64 ``(m,)``; both counted from 0."""
         start = batch * self.batch_size
         return self.feed.indices(self.seed, epoch, start, min(start + self.batch_size, len(self.raw.train)))
 
@@ -128,11 +120,8 @@ class Data:
 
     @property
     def output_range(self) -> tuple[float, float] | None:
-        """What bounds reconstructions in model space, for ``loss.output_activation``: the range of scaled pixels.
-
-        None where preprocessing has no range, and for all but images: other samples of a table may lie outside of what
-        its training split was scaled to, and few of its values are at the ends.
-        """
+        """What bounds reconstructions in model space, for ``loss.output_activation``: the range of scaled pixels."""
+        # Rows of a table may lie outside of what its training split was scaled to, and few values are at the ends.
         return self.preprocessing.value_range if self.kind == "image" else None
 
     @property
@@ -158,10 +147,7 @@ class Data:
 
     @property
     def defect(self) -> ValueError | None:
-        """What went wrong when a pipeline read from disk last: tf.data wraps such an error in one of its own.
-
-        None as long as nothing has, and of data in memory.
-        """
+        """What went wrong when a pipeline read from disk last, or None: tf.data wraps such an error in its own."""
         return next((error for samples in self.raw if (error := getattr(samples, "defect", None))), None)
 
     @functools.cached_property

@@ -88,7 +88,7 @@ def find(samples: np.ndarray, feature_names: Sequence[str] | None, *, allows_gap
     for row in np.flatnonzero(is_wrong.reshape(len(samples), -1).any(axis=1)).tolist():
         position = tuple(np.argwhere(is_wrong[row])[0].tolist())
         value = samples[(row, *position)]
-        where = f"at {position}" if len(position) > 1 else f"in column {_call(position[0], feature_names)}"
+        where = f"at {position}" if len(position) > 1 else f"in column {call_column(position[0], feature_names)}"
         found[row] = f"{'a missing value' if np.isnan(value) else value} {where}"
     return found
 
@@ -96,12 +96,13 @@ def find(samples: np.ndarray, feature_names: Sequence[str] | None, *, allows_gap
 def describe_place(sample: int | str, position: Sequence[int], feature_names: Sequence[str] | None) -> str:
     """Where a value is: in which sample, as :meth:`Part.name_sample` names it, and where in that."""
     if len(position) == 1:
-        called = _call(position[0], feature_names)
+        called = call_column(position[0], feature_names)
         return f"column {called}, {sample if isinstance(sample, str) else f'row {sample} (rows count from 0)'}"
     return sample if isinstance(sample, str) else f"sample {sample} at {tuple(position)} (counted from 0)"
 
 
-def _call(index: int, feature_names: Sequence[str] | None) -> str:
+def call_column(index: int, feature_names: Sequence[str] | None) -> str:
+    """Name a column in quotes, or by its index where it has no name."""
     return str(index) if feature_names is None else repr(feature_names[index])
 
 

@@ -30,16 +30,9 @@ _TIME = re.compile(rf"({_DATE})([ T]{_CLOCK}( ?(Z|UTC|[+-]\d\d:?\d\d))?)?|{_CLOC
 @final
 @dataclass(frozen=True)
 class Dialect:
-    """How a text table is written.
+    """How a text table is written, where a delimiter of a space is a run of white space.
 
     Attributes:
-        encoding: Python's name of it.
-        delimiter: Between cells; a space is a run of white space.
-        comment: What lines begin with that are no rows; None if there are none.
-        decimal: Decimal sign of numbers.
-        thousands: What stands between groups of three digits, or None.
-        has_header: Whether the first row names the columns.
-        names: Of the columns.
         stored_names: The cells of the header, white space included; the names where there is none.
         kinds: Of the columns, "number", "yes/no", "time", "text" or "missing", as far as the first rows tell.
         has_line_breaks: Whether cells of several lines are among the first rows.
@@ -65,10 +58,6 @@ class Dialect:
     def is_plain(self) -> bool:
         """Whether Arrow can read the file as it is."""
         return self.encoding.startswith("utf-8") and self.comment is None and self.delimiter != " "
-
-    def is_number(self, cell: str) -> bool:
-        """Whether a cell holds a number, or says that it is missing."""
-        return cell.strip().lower() in MISSING or is_number(cell, self.decimal, self.thousands)
 
     def _rows(self, file: pa.NativeFile) -> Iterator[bytes]:
         lines = _without_comments(io.TextIOWrapper(file, self.encoding, newline=""), self.comment)
@@ -96,11 +85,7 @@ class _Stream(io.RawIOBase):
 
 
 def find_dialect(path: Path, options: ReadOptions) -> Dialect:
-    """Find how a text table is written; what ``options`` say of it is so.
-
-    Raises:
-        ValueError: The file is empty, or it is not certain how it is written; the message names the option that says.
-    """
+    """Find how a text table is written; what ``options`` say of it is so, and an error names the option that helps."""
     text, encoding = _read_beginning(path, options.encoding)
     lines = [line for line in text.splitlines() if line.strip()]
     comment = _find_comment(lines) if options.comment is None else options.comment
@@ -201,7 +186,6 @@ def _find_delimiter(lines: Sequence[str], path: Path) -> str:
 
 
 def _split(lines: Sequence[str], delimiter: str, path: Path, *, strict: bool = True) -> list[list[str]]:
-    """Return the cells of the first rows."""
     if delimiter == " ":
         return [line.split() for line in lines[:_NUM_ROWS]]
     try:

@@ -19,12 +19,7 @@ _PATIENCE = 5.0
 
 
 def stage(name: str, builder: tfds.core.DatasetBuilder, folder: Path, download_dir: Path) -> None:
-    """Copy the original files to where TFDS looks before it downloads.
-
-    Raises:
-        ValueError: A file is missing, or is not the one that TFDS expects. TFDS itself does not check files that are
-            already there.
-    """
+    """Copy the original files to where TFDS looks before it downloads, and check them, which TFDS does not."""
     if not folder.is_dir():
         raise ValueError(f"manual_dir: expected an existing folder; received {str(folder)!r}, which is not there.")
     url_infos = builder.url_infos or {}
@@ -116,6 +111,5 @@ def _file_name(url: str, info: checksums.UrlInfo) -> str:
 
 
 def _list_files(url_infos: dict[str, checksums.UrlInfo]) -> str:
-    """Return the names, sizes and addresses of the first files."""
     shown = [f"{_file_name(url, info)} ({info.size}, {url})" for url, info in list(url_infos.items())[:10]]
     return ", ".join(shown) + (f" and {len(url_infos) - 10} more" if len(url_infos) > 10 else "")

@@ -28,12 +28,7 @@ _unconverted = tf.autograph.experimental.do_not_convert
 class Feed:
     """Pipelines of one split: batches ``(x, x)``; or ``(inputs, x)``, and ``(inputs, x, sample_weight)``.
 
-    Attributes:
-        samples: ``(n, *shape)`` in data space, in memory or on disk, or windows of rows in memory.
-        inputs: What the model gets in place of the samples, likewise in memory; None for the samples themselves.
-        sample_weight: float32 ``(n,)``, or None.
-        preprocessing: From data space to model space.
-        batch_size: Samples per batch; the last one may be smaller.
+    Samples, and inputs in their place, are in data space, ``(n, *shape)``; weights are float32 ``(n,)``.
     """
 
     samples: tf.Tensor | StoredSamples | Windows
@@ -58,13 +53,7 @@ class Feed:
         return self._finish(starts.map(take))
 
     def shuffled(self, seed: int, epoch: int, step: int = 0) -> tf.data.Dataset:
-        """Likewise, in the order of another epoch every time it is iterated over.
-
-        Args:
-            seed: Of the order.
-            epoch: That of the first iteration, counted from 0.
-            step: The batch that the first iteration begins with.
-        """
+        """Likewise, in the order of another epoch each time; the first iteration begins with a step of ``epoch``."""
         samples, count, begin = self.samples, len(self.samples), np.int64(step * self.batch_size)
         if isinstance(samples, StoredSamples):
             order = WindowedShuffle(samples, seed)

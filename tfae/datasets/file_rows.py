@@ -11,21 +11,7 @@ import pyarrow as pa
 
 @final
 class FileRows:
-    """The file of each row that was read so far, as much as one number for each file.
-
-    Args:
-        files: What the files are called.
-
-    Example:
-        >>> rows = FileRows(["a.csv", "b.csv"])
-        >>> batches = [pa.record_batch({"x": [1, 2]}), pa.record_batch({"x": [3]})]
-        >>> [len(batch) for batch in rows.join([batches[:1], batches[1:]])]
-        [2, 1]
-        >>> rows[1:3]
-        ['a.csv', 'b.csv']
-        >>> rows.describe(2)
-        "row 0 of 'b.csv' (rows count from 0)"
-    """
+    """The file of each row that was read so far, as much as one number for each file."""
 
     def __init__(self, files: Sequence[str]) -> None:
         self._files = files

@@ -39,7 +39,6 @@ class Difference:
     remedy: str
 
     def __str__(self) -> str:
-        """``name (expected …, received …)``."""
         return f"{self.name} (expected {self.expected}, received {self.received})"
 
 
@@ -59,11 +58,7 @@ def fingerprint(data: Data) -> dict[str, Any]:
 
 
 def differences(described: Mapping[str, Any], data: Data) -> list[Difference]:
-    """Find in what data is not the one that ``fingerprint`` once described: in nothing if a training is the same.
-
-    Raises:
-        ValueError: ``described`` is of another version of tfae.
-    """
+    """Find in what data is not the one that ``fingerprint`` once described: in nothing if a training is the same."""
     now = fingerprint(data)
     missing = [key for key in _KEYS if key not in described]
     if missing:

@@ -14,15 +14,7 @@ _LIKE_A_SPLIT = re.compile("train|val|test|dev|eval", re.IGNORECASE)
 
 
 def list_files(folder: Path, *, hidden: str = ".") -> list[str]:
-    """Return the files of a folder and its sub-folders, relative to it and sorted.
-
-    Args:
-        folder: Where to look.
-        hidden: Signs that names of files and sub-folders begin with that are left out.
-
-    Raises:
-        ValueError: A name is no text.
-    """
+    """Return the files of a folder and its sub-folders, relative and sorted, without names that begin with a sign."""
     # Sorted as text, for paths sort differently on different systems.
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     files = [name for name in files if not is_hidden(Path(name), hidden)]
@@ -55,14 +47,8 @@ def find_splits(
 ) -> dict[str, str] | None:
     """Return how the splits are called among the names in a folder; None if none of these looks like one.
 
-    Args:
-        names: Of what may be splits.
-        folder: What they are in.
-        expected, remedy: What the error expects beside the splits, and what it advises to have none.
-        loose: What else the folder holds, which belongs to no split.
-
-    Raises:
-        ValueError: If only some of them look like splits, which would train on test samples.
+    If only some of them do, or the folder holds something ``loose`` beside them, it is an error with ``expected`` and
+    ``remedy``: a training would see test samples.
     """
     found = {split: [name for name in names if name in called] for split, called in SPLIT_NAMES.items()}
     is_split = any(name.lower() in called for name in names for called in SPLIT_NAMES.values())

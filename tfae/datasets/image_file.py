@@ -31,13 +31,7 @@ def suffixes() -> tuple[str, ...]:
 
 
 class Header(NamedTuple):
-    """What all images of a folder have in common, and what becomes of one on the way there.
-
-    Attributes:
-        size: Height and width, upright.
-        mode: Pillow's mode in which the image is taken.
-        orientation: By EXIF; 1 is upright.
-    """
+    """Height and width, upright, and Pillow's mode in which an image is taken; EXIF's orientation 1 is upright."""
 
     size: tuple[int, int]
     mode: str
@@ -54,7 +48,6 @@ class Header(NamedTuple):
         return np.dtype(_DEEP[self.mode][0] if self.mode in _DEEP else "uint8")
 
     def __str__(self) -> str:
-        """``6×5 grayscale of 16 bits``."""
         words = f"grayscale of {_DEEP[self.mode][1]}" if self.mode in _DEEP else _WORDS[self.mode]
         return f"{self.size[0]}×{self.size[1]} {words}"
 
@@ -62,12 +55,9 @@ class Header(NamedTuple):
 @final
 @dataclass(frozen=True)
 class ImageReader:
-    """Reads images: turned upright by EXIF, converted, and scaled.
+    """Reads images: turned upright by EXIF, and scaled and converted if there is a size, ``(height, width)``, or mode.
 
-    Attributes:
-        size: Height and width to scale to. None: as the file is.
-        color_mode: "gray", "rgb" or "rgba", to convert to as Pillow does. None: as the file is, a palette as its colors
-            and single bits as 0 and 255.
+    Without a mode a palette becomes its colors, and single bits 0 and 255.
     """
 
     size: tuple[int, int] | None = None
@@ -129,7 +119,6 @@ class ImageReader:
         return Header(size, self._mode(path, image), orientation)
 
     def _mode(self, path: Path, image: Image.Image) -> str:
-        """Return the mode in which an image is taken."""
         mode = "I;16" if image.mode.startswith("I;16") else image.mode
         if mode in _DEEP and self.color_mode in (None, "gray"):
             return mode

@@ -23,14 +23,7 @@ _MASKS = "ground_truth"
 @final
 @dataclass(kw_only=True, eq=False, repr=False)
 class FolderPart(Part):
-    """Images that are decoded as they are read, in the order of their names.
-
-    Attributes:
-        folder: What ``sample_names`` are relative to.
-        labels: Of the images; None without any.
-        reader: Decodes them.
-        defect: What is wrong with the first that can not be opened; None if all can.
-    """
+    """Images that are decoded as they are read; ``defect`` is that of the first that can not be opened, if any."""
 
     folder: Path
     sample_names: tuple[str, ...]
@@ -79,10 +72,9 @@ def from_folder(folder: Path, *, image_size: tuple[int, int] | None, color_mode:
     reader = ImageReader(image_size, color_mode)
     folders = _folders_of_splits(folder) or {"all": folder}
     listed = {part: _list_images(path) for part, path in folders.items()}
-    paths = [folders[part] / name for part, (names, _) in listed.items() for name in names]
     headers: dict[Path, Header] = {}
     broken: list[ValueError] = []
-    for path in paths:
+    for path in [folders[part] / name for part, (names, _) in listed.items() for name in names]:
         try:
             headers[path] = reader.header(path)
         except ValueError as error:
@@ -194,5 +186,4 @@ def _list_images(folder: Path) -> tuple[list[str], bool]:
 
 
 def _is_image(name: str) -> bool:
-    """Whether a file of this name is read; hidden ones are not."""
     return not name.startswith(".") and name.lower().endswith(suffixes())

@@ -31,14 +31,12 @@ class Table:
 
     Attributes:
         where: What holds it, for errors.
-        names: Of the columns.
-        kinds: What is found in each of them: "number", "yes/no", "text", "time", "missing" where there is nothing, or
+        kinds: What is found in each column: "number", "yes/no", "text", "time", "missing" where there is nothing, or
             the name of another type.
         record_batches: Opens the table, and yields the columns that are asked for by name, as what their kind, or
             "label" or "kept", says; tolerant if it is to be, as ``TablePart`` says.
         types: Those that Arrow stores the columns in; None for a text file, whose numbers are all float64.
-        num_rows: How many rows there are, or None where only reading tells.
-        max_rows: How many there can be at most, where only reading tells.
+        num_rows, max_rows: How many rows there are; or, where only reading tells, how many there can be at most.
         has_header: Whether the names are in the file.
         keys: Columns beside those in the file, in each of which all cells are the same.
     """
@@ -80,17 +78,7 @@ def join(
     where: str,
     file_names: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, TablePart]:
-    """Return the tables of each part as one.
-
-    Args:
-        parts: Tables by the name of the part.
-        options: How they are read.
-        where: What holds all of them, for errors.
-        file_names: What the file of each is called, where there are several.
-
-    Raises:
-        ValueError: The tables differ in the names of their columns, or in what these hold.
-    """
+    """Return the tables of each part as one; ``file_names`` say where there are several, ``where`` is for errors."""
     tables = [table for part in parts.values() for table in part]
     for table in tables:
         validate_distinct(table.names, table.where)
@@ -214,10 +202,7 @@ def _cast(cells: pa.Array, dtype: pa.DataType | None, kind: str) -> pa.Array:
 
 
 def _read_keys(files: TableFiles, options: ReadOptions) -> dict[Path, dict[str, pa.Scalar]]:
-    """Return the columns that folders called ``key=value`` stand for, of each file.
-
-    Those above the root, which all files have alike, are columns only where an option asks for them.
-    """
+    """Return the columns that folders called ``key=value`` stand for, of each file; above the root, if asked for."""
     paths = files.paths
     folders = dict.fromkeys(part for path in paths for part in path.parent.parts if "=" in part)
     names = list(dict.fromkeys(folder.partition("=")[0] for folder in folders))

@@ -15,13 +15,9 @@ from tfae.load_options import ReadOptions
 def find_columns(
     found: Mapping[str, str], features: Sequence[str], options: ReadOptions, where: str
 ) -> tuple[Column, ...]:
-    """Return what the columns of a table hold.
+    """Return what the columns of a table that are asked for hold, as ``found`` or as the options say.
 
-    Args:
-        found: What is found in each column: "number", "yes/no", "text", "time", or the name of another type.
-        features: The columns that are asked for.
-        options: What the user says of them. Times that are not asked for by name are left out.
-        where: What holds the table, for errors.
+    Times that are not asked for by name are left out; ``where`` is what holds the table, for errors.
     """
     category, number = options.category or (), options.number or ()
     for argument, asked in (("category", category), ("number", number)):

@@ -21,17 +21,9 @@ WINDOW_BYTES = 2**27
 
 
 def shuffle(positions: Any, count: Any, *, seed: int, epoch: Any, window: int = 0) -> tf.Tensor:
-    """Compute elements of a random permutation of ``0, ..., count - 1``.
+    """Compute the elements at ``positions``, int64 ``(m,)``, of the random permutation of ``0, ..., count - 1``.
 
-    Args:
-        positions: int64 ``(m,)``, each in [0, count).
-        count: Length of the permutation.
-        seed: In [0, 2³²).
-        epoch: Selects the permutation, together with seed and window. In [0, 2³²).
-        window: Likewise.
-
-    Returns:
-        int64 ``(m,)``, the elements at these positions.
+    Seed, epoch and window, each in [0, 2³²), select it.
 
     Example:
         >>> shuffle(range(5), 5, seed=0, epoch=0).numpy()
@@ -46,17 +38,10 @@ def shuffle(positions: Any, count: Any, *, seed: int, epoch: Any, window: int = 
 
 @final
 class WindowedShuffle:
-    """The order of samples on disk, for which 1 MB is read at a time.
+    """The order of samples on disk, of which a block of 1 MB, ``block_size`` samples, is asked for at a time.
 
     The chunks of 1 MB are put in a random order and divided into windows, and the samples of each window are shuffled.
     The window that was asked for last, and what has been read of the next one, stay in memory.
-
-    Args:
-        samples: On disk.
-        seed: In [0, 2³²).
-
-    Attributes:
-        block_size: Samples to ask for at once: about 1 MB of them.
     """
 
     def __init__(self, samples: StoredSamples, seed: int) -> None:

@@ -26,17 +26,9 @@ def is_pipeline(source: Any) -> bool:
 
 
 def read(source: Any, called: str) -> dict[str, np.ndarray]:
-    """Read a pipeline whole, in one pass.
+    """Read a pipeline whole, in one pass, as arrays ``(n, ...)`` by name, "samples" among them.
 
-    Args:
-        source: Of batches ``x``, ``(x, x)``, ``(x, label)``, ``(x, x, sample_weight)``, or of dicts by name.
-        called: What errors call it.
-
-    Returns:
-        Arrays ``(n, ...)`` by name, "samples" among them.
-
-    Raises:
-        ValueError: If it gives something else, is not batched, or never ends.
+    It is one of batches ``x``, ``(x, x)``, ``(x, label)``, ``(x, x, sample_weight)``, or of dicts by name, and ends.
     """
     parts: dict[str, list[np.ndarray]] = {}
     for element in _batches_of(source, called):

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tfae import preprocessing as scaling
 from tfae.datasets import defects, memory
-from tfae.datasets.beside import Rows, take_rows, validate_units, validate_weights
+from tfae.datasets.beside import Rows, validate_units, validate_weights
 from tfae.datasets.columns import select
 from tfae.datasets.data import Data, digest_of
 from tfae.datasets.feeds import Feed
@@ -41,15 +41,7 @@ def prepare(
     paired: Rows | None,
     sample_weight: Rows | None,
 ) -> Data:
-    """Read, split and scale a source.
-
-    Args:
-        source: What to read.
-        options: How.
-        arguments: Those of ``load`` that give it again; None for data from memory.
-        paired: What the model gets in place of the samples.
-        sample_weight: Weights of the samples.
-    """
+    """Read, split and scale a source; ``arguments`` of ``load`` give it again, ``paired`` are the model's inputs."""
     splits, seed, in_memory = options.splits, options.seed, options.in_memory
     only_varying = options.columns == [VARYING]
     if in_memory is None:
@@ -70,12 +62,6 @@ def prepare(
         split, labels, digests, rows, spread = divide(source, has_moments=has_moments)
     if only_varying:
         source = source if source.feature_names else select(source, range(*source.shape))
-    if arguments is not None:
-        arguments = arguments | {"in_memory": in_memory}
-        if arguments["columns"] is not None:
-            arguments["columns"] = list(source.feature_names or ())
-    if source.feature_names is not None and source.kind == "table":
-        _warn_of_identifiers(split.train, source.feature_names)
     samples = raw = split
     if in_memory and not source.is_windowed:
         with tf.device("CPU"):  # a batch at a time goes to the accelerator, whose memory the data may not fit
@@ -100,11 +86,16 @@ def prepare(
     )
     batch_size = options.batch_size or default_batch_size(len(raw.train))
     if arguments is not None:
-        arguments = arguments | {"batch_size": batch_size}
-    inputs, weights = (None if each is None else take_rows(each, rows) for each in (paired, sample_weight))
+        arguments = arguments | {"in_memory": in_memory, "batch_size": batch_size}
+        if arguments["columns"] is not None:
+            arguments["columns"] = list(source.feature_names or ())
+    inputs, weights = (
+        None if beside is None else Splits(*(beside[name][indices] for name, indices in rows))
+        for beside in (paired, sample_weight)
+    )
     _validate_scaled("source", raw, bounds_of, fitted, source, rows)
-    if in_memory and source.kind == "table" and method != "none":  # A file is read once.
-        _warn_of_squashed(raw.train, fitted, source.feature_names)
+    if source.kind == "table" and (in_memory or source.feature_names):  # An array on disk is read once.
+        _warn_of_columns(raw.train, fitted, source.feature_names, is_scaled=in_memory and method != "none")
     if inputs is not None:
         if method != "none":
             validate_units(raw.train, inputs.train)
@@ -115,6 +106,7 @@ def prepare(
         held = (map(tf.constant, each) if each is not None else itertools.repeat(None) for each in (inputs, weights))
         feeds = (Feed(part, fitted, batch_size, *beside) for part, *beside in zip(samples, *held, strict=False))
     train, validation, test = feeds
+    files = {name: part.sample_names for name, part in source.parts.items()}
     data = Data(
         name=source.name,
         kind=source.kind,
@@ -135,19 +127,13 @@ def prepare(
         inputs=inputs,
         sample_weight=weights,
         label_names=source.label_names,
-        origins=_origins(source, rows),
+        origins=Splits(*(np.array(files[at])[of] if isinstance(files[at], tuple) else of for at, of in rows)),
         is_anomaly=None
         if options.normal is None or labels is None
         else ~_are_normal(labels.test, options.normal, source),
     )
     vars(data)["digest"] = digest_of(raw, digests, inputs, weights)  # Known without another pass.
     return data
-
-
-def _origins(source: Source, rows: Splits) -> Splits:
-    """Return where the samples of each split come from: the names of images, or rows of the source."""
-    names = {name: part.sample_names for name, part in source.parts.items()}
-    return Splits(*(np.array(names[at])[places] if isinstance(names[at], tuple) else places for at, places in rows))
 
 
 def _validate_scaled(
@@ -175,37 +161,32 @@ def _validate_scaled(
         )
 
 
-def _warn_of_identifiers(train: Samples, feature_names: Sequence[str]) -> None:
-    """Warn of columns of the training split that count its rows or tell their time, from which nothing is learned."""
-    rows = train[:_NUM_TRIED]
+def _warn_of_columns(
+    train: Samples, fitted: scaling.Preprocessing, feature_names: Sequence[str] | None, *, is_scaled: bool
+) -> None:
+    """Warn of columns of which nothing is learned: that count the rows or tell their time, or that extremes squash."""
+    rows = train[:_NUM_TRIED].astype("float64")
     if len(rows) < _LEAST_TRIED:
         return
-    steps = np.diff(rows.astype("float64"), axis=0)
-    found = np.flatnonzero((steps > 0).all(axis=0) | (steps < 0).all(axis=0))
-    if 0 < len(found) < rows.shape[1]:
-        names = ", ".join(repr(feature_names[index]) for index in found.tolist())
+
+    def name(is_found: np.ndarray) -> str:
+        return ", ".join(defects.call_column(index, feature_names) for index in np.flatnonzero(is_found).tolist())
+
+    steps = np.diff(rows, axis=0)
+    rises = (steps > 0).all(axis=0) | (steps < 0).all(axis=0)
+    if feature_names is not None and rises.any() and not rises.all():
         warnings.warn(
-            f"each of {names} rises or falls from row to row, as identifiers and times do, which say nothing about a "
-            "sample; drop=[...] leaves them out",
+            f"each of {name(rises)} rises or falls from row to row, as identifiers and times do, which say nothing "
+            "about a sample; drop=[...] leaves them out",
             stacklevel=4,
         )
-
-
-def _warn_of_squashed(train: Samples, fitted: scaling.Preprocessing, feature_names: Sequence[str] | None) -> None:
-    """Warn of columns whose values are all but one number in model space, since a few extreme ones set the scale."""
-    rows = np.sort(train[:_NUM_TRIED], axis=0)
-    if len(rows) < _LEAST_TRIED:
-        return
-    low, high = rows[[len(rows) // 4, 3 * len(rows) // 4]].astype("float64")
-    found = np.flatnonzero((low < high) & ((high - low) / fitted.scale < _SQUASHED))
-    if len(found):
-        names = ", ".join(
-            str(index) if feature_names is None else repr(feature_names[index]) for index in found.tolist()
-        )
+    low, high = np.sort(rows, axis=0)[[len(rows) // 4, 3 * len(rows) // 4]]
+    is_squashed = (low < high) & ((high - low) / fitted.scale < _SQUASHED)
+    if is_scaled and is_squashed.any():
         warnings.warn(
-            f'preprocessing "{fitted.method}" brings the middle half of the values of column {names} within '
-            f"{_SQUASHED:g} of each other, since a few extreme ones set the scale, so that nothing is learned of the "
-            "rest; correct those, or drop=[...] leaves such columns out",
+            f'preprocessing "{fitted.method}" brings the middle half of the values of column {name(is_squashed)} '
+            f"within {_SQUASHED:g} of each other, since a few extreme ones set the scale, so that nothing is learned "
+            "of the rest; correct those, or drop=[...] leaves such columns out",
             stacklevel=4,
         )
 
@@ -214,10 +195,6 @@ def default_batch_size(num_samples: int) -> int:
     """Return a power of two of which 10 batches make an epoch of so many training samples, from 8 to 128.
 
     A training is a number of steps. Two of them per epoch, as with batches of 128 of 240 images, end in nothing.
-
-    Example:
-        >>> [default_batch_size(number) for number in (20, 240, 455, 1437, 60_000)]
-        [8, 16, 32, 128, 128]
     """
     return min(128, max(8, 2 ** int(math.log2(max(1, num_samples / 10)))))
 
@@ -231,10 +208,7 @@ def _split(
     has_moments: bool,
     normal: str | None,
 ) -> tuple[Splits, Splits | None, Splits, Splits, Spread | None]:
-    """Return samples, labels, digests, rows and, if known, spread of the splits: the data set's own where it has them.
-
-    The rows say where each sample is in the part that it comes from: the name of that, and indices.
-    """
+    """Return samples, labels, digests, rows, as name of a part and indices, and, if known, spread of the splits."""
     if source.is_windowed:
         return split_series(source, fractions, in_memory=in_memory, has_moments=has_moments)
     size = source.read_size
@@ -287,7 +261,6 @@ def _split(
 
 
 def _are_normal(labels: np.ndarray | None, normal: str, source: Source) -> np.ndarray:
-    """Bool ``(n,)``, which samples have the label of normal ones."""
     value = normal.rpartition("=")[2]
     if labels is None:
         raise ValueError(

@@ -128,15 +128,7 @@ def _column(feature: tfds.features.FeatureConnector) -> tuple[Any, Column] | Non
     shape, dtype = feature.shape, tf.as_dtype(feature.np_dtype)
     if None in shape:
         return None
-    if tf.as_dtype(stored.np_dtype) == tf.string:  # a tensor kept as bytes, or text
-        if getattr(feature, "_encoding", None) is not tfds.features.Encoding.BYTES or dtype == tf.string:
-            return None
-
-        def decode_bytes(encoded: tf.Tensor) -> tf.Tensor:
-            return tf.reshape(tf.io.decode_raw(encoded, dtype), (-1, *shape))
-
-        return tf.io.FixedLenFeature((), tf.string), decode_bytes
-    if dtype == tf.uint64:  # stored as the int64 of the same bits
+    if tf.as_dtype(stored.np_dtype) == tf.string or dtype == tf.uint64:  # Bytes or text; the int64 of the same bits.
         return None
     stored_dtype = tf.float32 if dtype.is_floating else tf.int64
     return tf.io.FixedLenFeature(shape, stored_dtype), lambda values: tf.cast(values, dtype)

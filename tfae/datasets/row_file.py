@@ -20,14 +20,8 @@ _AS_IT_WAS = "source: expected the file to stay as it was when it was opened; "
 class RowFile:
     """Rows of one size in an open file. Nothing is kept in memory, and nothing is mapped, which would count as such.
 
-    Args:
-        file: Open for reading. It is closed when this object is no longer used.
-        offset: Of the first row, in bytes.
-        row_bytes: Of each row.
-        path: Of the file, if it has one: others can change it.
-
-    Attributes:
-        defect: What went wrong last, or None. TensorFlow wraps what is raised in a pipeline; here it is as it was.
+    The file is closed when this object is no longer used; if it has a path, others can change it. ``defect`` is what
+    went wrong last, or None: TensorFlow wraps what is raised in a pipeline; here it is as it was.
     """
 
     def __init__(self, file: IO[bytes], *, offset: int, row_bytes: int, path: Path | None) -> None:

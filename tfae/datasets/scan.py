@@ -18,14 +18,7 @@ class Scan:
     """Finds digests of samples that come block by block, and the spread of the splits that they are expected in.
 
     The splits are known for sure once all samples are: samples with the same bytes share one. As long as all differ,
-    their number alone tells the splits, and a second pass is not needed.
-
-    Args:
-        expected: Indices of the samples of each split, or nothing where they can not be told.
-        has_moments: Whether to find mean and deviation of the training split.
-
-    Attributes:
-        num_samples: How many have come.
+    their number alone tells the splits, ``expected`` as indices, and a second pass is not needed.
     """
 
     def __init__(self, expected: Sequence[np.ndarray] = (), *, has_moments: bool = False) -> None:

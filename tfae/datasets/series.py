@@ -35,7 +35,6 @@ class Series:
         places: int64 ``(n,)``, where in the part each row stands.
         runs: int64 ``(n,)``, rows of one number follow each other in time without a break; -1: no sample.
         positions: float64 ``(n,)``, what time it is: in seconds, or as a share of the group.
-        labels: Of the rows; None without any.
         defects: What is wrong with rows that can not be read, by their place.
         tensor: Has the memory of the rows; None where they are on disk.
     """
@@ -66,11 +65,6 @@ class Series:
                 found += [np.arange(begin, end - window, stride), np.array([end - window])]
         return np.concatenate(found)
 
-    def longest(self, splits: np.ndarray, split: int) -> int:
-        """Return how many rows the longest run has within a split."""
-        runs = self.runs[(self.runs >= 0) & (splits == split)]
-        return max(Counter(runs.tolist()).values(), default=0)
-
     def windows(self, starts: np.ndarray, window: int) -> Windows | StoredSamples:
         """Return the samples that begin with these rows."""
         if isinstance(self.rows, StoredSamples):
@@ -82,14 +76,7 @@ class Series:
 @final
 @dataclass(kw_only=True, eq=False, repr=False)
 class WindowPart(Part):
-    """Windows of the rows of another part.
-
-    Attributes:
-        rows: The other part.
-        window: Rows of a window.
-        stride: Rows from one window to the next.
-        time, group: Columns that the other part carries along, or None.
-    """
+    """Windows of the rows of another part, which carries its columns of time and group along, if there are any."""
 
     rows: Part
     window: int
@@ -261,6 +248,5 @@ def cut(source: Source, options: ReadOptions) -> Source:
 
 
 def _reorder(rows: StoredSamples, places: np.ndarray) -> StoredSamples:
-    """Write rows anew, in the order of their places."""
     file = write_rows(blocks(rows.take(places)), rows.nbytes // len(rows), num_rows=len(rows))
     return StoredSamples(file, rows.shape[1:], rows.dtype, np.arange(len(rows)))

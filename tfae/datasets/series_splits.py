@@ -19,11 +19,7 @@ from tfae.moments import blocks, bounds, moments
 def split_series(
     source: Source, fractions: Sequence[float], *, in_memory: bool, has_moments: bool
 ) -> tuple[Splits, Splits | None, Splits, Splits, Spread]:
-    """Return samples, labels, digests, rows and spread of splits that follow each other in time.
-
-    The rows say where the first row of each window is: the name of the part, and its places there. The spread is that
-    of the rows, each of which counts once.
-    """
+    """Return samples, labels, digests, first rows and spread, that of the rows, of splits that follow each other."""
     held: dict[str, tuple[Any, ...]] = {}
     for name, part in source.parts.items():
         assert isinstance(part, WindowPart)
@@ -39,7 +35,8 @@ def split_series(
         for number, split in enumerate(names):
             of_split = starts[splits[starts] == number]
             if not len(of_split):
-                longest = series.longest(splits, number)
+                runs = series.runs[(series.runs >= 0) & (splits == number)]
+                longest = np.unique(runs, return_counts=True)[1].max(initial=0)
                 raise ValueError(
                     f"window: expected at least one window in each split; received none of {part.window} rows in "
                     f"{split}, where at most {longest} follow each other without a break. Give a smaller window, or "

@@ -46,10 +46,8 @@ class Part(abc.ABC):
     """Samples that belong together, in stored order, read in constant memory where the format allows.
 
     Attributes:
-        shape: Of one sample.
-        dtype: Of the samples.
-        num_samples: How many samples there are, or None where only reading tells.
-        max_samples: How many there can be at most, where only reading tells.
+        shape, dtype: Of one sample.
+        num_samples, max_samples: How many there are; or, where only reading tells, how many there can be at most.
         sample_names: The file of each sample for a folder of images or a table in several files, else None.
         feature_names: The names of a table's columns, used to name the one with a defect, else None.
         label_names: What labels that are numbers from 0 on stand for, where that is known, else None.
@@ -87,11 +85,7 @@ class Part(abc.ABC):
         """Give categories the codes that they have in other data with these columns, in the same order."""
 
     def keep(self, names: Sequence[str]) -> None:
-        """Carry columns of a table along, beside the samples.
-
-        Raises:
-            ValueError: There are no such columns.
-        """
+        """Carry columns of a table along, beside the samples; ValueError if there are no such columns."""
         if names:
             raise ValueError(f"keep: expected no columns of what is no table with names; received {', '.join(names)}.")
 
@@ -107,7 +101,10 @@ class Part(abc.ABC):
                 tolerant; or an integer beyond 63 bits; or there is no sample, or another number than was announced.
         """
         first = 0
-        missing = defects.MissingValues(feature_names=self.feature_names, name_sample=self.name_sample)
+        missing = defects.MissingValues(
+            feature_names=self.feature_names,
+            name_sample=lambda index: self.name_sample(int(self.places(index + 1)[index])),
+        )
         for batch in self.blocks(batch_size):
             samples = batch.samples
             takes_gaps = self.allows_gaps and samples.dtype.kind == "f"
@@ -180,22 +177,23 @@ class Source:
         value_range: ``(low, high)`` the raw values can take; None where at most kind and dtype say it.
 
     Attributes:
-        name: As given.
-        parts: As given.
         kind: What samples of this shape are: ``(h, w, c)`` an "image", ``(time, channels)`` a "sequence",
             ``(columns,)`` a "table", all else "other".
         shape: Of one sample.
         dtype: Of the raw samples, a NumPy dtype name.
         feature_names: The names of a table's columns, or None where it has none.
         label_names: What labels that are numbers from 0 on stand for; None where that is not known.
-        value_range: As given, or what kind and dtype say.
+        allows_gaps: Whether NaN in a table is a missing value, and no defect.
+        is_windowed: Whether samples are windows of rows that follow each other in time.
+        value_range: As given, or what kind and dtype say; ``name`` and ``parts`` are as given.
     """
 
     def __init__(self, name: str, parts: Mapping[str, Part], *, value_range: tuple[float, float] | None = None) -> None:
         first = next(iter(parts.values()))
         self.name, self.parts = name, parts
         self.shape, self.dtype, self.feature_names = first.shape, first.dtype.name, first.feature_names
-        self.label_names = first.label_names
+        self.label_names, self.allows_gaps = first.label_names, first.allows_gaps
+        self.is_windowed = first.window is not None
         self.kind = {1: "table", 2: "sequence", 3: "image"}.get(len(first.shape), "other")
         self.value_range = value_range or declared_range(self.kind, first.dtype)
 
@@ -203,16 +201,6 @@ class Source:
     def columns(self) -> tuple[Column, ...] | None:
         """What the columns of a table hold, with the categories that have been read so far; None for all else."""
         return next(iter(self.parts.values())).columns if self.kind == "table" else None
-
-    @property
-    def is_windowed(self) -> bool:
-        """Whether samples are windows of rows that follow each other in time."""
-        return next(iter(self.parts.values())).window is not None
-
-    @property
-    def allows_gaps(self) -> bool:
-        """Whether NaN in a table is a missing value, and no defect."""
-        return next(iter(self.parts.values())).allows_gaps
 
     @property
     def read_size(self) -> int:

@@ -42,9 +42,6 @@ def split_indices(groups: np.ndarray, fractions: Sequence[float], *, seed: int) 
     Returns:
         For each split, int64 indices in ascending order. Together they are every index once.
 
-    Raises:
-        ValueError: There are fewer groups than splits, so that one would be empty.
-
     Example:
         >>> [indices.tolist() for indices in split_indices(np.arange(5), (0.6, 0.2, 0.2), seed=0)]
         [[0, 1, 2], [3], [4]]
@@ -74,17 +71,7 @@ def split_indices(groups: np.ndarray, fractions: Sequence[float], *, seed: int) 
 
 
 def disjoint(digests: Splits) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find what to keep so that splits, given by ``sample_digests``, share no sample.
-
-    Returns:
-        For each split, int64 indices in ascending order: all of test, of validation those that are not in test, of
-        train those that are in neither.
-
-    Example:
-        >>> splits = np.array([[1], [2], [3], [4]]), np.array([[2], [5]]), np.array([[3], [3], [5]])
-        >>> [indices.tolist() for indices in disjoint(Splits(*(sample_digests([split]) for split in splits)))]
-        [[0, 3], [0], [0, 1, 2]]
-    """
+    """Find what to keep so that splits, given by ``sample_digests``, share no sample: indices, of test all."""
     groups = number_distinct(np.concatenate(digests))
     train, validation, test = np.split(groups, np.cumsum(list(map(len, digests)))[:-1])
     return (
@@ -115,12 +102,7 @@ def _keys(num_words: int) -> np.ndarray:
 
 
 def number_distinct(digests: np.ndarray) -> np.ndarray:
-    """Number the distinct rows of ``(n, 2)`` in the order in which they appear: int64 ``(n,)``.
-
-    Example:
-        >>> number_distinct(sample_digests([np.array([[1, 2], [3, 4], [1, 2]])]))
-        array([0, 1, 0])
-    """
+    """Number the distinct rows of ``(n, 2)`` in the order in which they appear: int64 ``(n,)``."""
     rows = pa.py_buffer(np.ascontiguousarray(digests))
     found = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(digests), [None, rows]).dictionary_encode()
     return found.indices.to_numpy().astype(np.int64)

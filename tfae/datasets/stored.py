@@ -19,14 +19,9 @@ class StoredSamples:
 
     Args:
         file: Holds the samples as rows.
-        shape: Of one sample.
-        dtype: Of the samples, in the byte order of the machine.
+        shape, dtype: Of one sample, in the byte order of the machine.
         rows: int64 ``(n,)``, the row of each sample.
         window: How many rows of the file a sample is, its first axis, beginning with that one; None for a row itself.
-
-    Attributes:
-        shape: ``(n, *shape)``; ``dtype``, ``rows`` and ``file`` are as given.
-        nbytes: Of all samples, on disk.
     """
 
     def __init__(
@@ -65,11 +60,7 @@ class StoredSamples:
         return StoredSamples(self.file, self.shape[1:], self.dtype, self.rows[indices], window=self.window)
 
     def chunks(self, rows: np.ndarray | None = None) -> np.ndarray:
-        """Divide samples, by default all, into runs that lie within 1 MB of the file.
-
-        Returns:
-            int64 ``(num_chunks + 1,)``: chunk i is the samples from element i to element i + 1.
-        """
+        """Return where runs of samples, by default of all, within 1 MB of the file begin, and the end of the last."""
         rows = self.rows if rows is None else rows
         return np.append(np.flatnonzero(np.diff(rows // self._rows_per_block, prepend=-1)), len(rows))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import final
@@ -32,10 +33,8 @@ class TablePart(Part):
     Attributes:
         record_batches: Opens the table anew each time it is called, for the columns of some names. Numbers come as
             texts where some are none. If it is to be tolerant, a column ``DEFECT`` may say which rows are none.
-        names: Of all columns of the table.
-        where: What holds the table, for errors.
-        found_columns: The columns that are x, in this order.
-        options: How they are read.
+        where, names: What holds the table, for errors, and all of its columns.
+        found_columns: The columns that are x, in this order, read as ``options`` say.
         codes: Of the categories of each column that holds some, in the order in which they have come.
         is_closed: Whether other categories than those get the code of the rest.
     """
@@ -173,20 +172,14 @@ class TablePart(Part):
 
     def whole_labels(self, labels: np.ndarray) -> np.ndarray:
         """Return labels that are all numbers as numbers: a text file has no types."""
-        is_missing = np.array([label is None for label in labels], bool)
-        present = labels[~is_missing]
-        if not all(isinstance(label, str) for label in present):
+        is_there = np.array([label is not None for label in labels], bool)
+        if not all(isinstance(label, str) for label in labels[is_there]):
             return labels
         for dtype in (np.int64, np.float64):
-            try:
-                numbers = present.astype(str).astype(dtype)
-            except ValueError:
-                continue
-            if not is_missing.any():
-                return numbers
-            converted = np.full(labels.shape, None, object)
-            converted[~is_missing] = numbers
-            return converted
+            with contextlib.suppress(ValueError):
+                numbers = np.full(labels.shape, None, object)
+                numbers[is_there] = labels[is_there].astype(str).astype(dtype)
+                return numbers.astype(dtype) if is_there.all() else numbers
         return labels
 
 

@@ -13,12 +13,7 @@ _TYPES = (pa.timestamp("ns"), pa.timestamp("ns", "UTC"), pa.float64())
 
 
 def to_times(column: pa.Array, name: str) -> tuple[np.ndarray, str, dict[int, str]]:
-    """Take a column of times.
-
-    Returns:
-        Times, float64 ``(n,)``, NaN where there is none; their unit, " s", or nothing of numbers; and what stands where
-        there is none, by the row.
-    """
+    """Return times, float64 ``(n,)``, NaN where there is none; their unit, " s" or ""; and by row what is none."""
     wrong: dict[int, str] = {}
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         texts = [text.strip() or None for text in pc.fill_null(column, "").to_pylist()]

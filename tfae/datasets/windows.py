@@ -12,15 +12,7 @@ import tensorflow as tf
 class Windows:
     """Samples in memory, of which each is some rows that follow each other; the rows are there once.
 
-    Args:
-        rows: ``(num_rows, channels)``.
-        starts: int64 ``(n,)``, the first row of each sample.
-        window: Rows of a sample.
-
-    Attributes:
-        shape: ``(n, window, channels)``; ``rows``, ``starts`` and ``window`` are as given.
-        dtype: Of the rows.
-        nbytes: Of all samples, if they were copied.
+    The rows are ``(num_rows, channels)``, and the starts int64 ``(n,)``, the first row of each sample.
 
     Example:
         >>> windows = Windows(tf.reshape(tf.range(10), (5, 2)), np.array([0, 2]), 3)

@@ -13,6 +13,8 @@ from tfae.models.gaussian import find_posterior, kl_divergence
 from tfae.models.structure import find_decoder, sample_shape_of
 
 _BATCH = 1024
+#: Nats of divergence from which on a unit tells something of a sample.
+_TELLING = 0.01
 
 
 def sample(vae: keras.Model, num_samples: int, *, seed: int = 0) -> np.ndarray:
@@ -68,8 +70,8 @@ def traverse(
     Args:
         vae: As of :func:`sample`.
         x: Sample in model space, ``(*sample_shape)``.
-        units: Which units of the latent, counted from 0; None for up to eight whose posterior tells most of the
-            sample, by their divergence from the prior.
+        units: Which units of the latent, counted from 0; None for up to eight that tell most of the sample, by the
+            divergence of their posterior from the prior, and more than 0.01 nats.
         values: What they are set to; the prior has mean 0 and standard deviation 1.
 
     Returns:
@@ -77,7 +79,10 @@ def traverse(
     """
     mean, log_variance = _posterior_of(vae, np.asarray(x, "float32")[None])
     if units is None:
-        units = np.argsort(-np.asarray(kl_divergence(mean, log_variance))[0], kind="stable")[:8].tolist()
+        nats = np.asarray(kl_divergence(mean, log_variance))[0]
+        units = [unit for unit in np.argsort(-nats, kind="stable")[:8].tolist() if nats[unit] > _TELLING]
+    if not units:
+        raise ValueError("units: expected units of the latent to set; received none, and none tells anything of x.")
     latents = np.tile(mean, (len(units), len(values), 1))
     for row, unit in enumerate(units):
         latents[row, :, unit] = values

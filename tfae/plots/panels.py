@@ -45,10 +45,7 @@ def draw_panels(
 ) -> None:
     """Draw samples and their reconstructions, whose error is shaded where there is one variant.
 
-    Sequences, ``(n, time, channels)``, are lines. Rows of a table, ``(n, features)``, are points; in data space each
-    feature is in its standard deviations. Samples of another rank are lines over their elements. Axes are as
-    :func:`panel_axes` returns them. In data space the scale holds all samples, of which those ``drawn`` have Axes and
-    titles.
+    In data space the scale holds all samples, of which those ``drawn`` have Axes and titles.
     """
     is_table, several = x.ndim == 2, len(variants) > 1
     is_scaled = is_table and space == "data"

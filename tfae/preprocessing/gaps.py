@@ -56,10 +56,6 @@ class FillGaps(keras.layers.Layer):
         shown = ops.take(ops.cast(is_gap, x.dtype), np.array(self.shown, "int32"), axis=-1)
         return ops.concatenate([filled, shown], axis=-1)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Wider by what is shown."""
-        return (*input_shape[:-1], len(self.fill) + len(self.shown))
-
     def get_config(self) -> dict[str, Any]:
         """Configuration from which ``from_config`` builds an equal layer."""
         return {**super().get_config(), "fill": self.fill, "shown": self.shown}

@@ -145,10 +145,6 @@ class Preprocessing(keras.layers.Layer):
     def _convert(self, value: np.ndarray) -> tf.Tensor:
         return ops.convert_to_tensor(value, self._arithmetic_dtype)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Shape in model space."""
-        return (*input_shape[:1], *self.model_shape) if self.columns else input_shape
-
     def get_config(self) -> dict[str, Any]:
         """Configuration from which ``from_config`` builds an equal layer, JSON-able."""
         return {

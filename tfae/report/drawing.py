@@ -24,10 +24,7 @@ NUM_PICTURED = 8
 
 
 def reconstruct(autoencoder: keras.Model, data: Data, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return reconstructions of samples of the test split, ``(n, ...)``, and their losses, ``(n,)``.
-
-    They are in data space; of a table with columns of several kinds, whose categories are codes there, in model space.
-    """
+    """Return reconstructions of test samples in the space of :func:`_originals`, ``(n, ...)``, and losses ``(n,)``."""
     loss, x = get_loss(autoencoder), data.preprocessing(data.raw.test[indices])
     inputs = x if data.inputs is None else data.preprocessing(data.inputs.test[indices])
     output = autoencoder(inputs, training=False)
@@ -38,7 +35,7 @@ def reconstruct(autoencoder: keras.Model, data: Data, indices: np.ndarray) -> tu
 
 
 def _originals(data: Data, indices: np.ndarray) -> np.ndarray:
-    """Return samples of the test split, ``(n, ...)``, in the space in which they are drawn."""
+    """Return test samples to draw: in data space, or in model space where those of a table are codes."""
     samples = data.raw.test[indices]
     return data.preprocessing(samples).numpy() if data.preprocessing.is_mixed else samples
 
@@ -51,10 +48,7 @@ def first(data: Data) -> np.ndarray:
 def draw_samples(
     autoencoder: keras.Model, data: Data, indices: np.ndarray, pictures: dict[str, tuple[str, slice]]
 ) -> list[Picture]:
-    """Draw samples of the test split beside their reconstructions, in pictures of one scale.
-
-    ``pictures`` have, by name, what is shown in words, and which of the samples that are.
-    """
+    """Draw test samples beside their reconstructions on one scale: by name what a picture shows in words, and which."""
     samples, (reconstruction, losses) = _originals(data, indices), reconstruct(autoencoder, data, indices)
     variants = {} if data.inputs is None else {"input": data.inputs.test[indices]}
     variants["reconstruction"] = reconstruction

@@ -18,9 +18,6 @@ from tfae.datasets import Data, take
 from tfae.report.metric_tables import format_number, format_percent
 from tfae.report.picture import Picture
 
-#: Bytes of all pictures of a page; base64 makes them a third larger.
-_BYTES_OF_PICTURES = 2 * 10**6
-
 #: Values of the training split that a page's advice looks at: half a second. ``tfae advise`` looks at all.
 MAX_VALUES = 2**23
 
@@ -28,11 +25,7 @@ MAX_VALUES = 2**23
 def write(
     path: Path, template: str, pictures: dict[str, Picture], data: Data, about: dict[str, Any], **values: Any
 ) -> None:
-    """Fill in a template and write it, with pictures that are made small enough where there are many.
-
-    How it was made is said from ``about``, the configuration of a run or the plan of a comparison.
-    """
-    limit = _BYTES_OF_PICTURES // max(1, len(pictures))
+    """Fill in a template with what made it, ``about``, the configuration of a run or the plan of a comparison."""
     advice, note = advise_page(data, noted=about.get("notes", {}).get("advice"))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tfae.report"),
@@ -43,17 +36,14 @@ def write(
     )
     filters = (format_time, format_floor, format_number, format_percent, provenance.format_model, title_of_loss)
     environment.filters |= {each.__name__: each for each in filters}
-    values["pictures"] = {name: picture.compact(limit) for name, picture in pictures.items()}
-    values |= {"about": about, "advice": advice, "note": note}
+    values |= {"pictures": pictures, "about": about, "advice": advice, "note": note}
     write_atomically(path, environment.get_template(template).render(values) + "\n")
 
 
 def advise_page(data: Data, *, noted: Any = None) -> tuple[dict[str, Any] | None, str]:
-    """Return what :func:`tfae.advice.advise` says of data, and what that is based on; or None, and why.
+    """Return what :func:`tfae.advice.advise` says of data, or said to the user, and its basis; or None, and why.
 
-    Where the training split has more than 2²³ values, it is asked about every k-th of its samples, as many as have so
-    many values: a page is written after every training, and shall not take longer than it. Advice that a run has noted
-    is returned as it is, lest the page says another one than the user got.
+    Of a large training split it is asked about every k-th sample: a page is written after every training.
     """
     if isinstance(noted, dict) and noted.keys() == {field.name for field in dataclasses.fields(Advice)}:
         return noted, ""

@@ -18,42 +18,25 @@ from tfae.atomic_write import write_atomically
 #: Dots per inch: on a page, twice as many as a common screen shows.
 _DPI = 150
 
-#: Of JPEG, and how much smaller the sides are: tried in turn on pictures that are too large a file.
-_COMPACT = ((85, 1.0), (80, 0.7), (70, 0.5))
-
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A PNG or JPEG file, as a page holds it: sides in pixels of the page, and what it shows in words."""
+    """A PNG file, as a page holds it: sides in pixels of the page, and what it shows in words."""
 
     name: str
     alt: str
     content: bytes = dataclasses.field(repr=False)
-    mime: str
     width: int
     height: int
 
     @property
     def uri(self) -> str:
         """The picture as a ``data:`` address."""
-        return f"data:{self.mime};base64,{base64.b64encode(self.content).decode()}"
+        return f"data:image/png;base64,{base64.b64encode(self.content).decode()}"
 
     def save(self, folder: Path) -> None:
         """Write a PNG file, which carries its description."""
         write_atomically(folder / f"{self.name}.png", lambda partial: partial.write_bytes(self.content))
-
-    def compact(self, num_bytes: int) -> Picture:
-        """The same in about that many bytes at most: as it is, or as JPEG, which colour photographs need."""
-        content = self.content
-        for quality, scale in _COMPACT:
-            if len(content) <= num_bytes:
-                break
-            with Image.open(io.BytesIO(self.content)) as image:
-                size = max(1, round(scale * image.width)), max(1, round(scale * image.height))
-                file = io.BytesIO()
-                image.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(file, "JPEG", quality=quality)
-            content = file.getvalue()
-        return self if content is self.content else dataclasses.replace(self, content=content, mime="image/jpeg")
 
 
 def draw_picture(name: str, alt: str, figure: Figure) -> Picture:
@@ -65,21 +48,7 @@ def draw_picture(name: str, alt: str, figure: Figure) -> Picture:
     # In the file itself, so that whoever finds the picture alone has its description, too.
     described = PngInfo()
     described.add_text("Description", alt)
-    file = io.BytesIO()
-    Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(file, "PNG", pnginfo=described, dpi=(_DPI, _DPI))
-    return _of(name, alt, file.getvalue())
-
-
-def read(path: Path) -> Picture:
-    """The picture of a file that ``Picture.save`` wrote."""
-    content = path.read_bytes()
-    with Image.open(io.BytesIO(content)) as image:
-        image.load()  # Text may come behind the pixels.
-        alt = str(image.info.get("Description", path.stem))
-    return _of(path.stem, alt, content)
-
-
-def _of(name: str, alt: str, content: bytes) -> Picture:
-    with Image.open(io.BytesIO(content)) as image:
-        width, height = (round(96 * pixels / _DPI) for pixels in image.size)
-    return Picture(name, alt, content, "image/png", width, height)
+    file, image = io.BytesIO(), Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    image.save(file, "PNG", pnginfo=described, dpi=(_DPI, _DPI))
+    width, height = (round(96 * pixels / _DPI) for pixels in image.size)
+    return Picture(name, alt, file.getvalue(), width, height)

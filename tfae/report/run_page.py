@@ -14,7 +14,8 @@ from tfae.detection import Calibration, Truth
 from tfae.evaluation import Evaluation
 from tfae.evaluation.loss_metrics import components
 from tfae.losses import get_loss
-from tfae.report import drawing, metric_tables, page, picture
+from tfae.report import drawing, metric_tables, page
+from tfae.report.picture import Picture
 
 
 def draw_pictures(
@@ -24,15 +25,11 @@ def draw_pictures(
     history: dict[str, list[float]],
     folder: Path,
     calibration: Calibration | None = None,
-) -> None:
-    """Write the pictures of a run as PNG files, each with its description in its metadata.
-
-    They are of the test split: reconstructions, the worst and the best of them, latents and the distribution of
-    ``losses``, those of the test samples or what scores these in their place, with the threshold of a calibration; and
-    the training curves.
-    """
+) -> dict[str, Picture]:
+    """Draw the pictures of a run, of its test split, and write them as PNG files that hold their descriptions."""
     progress.log.info("drawing pictures")
     which = f"The first {drawing.number_of(len(drawing.first(data)), 'test sample')}"
+    pictures = {}
     for drawn in (
         *drawing.draw_samples(autoencoder, data, drawing.first(data), {"reconstructions": (which, slice(None))}),
         drawing.draw_curves({"": history}),
@@ -42,6 +39,8 @@ def draw_pictures(
     ):
         if drawn is not None:
             drawn.save(folder)
+            pictures[drawn.name] = drawn
+    return pictures
 
 
 def write_run_page(
@@ -50,20 +49,16 @@ def write_run_page(
     config: dict[str, Any],
     history: dict[str, list[float]],
     evaluation: Evaluation,
-    pictures: Path,
+    pictures: dict[str, Picture],
     *,
     calibration: Calibration | None = None,
     truth: Truth | None = None,
 ) -> None:
-    """Write the report of a run: one HTML page that needs no other file.
-
-    With a calibration it says where alarms begin, and with labels how good they are, as ``truth`` has it. Advice that
-    was noted in ``config`` is shown as it is; what the folder of :func:`draw_pictures` lacks is left out.
-    """
+    """Write the report of a run, one HTML page that needs no other file."""
     page.write(
         path,
         "run.html",
-        {each.stem: picture.read(each) for each in pictures.glob("*.png")},
+        pictures,
         data,
         config,
         title=f"{config['model']['name'].replace('_', ' ').capitalize()} on {config['data']['name']}",

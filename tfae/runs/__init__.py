@@ -37,7 +37,7 @@ from tfae.losses import ReconstructionLoss, get_loss
 from tfae.models import structure
 from tfae.runs.directory import check_room, clear_remains, lock
 from tfae.runs.fitting import explain_interruption, finish_run, fit, format_json
-from tfae.runs.model_file import MODEL, explain_unreadable, load_model, write_model
+from tfae.runs.model_file import explain_unreadable, load_model, write_model
 from tfae.runs.run import Run, load_data, load_run
 from tfae.schedule import cover, scale_loss
 from tfae.training import Interrupted
@@ -173,7 +173,7 @@ def _load(data: Any, verbose: str | int) -> Data:
     return loaded
 
 
-def _warn_of_changes(directory: Path, config: dict[str, Any], autoencoder: keras.Model) -> None:
+def _warn_of_changes(directory: Path, config: dict[str, Any]) -> None:
     """Warn of what is not as it was when the run began, and say what does not hold then."""
     before = {**config.get("versions", {}), _ONEDNN: config.get("onednn")}
     now = {**provenance.versions(), _ONEDNN: os.environ.get(_ONEDNN)}
@@ -184,17 +184,6 @@ def _warn_of_changes(directory: Path, config: dict[str, Any], autoencoder: keras
             f"run_dir: {directory} began with {began} and goes on with {goes_on}: it does not end with the weights of "
             f"a training that was not stopped. {_ONEDNN} counts when TensorFlow is imported; tfae train --resume sets "
             "it as it was.",
-            stacklevel=3,
-        )
-    written, used = config.get("loss", {}), json.loads(json.dumps(provenance.loss(autoencoder)))
-    # None is what the end of the training finds.
-    others = [
-        f"{name} {written[name]!r}" for name in used if written.get(name) is not None and written[name] != used[name]
-    ]
-    if others:
-        warnings.warn(
-            f"run_dir: {directory / 'config.json'} has a loss of {', '.join(others)}, and the model in {MODEL} is "
-            f"trained with {get_loss(autoencoder)!r} all the same. For another loss, begin another run.",
             stacklevel=3,
         )
 
@@ -221,8 +210,7 @@ def resume(
         As :func:`train`.
 
     Warns:
-        UserWarning: If ``TF_ENABLE_ONEDNN_OPTS``, or a version of tfae, TensorFlow or Keras, is not what it was at
-            :func:`train`; or ``config.json`` has another loss than the model.
+        UserWarning: If ``TF_ENABLE_ONEDNN_OPTS``, or a version of tfae, TensorFlow or Keras, is not what it was.
 
     Raises:
         ValueError: If there is no such run, it is finished, another process is at it, or the data has changed.
@@ -251,7 +239,7 @@ def resume(
                 f"data: expected what {directory} is trained on, in the same batches and order; received other "
                 f"{format_differences(found)}. {remedy(found)}"
             )
-        _warn_of_changes(directory, config, autoencoder)
+        _warn_of_changes(directory, config)
         clear_remains(directory)
         make_variables(autoencoder, data.shape)
         assign(autoencoder, start.variables)

@@ -26,10 +26,6 @@ def lock(directory: Path, *, is_new: bool = False) -> Iterator[None]:
     """Keep all other processes from a run for as long as the block lasts, and this process lives.
 
     The directory of a run that ``is_new`` is made, unless there is an empty one.
-
-    Raises:
-        ValueError: If there is no such directory, or a new one is in use; it can not be written to, or another process
-            is at it.
     """
     if not is_new and not directory.is_dir():
         raise ValueError(f"run_dir: expected the directory of a run; received {directory}, which is none.")
@@ -57,11 +53,7 @@ def lock(directory: Path, *, is_new: bool = False) -> Iterator[None]:
 
 
 def check_room(directory: Path, autoencoder: keras.Model) -> None:
-    """Check that the disk has room for what a training writes.
-
-    Raises:
-        ValueError: If it has not.
-    """
+    """Raise ValueError unless the disk has room for what a training writes."""
     size = sum(weight.value.dtype.size * int(weight.value.shape.num_elements()) for weight in autoencoder.weights)
     needed = _SIZES_OF_THE_MODEL * size + _BYTES_OF_PICTURES
     free = shutil.disk_usage(directory).free

@@ -101,11 +101,7 @@ def finish_run(
     last: Checkpoint,
     on_evaluation: Callable[[Evaluation], object] | None = None,
 ) -> Run:
-    """Keep the best epoch, evaluate and draw it, and declare the run finished.
-
-    Raises:
-        ValueError: There is no room for what a finished run holds; the checkpoints stay.
-    """
+    """Keep the best epoch, evaluate and draw it, and declare the run finished; without room the checkpoints stay."""
     losses: list[np.ndarray] = []
     calibration = truth = None
     try:
@@ -138,14 +134,15 @@ def finish_run(
                 write_atomically(directory / "truth.json", format_json(truth.as_dict()))
             if on_evaluation is not None:
                 on_evaluation(evaluation)
-            report.draw_pictures(autoencoder, data, scores, last.history, directory / "pictures", calibration)
+            folder = directory / "pictures"
+            pictures = report.draw_pictures(autoencoder, data, scores, last.history, folder, calibration)
         report.write_run_page(
             directory / "report.html",
             data,
             config,
             last.history,
             evaluation,
-            directory / "pictures",
+            pictures,
             calibration=calibration,
             truth=truth,
         )
@@ -191,7 +188,6 @@ def _plain_errors_of(data: Data) -> Iterator[None]:
 def _locate(
     error: NonFiniteLossError, checkpoints: CheckpointCallback, data: Data, directory: Path, config: dict[str, Any]
 ) -> ValueError:
-    """The error with the place in the training at which it came up."""
     last = checkpoints.last
     batch = checkpoints.step + error.index
     samples = data.training_batch(checkpoints.epoch, batch)

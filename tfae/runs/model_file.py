@@ -18,17 +18,7 @@ MODEL = "model.keras"
 
 
 def write_model(autoencoder: keras.Model, directory: Path, x: np.ndarray) -> None:
-    """Write a model that is about to be trained to the directory of a run, once it is known that it loads back.
-
-    Args:
-        autoencoder: Compiled model.
-        directory: Of the run.
-        x: Some samples in model space, which the loaded model has to reconstruct as the model does.
-
-    Raises:
-        ValueError: If Keras can not save it, or can not load what it saved; or that answers otherwise.
-        OSError: If it can not be written.
-    """
+    """Write a model that is about to be trained to a run, once what loads back reconstructs ``x`` as it does."""
     path = directory / MODEL
     try:
         write_atomically(path, autoencoder.save)
@@ -53,11 +43,7 @@ def write_model(autoencoder: keras.Model, directory: Path, x: np.ndarray) -> Non
 
 
 def load_model(directory: Path) -> keras.Model:
-    """Load the model of a run, compiled.
-
-    Raises:
-        OSError, ValueError, KeyError, TypeError: As Keras does; the latter two of other versions of it.
-    """
+    """Load the model of a run, compiled; errors are Keras's, KeyError and TypeError those of other versions of it."""
     path = directory / MODEL
     if not path.is_file():
         raise ValueError(f"it has no {MODEL}")

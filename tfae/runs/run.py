@@ -29,7 +29,6 @@ class Run:
     """A finished training run.
 
     Attributes:
-        directory: The run directory.
         autoencoder: The model, with the weights of the epoch of least validation loss.
         preprocessing: The scaling that it was trained behind.
         config: What ``config.json`` holds.
@@ -98,14 +97,7 @@ class Run:
 
 
 def load_run(run_dir: str | os.PathLike[str]) -> Run:
-    """Load a finished run.
-
-    Args:
-        run_dir: What :func:`tfae.runs.train` was given.
-
-    Raises:
-        ValueError: If there is no finished run.
-    """
+    """Load the finished run of a directory; ValueError if there is none."""
     directory = Path(run_dir)
     config: dict[str, Any] = {}
     try:
@@ -132,11 +124,7 @@ def load_run(run_dir: str | os.PathLike[str]) -> Run:
 
 
 def load_data(directory: Path, config: dict[str, Any]) -> Data:
-    """Load the data that the run in ``directory`` was trained on once more, split and scaled as it was then.
-
-    Raises:
-        ValueError: If it came from memory, is no longer there, or has changed.
-    """
+    """Load the data of a run once more, split and scaled as then; ValueError if it came from memory, or has changed."""
     arguments = config["data"]["arguments"]
     if arguments is None:
         raise ValueError(

@@ -20,8 +20,7 @@ class Answer(NamedTuple):
         instance_score: float32 ``(batch,)``, NaN where there is none.
         feature_score: float32 ``(batch, num_features)``, likewise; None if it was not asked for.
         defects: Why there is no score, by the place in the batch.
-        p_value: float32 ``(batch,)``, likewise; None of a model without a calibration.
-        is_outlier: bool ``(batch,)``, whether there is an alarm; likewise.
+        p_value, is_outlier: float32 and bool ``(batch,)``, likewise; None of a model without a calibration.
         expected: float32 ``(batch, num_columns)``, what the model makes of rows of a table with names; None unless it
             was asked for.
     """

@@ -7,7 +7,7 @@ import itertools
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from tfae.atomic_write import replace_atomically, validate_apart, write_atomically
+from tfae.atomic_write import replace_atomically, write_atomically
 
 _WRITERS = {".csv": pa.csv.CSVWriter, ".parquet": pa.parquet.ParquetWriter}
 #: Work that an interruption can cost.
@@ -36,14 +36,13 @@ class ScoreFile:
 
     Args:
         path: Where to write to; the suffix, ``.csv`` or ``.parquet``, says how.
-        inputs: Files and folders that are read meanwhile.
         about: What the rows come from, JSON-able. Where that is another, nothing is taken over.
 
     Attributes:
         num_rows: How many rows there are already.
 
     Raises:
-        ValueError: If the suffix is another, or the path is one of the inputs, or in one.
+        ValueError: If the suffix is another.
 
     Example:
         >>> import tempfile
@@ -56,8 +55,7 @@ class ScoreFile:
         1,
     """
 
-    def __init__(self, path: Path, *, inputs: Sequence[Path] = (), about: Mapping[str, Any] | None = None) -> None:
-        validate_apart("output", path, *inputs)
+    def __init__(self, path: Path, *, about: Mapping[str, Any] | None = None) -> None:
         if path.suffix.lower() not in _WRITERS:
             raise ValueError(f"output: expected a file that ends with {' or '.join(_WRITERS)}; received {path}.")
         self._path = path
@@ -88,9 +86,7 @@ class ScoreFile:
         self._pending.append(table.cast(self._schema))
         self.num_rows += len(table)
         if time.monotonic() - self._begun >= SECONDS:
-            about = self._folder / "about.json"
-            if not about.exists():
-                write_atomically(about, self._about)
+            write_atomically(self._folder / "about.json", self._about)
             with replace_atomically(self._folder / f"{len(self._segments()):09}.parquet") as partial:
                 pa.parquet.write_table(pa.concat_tables(self._pending), partial)
             self._pending, self._begun = [], time.monotonic()

@@ -21,13 +21,7 @@ def ask_of_rows(
 ) -> Iterator[Answer]:
     """Yield the rows of a part in stored order, ``size`` at a time, with the scores of their steps.
 
-    Args:
-        model: Takes windows.
-        part: Cuts them.
-        what: Is under way.
-        size: Rows of an answer.
-        explain: Whether to say what each channel contributes.
-        reduction: "mean", "min" or "max" over the windows that cover a step.
+    A step has the "mean", "min" or "max" of its scores in the windows that cover it.
     """
     part.rows.is_tolerant = True
     series = part.read_series(in_memory=True)

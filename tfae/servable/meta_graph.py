@@ -52,10 +52,7 @@ def list_signatures(meta_graph: MetaGraphDef) -> dict[str, Signature]:
 
 
 def lacks_variables(path: Path, meta_graph: MetaGraphDef) -> bool:
-    """Whether the graph of the SavedModel in the folder ``path`` has variables, and the file of their values is gone.
-
-    A server loads the graph all the same, says AVAILABLE, and fails every request.
-    """
+    """Whether variables lack their file: a server loads the graph, says AVAILABLE, and fails every request."""
     has_variables = bool(meta_graph.saver_def.restore_op_name) and any(
         node.op in ("VarHandleOp", "VariableV2") for node in meta_graph.graph_def.node
     )

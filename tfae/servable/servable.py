@@ -31,13 +31,11 @@ class Servable:
 
     Args:
         path: Folder with ``saved_model.pb``.
-        config: Of the session. By default operations move to a device that has them, and GPU memory is taken as
-            needed.
+        config: Of the session. By default operations move to a device that has them, and GPU memory grows.
         xla_compilation_enabled: Whether functions with ``jit_compile=True`` may run. Servers on a CPU refuse them
             unless started with ``--xla_cpu_compilation_enabled``.
 
     Attributes:
-        path: As given.
         signatures: For clients, by name.
         signature_def_map: The messages they come from, that of the init op included.
         defect: Why requests will fail although it was loaded, or None.
@@ -82,14 +80,7 @@ class Servable:
             ) from error
 
     def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Ask a signature; may be called from many threads at once.
-
-        Args:
-            signature: One of ``signatures``.
-            inputs: By name, all that the signature has, in its dtypes. Strings are object arrays of bytes.
-
-        Returns:
-            Outputs by name, strings as above.
+        """Ask a signature, from any thread, with all inputs by name in its dtypes; strings are object arrays of bytes.
 
         Raises:
             tf.errors.OpError: With code and message of the kernel that failed.
@@ -101,7 +92,9 @@ class Servable:
         if signature not in self._callables:
             self._callables[signature] = self._make_callable(spec)
         results = self._callables[signature](*(inputs[name] for name in spec.inputs))
-        return {name: _as_array(result) for name, result in zip(spec.outputs, results, strict=True)}
+        # Values without axes come as scalars; as an array, bytes would lose trailing zeros.
+        arrays = [np.array(each, object) if isinstance(each, bytes) else np.asarray(each) for each in results]
+        return dict(zip(spec.outputs, arrays, strict=True))
 
     def _initialize(self, meta_graph: MetaGraphDef) -> None:
         """Restore the variables and run the init op, in the order of the server."""
@@ -129,8 +122,3 @@ class Servable:
         # Session.run and make_callable compare feeds with the shapes of the placeholders, which the server does not,
         # and take ten times as long.
         return self._session._make_callable_from_options(options)
-
-
-def _as_array(result: object) -> np.ndarray:
-    """A fetched value as an array; those without axes come as scalars, and bytes would lose trailing zeros."""
-    return np.array(result, object) if isinstance(result, bytes) else np.asarray(result)

@@ -18,12 +18,7 @@ MAX_RECORDS = 1000
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Request:
-    """A question to a signature.
-
-    Attributes:
-        signature: Its name.
-        inputs: By name; strings are object arrays of bytes.
-    """
+    """A question to a signature; of its inputs strings are object arrays of bytes."""
 
     signature: str
     inputs: dict[str, np.ndarray]
@@ -33,13 +28,7 @@ class Request:
 
 
 def write_warmup(path: Path, requests: Iterable[Request], *, model_name: str) -> None:
-    """Write ``requests`` into the version in the folder ``path``.
-
-    Args:
-        path: Folder of the version.
-        requests: Those to write; every one of them has to succeed, or the model is not loaded.
-        model_name: Goes into the requests; the server does not look at it.
-    """
+    """Write requests into the version in a folder: each has to succeed, or a server does not load the model."""
     from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
     file = path / WARMUP

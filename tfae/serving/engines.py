@@ -44,22 +44,15 @@ REST_API_TIMEOUT_IN_MS = 30_000
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Launch:
-    """The settings of a TensorFlow Serving model server.
+    """The settings of a TensorFlow Serving model server, as of ``tfae serve``.
 
     Attributes:
         models: At least one, each with a version in its folder.
         host: Address to listen at. None is 127.0.0.1 for Docker; the server itself listens on every interface.
-        grpc_port: Port of gRPC, 1 to 65535: TensorFlow Serving chooses no free one.
-        rest_port: Port of REST, 1 to 65535.
+        rest_port, grpc_port: 1 to 65535: TensorFlow Serving chooses no free one.
         batching_parameters_file: Text proto of BatchingParameters, which turns batching on.
-        metrics: Whether to serve metrics for Prometheus at /monitoring/prometheus/metrics of the REST port.
         poll_seconds: Whole seconds between two polls for new versions, 0 for a single one.
-        cors: Whether pages of other sites may send requests.
-        allow_xla: Whether functions compiled by XLA may run on a CPU.
         flags: Further flags of tensorflow_model_server.
-
-    Raises:
-        ValueError: If a setting is invalid.
     """
 
     models: Sequence[ModelConfig]
@@ -108,10 +101,7 @@ def render_model_config(models: Iterable[ModelConfig]) -> str:
 
 
 def build_native_command(launch: Launch) -> list[str]:
-    """Return the command of `tensorflow_model_server` on the PATH, which listens on every interface.
-
-    Settings without a flag, such as labels, are written to a configuration in the folder of temporary files.
-    """
+    """Return the command of `tensorflow_model_server` on the PATH, which listens on every interface."""
     if launch.host is None:
         warnings.warn(
             "tensorflow_model_server listens on every interface of this machine. Have a firewall in front of it, or "
@@ -189,7 +179,6 @@ def _build_flags(launch: Launch, *, models: list[ModelConfig], place: Callable[[
 
 
 def _at(model: ModelConfig, base_path: PurePath) -> ModelConfig:
-    """Return the config of a model whose folder is at another place."""
     moved = ModelConfig()
     moved.CopyFrom(model)
     moved.base_path = base_path.as_posix()
@@ -206,5 +195,4 @@ def _write_temporary(name: str, content: str) -> Path:
 
 
 def _build_mount(source: Path, target: str) -> str:
-    """Return Docker's option for a read-only bind mount."""
     return f"--mount=type=bind,source={source.absolute()},target={target},readonly"

@@ -16,10 +16,7 @@ from tfae.versions import list_versions
 def read_models(
     path: str | os.PathLike[str], *, name: str | None = None, labels: Mapping[str, int] | None = None
 ) -> list[ModelConfig]:
-    """Return the models in a folder of versions, in a folder of such folders, or in a model config file.
-
-    Arguments are those of `LocalServer`; ValueError if the folder or file does not exist or is no such one.
-    """
+    """Return the models in a folder of versions, in a folder of such folders, or in a model config file."""
     path = Path(path)
     if path.is_file():
         if name is not None or labels:
@@ -31,10 +28,7 @@ def read_models(
 
 
 def read_model_config_file(path: Path) -> list[ModelConfig]:
-    """Read the models of a file as TensorFlow Serving's ``--model_config_file`` takes it; ValueError if it is none.
-
-    A relative ``base_path`` is relative to the working directory.
-    """
+    """Read the models of a file as TensorFlow Serving's ``--model_config_file`` takes it; ValueError if it is none."""
     what = "model config file: expected a ModelServerConfig in protobuf's text format"
     try:
         message = text_format.Parse(path.read_text(encoding="utf-8"), ModelServerConfig())

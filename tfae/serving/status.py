@@ -45,7 +45,6 @@ class VersionStatus:
     """The state of one version of a model on a server.
 
     Attributes:
-        version: Its number.
         state: ``"START"``, ``"LOADING"``, ``"AVAILABLE"``, ``"UNLOADING"`` or ``"END"``.
         error_code: ``"OK"``, or the code of the error that ended it.
         error_message: The message of that error.
@@ -58,12 +57,7 @@ class VersionStatus:
 
 
 class StatusError(Exception):
-    """A request that a server rejects or can not answer.
-
-    Args:
-        code: One of `CODES`, such as ``"INVALID_ARGUMENT"``.
-        message: Text for the client.
-    """
+    """A request that a server rejects or can not answer, with one of ``CODES``."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")

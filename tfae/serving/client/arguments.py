@@ -43,11 +43,7 @@ def validate_seconds(name: str, value: object) -> float:
 
 
 def connect(address: str, *, connections: int, token: str | None, ca_file: str | os.PathLike[str] | None) -> Transport:
-    """Make the transport for an address, which connects with the first request.
-
-    Raises:
-        ValueError: If an argument is invalid.
-    """
+    """Make the transport for an address, which connects with the first request; ValueError for invalid arguments."""
     url = _parse_address(address)
     address = address.rstrip("/")
     if token is not None and not (token.isascii() and token.isprintable() and token and " " not in token):

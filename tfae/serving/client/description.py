@@ -13,24 +13,14 @@ from tfae.tensor_spec import Signature, read_signatures
 @final
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What a server says about one version of a model; ``print`` shows it as a page.
-
-    Attributes:
-        model: Name of the model.
-        version: Number of the version.
-        signatures: By name.
-    """
+    """What a server says about one version of a model; ``print`` shows it as a page."""
 
     model: str
     version: int
     signatures: dict[str, Signature]
 
     def signature(self, name: str) -> Signature:
-        """The signature of that name.
-
-        Raises:
-            ValueError: If the model has none.
-        """
+        """The signature of that name; ValueError if the model has none."""
         if name not in self.signatures:
             raise ValueError(
                 f"signature: expected one of {', '.join(sorted(self.signatures))}, which version {self.version} of "

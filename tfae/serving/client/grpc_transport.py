@@ -76,7 +76,12 @@ class GrpcTransport:
         for name, array in inputs.items():
             dtype = tf.as_dtype(signature.inputs[name].dtype_name)
             request.inputs[name].CopyFrom(tf.make_tensor_proto(array, dtype, array.shape))
-        return self._ask("predict", self._predictions.Predict, request, spec, deadline, _read_outputs)
+
+        def read(response: Any) -> tuple[dict[str, np.ndarray], int]:
+            arrays = {name: tf.make_ndarray(tensor) for name, tensor in response.outputs.items()}
+            return arrays, response.model_spec.version.value
+
+        return self._ask("predict", self._predictions.Predict, request, spec, deadline, read)
 
     def estimate_row_bytes(self, array: np.ndarray) -> int:
         """About how many bytes of a request the largest row takes."""
@@ -124,11 +129,5 @@ class GrpcTransport:
             raise ServingError("INTERNAL", message, asked) from error
 
 
-def _read_outputs(response: Any) -> tuple[dict[str, np.ndarray], int]:
-    arrays = {name: tf.make_ndarray(tensor) for name, tensor in response.outputs.items()}
-    return arrays, response.model_spec.version.value
-
-
 def _to_json(response: Any) -> dict[str, Any]:
-    """Return a response in the form of REST."""
     return MessageToDict(response, preserving_proto_field_name=True)

@@ -35,11 +35,7 @@ def write_request(signature: Signature, inputs: Mapping[str, np.ndarray]) -> byt
 
 
 def read_response(body: bytes, signature: Signature) -> dict[str, np.ndarray]:
-    """Return the outputs by name, also the single one, which has no name in the body.
-
-    Raises:
-        ValueError, LookupError, TypeError, AttributeError, OverflowError: If it is no such body.
-    """
+    """Return the outputs by name, also the single one, which has no name in the body; some error if it is none."""
     document = read_json(body)
     key = "predictions" if _is_in_rows(signature) else "outputs"
     if not isinstance(document, dict) or key not in document:
@@ -85,7 +81,6 @@ def _is_in_rows(signature: Signature) -> bool:
 
 
 def _validate_names(values: Any, names: set[str]) -> dict[str, Any]:
-    """Return ``values`` if it is an object with those names, else raise ValueError."""
     if not isinstance(values, dict) or set(values) != names:
         received = ", ".join(sorted(values)) if isinstance(values, dict) else type(values).__name__
         raise ValueError(f"expected outputs {', '.join(sorted(names))}; received {received}")

@@ -31,10 +31,7 @@ _CONNECTION = re.compile(r"^\w*Connection\(.*?\): ")
 
 @final
 class RestTransport:
-    """A pool of connections that stay open between requests; a request waits while all of them are in use.
-
-    The address may end in a path that a proxy puts before ``/v1``.
-    """
+    """A pool of connections that stay open between requests; a request waits while all of them are in use."""
 
     #: Most bytes of a request with more than one row.
     max_bytes = 4 * 2**20
@@ -92,7 +89,6 @@ class RestTransport:
     def _exchange(
         self, method: str, path: str, body: bytes | None, request: str, deadline: Deadline
     ) -> tuple[int, bytes]:
-        """Return status and body of the response, whatever they are."""
         # The pool takes no negative timeout, and threads may have waited for a connection beyond the deadline.
         left = max(deadline.remaining(), 1e-3)
         try:

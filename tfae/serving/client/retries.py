@@ -30,10 +30,7 @@ class Deadline:
 
 
 def ask_with_retries(ask: Callable[[], T], deadline: Deadline, retries: int) -> T:
-    """Return what ``ask`` returns, with at most ``retries`` further calls after errors that may be retried.
-
-    No call begins after the deadline. The error of the last call is raised.
-    """
+    """Return what ``ask`` returns, or its last error; ``retries`` calls more at most, none after the deadline."""
     earlier: ServingError | None = None
     mean_pause = FIRST_PAUSE
     while True:

@@ -80,12 +80,8 @@ class Session:
     ) -> Arrays:
         """Return the outputs of a signature by name, all from the same version of the model.
 
-        Args:
-            name: Of the signature.
-            bind: Assigns the arrays of the call to the inputs of the signature.
-            timeout, batch_size, retries: Instead of those of the session.
-            is_one_row_each: Whether outputs with another number of rows than the input are an error; for an input that
-                is sent in pieces they always are.
+        With ``is_one_row_each``, as always with an input that is sent in pieces, it is an error if they have another
+        number of rows than the input.
         """
         deadline = self._deadline(timeout)
         batch_size = self._batch_size if batch_size is None else validate_integer("batch_size", batch_size, 1)

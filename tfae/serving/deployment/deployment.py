@@ -35,9 +35,6 @@ class Deployment:
             first; else the highest version is served, and a new one replaces it.
         image: Docker image of TensorFlow Serving, with tag or digest.
         batching: Whether the servers batch the requests of several clients.
-
-    Raises:
-        ValueError: If an argument is invalid or there is no such model.
     """
 
     saved_models: Path

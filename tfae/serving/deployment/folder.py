@@ -22,14 +22,7 @@ from tfae.versions import list_versions
 
 
 def write(deployment: Deployment, path: Path, *, replace: bool = False) -> None:
-    """Write the files of a deployment to the folder ``path``, which is missing or empty.
-
-    Args:
-        replace: Whether it may also be that of an earlier deployment.
-
-    Raises:
-        ValueError: If the model has no warm-up requests, or ``path`` can not be written or holds other files.
-    """
+    """Write a deployment's files to a folder that is missing or empty, or with ``replace`` that of an earlier one."""
     files = render(deployment, path)
     if path.exists():
         _validate_replaceable(path, files, replace=replace)
@@ -115,7 +108,6 @@ def _validate_replaceable(path: Path, files: Mapping[str, str], *, replace: bool
 
 
 def _exchange(path: Path, new: Path, old: Path) -> None:
-    """Move ``new`` to ``path``, and an existing ``path`` to ``old``."""
     if not path.exists():
         new.rename(path)
         return

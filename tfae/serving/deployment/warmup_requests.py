@@ -49,11 +49,7 @@ def list_batch_sizes(requests: Iterable[Request]) -> list[int]:
 
 
 def write_rest_bodies(requests: Iterable[Request]) -> tuple[dict[str, str], list[str]]:
-    """The shortest request of each signature as JSON for REST, by signature.
-
-    And the signatures that have none, since it would be too long or REST can not carry it; a ValueError if all have
-    none.
-    """
+    """The shortest request of each signature as JSON for REST, and the signatures that are too long or not for REST."""
     shortest: dict[str, str] = {}
     signatures = []
     for request in requests:

@@ -64,7 +64,6 @@ class GrpcService:
         ]
 
     def _make_handler(self, request_type: Any, respond: Callable[[Any], Any]) -> grpc.RpcMethodHandler:
-        """Make a handler that answers a message in a thread."""
         pool = self._pool if respond == self._predict else None  # A status does not wait for predictions.
 
         def respond_to(raw: bytes) -> bytes:
@@ -151,7 +150,6 @@ def _read_filter(signature: Signature, output_filter: Any) -> Collection[str]:
 
 
 def _write_spec(spec: Any, version: ModelVersion, signature_name: str = "") -> None:
-    """Set the version and signature of a response."""
     spec.name, spec.version.value, spec.signature_name = version.name, version.number, signature_name
 
 
@@ -174,7 +172,6 @@ def _from_proto(name: str, proto: TensorProto, dtype: tf.DType, max_bytes: int) 
 
 
 def _to_proto(array: np.ndarray, proto: TensorProto) -> None:
-    """Write an array into the field for its dtype."""
     name = array.dtype.name
     if name not in _FIELDS:
         raise StatusError("UNIMPLEMENTED", f"outputs: expected a dtype that the local server can send; it is {name}.")

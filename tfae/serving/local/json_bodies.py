@@ -42,10 +42,6 @@ def parse(body: bytes) -> dict[str, Any]:
 
     NaN, Infinity and Inf are numbers. Bytes that are not UTF-8 become lone surrogates (``surrogateescape``). Of equal
     keys ``signature_name``, ``instances`` or ``inputs`` the first counts; of others, the first or the last.
-
-    Example:
-        >>> parse(b'{"instances": [1, NaN]} and more')
-        {'instances': [1, nan]}
     """
     body = body.removeprefix(b"\xef\xbb\xbf")  # The byte order mark.
     try:  # orjson takes the last of equal keys.
@@ -67,13 +63,7 @@ def read_signature_name(document: Mapping[str, Any]) -> str:
 
 
 def read_inputs(document: Mapping[str, Any], infos: Mapping[str, TensorSpec]) -> tuple[dict[str, np.ndarray], bool]:
-    """Return the inputs, strings as object arrays of bytes, and whether the response is in rows.
-
-    Shapes are left to the graph.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT; UNIMPLEMENTED for columns of dtypes that JSON cannot carry.
-    """
+    """Return the inputs, strings as object arrays of bytes, and whether the response is in rows."""
     if ("instances" in document) == ("inputs" in document):
         raise _make_error("body: expected either 'instances' (rows) or 'inputs' (columns); received both or neither.")
     in_rows = "instances" in document
@@ -88,15 +78,7 @@ def read_inputs(document: Mapping[str, Any], infos: Mapping[str, TensorSpec]) ->
 
 
 def write_predictions(outputs: Mapping[str, np.ndarray], *, in_rows: bool) -> bytes:
-    """Write outputs as ``predictions`` in rows, or as ``outputs`` in columns; a single output has no name.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT for a dtype without JSON, or for rows if outputs differ in their number.
-
-    Example:
-        >>> write_predictions({"y": np.array([[1, np.nan]], "float32")}, in_rows=True)
-        b'{"predictions": [[1.0, NaN]]}'
-    """
+    """Write outputs as ``predictions`` in rows, or as ``outputs`` in columns; a single output has no name."""
     values = {name: _to_values(name, array) for name, array in outputs.items()}
     is_finite = all(array.dtype.kind != "f" or np.isfinite(array).all() for array in outputs.values())
     content = values if len(values) > 1 else next(iter(values.values()))
@@ -202,7 +184,6 @@ def _split_rows(rows: Any, infos: Mapping[str, TensorSpec]) -> Mapping[str, list
 
 
 def _to_array(name: str, value: Any, dtype: str) -> np.ndarray:
-    """Convert nested lists to an array of a dtype."""
     try:
         array = np.array(value, object)  # Else NumPy makes booleans and large integers other numbers.
     except (ValueError, RecursionError):
@@ -252,7 +233,6 @@ def _make_error(message: str) -> StatusError:
 
 
 def _to_values(name: str, array: np.ndarray) -> Any:
-    """Return an output as values that can be written."""
     if array.dtype.name in NOT_IN_JSON:
         raise StatusError("INVALID_ARGUMENT", f"{name}: expected an output that JSON can carry; it is {array.dtype}.")
     if array.dtype == object:

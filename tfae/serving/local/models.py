@@ -26,12 +26,7 @@ _LOG = logging.getLogger("tfae.serving")
 
 @dataclass(eq=False)
 class ModelVersion:
-    """A version of a model.
-
-    Attributes:
-        wanted: Whether the version policy selects it.
-        servable: The loaded model; None unless AVAILABLE.
-    """
+    """A version of a model, ``wanted`` if the version policy selects it; the servable is there if it is AVAILABLE."""
 
     name: str
     number: int
@@ -52,15 +47,8 @@ class ModelVersion:
 class Models:
     """Versions of models, loaded and replaced in the order of TensorFlow Serving; every method is thread-safe.
 
-    A new version is loaded and warmed up before the one that it replaces ends. Requests under way keep that one; what
-    it takes is given back with the last of them.
-
-    Args:
-        source: Returns the models to serve each time it is called.
-        poll_seconds, allow_xla: As for `LocalServer`.
-
-    Raises:
-        ValueError: From ``source``, or if it returns no model.
+    ``source`` returns the models to serve each time it is called. A new version is loaded and warmed up before the one
+    that it replaces ends. Requests under way keep that one; what it takes is given back with the last of them.
     """
 
     def __init__(
@@ -135,7 +123,6 @@ class Models:
         return {n: version for n, version in self._versions.get(name, {}).items() if version.state == "AVAILABLE"}
 
     def _run(self) -> None:
-        """Look for versions, load and end them, until told to stop."""
         while not self._is_stopping.is_set():
             self._find_versions()
             while (version := self._take_next()) is not None:
@@ -184,7 +171,6 @@ class Models:
             return newest
 
     def _load(self, version: ModelVersion) -> None:
-        """Load a version and make it available, or store the error."""
         began = time.perf_counter()
         label = f"{version.name} version {version.number}"
         servable = error = None

@@ -20,11 +20,7 @@ _LOG = logging.getLogger("tfae.serving")
 
 
 def load(path: Path, *, allow_xla: bool = False) -> Servable:
-    """Load the version in the folder ``path`` and run its warm-up requests.
-
-    Raises:
-        StatusError: If it can not be loaded, or a warm-up request fails, as in TensorFlow Serving.
-    """
+    """Load the version in the folder ``path``, and run its warm-up requests: one that fails is an error."""
     try:
         servable = Servable(path, xla_compilation_enabled=allow_xla)
         if servable.defect is not None:

@@ -81,7 +81,6 @@ class RestService:
             return _make_error(500, f"{type(error).__name__}: {error}")
 
     def _ask(self, method: str, path: str, body: bytes) -> bytes:
-        """Return the body of the response."""
         match = _ROUTES[method].fullmatch(path) if method in _ROUTES else None
         if match is None:
             raise StatusError(

@@ -55,8 +55,7 @@ class LocalServer:
         labels: Numbers of versions by label, for a folder. With labels these versions are served, else the
             newest.
         host: Address to listen at. The default is reachable from this machine only.
-        rest_port: Port of REST, 0 for any that is free.
-        grpc_port: Port of gRPC, 0 for any that is free.
+        rest_port, grpc_port: Ports of REST and gRPC, 0 for any that is free.
         poll_seconds: Seconds between two polls for new versions, 0 for a single one.
         allow_xla: Whether functions compiled by XLA may run; TensorFlow Serving fails them by default on a CPU.
         max_request_bytes: Largest request, in bytes.
@@ -164,11 +163,7 @@ class LocalServer:
         return f"grpc://{_format_authority(self._host, self.grpc_port)}"
 
     def client(self, model: str | None = None, *, grpc: bool = False, **options: Any) -> Client:
-        """Make a client of one model, None for the only one, over REST or gRPC; ``options`` as for `Client`.
-
-        Raises:
-            ValueError: If there are several models and none is named.
-        """
+        """Make a client of one model, None for the only one, over REST or gRPC; ``options`` as for `Client`."""
         from tfae.serving.client import Client
 
         names = list(self.models.available())
@@ -177,12 +172,10 @@ class LocalServer:
         return Client(self.grpc_url if grpc else self.rest_url, model or names[0], **options)
 
     def __enter__(self) -> LocalServer:
-        """Start."""
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop."""
         self.stop()
 
     def _require_models(self) -> None:

@@ -14,16 +14,13 @@ import numpy as np
 
 from tfae.checks import remedies
 from tfae.checks.layers import GROWING, find_penalties, layers_of, mask_values, penalty_weights
-from tfae.checks.output import Output, output_of
+from tfae.checks.output import output_of
 from tfae.checks.remedies import as_activation, as_options
 from tfae.losses import ReconstructionLoss, TableLoss, explain_invalid, is_within
 from tfae.preprocessing import RANGES
 
 #: Training samples on which a check looks at values.
 _TRIED = 1024
-
-#: What stands for the logits of a model that nothing bounds.
-_FAR = 1e9
 
 #: How far samples may be from what a softmax, or a normalization, can put out: rounding, smoothing, and its epsilon.
 _TIED_TOLERANCE = 1e-2
@@ -142,7 +139,7 @@ def _range(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str 
         return None
     # The test split of a table may lie a little outside of what the training split is scaled to; that is no mistake.
     low, high = data if isinstance(data, tuple) else _span(data, "train")
-    reachable = _reachable(output, loss, model)
+    reachable = output.reachable(loss, model.output_shape[-1])
     # What is outside the domain of the loss is another check's business.
     least, greatest = (low, high) if loss.domain is None else np.clip((low, high), *loss.domain)
     if is_within((least, greatest), reachable):
@@ -182,20 +179,9 @@ def _logits(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str
     return (
         f"model: expected one that ends in {loss.output_activation()}, because {loss!r} reads its output as "
         f"{loss.link.replace('_', ' ')}; received one that ends in {output.name}, which read so keeps reconstructions "
-        f"in {_interval(*_reachable(output, loss, model))}. End the model in "
+        f"in {_interval(*output.reachable(loss, model.output_shape[-1]))}. End the model in "
         f"{as_activation(loss.output_activation())}, or use {loss.on_reconstructions()!r}."
     )
-
-
-def _reachable(output: Output, loss: ReconstructionLoss, model: keras.Model) -> tuple[float, float]:
-    """The least and the greatest reconstruction that a model's output stands for."""
-    if not loss.reads_link:
-        return output.low, output.high
-    # A softmax looks at all elements of the last axis: one of them is at an end, and the others are at the other.
-    low, high = np.clip((output.low, output.high), -_FAR, _FAR)
-    is_first = np.arange(model.output_shape[-1] or 2) == 0
-    reached = np.asarray(loss.reconstruction(np.where([is_first, ~is_first], low, high).astype("float32")))
-    return float(reached.min()), float(reached.max())
 
 
 def _reduction(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:

@@ -13,6 +13,7 @@ import numpy as np
 from keras import layers
 
 from tfae.checks.layers import is_of_keras
+from tfae.losses import ReconstructionLoss
 
 #: Names of Keras's layers and operations that leave every value as it is, outside of training.
 _PASSING = re.compile(
@@ -25,6 +26,8 @@ _REARRANGING = re.compile("Cropping[123]D|Permute|RepeatVector|Transpose")
 _NORMALIZING = re.compile("UnitNormalization|Normalize|(Layer|Group|RMS)Norm(alization)?")
 #: Layers that are functions and learn nothing.
 _ACTIVATIONS = (layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Softmax)
+#: What stands for logits that nothing bounds.
+_FAR = 1e9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +47,16 @@ class Output:
     low: float
     high: float
     project: Callable[[Any], Any] | None = dataclasses.field(default=None, repr=False)
+
+    def reachable(self, loss: ReconstructionLoss, width: int | None) -> tuple[float, float]:
+        """The least and the greatest reconstruction that outputs of a width of the last axis stand for."""
+        if not loss.reads_link:
+            return self.low, self.high
+        # A softmax looks at all elements of that axis: one of them is at an end, and the others are at the other.
+        low, high = np.clip((self.low, self.high), -_FAR, _FAR)
+        is_first = np.arange(width or 2) == 0
+        reached = np.asarray(loss.reconstruction(np.where([is_first, ~is_first], low, high).astype("float32")))
+        return float(reached.min()), float(reached.max())
 
     def moves(self, x: np.ndarray) -> float:
         """How far the nearer one of what ``project`` makes of samples ``(n, ...)`` is from them; 0 without it."""

@@ -16,12 +16,13 @@ from tfae.losses.absolute_error import AbsoluteError
 from tfae.losses.binary_crossentropy import BinaryCrossentropy
 from tfae.losses.categorical_crossentropy import CategoricalCrossentropy
 from tfae.losses.continuous_bernoulli import ContinuousBernoulli
+from tfae.losses.domain import DOMAIN_TOLERANCE, is_within
 from tfae.losses.gaussian_nll import GaussianNLL
 from tfae.losses.huber import Huber
 from tfae.losses.loss_metric import LossMetric
 from tfae.losses.loss_parts import LossPart
 from tfae.losses.poisson import Poisson
-from tfae.losses.reconstruction_loss import DOMAIN_TOLERANCE, ReconstructionLoss, is_within
+from tfae.losses.reconstruction_loss import ReconstructionLoss
 from tfae.losses.registry import explain_invalid, find, get, get_loss, register, registered
 from tfae.losses.shapes import mask_of
 from tfae.losses.squared_error import SquaredError

@@ -1,4 +1,4 @@
-"""What a loss can say of samples outside of its domain, where nothing else sees them: in Keras's own ``fit``."""
+"""The domain of a loss, and what a loss can say of samples outside where nothing else sees them: in Keras's ``fit``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ from typing import Any
 
 import tensorflow as tf
 
+#: How far rounding may take a sample beyond the edge of a loss's domain, in model space.
+DOMAIN_TOLERANCE = 1e-5
+
 #: Nats per element by which rounding may take a loss below the least: a sample may leave its domain by 10⁻⁵.
 _TOLERANCE = 0.1
 
 _IS_CHECKED = contextvars.ContextVar("is_checked", default=False)
+
+
+def is_within(span: tuple[float, float], interval: tuple[float, float] | None) -> bool:
+    """Return whether values from the first to the second number are in an interval but for rounding; None holds all."""
+    return interval is None or (span[0] >= interval[0] - DOMAIN_TOLERANCE and span[1] <= interval[1] + DOMAIN_TOLERANCE)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ import abc
 import inspect
 import math
 import re
-from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import keras
@@ -19,16 +18,8 @@ from tfae.losses import shapes
 from tfae.losses.constants import find_best_constant
 from tfae.losses.domain import validate_domain
 from tfae.losses.loss_parts import note
-from tfae.losses.reduction import BatchReduction, sum_per_sample
+from tfae.losses.reduction import BatchReduction, reduce_elements, sum_per_sample
 from tfae.moments import Moments
-
-#: How far rounding may take a sample beyond the edge of a loss's domain, in model space.
-DOMAIN_TOLERANCE = 1e-5
-
-
-def is_within(span: tuple[float, float], interval: tuple[float, float] | None) -> bool:
-    """Return whether values from the first to the second number are in an interval but for rounding; None holds all."""
-    return interval is None or (span[0] >= interval[0] - DOMAIN_TOLERANCE and span[1] <= interval[1] + DOMAIN_TOLERANCE)
 
 
 class ReconstructionLoss(keras.losses.Loss, abc.ABC):
@@ -206,11 +197,11 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         mask = self._find_mask(x, output, mask)
         x, output = shapes.convert_pair(x, output, self._compute_dtype)
         if mask is None:
-            return self._reduce_elements(x, output, tf.identity)
+            return reduce_elements(self, x, output, tf.identity)
         mask = shapes.expand_leading(ops.convert_to_tensor(mask, "bool"), x, "mask")
         # Blank both sides first: NaN · 0 is NaN, in the value as in the gradient.
         zero = ops.zeros((), x.dtype)
-        values = self._reduce_elements(ops.where(mask, x, zero), ops.where(mask, output, zero), tf.identity)
+        values = reduce_elements(self, ops.where(mask, x, zero), ops.where(mask, output, zero), tf.identity)
         return ops.where(mask, values, zero)
 
     def per_feature(self, x: Any, output: Any, *, mask: Any = None) -> tf.Tensor:
@@ -247,7 +238,7 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         mask = self._find_mask(x, output, mask)
         x, output = shapes.convert_pair(x, output, self._compute_dtype)
         if mask is None and weight is None:
-            sums = self._reduce_elements(x, output, sum_per_sample)
+            sums = reduce_elements(self, x, output, sum_per_sample)
         else:
             values = self.per_element(x, output, mask=mask)
             if weight is not None:
@@ -307,23 +298,3 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
     def _find_mask(self, x: Any, output: Any, mask: Any) -> Any:
         """What counts of the samples: the mask that is given, or that comes with the output; None where all does."""
         return shapes.mask_of(output) if mask is None else mask
-
-    def _reduce_elements(
-        self, x: tf.Tensor, output: tf.Tensor, reduction: Callable[[tf.Tensor], tf.Tensor]
-    ) -> tf.Tensor:
-        """Return the elementwise losses, or their sums ``(batch,)``, with :meth:`gradients` as their derivative."""
-
-        @ops.custom_gradient
-        def differentiable(x: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-            values = self.elementwise(x, output)
-            shape = getattr(values, "shape", ())  # None, of a function without return, has none.
-            shapes.validate_same_shape(shape, x.shape, f"{type(self).__name__}.elementwise", "y_true")
-
-            def differentiate(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                # Or a graph might start on the derivative while the terms of the loss still take memory.
-                with tf.control_dependencies([upstream]):
-                    return self.gradients(x, output, shapes.expand_to_rank(upstream, len(x.shape)))
-
-            return reduction(values), differentiate
-
-        return differentiable(x, output)

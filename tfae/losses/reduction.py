@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import ops
+
+from tfae.losses import shapes
 
 
 class BatchReduction(keras.losses.Loss):
@@ -30,3 +34,24 @@ def sum_per_sample(values: tf.Tensor) -> tf.Tensor:
     lanes = math.gcd(elements, 8)
     mean = ops.mean(ops.reshape(values, (-1, lanes, elements // lanes)), axis=1)
     return lanes * ops.sum(mean, axis=1)
+
+
+def reduce_elements(
+    loss: Any, x: tf.Tensor, output: tf.Tensor, reduction: Callable[[tf.Tensor], tf.Tensor]
+) -> tf.Tensor:
+    """Return elementwise losses, or their sums ``(batch,)``, with the ``gradients`` of the loss as derivative."""
+
+    @ops.custom_gradient
+    def differentiable(x: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        values = loss.elementwise(x, output)
+        shape = getattr(values, "shape", ())  # None, of a function without return, has none.
+        shapes.validate_same_shape(shape, x.shape, f"{type(loss).__name__}.elementwise", "y_true")
+
+        def differentiate(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            # Or a graph might start on the derivative while the terms of the loss still take memory.
+            with tf.control_dependencies([upstream]):
+                return loss.gradients(x, output, shapes.expand_to_rank(upstream, len(x.shape)))
+
+        return reduction(values), differentiate
+
+    return differentiable(x, output)

@@ -14,7 +14,8 @@ from tfae import plots
 from tfae.datasets import Data
 from tfae.detection import Calibration
 from tfae.losses import get_loss
-from tfae.models.structure import latent_dim_of
+from tfae.models.gaussian import find_gaussian
+from tfae.models.structure import find_decoder, latent_dim_of
 from tfae.moments import moments
 from tfae.plots.labels import name_of
 from tfae.report.picture import Picture, draw_picture
@@ -120,6 +121,15 @@ def draw_latents(models: dict[str, keras.Model], data: Data) -> Picture | None:
         f"Horizontal: {axes[0].get_xlabel()}; vertical: {axes[0].get_ylabel() or 'spread at random'}{colored}."
     )
     return draw_picture("latents", alt, figure)
+
+
+def draw_generated(autoencoder: keras.Model, data: Data) -> Picture | None:
+    """Draw samples from the prior of a variational autoencoder; None of a model that can not make them."""
+    if find_gaussian(autoencoder) is None or isinstance(find_decoder(autoencoder, data.shape), str):
+        return None
+    figure, (ax,) = _new_axes(1, 8, 3.6)
+    plots.samples(autoencoder, 40, ax=ax)
+    return draw_picture("samples", "40 samples that the model makes of draws from the prior of its latent.", figure)
 
 
 def draw_histogram(losses: np.ndarray, unit: str | None, data: Data, calibration: Calibration | None) -> Picture:

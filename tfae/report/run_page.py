@@ -36,6 +36,7 @@ def draw_pictures(
         drawing.draw_latents({"": autoencoder}, data),
         drawing.draw_histogram(losses, get_loss(autoencoder).unit, data, calibration),
         *drawing.draw_extremes(autoencoder, data, losses),
+        drawing.draw_generated(autoencoder, data),
     ):
         if drawn is not None:
             drawn.save(folder)

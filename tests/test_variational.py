@@ -202,7 +202,8 @@ def test_the_score_can_be_the_negative_elbo_in_keras_and_in_the_export(reduction
         noise = np.random.default_rng(0).normal(size=(5, 2))
         np.testing.assert_allclose(exported.sample(noise), models.sample(vae, 5, seed=0), atol=1e-5)
         np.testing.assert_array_equal(exported.sample(noise), exported.decode(noise))
-        assert exported.description["model"] is not None
+        (described,) = exported.description["model"]["bottlenecks"]
+        assert (described["class_name"], described["score"], described["kl_weight"]) == ("Gaussian", score, 1.0)
     rate = np.sum(kl_divergence(mean, log_variance), axis=1) / (3 if reduction == "mean" else 1)
     np.testing.assert_allclose(found["negative_elbo"] - found["reconstruction"], rate, rtol=1e-3, atol=1e-5)
 

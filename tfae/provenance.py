@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import tfae
 from tfae.losses import get_loss
+from tfae.models import bottlenecks_of
 from tfae.models.structure import latent_dim_of
 
 
@@ -30,19 +31,27 @@ def versions() -> dict[str, str]:
 
 
 def model(autoencoder: keras.Model, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Name, number of parameters, and number of elements of the latent of a sample of a shape, None without any."""
+    """Name, number of parameters, number of elements of the latent of a sample, None without any, and bottlenecks.
+
+    Of a bottleneck with a penalty these are its class and arguments, such as the score of a variational autoencoder.
+    """
     latent_dim = latent_dim_of(autoencoder, shape)
     return {
         "name": autoencoder.name,
         "parameters": autoencoder.count_params(),
         "latent_dim": None if isinstance(latent_dim, str) else latent_dim,
+        "bottlenecks": [bottleneck.describe() for bottleneck in bottlenecks_of(autoencoder)],
     }
 
 
 def format_model(facts: dict[str, Any]) -> str:
     """What :func:`model` returned, as a line."""
     latent = "no latent" if facts["latent_dim"] is None else f"latent_dim {facts['latent_dim']}"
-    return f"{facts['name']}, {facts['parameters']:,} parameters, {latent}"
+    bottlenecks = [f"{each['class_name']} bottleneck" for each in facts.get("bottlenecks", ())]
+    scores = [
+        f"scored by {each['score'].replace('_', ' ')}" for each in facts.get("bottlenecks", ()) if "score" in each
+    ]
+    return ", ".join([facts["name"], f"{facts['parameters']:,} parameters", latent, *bottlenecks, *scores])
 
 
 def loss(autoencoder: keras.Model) -> dict[str, Any]:

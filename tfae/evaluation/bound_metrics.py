@@ -24,6 +24,9 @@ from tfae.evaluation.metrics import (
 from tfae.losses import ReconstructionLoss
 from tfae.models.gaussian import kl_divergence
 
+#: Units whose nats are printed.
+_NUM_LISTED = 12
+
 _PART: dict[str, Any] = {"group": BOUND, "indent": True}
 
 
@@ -112,7 +115,13 @@ def importance_bound(split: Split) -> float:
     return split.mean("importance_bound")
 
 
-@per_split("active units by KL", group=BOUND, note=f"over {ACTIVE_NATS} nats")
+def _note_units(evaluation: Any) -> str:
+    nats = sorted((unit["kl"] for unit in evaluation.units), reverse=True)
+    listed = " ".join(f"{value:.2f}" for value in nats[:_NUM_LISTED])
+    return f"of {len(nats)}, over {ACTIVE_NATS} nats: {listed}{' …' if len(nats) > _NUM_LISTED else ''}"
+
+
+@per_split("active units by KL", group=BOUND, note=_note_units)
 def num_units_by_kl(split: Split) -> int:
     """Latent units whose mean divergence from the prior exceeds 0.01 nats."""
     available(split.draws)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import math
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import keras
 import tensorflow as tf
@@ -25,9 +25,6 @@ class Bottleneck(layers.Layer, abc.ABC):
         name: Of the layer.
         **kwargs: As for every Keras layer.
     """
-
-    #: Name of the weight of the penalty, an attribute.
-    weight_name: ClassVar[str]
 
     def __init__(self, latent_dim: int | None, *, name: str, **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
@@ -54,6 +51,11 @@ class Bottleneck(layers.Layer, abc.ABC):
         """Configuration from which ``from_config`` builds an equal layer."""
         return {**super().get_config(), "latent_dim": self.latent_dim}
 
+    def describe(self) -> dict[str, Any]:
+        """Return its class and its own arguments, fit for JSON."""
+        own = {name: value for name, value in self.get_config().items() if name not in layers.Layer.get_config(self)}
+        return {"class_name": type(self).__name__, **own}
+
 
 @final
 @keras.saving.register_keras_serializable(package="tfae")
@@ -78,8 +80,6 @@ class Sparse(Bottleneck):
         >>> autoencoder.get_layer("encoder").layers[-1].name
         'sparse'
     """
-
-    weight_name = "l1"
 
     def __init__(self, l1: float, latent_dim: int | None = None, *, name: str = "sparse", **kwargs: Any) -> None:
         super().__init__(latent_dim, name=name, **kwargs)

@@ -58,8 +58,6 @@ class Gaussian(Bottleneck):
         Inference with Inverse Autoregressive Flow, NeurIPS 2016 (free bits).
     """
 
-    weight_name = "kl_weight"
-
     def __init__(
         self,
         kl_weight: float = 1.0,

@@ -349,7 +349,7 @@ def test_tensorboard_logs_hold_reconstructions(folder):
         ("compare digits --learning-rate inf", "expected a finite number; received inf"),
         (
             "train digits --loss rmse",
-            "squared_error (mse), absolute_error (mae) or binary_crossentropy (bce); received 'rmse'",
+            "squared_error (mse), absolute_error (mae), binary_crossentropy (bce), gaussian_nll (gaussian), ",
         ),
         ("train {run}", "received"),
         ("train digits --run-dir {run}", "--run-dir: expected a new or empty directory; received {run}"),

@@ -71,7 +71,7 @@ def traverse(
         vae: As of :func:`sample`.
         x: Sample in model space, ``(*sample_shape)``.
         units: Which units of the latent, counted from 0; None for up to eight that tell most of the sample, by the
-            divergence of their posterior from the prior, and more than 0.01 nats.
+            divergence of their posterior from the prior, and more than 0.01 nats, or for the first one where none is.
         values: What they are set to; the prior has mean 0 and standard deviation 1.
 
     Returns:
@@ -80,9 +80,8 @@ def traverse(
     mean, log_variance = _posterior_of(vae, np.asarray(x, "float32")[None])
     if units is None:
         nats = np.asarray(kl_divergence(mean, log_variance))[0]
-        units = [unit for unit in np.argsort(-nats, kind="stable")[:8].tolist() if nats[unit] > _TELLING]
-    if not units:
-        raise ValueError("units: expected units of the latent to set; received none, and none tells anything of x.")
+        order = np.argsort(-nats, kind="stable")[:8].tolist()
+        units = [unit for unit in order if nats[unit] > _TELLING] or order[:1]
     latents = np.tile(mean, (len(units), len(values), 1))
     for row, unit in enumerate(units):
         latents[row, :, unit] = values

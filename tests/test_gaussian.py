@@ -7,7 +7,7 @@ import scipy.integrate
 import scipy.stats
 import tensorflow as tf
 
-from tfae import models, training
+from tfae import checks, models, training
 from tfae.datasets import load
 from tfae.losses import BinaryCrossentropy, LossPart, SquaredError
 from tfae.losses.loss_parts import noted
@@ -147,6 +147,33 @@ def test_a_share_of_the_training_becomes_steps_where_its_length_is_known(tmp_pat
     for model in (vae, keras.models.load_model(tmp_path / "vae.keras")):
         layer = model.get_layer("encoder").get_layer("gaussian")
         assert layer.warmup_steps == 3 * int(data.train.cardinality())
+
+
+def test_a_share_is_known_to_all_bottlenecks_and_checks_need_none():
+    x = keras.Input((6,))
+    first = Gaussian(kl_warmup=0.5, latent_dim=2, name="first")(x)
+    vae = keras.Model(x, keras.layers.Dense(6)(Gaussian(kl_warmup=0.2, latent_dim=3, name="second")(first)))
+    checks.check(None, SquaredError(), vae)  # Which calls it as in training.
+    assert int(vae.get_layer("first").steps) == 0
+    data = load(samples(400), preprocessing="none")
+    training.compile(vae, SquaredError(), data, epochs=10)
+    steps = 10 * int(data.train.cardinality())
+    assert [vae.get_layer(name).warmup_steps for name in ("first", "second")] == [steps // 2, steps // 5]
+
+
+def test_features_that_are_not_flat_are_refused():
+    with pytest.raises(ValueError, match=r"Gaussian: expected features of shape \(batch, num_features\); .*Flatten"):
+        keras.Sequential([keras.Input((4, 2)), Gaussian(latent_dim=2)])
+
+
+def test_a_part_of_another_models_graph_is_not_taken():
+    vae, data = build(Gaussian()), load(samples(400), preprocessing="none")
+    training.compile(vae, SquaredError(), data, epochs=1)
+    vae.fit(data.train, epochs=1, verbose=0, shuffle=False)
+    model = models.dense((6,), latent_dim=2)
+    model.compile("sgd", "mse", metrics=[LossPart("reconstruction")])
+    with pytest.raises(ValueError, match=r'source: expected "reconstruction", of a model that is compiled with a loss'):
+        model.fit(samples(), samples(), verbose=0)
 
 
 def test_free_bits_cost_nothing_less_and_give_no_gradient():

@@ -307,3 +307,12 @@ def test_losses_with_links_say_which_output_they_read():
         assert loss.reads_link
         assert not loss.on_reconstructions().reads_link
         assert loss.on_reconstructions().on_reconstructions().get_config()[f"from_{loss.link}"] is False
+
+
+def test_the_continuous_bernoulli_keeps_its_digits_near_the_uniform_distribution():
+    z = np.array([1e-4, 1e-3, 1e-2, 0.1, 0.5, 0.99, 1.01, -1e-3, -0.3], "float32")[None]
+    x = np.full_like(z, 0.5)
+    exact = z.astype("float64")
+    expected = np.log(np.sinh(exact / 2) / (exact / 2))
+    found = losses.ContinuousBernoulli(from_logits=True).per_element(x, z).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-12)

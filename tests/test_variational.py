@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import scipy.stats
 import sklearn.decomposition
+from matplotlib.figure import Figure
 
 from tests.samples import batches
-from tfae import export, models, training
+from tfae import export, models, plots, training
 from tfae.datasets import load
 from tfae.evaluation import Evaluation, evaluate, scores
 from tfae.evaluation.posterior_findings import find_critical_weight
-from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError
+from tfae.losses import AbsoluteError, BinaryCrossentropy, CategoricalCrossentropy, SquaredError
 from tfae.models import Gaussian
 from tfae.models.gaussian import find_posterior, kl_divergence
 
@@ -76,8 +77,9 @@ def test_nothing_is_drawn_unless_asked_and_then_by_the_seed():
     assert none.kl > 0
     found = [evaluate(vae, batches(x), num_draws=3, seed=seed).distortion for seed in (0, 0, 1)]
     assert found[0] == found[1] != found[2]
-    assert evaluate(models_without_latent(), batches(x)).reasons["kl"] == "the model has no Gaussian bottleneck"
-    assert "rate" not in str(evaluate(models_without_latent(), batches(x)))
+    plain = evaluate(models_without_latent(), batches(x))
+    assert plain.reasons["kl"] == "the model has no Gaussian bottleneck, or several"
+    assert "rate" not in str(plain)
 
 
 def models_without_latent():
@@ -262,3 +264,80 @@ def test_a_mean_beside_the_divergence_is_refused_with_the_weight_that_it_becomes
     vae = models.dense((3,), latent_dim=2, bottleneck=Gaussian(kl_weight=0.6))
     with pytest.raises(ValueError, match=r"weighs 3 times as much.*kl_weight=0\.6 in layer 'gaussian' becomes 0\.2"):
         training.compile(vae, SquaredError(sample_reduction="mean"), data, epochs=1)
+
+
+class Behind(keras.Model):
+    """A Gaussian bottleneck behind the encoder, which emits features."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.encoder, self.decoder = keras.layers.Dense(width), keras.layers.Dense(3)
+        self.bottleneck = Gaussian(latent_dim=2)
+
+    def call(self, x, training=False):
+        return self.decoder(self.bottleneck(self.encoder(x), training=training))
+
+
+@pytest.mark.parametrize("width", [2, 5])
+def test_a_bottleneck_behind_the_encoder_is_told_and_no_bound_is_made_up(width):
+    vae, x = Behind(width), np.ones((4, 3), "float32")
+    vae.compile("sgd", SquaredError())
+    vae(x)
+    found = evaluate(vae, batches(x), num_draws=2)
+    assert found.negative_elbo is None
+    assert "does not end with the Gaussian bottleneck" in found.reasons["negative_elbo"]
+    with pytest.raises(ValueError, match="does not end with the Gaussian bottleneck; make it the last layer"):
+        models.sample(vae, 3)
+
+
+@pytest.mark.parametrize("arguments", [{"num_draws": 2**31}, {"num_draws": -1}, {"num_draws": 1, "seed": 2**32}])
+def test_more_draws_than_can_be_counted_are_refused(arguments):
+    vae, x, _ = linear_model()
+    with pytest.raises(ValueError, match="expected an integer of at least 0, below 2³¹"):
+        evaluate(vae, batches(x), **arguments)
+
+
+def test_a_loss_whose_elements_depend_on_each_other_has_no_critical_weight():
+    x = np.eye(3, dtype="float32")[np.random.default_rng(0).integers(0, 3, (200, 4))]
+    loss = CategoricalCrossentropy(from_logits=True)
+    assert find_critical_weight(loss, batches(x), x.mean(0)) is None
+
+
+def test_a_mean_over_what_a_mask_leaves_makes_no_other_bound():
+    def build(reduction):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((4, 2))
+        latent = Gaussian(latent_dim=2)(keras.layers.Flatten()(inputs))
+        encoder = keras.Model(inputs, latent, name="encoder")
+        code = keras.Input((2,))
+        decoder = keras.Model(code, keras.layers.Reshape((4, 2))(keras.layers.Dense(8)(code)), name="decoder")
+        outer = keras.Input((4, 2))
+        masked = keras.layers.Masking(0.0)(outer)
+        vae = keras.Model(outer, keras.layers.Add()([decoder(encoder(outer)), masked * 0]))
+        vae.compile("sgd", SquaredError(sample_reduction=reduction))
+        return vae
+
+    x = np.random.default_rng(0).normal(size=(6, 4, 2)).astype("float32")
+    x[:3, 2:] = 0
+    by_sum, by_mean = (evaluate(build(each), batches(x), ignore=["reduction"]) for each in ("sum", "mean"))
+    assert by_mean.negative_elbo_at_mean == pytest.approx(by_sum.negative_elbo_at_mean, rel=1e-5)
+
+
+def test_traversals_and_interpolations_that_can_not_be_are_refused():
+    vae, x, _ = linear_model()
+    with pytest.raises(ValueError, match=r"units: expected some of 0 to 1; received \[5\]"):
+        models.traverse(vae, x[0], units=[5])
+    with pytest.raises(ValueError, match="num_steps: expected 2 or more"):
+        models.interpolate(vae, x[0], x[1], num_steps=1)
+
+
+def test_pictures_hold_a_tile_for_each_sample():
+    vae, x, _ = linear_model()
+    axes = plots.samples(vae, 7, ax=Figure().subplots())
+    assert len(axes.lines) == 7
+    axes = plots.latent_grid(vae, num_steps=4, ax=Figure().subplots())
+    assert len(axes.lines) == 16
+    axes = plots.traversals(vae, x[0], values=(-1, 1), ax=Figure().subplots())
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["-1", "1"]
+    with pytest.raises(ValueError, match=r"units: expected two different ones of the 2 of the latent"):
+        plots.latent_grid(vae, units=(0, 2))

@@ -150,12 +150,12 @@ class EarlyDecay(keras.callbacks.EarlyStopping):
             self.model.stop_training = True
 
 
-def scale_loss(autoencoder: keras.Model) -> None:
+def scale_loss(autoencoder: keras.Model, shape: tuple[int, ...]) -> None:
     """Let the loss scaling of ``mixed_float16`` start where a sum over elements does not overflow float16.
 
     Keras multiplies the loss by 2¹⁵ and halves that at every step whose gradients overflow, none of which moves a
     weight. A sum over n elements is n times the mean that 2¹⁵ was made for, and starts n times lower here. Models that
-    are trained already, and other losses, stay as they are.
+    are trained already, and other losses, stay as they are. ``shape`` is that of a sample.
     """
     optimizer, loss = autoencoder.optimizer, autoencoder.loss
     sums = getattr(loss, "sample_reduction", "mean") != "mean"
@@ -164,6 +164,5 @@ def scale_loss(autoencoder: keras.Model) -> None:
     if not optimizer.built:  # It would make its variables anew.
         optimizer.build(autoencoder.trainable_variables)
     if int(optimizer.inner_optimizer.iterations) == 0:
-        num_elements = math.prod(autoencoder.output_shape[1:])
         # A power of 2 loses no digits.
-        optimizer.dynamic_scale.assign(2.0 ** (15 - math.ceil(math.log2(num_elements))))
+        optimizer.dynamic_scale.assign(2.0 ** (15 - math.ceil(math.log2(math.prod(shape)))))

@@ -17,6 +17,7 @@ from tfae.checks.layers import GROWING, find_penalties, layers_of, mask_values, 
 from tfae.checks.output import output_of
 from tfae.checks.remedies import as_activation, as_options
 from tfae.losses import ReconstructionLoss, TableLoss, explain_invalid, is_within
+from tfae.models.structure import sample_shape_of
 from tfae.preprocessing import RANGES
 
 #: Training samples on which a check looks at values.
@@ -187,7 +188,8 @@ def _logits(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str
 def _reduction(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> str | None:
     if loss.sample_reduction == "sum" or not find_penalties(model, _shape_of(data)):
         return None
-    num_elements = math.prod(model.output_shape[1:])
+    sides = _shape_of(data) or sample_shape_of(model) or ()
+    num_elements = math.prod([side or 1 for side in sides])
     weights = [
         f"{name}={weight:.4g} in layer {layer.name!r} becomes {weight / num_elements:.4g}"
         for layer in layers_of(model)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from tfae.models.gaussian import trying
 from tfae.models.structure import sample_shape_of
 
 #: How many times the same sample is in the larger of the two batches that a penalty is tried on, and from which growth
@@ -49,7 +50,7 @@ def find_penalties(model: keras.Model, shape: tuple[int, ...] | None) -> dict[st
 
 def _add_penalties(model: keras.Model, x: np.ndarray) -> dict[str, float]:
     mapping = [(variable, variable.value) for variable in model.variables]
-    with keras.StatelessScope(state_mapping=mapping, collect_losses=True):
+    with keras.StatelessScope(state_mapping=mapping, collect_losses=True), trying():
         model(x, training=True)
         return {name: float(penalty) for name, penalty in sum_penalties(model, of_weights=False).items()}
 

@@ -41,7 +41,7 @@ def _integers(ctx: click.Context, parameter: click.Parameter, value: str | None)
 
 def _share_or_steps(ctx: click.Context, parameter: click.Parameter, value: str | None) -> float | int | None:
     try:
-        number = None if value is None else float(value) if "." in value else int(value)
+        number = None if value is None else int(value) if value.isdigit() else float(value)
     except ValueError:
         number = -1
     if number is not None and (number < 0 or (isinstance(number, float) and not number <= 1)):
@@ -166,7 +166,9 @@ class ModelOptions:
         """Return the options with the architecture and the epochs that data, and the search for anomalies, ask for."""
         chosen = self.architecture
         if chosen is None:
-            chosen = "convolutional" if data.window else "denoiser" if detects and data.kind == "table" else "dense"
+            chosen = "convolutional" if data.window else "dense"
+            if detects and data.kind == "table" and not data.window and self.bottleneck == "plain":
+                chosen = "denoiser"
         is_denoiser = chosen == "denoiser"
         steps = -(-len(data.raw.train) // data.batch_size)
         default = max(30, math.ceil(_DENOISER_STEPS / steps)) if is_denoiser else 30

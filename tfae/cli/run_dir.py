@@ -24,10 +24,12 @@ _run_dir_argument = click.argument("run_dir", type=click.Path(exists=True, file_
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--draws",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 2**31 - 1),
     help="Of a variational autoencoder: draws of each latent for the negative ELBO.  [default: 16]",
 )
-@click.option("--draws-seed", type=click.IntRange(0), default=0, show_default=True, help="What they are made from.")
+@click.option(
+    "--draws-seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="What they are made from."
+)
 @ignore_option
 @source_options
 def evaluate(

@@ -47,7 +47,7 @@ def evaluate(
     data_range: float | tuple[float, float] | None = None,
     num_draws: int = 0,
     seed: int = 0,
-    history: Mapping[str, Sequence[float]] | None = None,
+    history: Mapping[str, Sequence[float]] | keras.callbacks.History | None = None,
     ignore: Collection[str] = (),
     on_losses: Callable[[np.ndarray], object] | None = None,
 ) -> Evaluation:
@@ -71,7 +71,7 @@ def evaluate(
         num_draws: Of a variational autoencoder, how often to draw the latent of each sample for the negative ELBO and
             the importance-weighted bound. With 0 nothing is drawn at random, and there are none.
         seed: Of these draws.
-        history: What ``fit`` returned, ``history.history``, which tells of a variational autoencoder when it collapsed.
+        history: What ``fit`` returned, which tells of a variational autoencoder when it collapsed.
         ignore: Names of checks of :func:`tfae.checks.check` to leave out.
         on_losses: Called with the losses of each batch of ``dataset``, float ``(batch,)``, in its order: what
             :func:`scores` returns, without another pass.
@@ -109,8 +109,9 @@ def evaluate(
     interval = _interval(data_range)
     latent_dim = latent_dim_of(autoencoder, shape)
     encoder = None if isinstance(latent_dim, str) else find_encoder(autoencoder, shape)
-    if not isinstance(num_draws, int) or num_draws < 0:
-        raise ValueError(f"num_draws: expected an integer of 0 or more; received {num_draws!r}.")
+    for name, value in (("num_draws", num_draws), ("seed", seed)):
+        if not isinstance(value, int) or not 0 <= value < 2**31:
+            raise ValueError(f"{name}: expected an integer of at least 0, below 2³¹; received {value!r}.")
     gaussian = find_gaussian(autoencoder)
     draws = NOT_VARIATIONAL if gaussian is None else Draws(find_decoder(autoencoder, shape), num_draws, seed)
     split = Split(loss, shape, interval, latent_dim, draws)
@@ -146,7 +147,8 @@ def evaluate(
     can_copy = not evaluation.penalties and not adds_noise
     findings: list[Finding] = []
     if gaussian is not None:
-        findings += find_posterior_faults(evaluation, loss, gaussian.kl_weight, train, split.baselines, history or {})
+        given = getattr(history, "history", history) or {}
+        findings += find_posterior_faults(evaluation, loss, gaussian, train, split.baselines, given)
     findings += collect_findings(evaluation, split, spread=spread, can_copy=can_copy)
     return dataclasses.replace(evaluation, findings=tuple(findings))
 

@@ -40,8 +40,8 @@ def _per_element(name: str, evaluation: Any) -> str:
 
 
 def _note_bound(evaluation: Any) -> str:
-    unit = evaluation.loss_unit or "up to a constant: the loss is no likelihood in nats"
-    return f"{_per_element('negative_elbo', evaluation)}; {unit}, {evaluation.num_draws} draws"
+    unit = evaluation.loss_unit or "up to a constant, for the loss is no likelihood in nats"
+    return f"{_per_element('negative_elbo', evaluation)}; {evaluation.num_draws} draws; {unit}"
 
 
 @per_split("negative ELBO", group=BOUND, note=_note_bound)
@@ -90,12 +90,22 @@ def kl(split: Split) -> float:
     return float(split.totals.by_column[KL_BY_UNIT].sum())
 
 
-@per_split("at the mean", **_PART, note="the same with the mean of the posterior for z, which is deterministic")
+def _at_mean(split: Split) -> dict[str, Quantity]:
+    available(split.draws)
+    loss = _likelihood(split)
+    return {"loss at mean": lambda batch: loss.per_sample(batch.x, batch.output, mask=batch.mask)}
+
+
+@per_split(
+    "at the mean",
+    **_PART,
+    quantities=_at_mean,
+    note="the same with the mean of the posterior for z",
+)
 def negative_elbo_at_mean(split: Split) -> float:
     """Loss of the reconstruction from the posterior's mean, summed over elements, and the rate; no bound."""
     available(split.draws)
-    summed = "loss" if split.loss.sample_reduction == "sum" else "loss_per_element"
-    return split.value(summed) * (1 if summed == "loss" else split.value("num_elements")) + split.value("kl")
+    return split.mean("loss at mean") + split.value("kl")
 
 
 enter(

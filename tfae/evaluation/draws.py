@@ -36,7 +36,8 @@ class Draws:
         def draw(
             number: tf.Tensor, distortion: tf.Tensor, largest: tf.Tensor, rest: tf.Tensor
         ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-            seed = tf.stack([self.seed, batch.index * self.num_draws + number])
+            counted = tf.cast(batch.index, "int64") * self.num_draws + tf.cast(number, "int64")
+            seed = tf.stack([tf.constant(self.seed, "int64"), counted])
             noise = tf.random.stateless_normal(tf.shape(mean), seed)
             latent = mean + tf.exp(log_variance / 2) * noise
             losses = tf.cast(loss.per_sample(batch.x, self.decoder(latent, training=False), mask=batch.mask), "float32")

@@ -43,7 +43,7 @@ COMPARED: dict[str, Any] = {"group": SHARED, "in_comparison": True}
 KL_BY_UNIT, VARIANCE_BY_UNIT = "kl by unit", "variance by unit"
 
 #: Why a metric of variational autoencoders does not exist.
-NOT_VARIATIONAL = "the model has no Gaussian bottleneck"
+NOT_VARIATIONAL = "the model has no Gaussian bottleneck, or several"
 
 _T = TypeVar("_T")
 _Function = TypeVar("_Function", bound=Callable[..., Any])

@@ -11,7 +11,8 @@ import tensorflow as tf
 from tfae.evaluation.baselines import Baselines
 from tfae.evaluation.evaluation import Evaluation, Finding
 from tfae.evaluation.latent_metrics import ACTIVE_NATS
-from tfae.losses import ReconstructionLoss
+from tfae.losses import CategoricalCrossentropy, ReconstructionLoss, TableLoss
+from tfae.models import Gaussian
 
 #: Mean variance of a unit's posterior from which on it is wider than the prior, whose is 1: no weight of the divergence
 #: makes it so, and what rounding and a training that is not at its end leave is less.
@@ -24,7 +25,7 @@ _NUM_TRIED = 1024
 def find_posterior_faults(
     e: Evaluation,
     loss: ReconstructionLoss,
-    kl_weight: float,
+    gaussian: Gaussian,
     train: tf.data.Dataset | None,
     baselines: Baselines | str,
     history: Mapping[str, Sequence[float]],
@@ -33,7 +34,7 @@ def find_posterior_faults(
 
     Args:
         e: What was measured.
-        loss, kl_weight: What was minimised, beside what weight of the divergence.
+        loss, gaussian: What was minimised, beside the divergence of which bottleneck.
         train, baselines: The training split, if it was given, and what was fitted on it.
         history: Of Keras's ``fit``, as far as it is known.
     """
@@ -45,10 +46,10 @@ def find_posterior_faults(
             "posterior_collapse",
             e.kl,
             f"The latent carries nothing{when}: the posterior of every sample is the prior, and all units together "
-            f"diverge from it by {e.kl:.2g} nats. {_explain(loss, kl_weight, train, baselines)}",
+            f"diverge from it by {e.kl:.2g} nats. {_explain(loss, gaussian.kl_weight, train, baselines)}",
         )
     wide = [unit["variance"] for unit in e.units if unit["variance"] > WIDE]
-    if wide:
+    if wide and not gaussian.free_bits:
         yield Finding(
             "wide_posterior",
             max(wide),
@@ -93,7 +94,7 @@ def find_critical_weight(loss: ReconstructionLoss, train: tf.data.Dataset, const
         constant: The best constant reconstruction, of the shape of a sample.
 
     Returns:
-        The weight; None where the loss has no second derivative.
+        The weight; None where the loss has no second derivative, or one that mixes elements.
 
     Reference:
         Lucas et al., Don't Blame the ELBO! A Linear VAE Perspective on Posterior Collapse, 2019, for squared error.
@@ -104,6 +105,8 @@ def find_critical_weight(loss: ReconstructionLoss, train: tf.data.Dataset, const
         if sum(map(len, samples)) >= _NUM_TRIED:
             break
     x = tf.constant(np.concatenate(samples)[:_NUM_TRIED])
+    if isinstance(loss, CategoricalCrossentropy | TableLoss):  # Their elements depend on each other.
+        return None
     readable = loss.on_reconstructions()
     output = tf.broadcast_to(tf.constant(constant, x.dtype), x.shape)
     with tf.GradientTape() as tape:

@@ -65,8 +65,11 @@ class ContinuousBernoulli(ReconstructionLoss):
     def elementwise(self, x: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
         """Return log((exp(z) − 1) / z) − x z."""
         z = self._logits(output)
-        size = _nonzero(ops.abs(z))
-        return ops.relu(z) - x * z + ops.log(-ops.expm1(-size) / size)
+        # log((exp(z) − 1) / z) = z/2 + log(sinh(z/2) / (z/2)): near ½ the terms of order z would cancel otherwise.
+        large, square = ops.maximum(ops.abs(z), _SMALL), z * z
+        series = square * (1 / 24 - square * (1 / 2880 - square * (1 / 181440 - square / 9676800)))
+        even = ops.where(ops.abs(z) < _SMALL, series, large / 2 + ops.log(-ops.expm1(-large) / large))
+        return z * (0.5 - x) + even
 
     def gradients(self, x: tf.Tensor, output: tf.Tensor, upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return −z and mean − x, of means (mean − x) / variance, times ``upstream``."""
@@ -118,8 +121,3 @@ def _variance(size: tf.Tensor) -> tf.Tensor:
     large, square = ops.maximum(size, _SMALL), size * size
     series = 1 / 12 - square * (1 / 240 - square * (1 / 6048 - square * (1 / 172800 - square / 5322240)))
     return ops.where(size < _SMALL, series, 1 / large**2 - ops.exp(-large) / ops.expm1(-large) ** 2)
-
-
-def _nonzero(size: tf.Tensor) -> tf.Tensor:
-    """At least so much that (1 − exp(−size)) / size is 1 and not 0/0."""
-    return ops.maximum(size, 1e-30)

@@ -23,8 +23,12 @@ def note(name: str, value: tf.Tensor) -> None:
 
 
 def noted(name: str) -> tf.Tensor:
-    """Return what was last noted under that name; KeyError if nothing was."""
-    return _NOTED.values[name]
+    """Return what was noted under that name in the same graph; KeyError if nothing was."""
+    value = _NOTED.values[name]
+    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+    if getattr(value, "graph", None) is not graph:
+        raise KeyError(name)
+    return value
 
 
 @final

@@ -11,7 +11,7 @@ from keras import ops
 
 from tfae.losses.reconstruction_loss import ReconstructionLoss
 
-#: Rates are kept between e⁻⁴⁴ and e⁴⁴ ≈ 1.3·10¹⁹, the greatest power of e whose square float32 holds: Adam squares.
+#: Rates are kept below e⁴⁴ ≈ 1.3·10¹⁹, the greatest power of e whose square float32 holds: Adam squares.
 _BOUND = 44.0
 #: Counts from which on Stirling's series is exact to float32, and beyond.
 _MANY = 16.0

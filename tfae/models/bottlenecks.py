@@ -36,10 +36,16 @@ class Bottleneck(layers.Layer, abc.ABC):
         """What the layer notes of each batch, scalars that are metrics beside the loss."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Raise ValueError where nothing says how wide the latent is."""
-        if self.latent_dim is None:
+        """Raise ValueError where nothing says how wide the latent is, or features are not flat."""
+        if len(input_shape) != 2:
             raise ValueError(
-                "latent_dim: expected the width of the latent, which only builders of tfae.models set; received none. "
+                f"{type(self).__name__}: expected features of shape (batch, num_features); received {input_shape}. Put "
+                "keras.layers.Flatten before it."
+            )
+        if not self.latent_dim:
+            raise ValueError(
+                f"latent_dim: expected the width of the latent, which only builders of tfae.models set; received "
+                f"{self.latent_dim}. "
                 f"Give {type(self).__name__}(..., latent_dim=16)."
             )
 

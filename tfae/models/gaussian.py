@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, final
 
 import keras
@@ -11,6 +13,8 @@ from keras import layers, ops
 
 from tfae.losses.loss_parts import noted
 from tfae.models.bottlenecks import Bottleneck, bottlenecks_of, validate_weight
+
+_IS_TRIED = contextvars.ContextVar("is_tried", default=False)
 
 #: What samples of a variational autoencoder can be scored by.
 SCORES = ("reconstruction", "negative_elbo")
@@ -123,7 +127,7 @@ class Gaussian(Bottleneck):
         return ops.cast(mean, self.compute_dtype)
 
     def _weight(self, training: bool) -> Any:
-        if not self.kl_warmup or not training:
+        if not self.kl_warmup or not training or _IS_TRIED.get():
             return self.kl_weight
         if self.warmup_steps is None:
             raise ValueError(
@@ -138,6 +142,16 @@ class Gaussian(Bottleneck):
         """Configuration from which ``from_config`` builds an equal layer."""
         names = ("kl_weight", "kl_warmup", "free_bits", "score", "warmup_steps", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+@contextlib.contextmanager
+def trying() -> Iterator[None]:
+    """Have models be called as in training without being trained: divergences have their full weight in the block."""
+    token = _IS_TRIED.set(True)
+    try:
+        yield
+    finally:
+        _IS_TRIED.reset(token)
 
 
 def kl_divergence(mean: tf.Tensor, log_variance: tf.Tensor) -> tf.Tensor:
@@ -160,8 +174,13 @@ def rate_per_sample(loss: Any, x: tf.Tensor, posterior: tf.Tensor) -> tf.Tensor:
 
 def find_gaussian(model: keras.Model) -> Gaussian | None:
     """Return the Gaussian bottleneck of a model; None unless it has exactly one."""
-    found = [layer for layer in bottlenecks_of(model) if isinstance(layer, Gaussian)]
+    found = gaussians_of(model)
     return found[0] if len(found) == 1 else None
+
+
+def gaussians_of(model: keras.Model) -> list[Gaussian]:
+    """Return the Gaussian bottlenecks of a model."""
+    return [layer for layer in bottlenecks_of(model) if isinstance(layer, Gaussian)]
 
 
 def scores_by_elbo(autoencoder: keras.Model) -> bool:

@@ -54,6 +54,8 @@ def interpolate(vae: keras.Model, first: npt.ArrayLike, second: npt.ArrayLike, *
     Returns:
         float32 ``(num_steps, *sample_shape)``, in model space.
     """
+    if num_steps < 2:
+        raise ValueError(f"num_steps: expected 2 or more, both ends among them; received {num_steps}.")
     ends, _ = _posterior_of(vae, np.stack([np.asarray(first, "float32"), np.asarray(second, "float32")]))
     return decode(vae, np.linspace(ends[0], ends[1], num_steps))
 
@@ -82,6 +84,8 @@ def traverse(
         nats = np.asarray(kl_divergence(mean, log_variance))[0]
         order = np.argsort(-nats, kind="stable")[:8].tolist()
         units = [unit for unit in order if nats[unit] > _TELLING] or order[:1]
+    if not len(units) or not 0 <= min(units) <= max(units) < mean.shape[1]:
+        raise ValueError(f"units: expected some of 0 to {mean.shape[1] - 1}; received {units}.")
     latents = np.tile(mean, (len(units), len(values), 1))
     for row, unit in enumerate(units):
         latents[row, :, unit] = values

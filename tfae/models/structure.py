@@ -11,6 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfae.losses.loss_parts import noted
+from tfae.models.gaussian import find_gaussian
+
 
 def sample_shape_of(autoencoder: keras.Model) -> tuple[int | None, ...] | None:
     """Return the shape of one sample that a model takes; None for a free side, and as a whole where it is not known.
@@ -96,6 +99,8 @@ def find_encoder(autoencoder: keras.Model, shape: tuple[int, ...]) -> keras.Mode
     calls = _calls_in_graph(autoencoder, part) or _calls_when_run(autoencoder, part, shape)
     if len(calls) != 1:
         return f"the model calls its encoder {len(calls)} times"
+    if reason := _explain_gaussian(autoencoder, part, shape):
+        return reason
     taken, emitted = calls[0]
     if not (tf.is_tensor(emitted) or isinstance(emitted, keras.KerasTensor)):
         return "the encoder has several outputs"
@@ -209,6 +214,19 @@ def select_output(autoencoder: keras.Model, name: str) -> keras.Model:
         optimizer = type(autoencoder.optimizer).from_config(autoencoder.optimizer.get_config())  # For these weights.
         selected.compile(optimizer, loss=losses)
     return selected
+
+
+def _explain_gaussian(autoencoder: keras.Model, part: Any, shape: tuple[int, ...]) -> str | None:
+    """Why the Gaussian bottleneck of a model, if it has one, is not what its encoder ends with; None where it is."""
+    gaussian = find_gaussian(autoencoder)
+    if gaussian is None:
+        return None
+    latent = autoencoder(_some_samples(shape), training=False)
+    latent = noted(f"{gaussian.name}/posterior")[:, 0]
+    ((_, emitted),) = _calls_when_run(autoencoder, part, shape)
+    if tf.is_tensor(emitted) and emitted.shape == latent.shape and np.allclose(emitted, latent, 1e-3, 1e-3):
+        return None
+    return 'the sub-model "encoder" does not end with the Gaussian bottleneck; make it the last layer of it'
 
 
 def _find(autoencoder: keras.Model, name: str) -> Any:

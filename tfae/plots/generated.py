@@ -57,16 +57,17 @@ def latent_grid(
     """
     latent_dim = generation.latent_dim_of_prior(vae)
     if max(units) >= latent_dim or units[0] == units[1]:
-        raise ValueError(f"units: expected two different ones below {latent_dim}, the latent's; received {units}.")
+        raise ValueError(
+            f"units: expected two different ones of the {latent_dim} of the latent, counted from 0; received {units}."
+        )
     from scipy.stats import norm  # It takes a second to import.
 
     values = norm.ppf(np.linspace(0.025, 0.975, num_steps))
     latents = np.zeros((num_steps, num_steps, latent_dim))
     latents[..., units[0]] = values
     latents[..., units[1]] = values[::-1, None]  # Upwards.
-    ax, centres = _draw_tiles(
-        generation.decode(vae, latents).reshape(num_steps**2, *vae.output_shape[1:]), num_steps, ax
-    )
+    decoded = generation.decode(vae, latents)
+    ax, centres = _draw_tiles(decoded.reshape(num_steps**2, *decoded.shape[2:]), num_steps, ax)
     shown = np.unique(np.linspace(0, num_steps - 1, min(num_steps, 5)).round().astype(int)).tolist()
     _set_ticks(
         ax, centres, shown, [f"{values[k]:.1f}" for k in shown], shown[::-1], [f"{values[k]:.1f}" for k in shown]

@@ -124,7 +124,7 @@ def train(
         find_categories(data, by)
     directory = Path(run_dir)
     if loss is None:  # As compile does.
-        scale_loss(autoencoder)
+        scale_loss(autoencoder, data.shape)
         make_variables(autoencoder, data.shape)
     cover(autoencoder, epochs * int(data.train.cardinality()))
     execution = execution_of(autoencoder, data, epochs=epochs)

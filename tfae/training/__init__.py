@@ -19,7 +19,7 @@ from tfae.datasets import Data
 from tfae.losses import LossPart, ReconstructionLoss, explain_invalid
 from tfae.losses.domain import checked_domain
 from tfae.models import Denoiser, bottlenecks_of, structure
-from tfae.models.gaussian import find_gaussian
+from tfae.models.gaussian import gaussians_of
 from tfae.schedule import EarlyDecay, WarmupStableDecay
 from tfae.training.checkpoint import make_variables
 from tfae.training.checkpoint_callback import CheckpointCallback, Interrupted
@@ -94,13 +94,12 @@ def compile(
     if not 0 < peak < math.inf:
         raise ValueError(f"learning_rate: expected a positive number; received {learning_rate!r}.")
     num_steps = epochs * int(data.train.cardinality())
-    gaussian = find_gaussian(autoencoder)
-    if gaussian is not None:
+    for gaussian in gaussians_of(autoencoder):
         gaussian.set_training(num_steps)
     check(data, loss, autoencoder, ignore=ignore)
     parts = _loss_parts(autoencoder)
     autoencoder.compile(optimizer=schedule.adam(num_steps, peak), loss=loss.for_model(), metrics=parts)
-    schedule.scale_loss(autoencoder)
+    schedule.scale_loss(autoencoder, data.shape)
     make_variables(autoencoder, data.shape)
     execution = execution_of(autoencoder, data, epochs=epochs)
     execution.install()

@@ -14,6 +14,11 @@ from tfae.losses.reconstruction_loss import ReconstructionLoss
 #: density at 0 and at 1 grows without bound with |z|, and with it what is gained from black that is blacker still.
 _MARGIN = 0.5 / 255
 _BOUND = 1 / _MARGIN
+#: Of log(sinh(z/2) / (z/2)) in powers of z²: B₂ₖ / (2k (2k)!), with Bernoulli's numbers.
+_LOG_SINH = tuple(
+    bernoulli / (2 * k * math.factorial(2 * k))
+    for k, bernoulli in enumerate((1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510), 1)
+)
 #: |z| below which differences of nearly equal numbers give way to their series.
 _SMALL = 1.0
 
@@ -67,7 +72,9 @@ class ContinuousBernoulli(ReconstructionLoss):
         z = self._logits(output)
         # log((exp(z) − 1) / z) = z/2 + log(sinh(z/2) / (z/2)): near ½ the terms of order z would cancel otherwise.
         large, square = ops.maximum(ops.abs(z), _SMALL), z * z
-        series = square * (1 / 24 - square * (1 / 2880 - square * (1 / 181440 - square / 9676800)))
+        series = ops.zeros_like(square)
+        for coefficient in reversed(_LOG_SINH):
+            series = square * (coefficient + series)
         even = ops.where(ops.abs(z) < _SMALL, series, large / 2 + ops.log(-ops.expm1(-large) / large))
         return z * (0.5 - x) + even
 

@@ -40,7 +40,7 @@ ALLOWED = {
     "graph_messages": "",
     "versions": "",
     "servable": "tensor_spec",
-    "signatures": "columns exported_model",
+    "signatures": "",
     "exported_model": "columns models signatures",
     "signature_methods": "signatures",
     "models": "losses",
@@ -52,8 +52,9 @@ ALLOWED = {
     "provenance": "losses models",
     "checks": "activations datasets losses models preprocessing",
     "evaluation": "progress checks losses models moments",
-    "export": "casting progress checks columns columns_by_name datasets detection graph_messages load_options losses "
-    "models preprocessing provenance servable signatures signature_methods tensor_spec atomic_write versions",
+    "export": "casting exported_model progress checks columns columns_by_name datasets detection graph_messages "
+    "load_options losses models preprocessing provenance servable signatures signature_methods tensor_spec "
+    "atomic_write versions",
     "serving": "columns_by_name graph_messages servable signature_methods signatures tensor_spec atomic_write versions",
     "sklearn": "detection export losses models preprocessing schedule",
     "report": "moments progress advice datasets detection evaluation losses models plots provenance atomic_write",

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from tfae.exported_model import ExportedModel
-
 #: Dtypes that TensorFlow Serving's REST API can not carry, and the dtypes that are served instead.
 WIDENED = {"float16": "float32", "uint16": "int32", "uint32": "int64", "uint64": "int64"}
 
@@ -36,17 +34,17 @@ class TensorKind:
     shape: tuple[int, ...] | str = ()
     meaning: str = ""
 
-    def row_shape(self, model: ExportedModel) -> tuple[int, ...]:
+    def row_shape(self, model: Any) -> tuple[int, ...]:
         """Shape of one row, without the batch axis, for this model."""
         if isinstance(self.shape, str):
             return model.sample_shape if self.shape == "sample" else model.latent_shape
         return self.shape
 
-    def dtype_name(self, model: ExportedModel) -> str:
+    def dtype_name(self, model: Any) -> str:
         """TensorFlow's name of the dtype, for this model."""
         return model.sample_dtype if self.dtype == "sample" else self.dtype
 
-    def expand(self, name: str, model: ExportedModel) -> dict[str, TensorKind]:
+    def expand(self, name: str, model: Any) -> dict[str, TensorKind]:
         """The tensors that are served under a name: one for each column of a table with names, or none at all."""
         if self in (P_VALUE, IS_OUTLIER) and model.calibration is None:
             return {}
@@ -81,10 +79,10 @@ class SignatureDefinition:
 
     Attributes:
         name: What requests call it.
-        function: Takes an :class:`ExportedModel`, and the inputs by name as tensors; returns the outputs by name. It
-            may use any operation of TensorFlow that only computes.
+        function: Takes a :class:`tfae.exported_model.ExportedModel`, and the inputs by name as tensors; returns the
+            outputs by name. It may use any operation of TensorFlow that only computes.
         inputs, outputs: Kinds by name; outputs may be of any dtype that TensorFlow Serving carries.
-        golden_inputs: Takes the :class:`ExportedModel` and raw samples ``(batch, *sample_shape)``; returns an array for
+        golden_inputs: Takes the exported model and raw samples ``(batch, *sample_shape)``; returns an array for
             each input that is of none of the kinds above. Row i belongs to sample i.
         answer: What the Keras model has to answer, with the arguments of ``function``; by default ``function`` itself,
             run eagerly.
@@ -106,9 +104,9 @@ class SignatureDefinition:
     function: Function
     inputs: Mapping[str, TensorKind]
     outputs: Mapping[str, TensorKind]
-    golden_inputs: Callable[[ExportedModel, np.ndarray], Mapping[str, npt.ArrayLike]] | None = None
+    golden_inputs: Callable[[Any, np.ndarray], Mapping[str, npt.ArrayLike]] | None = None
     answer: Function | None = None
-    is_available: Callable[[ExportedModel], bool] | None = None
+    is_available: Callable[[Any], bool] | None = None
 
     def __post_init__(self) -> None:
         for name in (self.name, *self.inputs, *self.outputs):
@@ -118,7 +116,7 @@ class SignatureDefinition:
                     f"and outputs; received {name!r}."
                 )
 
-    def tensors(self, side: str, model: ExportedModel) -> dict[str, TensorKind]:
+    def tensors(self, side: str, model: Any) -> dict[str, TensorKind]:
         """Kinds of the ``"inputs"`` or ``"outputs"`` by name, the columns of a table among them.
 
         Raises:

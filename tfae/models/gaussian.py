@@ -122,7 +122,9 @@ class Gaussian(Bottleneck):
         self.note("kl_penalty", penalty)
         self.note("posterior", ops.stack([mean, log_variance], axis=1))
         if training:
-            noise = keras.random.normal(ops.shape(mean), dtype="float32", seed=self._seeds)
+            # XLA's own choice on a CPU, ThreeFry, would take a fifth of the time of a dense model's step.
+            seed = tf.cast(self._seeds.next(), "int32")
+            noise = tf.random.stateless_normal(tf.shape(mean), seed, alg="philox")
             mean = mean + ops.exp(log_variance / 2) * noise
         return ops.cast(mean, self.compute_dtype)
 

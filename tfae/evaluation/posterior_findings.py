@@ -99,14 +99,14 @@ def find_critical_weight(loss: ReconstructionLoss, train: tf.data.Dataset, const
     Reference:
         Lucas et al., Don't Blame the ELBO! A Linear VAE Perspective on Posterior Collapse, 2019, for squared error.
     """
+    if isinstance(loss, CategoricalCrossentropy | TableLoss):  # Their elements depend on each other.
+        return None
     samples = []
     for _, x, *_ in train:
         samples.append(x.numpy())
         if sum(map(len, samples)) >= _NUM_TRIED:
             break
     x = tf.constant(np.concatenate(samples)[:_NUM_TRIED])
-    if isinstance(loss, CategoricalCrossentropy | TableLoss):  # Their elements depend on each other.
-        return None
     readable = loss.on_reconstructions()
     output = tf.broadcast_to(tf.constant(constant, x.dtype), x.shape)
     with tf.GradientTape() as tape:

@@ -78,7 +78,3 @@ class BinaryCrossentropy(ReconstructionLoss):
     def inverse_link(self, output: tf.Tensor) -> tf.Tensor:
         """Return the sigmoid."""
         return ops.sigmoid(output)
-
-    def get_config(self) -> dict[str, Any]:
-        """Configuration from which ``from_config`` builds an equal loss."""
-        return {**super().get_config(), "from_logits": self.from_logits}

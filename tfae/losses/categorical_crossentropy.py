@@ -78,10 +78,6 @@ class CategoricalCrossentropy(ReconstructionLoss):
             '(loss="bce") for values that are yes or no each.'
         )
 
-    def get_config(self) -> dict[str, Any]:
-        """Configuration from which ``from_config`` builds an equal loss."""
-        return {**super().get_config(), "from_logits": self.from_logits}
-
     def _log_probabilities(self, output: tf.Tensor) -> tf.Tensor:
         if self.from_logits:
             return tf.nn.log_softmax(output)

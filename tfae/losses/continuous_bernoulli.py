@@ -91,10 +91,6 @@ class ContinuousBernoulli(ReconstructionLoss):
         """Return the means."""
         return _mean(output)
 
-    def get_config(self) -> dict[str, Any]:
-        """Configuration from which ``from_config`` builds an equal loss."""
-        return {**super().get_config(), "from_logits": self.from_logits}
-
     def _logits(self, output: tf.Tensor) -> tf.Tensor:
         """The logits, kept where means are half a gray level from the ends."""
         if self.from_logits:

@@ -82,10 +82,6 @@ class Poisson(ReconstructionLoss):
             return None
         return f'it expects whole numbers; received {fractions[0]:.4g}. Leave counts as they are: preprocessing="none".'
 
-    def get_config(self) -> dict[str, Any]:
-        """Configuration from which ``from_config`` builds an equal loss."""
-        return {**super().get_config(), "from_log_rates": self.from_log_rates}
-
     def _log_rates(self, output: tf.Tensor) -> tf.Tensor:
         if self.from_log_rates:
             return ops.minimum(output, _BOUND)

@@ -286,11 +286,13 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
 
     def get_config(self) -> dict[str, Any]:
         """Configuration from which ``from_config`` builds an equal loss."""
-        return {**super().get_config(), "sample_reduction": self.sample_reduction, "dtype": self.dtype}
+        config = {**super().get_config(), "sample_reduction": self.sample_reduction, "dtype": self.dtype}
+        link = f"from_{self.link}"
+        return {**config, link: getattr(self, link)} if hasattr(self, link) else config
 
     def __repr__(self) -> str:
         """The call that builds it, without the arguments that every loss has."""
-        common, parameters = ReconstructionLoss.get_config(self), inspect.signature(type(self)).parameters
+        common, parameters = (inspect.signature(each).parameters for each in (ReconstructionLoss, type(self)))
         config = {name: value for name, value in self.get_config().items() if name in parameters.keys() - common.keys()}
         given = [f"{name}={value!r}" for name, value in config.items() if value != parameters[name].default]
         return f"{type(self).__name__}({', '.join(given)})"

@@ -151,7 +151,6 @@ class TableLoss(ReconstructionLoss):
             ],
             "numbers": keras.saving.serialize_keras_object(self.numbers),
             "weights": self.weights,
-            "from_logits": self.from_logits,
         }
 
     @classmethod

@@ -44,9 +44,8 @@ class Bottleneck(layers.Layer, abc.ABC):
             )
         if not self.latent_dim:
             raise ValueError(
-                f"latent_dim: expected the width of the latent, which only builders of tfae.models set; received "
-                f"{self.latent_dim}. "
-                f"Give {type(self).__name__}(..., latent_dim=16)."
+                "latent_dim: expected the width of the latent, which only builders of tfae.models set; received "
+                f"{self.latent_dim}. Give {type(self).__name__}(..., latent_dim=16)."
             )
 
     def note(self, part: str, value: tf.Tensor) -> None:

@@ -32,7 +32,7 @@ def samples(vae: keras.Model, num_samples: int = 40, *, seed: int = 0, ax: Axes 
         >>> vae = tfae.models.dense((8, 8, 1), latent_dim=2, bottleneck=tfae.models.Gaussian())
         >>> vae.compile("adam", loss=tfae.losses.SquaredError())
         >>> samples(vae, 6, ax=Figure().subplots()).images[0].get_array().shape
-        (9, 26)
+        (8, 53)
     """
     drawn = generation.sample(vae, num_samples, seed=seed)
     columns = min(num_samples, 10 if drawn.ndim == 4 else 5)

@@ -109,7 +109,7 @@ def cover(autoencoder: keras.Model, num_steps: int) -> None:
     One that is used up starts anew, and one that is too short becomes longer. Fewer steps leave it as it is: a
     training may take several calls of ``fit``.
     """
-    schedule, step = schedule_of(autoencoder), int(autoencoder.optimizer.iterations)
+    schedule, step = schedule_of(autoencoder), int(autoencoder.optimizer.iterations.numpy())
     if schedule is not None and num_steps > max(0, schedule.end - step):
         first_step = step if step >= schedule.end else schedule.get_config()["first_step"]
         schedule.variable.assign(_phases(step - first_step + num_steps, first_step))
@@ -141,7 +141,7 @@ class EarlyDecay(keras.callbacks.EarlyStopping):
         schedule, steps_per_epoch = schedule_of(self.model), self.params["steps"]
         if schedule is None or steps_per_epoch is None:
             return
-        step = int(self.model.optimizer.iterations)
+        step = int(self.model.optimizer.iterations.numpy())
         if self.model.stop_training and not was_stopped and step < schedule.end:  # Patience has run out.
             self.model.stop_training = False
             schedule.decay_early(step, steps_per_epoch)
@@ -163,6 +163,6 @@ def scale_loss(autoencoder: keras.Model, shape: tuple[int, ...]) -> None:
         return
     if not optimizer.built:  # It would make its variables anew.
         optimizer.build(autoencoder.trainable_variables)
-    if int(optimizer.inner_optimizer.iterations) == 0:
+    if int(optimizer.inner_optimizer.iterations.numpy()) == 0:
         # A power of 2 loses no digits.
         optimizer.dynamic_scale.assign(2.0 ** (15 - math.ceil(math.log2(math.prod(shape)))))

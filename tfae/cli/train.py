@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import itertools
 import shlex
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from tfae.datasets import Data
     from tfae.evaluation import Evaluation
     from tfae.runs import Run
+
+
+#: Of sysexits.h: EX_TEMPFAIL, to be tried again.
+_LOST_WORKER = 75
 
 
 @click.command(cls=Command)
@@ -57,6 +62,18 @@ if TYPE_CHECKING:
     metavar="RUN_DIR",
     help="Go on with a training that was stopped, or killed; instead of SOURCE.",
 )
+@click.option(
+    "--or-resume",
+    is_flag=True,
+    help="Go on with the run of --run-dir if it was stopped, and do nothing if it is finished: for schedulers, which "
+    "repeat a command.",
+)
+@click.option(
+    "--strategy",
+    type=click.Choice(["mirrored", "multi-worker"]),
+    help="Train on all GPUs of this machine, or with the workers that TF_CONFIG tells, each of which runs the same "
+    "command.  [default: on one device]",
+)
 @click.option("--finish", is_flag=True, help="With --resume: train no more, and keep the best epoch so far.")
 @ignore_option
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard logs, with reconstructions.")
@@ -68,36 +85,45 @@ def train(
     *,
     resume: Path | None,
     finish: bool,
+    strategy: str | None,
     export_dir: Path | None,
     **options: Any,
 ) -> None:
     """Train on SOURCE, evaluate, draw pictures, export, and score with what was exported.
 
-    Ctrl-C stops it when the steps under way are done, and saves; with --resume RUN_DIR it goes on.
+    Ctrl-C stops it when the steps under way are done, and saves; with --resume RUN_DIR it goes on. The exit code is 75
+    if a worker of --strategy multi-worker is gone: start all again.
     """
     if resume is None:
         if source is None:
             raise click.UsageError("expected a SOURCE to train on, or --resume RUN_DIR to go on with a training.")
         if finish:
             raise click.UsageError("expected --finish together with --resume RUN_DIR.")
+        if (options["or_resume"] or strategy == "multi-worker") and options["run_dir"] is None:
+            raise click.UsageError("expected --run-dir with --or-resume, and with --strategy multi-worker.")
     else:
         for parameter in ctx.command.params:
-            if is_given(ctx, parameter) and parameter.name not in ("resume", "finish", "export_dir"):
+            if is_given(ctx, parameter) and parameter.name not in ("resume", "finish", "export_dir", "strategy"):
                 name = parameter.get_error_hint(ctx)
                 raise click.UsageError(f"expected --resume without {name}: the training goes on as it began.")
     import_tensorflow(onednn="1" if resume is None else onednn_of(resume))
-    from tfae import runs
+    from tfae import runs, training
 
+    # Before anything is computed, or TensorFlow could not set up what workers talk by.
+    made = None if strategy is None else training.make_strategy(strategy)
     # A bar redraws its line, which would fill a log file; there it is one line per epoch.
     verbose = 1 if sys.stdout.isatty() else 2
     try:
         if resume is not None:
-            run = runs.resume(resume, finish=finish, verbose=verbose, on_evaluation=_show)
+            run = runs.resume(resume, strategy=made, finish=finish, verbose=verbose, on_evaluation=_show)
             data = run.load_data()
             noted = run.config["notes"].get("export_dir")  # A run that began in Python has none.
             _export(run, data, export_dir or Path(noted or default_export_dir(data.name)))
         else:
-            _train(source, export_dir=export_dir, verbose=verbose, **options)
+            _train(source, strategy=made, export_dir=export_dir, verbose=verbose, **options)
+    except training.LostWorkerError as error:
+        click.echo(f"Error: {error}", err=True)
+        ctx.exit(_LOST_WORKER)
     except runs.Interrupted as interruption:
         click.echo(f"\n{interruption}", err=True)
         ctx.exit(128 + interruption.signal_number)
@@ -106,6 +132,7 @@ def train(
 def _train(
     source: str | None,
     *,
+    strategy: Any,
     loss_name: str | None,
     model: ModelOptions,
     patience: int | None,
@@ -113,6 +140,7 @@ def _train(
     false_alarm_rate: float,
     by: str | None,
     run_dir: Path | None,
+    or_resume: bool,
     export_dir: Path | None,
     ignore: tuple[str, ...],
     tensorboard: bool,
@@ -153,7 +181,8 @@ def _train(
     exporting.validate_writable(export_dir)
     model = model.for_data(data, detects=detect)
     build, epochs = model.builder(data), model.epochs or 30
-    autoencoder = build(output_activation=loss.output_activation(data.output_range))
+    with contextlib.nullcontext() if strategy is None else strategy.scope():
+        autoencoder = build(output_activation=loss.output_activation(data.output_range))
     structure.build(autoencoder, data.shape)
     click.echo(
         f"{provenance.format_model(provenance.model(autoencoder, data.shape))}; "
@@ -165,6 +194,7 @@ def _train(
         loss=loss,
         learning_rate=model.learning_rate,
         run_dir=run_dir or _unused_run_dir(data),
+        or_resume=or_resume,
         epochs=epochs,
         patience=patience if patience is not None else epochs if model.architecture == "denoiser" else 5,
         false_alarm_rate=false_alarm_rate if detect else None,

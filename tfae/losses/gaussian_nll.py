@@ -74,6 +74,11 @@ class GaussianNLL(ReconstructionLoss):
         by_output = upstream * (output - x) / self._known_sigma() ** 2
         return -by_output, by_output
 
+    @property
+    def depends_on_batch(self) -> bool:
+        """Without ``sigma``."""
+        return self.sigma is None
+
     def per_sample_in_batch(self, x: Any, output: Any, *, mask: Any, weight: Any, sample_weight: Any) -> tf.Tensor:
         """Return the losses under ``sigma`` or, without it, under the σ that is optimal for the batch as it weighs."""
         if self.sigma is not None:

@@ -153,6 +153,11 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         """Whether outputs stand for reconstructions, as logits do: what the argument ``from_<link>`` says."""
         return bool(getattr(self, f"from_{self.link}", False))
 
+    @property
+    def depends_on_batch(self) -> bool:
+        """Whether the loss of a sample depends on the others of its batch in training."""
+        return False
+
     def on_reconstructions(self) -> ReconstructionLoss:
         """Return the same loss as a function of reconstructions; itself, unless it reads logits or their like."""
         return type(self).from_config({**self.get_config(), f"from_{self.link}": False}) if self.reads_link else self
@@ -281,7 +286,8 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
             if self.lower_bound is not None and (weight is None or self.lower_bound == 0):
                 values = validate_domain(values, y_true, self)
             loss = self._reduce_batch(values, values, sample_weight)
-            note("reconstruction", loss)
+            # Keras has divided it by the number of replicas, over which it adds up.
+            note("reconstruction", loss * tf.distribute.get_strategy().num_replicas_in_sync)
             return loss
 
     def get_config(self) -> dict[str, Any]:

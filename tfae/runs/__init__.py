@@ -15,6 +15,7 @@ runs/<name>/
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -35,14 +36,23 @@ from tfae.detection import find_categories, validate_rate
 from tfae.evaluation import Evaluation
 from tfae.losses import ReconstructionLoss, get_loss
 from tfae.models import structure
-from tfae.runs.directory import check_room, clear_remains, lock
+from tfae.runs.directory import check_room, clear_remains, how_to_resume, lock, state_of
 from tfae.runs.fitting import explain_interruption, finish_run, fit, format_json
 from tfae.runs.model_file import explain_unreadable, load_model, write_model
 from tfae.runs.run import Run, load_data, load_run
 from tfae.schedule import cover, scale_loss
 from tfae.training import Interrupted
 from tfae.training.checkpoint import Checkpoint, assign, make_variables, newest, values_of
-from tfae.training.execution import execution_of, is_distributed
+from tfae.training.execution import execution_of
+from tfae.training.strategies import (
+    ask_chief,
+    explain_lost_worker,
+    is_chief,
+    strategy_of,
+    together,
+    validate_agreement,
+    validate_replicable,
+)
 
 __all__ = ["Interrupted", "Run", "load_run", "resume", "train"]
 
@@ -66,6 +76,7 @@ def train(
     ignore: Collection[str] = (),
     false_alarm_rate: float | None = None,
     by: str | None = None,
+    or_resume: bool = False,
     on_evaluation: Callable[[Evaluation], object] | None = None,
 ) -> Run:
     """Train, evaluate, and leave everything in a run directory.
@@ -74,13 +85,16 @@ def train(
     :class:`tfae.training.CheckpointCallback`, from which :func:`resume` goes on when it was killed. Ctrl-C saves when
     the steps under way are done.
 
+    A model that was made in the scope of a strategy of :func:`tfae.training.make_strategy` trains on all its replicas.
+    Of several workers the chief writes, evaluates and returns; on the others this ends the process, with exit code 0.
+
     Args:
-        autoencoder: Any Keras model that returns something of the shape of a sample, outside of distribution
-            strategies. The latent is what its sub-model ``encoder`` emits, a layer of that name or an attribute.
+        autoencoder: Any Keras model that returns something of the shape of a sample. The latent is what its sub-model
+            ``encoder`` emits, a layer of that name or an attribute.
         data: What to train on, as :func:`tfae.datasets.load` returns it; or what that takes, such as an array, which is
             loaded with its defaults. Training and validation split steer the training, the test split is only
             evaluated.
-        run_dir: A new or empty directory.
+        run_dir: A new or empty directory; of several workers, one that all can read.
         loss: What to minimise, with the optimizer of :func:`tfae.training.compile`. None for a model that is compiled
             with a loss of :mod:`tfae.losses` already, whose optimizer is kept.
         learning_rate: As in :func:`tfae.training.compile`, if ``loss`` is given.
@@ -95,6 +109,8 @@ def train(
         false_alarm_rate: Share of normal samples that is to raise an alarm: the run is calibrated as by
             :func:`tfae.detection.calibrate`, and its exports have the signature ``detect``. None for no alarms.
         by: Column of categories that have calibrations of their own, as there.
+        or_resume: Whether to go on where ``run_dir`` holds a training of this model that was stopped, as
+            :func:`resume` does, and to return the run where it is finished.
         on_evaluation: Called with the evaluation as soon as it is there, before pictures are drawn.
 
     Returns:
@@ -104,65 +120,105 @@ def train(
         ValueError: If the directory is in use or in that of the data, can not be written to or has no room; data, loss
             and model do not fit together; or the loss stops being finite.
         Interrupted: Instead of KeyboardInterrupt, when the training was saved.
+        LostWorkerError: If another worker is gone.
     """
     data = _load(data, verbose)
     validate_apart("run_dir", run_dir, *data.paths)
+    directory, strategy = Path(run_dir), strategy_of(autoencoder)
+    states = ("unused", "stopped", "finished", "in use")
+    state = states[ask_chief(strategy, states.index(state_of(directory)))] if or_resume else "unused"
+    if state == "stopped":
+        return resume(directory, data=data, strategy=strategy, verbose=verbose, on_evaluation=on_evaluation)
+    if state == "finished":
+        _leave_to_chief(strategy)
+        return load_run(directory)
     if loss is not None:
         training.compile(autoencoder, loss, data, epochs=epochs, learning_rate=learning_rate, ignore=ignore)
     else:
         structure.build(autoencoder, data.shape)
         check(data, get_loss(autoencoder), autoencoder, ignore=ignore)
-    if is_distributed(autoencoder):
-        raise ValueError(
-            "autoencoder: expected a model outside of a distribution strategy; received one inside. Train it with "
-            "tfae.training.compile and fit."
-        )
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ValueError('tensorboard: expected the extra to be installed. Run pip install "tfae[tensorboard]".')
     if false_alarm_rate is not None:  # Rather now than after the training.
         validate_rate(false_alarm_rate, len(data.raw.validation))
         find_categories(data, by)
-    directory = Path(run_dir)
     if loss is None:  # As compile does.
         scale_loss(autoencoder, data.shape)
         make_variables(autoencoder, data.shape)
+        if strategy is not None:
+            validate_replicable(autoencoder, strategy, data)
     cover(autoencoder, epochs * int(data.train.cardinality()))
     execution = execution_of(autoencoder, data, epochs=epochs)
-    with lock(directory, is_new=True):
-        clear_remains(directory)
-        check_room(directory, autoencoder)
-        optimizer = keras.optimizers.serialize(autoencoder.optimizer)
-        config = {
-            "created": provenance.now(),
-            "data": fingerprint(data),
-            "model": provenance.model(autoencoder, data.shape),
-            "loss": provenance.loss(autoencoder),
-            "optimizer": {"class_name": optimizer["class_name"], **optimizer["config"]},
-            "versions": provenance.versions(),
-            "epochs": epochs,
-            "patience": patience,
-            "execution": {"program": execution.program, "steps": execution.steps},
-            "onednn": os.environ.get(_ONEDNN),
-            "tensorboard": tensorboard,
-            "notes": notes or {},
-            "ignore": [ignore] if isinstance(ignore, str) else sorted(ignore),
-            "false_alarm_rate": false_alarm_rate,
-            "by": by,
-        }
-        start = Checkpoint(variables=values_of(autoencoder))
-        try:
-            start.write(directory / "checkpoints")
-            write_atomically(directory / "preprocessing.json", format_json(data.preprocessing.get_config()))
-            write_atomically(directory / "config.json", format_json(config))
-            x, *_ = next(iter(data.validation))
-            write_model(autoencoder, directory, x[:8])  # Last: from here on there is a run to go on with.
-        except OSError as error:
-            raise ValueError(
-                f"run_dir: expected to write a run to {directory}; received {error}. Make room, and run the same again."
-            ) from error
-        with explain_interruption(directory, config):
-            last = fit(autoencoder, data, directory, config, start=start, verbose=verbose)
-            return finish_run(autoencoder, data, directory, config, last, on_evaluation)
+    optimizer = keras.optimizers.serialize(autoencoder.optimizer)
+    config = {
+        "created": provenance.now(),
+        "data": fingerprint(data),
+        "model": provenance.model(autoencoder, data.shape),
+        "loss": provenance.loss(autoencoder),
+        "optimizer": {"class_name": optimizer["class_name"], **optimizer["config"]},
+        "versions": provenance.versions(),
+        "epochs": epochs,
+        "patience": patience,
+        "execution": {"program": execution.program, "steps": execution.steps},
+        "num_replicas": 1 if strategy is None else strategy.num_replicas_in_sync,
+        "onednn": os.environ.get(_ONEDNN),
+        "tensorboard": tensorboard,
+        "notes": notes or {},
+        "ignore": [ignore] if isinstance(ignore, str) else sorted(ignore),
+        "false_alarm_rate": false_alarm_rate,
+        "by": by,
+    }
+    start = Checkpoint(variables=values_of(autoencoder, in_epoch=False))
+    with explain_lost_worker(strategy, how_to_resume(directory, config)), contextlib.ExitStack() as held:
+        validate_agreement(strategy, {name: config[name] for name in ("data", "model", "loss", "optimizer", "epochs")})
+        with together(strategy):
+            if is_chief(strategy):
+                held.enter_context(lock(directory, is_new=True))
+                _begin(autoencoder, data, directory, config, start)
+        return _go_on(autoencoder, data, directory, config, start, verbose, on_evaluation)
+
+
+def _begin(autoencoder: keras.Model, data: Data, directory: Path, config: dict[str, Any], start: Checkpoint) -> None:
+    """Write all that the run can be gone on with from here."""
+    clear_remains(directory)
+    check_room(directory, autoencoder)
+    try:
+        start.write(directory / "checkpoints")
+        write_atomically(directory / "preprocessing.json", format_json(data.preprocessing.get_config()))
+        write_atomically(directory / "config.json", format_json(config))
+        x, *_ = next(iter(data.validation))
+        write_model(autoencoder, directory, x[:8])  # Last: from here on there is a run to go on with.
+    except OSError as error:
+        raise ValueError(
+            f"run_dir: expected to write a run to {directory}; received {error}. Make room, and run the same again."
+        ) from error
+
+
+def _go_on(
+    autoencoder: keras.Model,
+    data: Data,
+    directory: Path,
+    config: dict[str, Any],
+    start: Checkpoint,
+    verbose: str | int,
+    on_evaluation: Callable[[Evaluation], object] | None,
+    *,
+    finish: bool = False,
+) -> Run:
+    strategy = strategy_of(autoencoder)
+    with explain_interruption(directory, config):
+        if not (finish or start.is_last):
+            start = fit(autoencoder, data, directory, config, start=start, verbose=verbose)
+        _leave_to_chief(strategy)
+        if strategy is not None:  # What comes now is of one process.
+            autoencoder = load_model(directory)
+        return finish_run(autoencoder, data, directory, config, start, on_evaluation)
+
+
+def _leave_to_chief(strategy: Any) -> None:
+    """End the process unless it is the chief."""
+    if not is_chief(strategy):
+        raise SystemExit(0)
 
 
 def _load(data: Any, verbose: str | int) -> Data:
@@ -173,11 +229,11 @@ def _load(data: Any, verbose: str | int) -> Data:
     return loaded
 
 
-def _warn_of_changes(directory: Path, config: dict[str, Any]) -> None:
+def _warn_of_changes(directory: Path, config: dict[str, Any], num_replicas: int) -> None:
     """Warn of what is not as it was when the run began, and say what does not hold then."""
-    before = {**config.get("versions", {}), _ONEDNN: config.get("onednn")}
-    now = {**provenance.versions(), _ONEDNN: os.environ.get(_ONEDNN)}
-    changed = [name for name in ("tfae", "tensorflow", "keras", _ONEDNN) if before.get(name) != now[name]]
+    before = {**config.get("versions", {}), _ONEDNN: config.get("onednn"), "replicas": config["num_replicas"]}
+    now = {**provenance.versions(), _ONEDNN: os.environ.get(_ONEDNN), "replicas": num_replicas}
+    changed = [name for name in ("tfae", "tensorflow", "keras", _ONEDNN, "replicas") if before.get(name) != now[name]]
     if changed:
         began, goes_on = (", ".join(f"{name} {of.get(name) or 'unset'}" for name in changed) for of in (before, now))
         warnings.warn(
@@ -192,6 +248,7 @@ def resume(
     run_dir: str | os.PathLike[str],
     *,
     data: Any = None,
+    strategy: Any = None,
     finish: bool = False,
     verbose: str | int = "auto",
     on_evaluation: Callable[[Evaluation], object] | None = None,
@@ -202,6 +259,7 @@ def resume(
         run_dir: What :func:`train` was given.
         data: The data as of :func:`train`, where it came from memory; else it is loaded again, to where it was then:
             memory or disk. Only data with the same samples, scaling, labels, batches and order is gone on with.
+        strategy: What :func:`tfae.training.make_strategy` made, to train on its replicas, as :func:`train` does.
         finish: Whether to train no more, but to finish the run with the best epoch so far.
         verbose: As in ``fit``.
         on_evaluation: As in :func:`train`.
@@ -210,7 +268,8 @@ def resume(
         As :func:`train`.
 
     Warns:
-        UserWarning: If ``TF_ENABLE_ONEDNN_OPTS``, or a version of tfae, TensorFlow or Keras, is not what it was.
+        UserWarning: If ``TF_ENABLE_ONEDNN_OPTS``, the number of replicas, or a version of tfae, TensorFlow or Keras, is
+            not what it was.
 
     Raises:
         ValueError: If there is no such run, it is finished, another process is at it, or the data has changed.
@@ -222,10 +281,12 @@ def resume(
             f"run_dir: expected a run that is not finished; {directory} is. Export it with tfae export "
             f"{shlex.quote(str(directory))}."
         )
-    with lock(directory):
+    held = lock(directory) if is_chief(strategy) else contextlib.nullcontext()
+    with explain_lost_worker(strategy, "with the same command"), held:
         try:
             config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-            autoencoder = load_model(directory)
+            with contextlib.nullcontext() if strategy is None else strategy.scope():
+                autoencoder = load_model(directory)
         except (OSError, ValueError, KeyError, TypeError) as error:  # The latter two are of other versions of Keras.
             raise ValueError(
                 f"run_dir: expected the directory of a training that was stopped; received {directory} "
@@ -239,15 +300,21 @@ def resume(
                 f"data: expected what {directory} is trained on, in the same batches and order; received other "
                 f"{format_differences(found)}. {remedy(found)}"
             )
-        _warn_of_changes(directory, config)
-        clear_remains(directory)
-        make_variables(autoencoder, data.shape)
+        num_replicas = 1 if strategy is None else strategy.num_replicas_in_sync
+        _warn_of_changes(directory, config, num_replicas)
+        with contextlib.nullcontext() if strategy is None else strategy.scope():
+            make_variables(autoencoder, data.shape)
         assign(autoencoder, start.variables)
+        if strategy is not None:
+            validate_replicable(autoencoder, strategy, data)
+        if (strategy is None) != (config["execution"]["program"] != "replicas"):
+            execution = execution_of(autoencoder, data, epochs=config["epochs"])
+            config["execution"] = {"program": execution.program, "steps": execution.steps}
         if finish and not start.best_weights:
             raise ValueError(
                 f"run_dir: expected a run with a complete epoch to finish with; {directory} has none. Go on without it."
             )
-        with explain_interruption(directory, config):
-            if not (finish or start.is_last):
-                start = fit(autoencoder, data, directory, config, start=start, verbose=verbose)
-            return finish_run(autoencoder, data, directory, config, start, on_evaluation)
+        validate_agreement(strategy, [config, start.epoch, start.step])
+        if is_chief(strategy):
+            clear_remains(directory)
+        return _go_on(autoencoder, data, directory, config, start, verbose, on_evaluation, finish=finish)

@@ -77,14 +77,23 @@ def clear_remains(directory: Path) -> None:
         shutil.rmtree(remains, ignore_errors=True)
 
 
-def _validate_unused(directory: Path) -> None:
-    names = {path.name for path in directory.iterdir() if not path.name.startswith(".staging-")}
+def state_of(directory: Path) -> str:
+    """Return "unused", "stopped" of a training to go on with, "finished" of a run, or "in use" by something else."""
+    found = directory.iterdir() if directory.exists() else ()
+    names = {path.name for path in found if not path.name.startswith(".staging-")}
     if names <= _BEFORE_THE_MODEL:  # Those are of a process that was killed before its training began.
-        return
-    what, remedy = "is in use", "Choose another"
+        return "unused"
     if {"evaluation.json", MODEL} <= names:
-        what = "holds a finished run"
-    elif {"checkpoints", MODEL} <= names:
+        return "finished"
+    return "stopped" if {"checkpoints", MODEL} <= names else "in use"
+
+
+def _validate_unused(directory: Path) -> None:
+    state = state_of(directory)
+    if state == "unused":
+        return
+    what, remedy = {"finished": "holds a finished run"}.get(state, "is in use"), "Choose another"
+    if state == "stopped":
         what = "holds a training that was stopped"
         remedy += f", or go on with tfae train --resume {shlex.quote(str(directory))}"
     raise ValueError(f"run_dir: expected a new or empty directory; received {directory}, which {what}. {remedy}.")

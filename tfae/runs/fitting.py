@@ -46,18 +46,20 @@ def fit(
     how, to_finish = (how_to_resume(directory, config, finish=finish) for finish in (False, True))
     how = f"{how}, or keep the best epoch so far with {to_finish}"
     checkpoints = CheckpointCallback(directory, early_decay, start=start, how_to_resume=how)
-    logs = _tensorboard_callbacks(directory / "tensorboard", data) if config["tensorboard"] else []
+    execution = Execution(autoencoder, **config["execution"])
+    has_logs = config["tensorboard"] and execution.is_chief
+    logs = _tensorboard_callbacks(directory / "tensorboard", data) if has_logs else []
     steps_before = autoencoder.steps_per_execution
-    Execution(autoencoder, **config["execution"]).install()
+    execution.install()
     try:
-        with checkpoints.delay_signals(), _plain_errors_of(data), checked_domain():
+        with checkpoints.delay_signals(), _plain_errors_of(data), checked_domain(), execution.fitting():
             autoencoder.fit(
                 data.train_from(start.epoch),
                 validation_data=data.validation,
                 initial_epoch=start.epoch,
                 epochs=config["epochs"],
                 callbacks=[early_decay, *logs, checkpoints],
-                verbose=verbose,
+                verbose=verbose if execution.is_chief else 0,
                 shuffle=False,  # data.train brings its own order.
             )
     except BaseException as error:

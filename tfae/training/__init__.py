@@ -5,6 +5,7 @@ Nothing here needs a run directory; :mod:`tfae.runs` makes one.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import math
@@ -24,8 +25,18 @@ from tfae.schedule import EarlyDecay, WarmupStableDecay
 from tfae.training.checkpoint import make_variables
 from tfae.training.checkpoint_callback import CheckpointCallback, Interrupted
 from tfae.training.execution import Execution, execution_of, has_convolutions
+from tfae.training.strategies import LostWorkerError, make_strategy, strategy_of, validate_replicable
 
-__all__ = ["CheckpointCallback", "EarlyDecay", "Interrupted", "WarmupStableDecay", "compile", "default_learning_rate"]
+__all__ = [
+    "CheckpointCallback",
+    "EarlyDecay",
+    "Interrupted",
+    "LostWorkerError",
+    "WarmupStableDecay",
+    "compile",
+    "default_learning_rate",
+    "make_strategy",
+]
 
 
 def default_learning_rate(autoencoder: keras.Model) -> float:
@@ -97,10 +108,14 @@ def compile(
     for gaussian in gaussians_of(autoencoder):
         gaussian.set_training(num_steps)
     check(data, loss, autoencoder, ignore=ignore)
-    parts = _loss_parts(autoencoder)
-    autoencoder.compile(optimizer=schedule.adam(num_steps, peak), loss=loss.for_model(), metrics=parts)
-    schedule.scale_loss(autoencoder, data.shape)
-    make_variables(autoencoder, data.shape)
+    strategy = strategy_of(autoencoder)
+    with contextlib.nullcontext() if strategy is None else strategy.scope():
+        parts = _loss_parts(autoencoder)
+        autoencoder.compile(optimizer=schedule.adam(num_steps, peak), loss=loss.for_model(), metrics=parts)
+        schedule.scale_loss(autoencoder, data.shape)
+        make_variables(autoencoder, data.shape)
+    if strategy is not None:
+        validate_replicable(autoencoder, strategy, data)
     execution = execution_of(autoencoder, data, epochs=epochs)
     execution.install()
     _adapt_fit(autoencoder, execution, data)
@@ -150,7 +165,7 @@ def _adapt_fit(autoencoder: keras.Model, execution: Execution, data: Data) -> No
             divisor = max(number for number in range(1, execution.steps) if num_steps % number == 0)
             Execution(autoencoder, execution.program, divisor).install()
         try:
-            with checked_domain():
+            with checked_domain(), execution.fitting():
                 history = keras_fit(**arguments, callbacks=[covering, *callbacks])
         finally:
             if autoencoder.train_function is not execution:

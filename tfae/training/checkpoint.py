@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from tfae.atomic_write import write_atomically
 from tfae.schedule import schedule_of
+from tfae.training.strategies import strategy_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,13 +90,26 @@ def make_variables(autoencoder: keras.Model, shape: tuple[int, ...]) -> None:
     if not autoencoder.optimizer.built:  # That of mixed_float16 would make its variables anew.
         autoencoder.optimizer.build(autoencoder.trainable_variables)
     x = tf.zeros((1, *shape))
-    autoencoder.test_step((x, x))
+    if strategy_of(autoencoder) is None:
+        autoencoder.test_step((x, x))
+    else:
+        tf.function(lambda: autoencoder.distribute_strategy.run(autoencoder.test_step, ((x, x),)), autograph=False)()
     autoencoder.reset_metrics()
 
 
-def values_of(autoencoder: keras.Model) -> list[np.ndarray]:
-    """Copies of all that changes in training: weights, random states, metrics, variables of optimizer and schedule."""
-    return [np.array(variable.value) for variable in _variables(autoencoder)]
+def values_of(autoencoder: keras.Model, *, in_epoch: bool) -> list[np.ndarray]:
+    """Copies of all that changes in training: weights, random states, metrics, variables of optimizer and schedule.
+
+    Metrics count only ``in_epoch``, between the first and the last step of one; else they are 0. In an epoch all
+    workers of a training have to ask, as the sums of their metrics are taken.
+    """
+    metrics = set() if in_epoch else {id(variable) for variable in autoencoder.metrics_variables}
+    return [
+        np.zeros(variable.shape, keras.backend.standardize_dtype(variable.dtype))
+        if id(variable) in metrics
+        else np.array(tf.convert_to_tensor(variable.value))
+        for variable in _variables(autoencoder)
+    ]
 
 
 def assign(autoencoder: keras.Model, values: list[np.ndarray]) -> None:

@@ -124,8 +124,13 @@ class CheckpointCallback(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Save when it is time."""
         self.step = min(self.step + self._execution.steps, self.params["steps"])
-        self._save_in_time(_SECONDS_BETWEEN)
-        self.raise_interrupted(f"in epoch {self.epoch + 1}, after batch {self.step} of {self.params['steps']}")
+        is_time = self._execution.is_chief and self._is_time(_SECONDS_BETWEEN)
+        must_save, must_stop = self._execution.agree(is_time, self._signal_number is not None)
+        if must_save or must_stop:
+            self._save()
+        if must_stop:
+            self._signal_number = self._signal_number or signal.SIGTERM  # It came to another worker.
+            self.raise_interrupted(f"in epoch {self.epoch + 1}, after batch {self.step} of {self.params['steps']}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Save, unless it was a moment ago."""
@@ -140,8 +145,12 @@ class CheckpointCallback(keras.callbacks.Callback):
         self.epoch, self.step = epoch + 1, 0
         if self.model.stop_training or self.epoch == self.params["epochs"]:
             self._save(is_last=True)
-        else:
-            self._save_in_time(_SECONDS_BETWEEN_EPOCHS)
+            return
+        # With other workers, which have to stop at the same place, after the next step.
+        must_stop = self._signal_number is not None and not self._execution.has_others
+        if must_stop or self._is_time(_SECONDS_BETWEEN_EPOCHS):
+            self._save()
+        if must_stop:
             self.raise_interrupted(f"after epoch {self.epoch}")
 
     @contextlib.contextmanager
@@ -181,14 +190,12 @@ class CheckpointCallback(keras.callbacks.Callback):
                 f"training: stopped {when}, and saved. Go on with {self._how_to_resume}.", self._signal_number
             )
 
-    def _save_in_time(self, seconds: float) -> None:
-        if (self.epoch, self.step) <= (self.last.epoch, self.last.step):
-            return  # Nothing has changed since the checkpoint.
-        is_time = time.monotonic() - self._written > max(seconds, self._seconds_to_write / _SHARE_OF_WRITING)
-        if is_time or self._signal_number is not None:
-            self._save()
+    def _is_time(self, seconds: float) -> bool:
+        return time.monotonic() - self._written > max(seconds, self._seconds_to_write / _SHARE_OF_WRITING)
 
     def _save(self, *, is_last: bool = False) -> None:
+        if (self.epoch, self.step) <= (self.last.epoch, self.last.step) and not is_last:
+            return  # Nothing has changed since the checkpoint.
         began = time.monotonic()
         early_decay = {} if self._early_decay is None else vars(self._early_decay)
         checkpoint = Checkpoint(
@@ -197,11 +204,14 @@ class CheckpointCallback(keras.callbacks.Callback):
             is_last=is_last,
             history={name: list(values) for name, values in self._history.items()},
             early_decay={name: early_decay[name] for name in _STATE_OF_EARLY_DECAY if early_decay},
-            variables=values_of(self.model),
+            variables=values_of(self.model, in_epoch=self.step > 0),
             best_weights=early_decay.get("best_weights") or [],
         )
         if not is_last and not all(np.isfinite(values.astype("float64")).all() for values in checkpoint.variables):
             return  # The loss of the next batch will tell; the older checkpoints are the good ones.
+        self.last = checkpoint
+        if not self._execution.is_chief:
+            return
         try:
             write_history(self._directory / "history.csv", self._history)
             checkpoint.write(self._folder)
@@ -210,6 +220,5 @@ class CheckpointCallback(keras.callbacks.Callback):
                 f"directory: expected to write a checkpoint to {self._directory}; received {error}. The last "
                 f"checkpoint is kept: make room, and go on with {self._how_to_resume}."
             ) from error
-        self.last = checkpoint
         self._written = time.monotonic()
         self._seconds_to_write = self._written - began

@@ -7,16 +7,20 @@ measures it.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfae.checks.layers import layers_of
 from tfae.datasets import Data
+from tfae.training.replicas import Replicas
+from tfae.training.strategies import is_chief, strategy_of
 
 # Per call: so many steps that Python costs nothing, so few that Ctrl-C and checkpoints need not wait.
 _STEPS = 64
@@ -46,12 +50,15 @@ class Execution:
 
     Args:
         autoencoder: Compiled model.
-        program: "keras" for Keras's own train function, in eager execution and distribution strategies; "graph" for
-            TensorFlow's kernels; "step" where every step is an XLA program, "loop" where the loop over the steps is.
+        program: "keras" for Keras's own train function, in eager execution; "replicas" for steps on the replicas of a
+            distribution strategy; "graph" for TensorFlow's kernels; "step" where every step is an XLA program, "loop"
+            where the loop over the steps is.
         steps: Batches per call.
 
     Attributes:
         num_skipped: How many batches to take from the iterator without training on them.
+        has_others: Whether other processes train with this one.
+        is_chief: Whether this is the one of them that writes.
     """
 
     def __init__(self, autoencoder: keras.Model, program: str, steps: int) -> None:
@@ -61,6 +68,34 @@ class Execution:
         self._autoencoder = autoencoder
         self._run: dict[str, Callable] = {}
         self._by_keras: Callable | None = None
+        strategy = strategy_of(autoencoder)
+        self._replicas = None if strategy is None else Replicas(autoencoder, strategy)
+        self.is_chief = is_chief(strategy)
+        self.has_others = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        self._wished = self._agreed = np.zeros(2, "float32")
+        self._iterator: Iterator[Any] | None = None
+
+    @contextlib.contextmanager
+    def fitting(self) -> Iterator[None]:
+        """Have Keras's ``fit`` train by this in the block, also on replicas."""
+        if self._replicas is None:
+            yield
+            return
+        self._iterator = None
+        self._wished = self._agreed = np.zeros(2, "float32")
+        with self._replicas.fitting():
+            yield
+
+    def agree(self, *wished: bool) -> tuple[bool, bool]:
+        """Return whether to save and whether to stop: what is wished or, if there are others, what any wished before.
+
+        They tell each other with the next step, so that all do it after the same one.
+        """
+        if not self.has_others:
+            return wished[0], wished[1]
+        agreed = self._agreed > 0
+        self._wished = (np.array(wished) & ~agreed).astype("float32")
+        return bool(agreed[0]), bool(agreed[1])
 
     def install(self) -> None:
         """Have ``fit`` train by this, until the model is compiled anew; it is traced anew."""
@@ -91,6 +126,8 @@ class Execution:
         batches = [_without_none(batch) for batch in itertools.islice(iterator, self.steps)]
         if not batches:
             raise StopIteration
+        if self._replicas is not None:
+            return self._train_on_replicas(self._replicas, batches[0], iterator)
         if self.num_skipped:
             self.num_skipped -= len(batches)
             return self._autoencoder.get_metrics_result()
@@ -101,6 +138,19 @@ class Execution:
             if not finite:
                 raise NonFiniteLossError(num_done - 1)
         return self._autoencoder.get_metrics_result()
+
+    def _train_on_replicas(self, replicas: Replicas, batch: Any, iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
+        if self._iterator is not iterator:
+            replicas.begin_epoch()
+            self._iterator = iterator
+        if self.num_skipped:
+            self.num_skipped -= 1
+            replicas.skip(batch)
+            return self._autoencoder.get_metrics_result()
+        metrics, self._agreed = replicas.train(batch, self._wished)
+        if not _is_finite(metrics):
+            raise NonFiniteLossError(0)
+        return metrics
 
     def _train(self, batches: list[Any]) -> tuple[int, bool]:
         """Train on batches of one shape; return on how many, and whether the loss of the last one is finite."""
@@ -128,8 +178,10 @@ def execution_of(autoencoder: keras.Model, data: Data, *, epochs: int) -> Execut
     num_bytes = 4 * data.batch_size * math.prod(data.shape)
     steps = int(min(_STEPS, num_batches, max(1, _BYTES // num_bytes), max(1, _MULTIPLY_ADDS // max(1, per_batch))))
     steps = -(-num_batches // -(-num_batches // steps))  # as many in each call, as far as it comes out even
-    if autoencoder.run_eagerly or is_distributed(autoencoder):
-        return Execution(autoencoder, "keras", 1 if autoencoder.run_eagerly else steps)
+    if strategy_of(autoencoder) is not None:
+        return Execution(autoencoder, "replicas", 1)
+    if autoencoder.run_eagerly:
+        return Execution(autoencoder, "keras", 1)
     saved = epochs * num_batches * (_SECONDS_SAVED_PER_STEP + _SECONDS_SAVED_PER_MULTIPLY_ADD * per_batch)
     if saved < _SECONDS_TO_COMPILE or not all(layer.supports_jit for layer in layers_of(autoencoder)):
         return Execution(autoencoder, "graph", steps)
@@ -158,12 +210,6 @@ def multiply_adds(autoencoder: keras.Model) -> int:
                 positions = 1
             total += math.prod(kernel.shape) * positions
     return total
-
-
-def is_distributed(autoencoder: keras.Model) -> bool:
-    """Return whether a model was made in the scope of a distribution strategy."""
-    with autoencoder.distribute_strategy.scope():
-        return tf.distribute.has_strategy()
 
 
 def _program(autoencoder: keras.Model, program: str, batch: Any) -> Callable:

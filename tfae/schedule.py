@@ -162,7 +162,8 @@ def scale_loss(autoencoder: keras.Model, shape: tuple[int, ...]) -> None:
     if not sums or not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return
     if not optimizer.built:  # It would make its variables anew.
-        optimizer.build(autoencoder.trainable_variables)
+        with autoencoder.distribute_strategy.scope():
+            optimizer.build(autoencoder.trainable_variables)
     if int(optimizer.inner_optimizer.iterations.numpy()) == 0:
         # A power of 2 loses no digits.
         optimizer.dynamic_scale.assign(2.0 ** (15 - math.ceil(math.log2(math.prod(shape)))))

@@ -108,7 +108,13 @@ def train(
                 raise click.UsageError(f"expected --resume without {name}: the training goes on as it began.")
     import_tensorflow(onednn="1" if resume is None else onednn_of(resume))
     from tfae import runs, training
+    from tfae.runs.directory import state_of
+    from tfae.training import strategies
 
+    if options["or_resume"] and state_of(options["run_dir"]) == "finished":  # Other workers may have left for good.
+        if strategy != "multi-worker" or strategies.leads():
+            _export_if_missing(runs.load_run(options["run_dir"]), export_dir)
+        return
     # Before anything is computed, or TensorFlow could not set up what workers talk by.
     made = None if strategy is None else training.make_strategy(strategy)
     # A bar redraws its line, which would fill a log file; there it is one line per epoch.
@@ -117,8 +123,7 @@ def train(
         if resume is not None:
             run = runs.resume(resume, strategy=made, finish=finish, verbose=verbose, on_evaluation=_show)
             data = run.load_data()
-            noted = run.config["notes"].get("export_dir")  # A run that began in Python has none.
-            _export(run, data, export_dir or Path(noted or default_export_dir(data.name)))
+            _export(run, data, export_dir or _noted_export_dir(run))
         else:
             _train(source, strategy=made, export_dir=export_dir, verbose=verbose, **options)
     except training.LostWorkerError as error:
@@ -237,6 +242,24 @@ def _export(run: Run, data: Data, export_dir: Path) -> None:
     if run.calibration is not None:
         click.echo(f"alarms    {run.calibration}")
     click.echo(f"scored    {len(scores):,} test samples with it: mean {np.mean(scores, dtype='float64'):.7g}")
+
+
+def _noted_export_dir(run: Run) -> Path:
+    """Return where a run is to be exported to; one that began in Python has not noted it."""
+    return Path(run.config["notes"].get("export_dir") or default_export_dir(run.config["data"]["name"]))
+
+
+def _export_if_missing(run: Run, export_dir: Path | None) -> None:
+    """Export a finished run, unless its newest export is of it."""
+    from tfae import export as exporting
+
+    export_dir = export_dir or _noted_export_dir(run)
+    with contextlib.suppress(ValueError):
+        exported = exporting.load(export_dir)
+        if exported.description["metrics"] == run.evaluation.as_dict():
+            click.echo(f"finished  {run.directory}\nexported  {exported.path}")
+            return
+    _export(run, run.load_data(), export_dir)
 
 
 def _unused_run_dir(data: Data) -> Path:

@@ -37,7 +37,7 @@ from tfae.evaluation import Evaluation
 from tfae.losses import ReconstructionLoss, get_loss
 from tfae.models import structure
 from tfae.runs.directory import check_room, clear_remains, how_to_resume, lock, state_of
-from tfae.runs.fitting import explain_interruption, finish_run, fit, format_json
+from tfae.runs.fitting import format_json, go_on
 from tfae.runs.model_file import explain_unreadable, load_model, write_model
 from tfae.runs.run import Run, load_data, load_run
 from tfae.schedule import cover, scale_loss
@@ -130,7 +130,8 @@ def train(
     if state == "stopped":
         return resume(directory, data=data, strategy=strategy, verbose=verbose, on_evaluation=on_evaluation)
     if state == "finished":
-        _leave_to_chief(strategy)
+        if not is_chief(strategy):
+            raise SystemExit(0)
         return load_run(directory)
     if loss is not None:
         training.compile(autoencoder, loss, data, epochs=epochs, learning_rate=learning_rate, ignore=ignore)
@@ -143,10 +144,9 @@ def train(
         validate_rate(false_alarm_rate, len(data.raw.validation))
         find_categories(data, by)
     if loss is None:  # As compile does.
+        validate_replicable(autoencoder, data)
         scale_loss(autoencoder, data.shape)
         make_variables(autoencoder, data.shape)
-        if strategy is not None:
-            validate_replicable(autoencoder, strategy, data)
     cover(autoencoder, epochs * int(data.train.cardinality()))
     execution = execution_of(autoencoder, data, epochs=epochs)
     optimizer = keras.optimizers.serialize(autoencoder.optimizer)
@@ -175,7 +175,7 @@ def train(
             if is_chief(strategy):
                 held.enter_context(lock(directory, is_new=True))
                 _begin(autoencoder, data, directory, config, start)
-        return _go_on(autoencoder, data, directory, config, start, verbose, on_evaluation)
+        return go_on(autoencoder, data, directory, config, start, verbose, on_evaluation)
 
 
 def _begin(autoencoder: keras.Model, data: Data, directory: Path, config: dict[str, Any], start: Checkpoint) -> None:
@@ -192,33 +192,6 @@ def _begin(autoencoder: keras.Model, data: Data, directory: Path, config: dict[s
         raise ValueError(
             f"run_dir: expected to write a run to {directory}; received {error}. Make room, and run the same again."
         ) from error
-
-
-def _go_on(
-    autoencoder: keras.Model,
-    data: Data,
-    directory: Path,
-    config: dict[str, Any],
-    start: Checkpoint,
-    verbose: str | int,
-    on_evaluation: Callable[[Evaluation], object] | None,
-    *,
-    finish: bool = False,
-) -> Run:
-    strategy = strategy_of(autoencoder)
-    with explain_interruption(directory, config):
-        if not (finish or start.is_last):
-            start = fit(autoencoder, data, directory, config, start=start, verbose=verbose)
-        _leave_to_chief(strategy)
-        if strategy is not None:  # What comes now is of one process.
-            autoencoder = load_model(directory)
-        return finish_run(autoencoder, data, directory, config, start, on_evaluation)
-
-
-def _leave_to_chief(strategy: Any) -> None:
-    """End the process unless it is the chief."""
-    if not is_chief(strategy):
-        raise SystemExit(0)
 
 
 def _load(data: Any, verbose: str | int) -> Data:
@@ -302,11 +275,9 @@ def resume(
             )
         num_replicas = 1 if strategy is None else strategy.num_replicas_in_sync
         _warn_of_changes(directory, config, num_replicas)
-        with contextlib.nullcontext() if strategy is None else strategy.scope():
-            make_variables(autoencoder, data.shape)
+        validate_replicable(autoencoder, data)
+        make_variables(autoencoder, data.shape)
         assign(autoencoder, start.variables)
-        if strategy is not None:
-            validate_replicable(autoencoder, strategy, data)
         if (strategy is None) != (config["execution"]["program"] != "replicas"):
             execution = execution_of(autoencoder, data, epochs=config["epochs"])
             config["execution"] = {"program": execution.program, "steps": execution.steps}
@@ -317,4 +288,4 @@ def resume(
         validate_agreement(strategy, [config, start.epoch, start.step])
         if is_chief(strategy):
             clear_remains(directory)
-        return _go_on(autoencoder, data, directory, config, start, verbose, on_evaluation, finish=finish)
+        return go_on(autoencoder, data, directory, config, start, verbose, on_evaluation, finish=finish)

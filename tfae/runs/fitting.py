@@ -24,15 +24,40 @@ from tfae.evaluation.draws import NUM_DRAWS
 from tfae.losses import get_loss
 from tfae.losses.domain import checked_domain
 from tfae.runs.directory import how_to_resume
-from tfae.runs.model_file import MODEL
+from tfae.runs.model_file import MODEL, load_model
 from tfae.runs.run import CALIBRATION, Run
 from tfae.schedule import schedule_of
 from tfae.training import CheckpointCallback, EarlyDecay, Interrupted
 from tfae.training.checkpoint import Checkpoint, write_history
 from tfae.training.execution import MORE_STABLE, Execution, NonFiniteLossError
+from tfae.training.strategies import is_chief, strategy_of, together
 
 
-def fit(
+def go_on(
+    autoencoder: keras.Model,
+    data: Data,
+    directory: Path,
+    config: dict[str, Any],
+    start: Checkpoint,
+    verbose: str | int,
+    on_evaluation: Callable[[Evaluation], object] | None,
+    *,
+    finish: bool = False,
+) -> Run:
+    """Train to the end, unless it is to ``finish``, and finish the run; only in the chief of several workers."""
+    strategy = strategy_of(autoencoder)
+    with _explain_interruption(directory, config):
+        if not (finish or start.is_last):
+            start = _fit(autoencoder, data, directory, config, start=start, verbose=verbose)
+        with together(strategy):  # Others wait: if the chief is lost now, all have to begin again.
+            if is_chief(strategy):
+                if strategy is not None:  # What comes now is of one process.
+                    autoencoder = load_model(directory)
+                return _finish(autoencoder, data, directory, config, start, on_evaluation)
+    raise SystemExit(0)
+
+
+def _fit(
     autoencoder: keras.Model,
     data: Data,
     directory: Path,
@@ -82,7 +107,7 @@ def fit(
 
 
 @contextlib.contextmanager
-def explain_interruption(directory: Path, config: dict[str, Any]) -> Iterator[None]:
+def _explain_interruption(directory: Path, config: dict[str, Any]) -> Iterator[None]:
     """Say how to go on where Ctrl-C does not wait for a checkpoint: the second time, and after the last epoch."""
     try:
         yield
@@ -95,7 +120,7 @@ def explain_interruption(directory: Path, config: dict[str, Any]) -> Iterator[No
         ) from interruption
 
 
-def finish_run(
+def _finish(
     autoencoder: keras.Model,
     data: Data,
     directory: Path,

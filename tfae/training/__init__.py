@@ -5,7 +5,6 @@ Nothing here needs a run directory; :mod:`tfae.runs` makes one.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
 import math
@@ -25,7 +24,7 @@ from tfae.schedule import EarlyDecay, WarmupStableDecay
 from tfae.training.checkpoint import make_variables
 from tfae.training.checkpoint_callback import CheckpointCallback, Interrupted
 from tfae.training.execution import Execution, execution_of, has_convolutions
-from tfae.training.strategies import LostWorkerError, make_strategy, strategy_of, validate_replicable
+from tfae.training.strategies import LostWorkerError, make_strategy, validate_replicable
 
 __all__ = [
     "CheckpointCallback",
@@ -108,14 +107,12 @@ def compile(
     for gaussian in gaussians_of(autoencoder):
         gaussian.set_training(num_steps)
     check(data, loss, autoencoder, ignore=ignore)
-    strategy = strategy_of(autoencoder)
-    with contextlib.nullcontext() if strategy is None else strategy.scope():
+    with autoencoder.distribute_strategy.scope():
         parts = _loss_parts(autoencoder)
         autoencoder.compile(optimizer=schedule.adam(num_steps, peak), loss=loss.for_model(), metrics=parts)
-        schedule.scale_loss(autoencoder, data.shape)
-        make_variables(autoencoder, data.shape)
-    if strategy is not None:
-        validate_replicable(autoencoder, strategy, data)
+    validate_replicable(autoencoder, data)
+    schedule.scale_loss(autoencoder, data.shape)
+    make_variables(autoencoder, data.shape)
     execution = execution_of(autoencoder, data, epochs=epochs)
     execution.install()
     _adapt_fit(autoencoder, execution, data)

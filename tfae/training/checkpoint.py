@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from tfae.atomic_write import write_atomically
 from tfae.schedule import schedule_of
-from tfae.training.strategies import strategy_of
+from tfae.training.strategies import call_on_replicas, strategy_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,14 +87,12 @@ def newest(folder: Path) -> Checkpoint:
 
 def make_variables(autoencoder: keras.Model, shape: tuple[int, ...]) -> None:
     """Make all variables of a compiled model, those of the optimizer and the metrics too, as ``fit`` would."""
-    if not autoencoder.optimizer.built:  # That of mixed_float16 would make its variables anew.
-        autoencoder.optimizer.build(autoencoder.trainable_variables)
     x = tf.zeros((1, *shape))
-    if strategy_of(autoencoder) is None:
-        autoencoder.test_step((x, x))
-    else:
-        tf.function(lambda: autoencoder.distribute_strategy.run(autoencoder.test_step, ((x, x),)), autograph=False)()
-    autoencoder.reset_metrics()
+    with autoencoder.distribute_strategy.scope():
+        if not autoencoder.optimizer.built:  # That of mixed_float16 would make its variables anew.
+            autoencoder.optimizer.build(autoencoder.trainable_variables)
+        call_on_replicas(strategy_of(autoencoder), lambda: autoencoder.test_step((x, x)))
+        autoencoder.reset_metrics()
 
 
 def values_of(autoencoder: keras.Model, *, in_epoch: bool) -> list[np.ndarray]:

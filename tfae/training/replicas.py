@@ -15,6 +15,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfae.training.strategies import call_on_replicas
+
 
 @final
 class Replicas:
@@ -65,7 +67,7 @@ class Replicas:
             for state in states:
                 state.value.assign_add(tf.constant([by * self._replica(), 0], state.value.dtype))
 
-        tf.function(lambda: self._strategy.run(shift), autograph=False)()
+        call_on_replicas(self._strategy, shift)
         self._draws_apart = by > 0
 
     def skip(self, batch: Any) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, final
 
 import keras
@@ -34,8 +35,9 @@ class LostWorkerError(RuntimeError):
     """Another worker of the training is gone; the training goes on once all are started again."""
 
 
+@functools.cache  # The replicas of a second one of the same devices would take those of the first for theirs.
 def make_strategy(name: str) -> tf.distribute.Strategy:
-    """Make a strategy, in whose scope a model is to be built; before anything else is computed.
+    """Make a strategy, in whose scope a model is to be built; before anything else is computed, and once a process.
 
     Args:
         name: "mirrored" for all GPUs of this machine, or else its CPU; "multi-worker" for the workers that the
@@ -77,17 +79,34 @@ def strategy_of(autoencoder: keras.Model) -> tf.distribute.Strategy | None:
         return tf.distribute.get_strategy() if tf.distribute.has_strategy() else None
 
 
+def call_on_replicas(strategy: tf.distribute.Strategy | None, call: Callable[[], Any]) -> None:
+    """Call a function on each replica, or as it is."""
+    if strategy is None:
+        call()
+    else:  # In a graph: TensorFlow warns of all else.
+        tf.function(lambda: strategy.run(call), autograph=False).get_concrete_function()()
+
+
 def is_chief(strategy: tf.distribute.Strategy | None) -> bool:
     """Return whether this worker is the one that writes: the chief or, where there is none, the first."""
     resolver = None if strategy is None else strategy.cluster_resolver
-    if resolver is None or not resolver.task_type:
+    return resolver is None or leads(resolver)
+
+
+def leads(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = None) -> bool:
+    """Return whether this worker is the chief of a cluster, by default that of ``TF_CONFIG``, or else its first."""
+    resolver = resolver or tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    if not resolver.task_type:
         return True
     first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
     return (resolver.task_type, resolver.task_id) == (first, 0)
 
 
-def validate_replicable(autoencoder: keras.Model, strategy: tf.distribute.Strategy, data: Data) -> None:
-    """Raise ValueError unless a compiled model trains on replicas as it does on one device."""
+def validate_replicable(autoencoder: keras.Model, data: Data) -> None:
+    """Raise ValueError unless a compiled model trains on the replicas of its strategy as it does on one device."""
+    strategy = strategy_of(autoencoder)
+    if strategy is None:
+        return
     synchronous = (
         tf.distribute.MirroredStrategy,
         tf.distribute.MultiWorkerMirroredStrategy,
@@ -176,7 +195,7 @@ def together(strategy: tf.distribute.Strategy | None) -> Iterator[None]:
             _gather(strategy, np.zeros(1, "int32"))
         raise
     if strategy is not None and not _gather(strategy, np.ones(1, "int32")).all():
-        raise ValueError("training: expected all workers to begin; one did not. Its own message says why.")
+        raise ValueError("training: expected all workers to go on; one does not. Its own message says why.")
 
 
 @contextlib.contextmanager

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -32,39 +33,45 @@ class Piece:
     table: Table
 
 
-def cut(source: Source) -> tuple[dict[str, TablePart], list[Piece]]:
-    """Cut a table into row groups of its files, or into files where there is no telling which row is in their middle.
+@final
+@dataclass(frozen=True)
+class PieceReader:
+    """What all pieces of a source have in common: its parts, without their rows."""
 
-    Returns:
-        The parts of the source, without their rows; and the pieces, which :func:`fill` reads as rows of them.
+    parts: Mapping[str, TablePart]
+
+    @contextlib.contextmanager
+    def open(self, piece: Piece) -> Iterator[tuple[str, int, TablePart]]:
+        """Yield the name of a part, the place in its file of the first row of a piece, and the part with these rows."""
+        part = self.parts[piece.part]
+        assert isinstance(part.record_batches, JoinedRows)
+        rows = dataclasses.replace(part.record_batches, tables=[piece.table], places=FileRows([piece.file]))
+        yield piece.part, piece.first, _with_rows(part, rows)
+
+
+def cut(source: Source) -> tuple[PieceReader, list[Piece]]:
+    """Cut a table into row groups of its files, or into files where there is no telling which row is in their middle.
 
     Raises:
         ValueError: If the source is no table in files, or one of windows.
     """
     if source.is_windowed:
         raise ValueError(
-            "source: expected rows that do not depend on each other; received windows of a time series, whose rows are "
-            "to be read in one process."
+            "source: expected rows that do not depend on each other; received windows of a time series, which one "
+            "process reads whole."
         )
-    emptied, pieces = {}, []
+    parts, pieces = {}, []
     for name, part in source.parts.items():
         rows = part.record_batches if isinstance(part, TablePart) else None
         if not isinstance(part, TablePart) or not isinstance(rows, JoinedRows) or None in [t.cut for t in rows.tables]:
             raise ValueError(
-                "source: expected a table in .parquet or text files, which several processes can read; received "
-                f"{source.name!r}, which is {'images' if source.kind == 'image' else 'none'}."
+                "source: expected a table in .parquet or text files, of which several processes can read pieces; "
+                f"received {source.name!r}, which is {'images' if source.kind == 'image' else 'none'}."
             )
-        emptied[name] = _with_rows(part, dataclasses.replace(rows, tables=(), places=FileRows(())))
+        parts[name] = _with_rows(part, dataclasses.replace(rows, tables=(), places=FileRows(())))
         for table, file in zip(rows.tables, rows.places.files, strict=True):
             pieces += list(_cut_table(name, file, table))
-    return emptied, pieces
-
-
-def fill(part: TablePart, piece: Piece) -> TablePart:
-    """Return a part that :func:`cut` returned with the rows of a piece, whose places count from the piece's first."""
-    assert isinstance(part.record_batches, JoinedRows)
-    rows = dataclasses.replace(part.record_batches, tables=[piece.table], places=FileRows([piece.file]))
-    return _with_rows(part, rows)
+    return PieceReader(parts), pieces
 
 
 def _with_rows(part: TablePart, rows: JoinedRows) -> TablePart:

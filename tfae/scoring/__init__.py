@@ -29,7 +29,7 @@ class Summary(NamedTuple):
     Attributes:
         num_samples: How many there are.
         num_defective: How many of them have no score, of those that were asked about now.
-        first: Where the first of those is, and why it has none.
+        first: Where the first of those is, and why it has none; "" where they come in no order.
         num_alarms: How many raise an alarm, of those that were asked about now; None without a calibration.
         drift: Whether their p-values are uniform, as those of normal samples are; likewise.
     """

@@ -25,7 +25,7 @@ check: .venv/installed-test  ## Format, lint and types.
 	$(BIN)/mypy
 
 bench: .venv/installed-test  ## Benchmarks; they print and write, and assert nothing. Hours, so run one by its name.
-	for name in quickstart startup losses fit streaming recovery schedule comparison publication serving tables anomalies variational; do $(BIN)/python -m benchmarks.$$name || exit; done
+	for name in quickstart startup losses fit streaming scaling recovery schedule comparison publication serving tables anomalies variational; do $(BIN)/python -m benchmarks.$$name || exit; done
 
 clean:
 	rm -rf .venv .venv-beam build dist *.egg-info

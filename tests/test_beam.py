@@ -19,9 +19,12 @@ pytest.importorskip("apache_beam", reason="the extra beam is not installed; make
 
 from apache_beam.io.filesystem import FileSystem
 from apache_beam.io.localfilesystem import LocalFileSystem
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 
 from tests.commands import run
 from tfae import datasets, detection, export, losses, models, scoring, training
+from tfae.cli import main
 from tfae.datasets import parquet_files
 from tfae.scoring import beam
 
@@ -206,6 +209,14 @@ def test_time_series_are_refused(folder, tmp_path):
         (("-o", "part.parquet", "--runner", "LocalRunner"), "'LocalRunner' is not one of 'DirectRunner'"),
         (("-o", "part.parquet", "--runner", "DataflowRunner"), "SOURCE: expected files that the workers of Dataflow"),
         (("-o", "part.parquet", *BEAM, "--", "more.csv"), r"unexpected extra arguments \(more.csv\)"),
+        (
+            ("-o", "part.parquet", *BEAM, "--", "--direct_num_worker=2"),
+            "received --direct_num_worker. Did you mean 'di",
+        ),
+        (
+            ("-o", "part.parquet", *BEAM, "--", "--direct_num_workers=x"),
+            "argument --direct_num_workers: invalid int va",
+        ),
     ],
 )
 def test_what_can_not_be_done_is_refused_before_there_is_a_job(folder, tmp_path, monkeypatch, options, message):
@@ -344,3 +355,20 @@ def test_two_worker_processes_write_each_row_once_and_without_one_of_them_no_sha
     assert found["id"].to_pylist() == sorted(identifiers)
     run("score", *given, "-o", tmp_path / "one.parquet", "--keep", "id")
     assert_same_rows(found, pa.parquet.read_table(tmp_path / "one.parquet"))
+
+
+@pytest.mark.parametrize("name", ["flink", "dataflow"])
+def test_the_scripts_of_clusters_give_a_command_that_there_is_and_options_that_beam_knows(folder, tmp_path, name):
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\nprintf "%s\\0" "$@"\n')
+    docker.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    script = Path(__file__).parents[1] / "docs" / "beam" / f"{name}.sh"
+    said = subprocess.run([script], env=environment, capture_output=True, text=True, check=True).stdout
+    _, *arguments = said.rstrip("\0").partition("\0score\0")[2].split("\0")
+    parsed = main.commands["score"].make_context("score", [str(folder / "plain"), *arguments]).params
+    assert parsed["runner"].lower() == f"{name}runner"
+    assert parsed["source"].endswith("/shards/*.parquet")
+    options = PipelineOptions([f"--runner={parsed['runner']}", *parsed["runner_options"]])
+    assert options.get_all_options(retain_unknown_options=True).keys() == options.get_all_options().keys()
+    assert PipelineOptionsValidator(options, type(parsed["runner"], (), {})()).validate() == []

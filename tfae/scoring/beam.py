@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import logging
 import os
 import re
@@ -18,6 +19,7 @@ import pyarrow as pa
 
 from tfae import export, progress
 from tfae.datasets import Source
+from tfae.datasets.defects import close_matches
 from tfae.datasets.pieces import PieceReader, cut
 from tfae.export import SavedAutoencoder
 from tfae.scoring import CHUNK, Summary
@@ -91,6 +93,7 @@ def score(
         JobError: If the job fails.
     """
     prefix, pattern = find_shards(output)
+    options = _parse_options(runner, runner_options)
     pieces: Sequence[Any]
     reader: PieceReader | RemoteFiles
     with contextlib.ExitStack() as fetched:
@@ -119,7 +122,6 @@ def score(
     scoring = _ScorePieces(str(model.path.resolve()), trust, reader, rows, schema, shared)
     progress.log.info("scoring %s on %s, %s pieces of files", sample.name, runner, f"{len(pieces):,}")
     try:
-        options = PipelineOptions([f"--runner={_RUNNERS.get(runner, runner)}", *runner_options])
         pipeline = beam.Pipeline(options=options)
         tables = pipeline | "pieces" >> beam.Create(pieces) | "score" >> beam.ParDo(scoring)
         # As one shard per bundle, which is done again as a whole if its worker is lost.
@@ -158,6 +160,26 @@ def find_shards(output: str | os.PathLike[str]) -> tuple[str, str]:
             f"{there[0]}. Delete them, or choose another name."
         )
     return prefix, pattern
+
+
+def _parse_options(runner: str, given: Sequence[str]) -> PipelineOptions:
+    """Return Beam's options; ValueError if there are no such ones, or they have no such values."""
+    options = PipelineOptions([f"--runner={_RUNNERS.get(runner, runner)}", *given])
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            known, found = (options.get_all_options(retain_unknown_options=unknown) for unknown in (False, True))
+    except SystemExit:
+        reason = said.getvalue().rstrip().rpartition("error: ")[2]
+        raise ValueError(
+            f"runner: expected options that Beam takes, such as --name=value; it says: {reason}."
+        ) from None
+    # A cluster's job server has options that only itself knows.
+    if (unknown := sorted(found.keys() - known.keys())) and runner not in ("FlinkRunner", "SparkRunner"):
+        raise ValueError(
+            f"runner: expected options that Beam knows; received --{unknown[0]}. {close_matches(unknown[0], known)}"
+        )
+    return options
 
 
 @final

@@ -17,7 +17,7 @@ test-all: check  ## The slow ones too: benchmarks at their smallest, the wheel, 
 	$(PYTEST)
 
 test-beam: .venv-beam/installed  ## Scoring by Apache Beam, whose protobuf and pyarrow are older, in its own environment.
-	.venv-beam/bin/pytest --dist loadfile tests/test_beam.py tests/test_pieces.py tfae/scoring/beam.py
+	.venv-beam/bin/pytest --durations 5 tests/test_beam.py tests/test_pieces.py tfae/scoring/beam.py
 
 check: .venv/installed-test  ## Format, lint and types.
 	$(BIN)/ruff format --check .

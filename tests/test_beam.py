@@ -307,6 +307,19 @@ def test_a_file_that_is_damaged_fails_the_job_and_no_shard_is_there(folder, tmp_
     assert not list(tmp_path.glob("scores/part-*"))
 
 
+def test_a_job_that_fails_while_it_names_its_shards_says_that_some_are_there(folder, tmp_path, monkeypatch):
+    def fail(_):
+        (tmp_path / "part-00000-of-00002.parquet").touch()
+        raise RuntimeError(
+            "Traceback (most recent call last):\n  …\nOSError: disk gone [while running 'write/Finalize']"
+        )
+
+    monkeypatch.setattr("apache_beam.Pipeline.run", fail)
+    said = refuse(folder / "plain", folder / "shards" / "0.csv", "-o", tmp_path / "part.parquet", *BEAM, code=1)
+    assert "it failed: disk gone. What it has written is in a folder beam-temp-*, which can be deleted, and" in said
+    assert f"and some of the shards are in {tmp_path}/part-*-of-*.parquet." in said
+
+
 def list_workers(group):
     """Processes of a group that run Beam's worker, without the shells that have started them."""
     found = []

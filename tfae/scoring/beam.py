@@ -29,14 +29,13 @@ from tfae.scoring.score_rows import ScoreRows, schema_of
 logging.disable(logging.WARNING)  # It warns of clouds that it can not speak to.
 try:
     import apache_beam as beam
-    from apache_beam.io.filesystems import FileSystems
     from apache_beam.io.parquetio import WriteToParquetBatched
     from apache_beam.metrics import Metrics, MetricsFilter
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.runner import PipelineState
     from apache_beam.utils.shared import Shared
 
-    from tfae.scoring.remote_files import RemoteFiles, is_remote
+    from tfae.scoring.remote_files import RemoteFiles, is_remote, list_urls
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"runner: expected Apache Beam, which is not installed ({error.name} is missing). Install it with "
@@ -154,7 +153,7 @@ def find_shards(output: str | os.PathLike[str]) -> tuple[str, str]:
         place = str(Path(place).absolute())
     prefix = place.removesuffix(SUFFIX)
     pattern = f"{prefix}-*-of-*{SUFFIX}"
-    if there := [found.path for match in FileSystems.match([pattern]) for found in match.metadata_list]:
+    if there := list_urls(pattern):
         raise ValueError(
             f"output: expected no shards yet, which the new ones would mix with; received {output}, and there is "
             f"{there[0]}. Delete them, or choose another name."
@@ -238,7 +237,9 @@ def _explain_failure(runner: str, error: str, pattern: str) -> str:
     reason = re.sub(r" \[while running .*", "", raised[-1] if raised else " ".join(error.split())).rstrip(".")
     if reason == "Channel closed prematurely":
         reason = f"a worker was lost ({reason})"
+    # They get their names one after the other, at the very end.
+    left = "some of the shards are" if list_urls(pattern) else "nothing is"
     return (
         f"{runner}: expected a job that ends; it failed: {reason}. What it has written is in a folder beam-temp-*, "
-        f"which can be deleted, and nothing is in {pattern}."
+        f"which can be deleted, and {left} in {pattern}."
     )

@@ -25,6 +25,11 @@ def is_remote(place: str) -> bool:
     return "://" in place
 
 
+def list_urls(pattern: str) -> list[str]:
+    """Return what fits to a pattern of paths or URLs, sorted."""
+    return sorted(found.path for match in FileSystems.match([pattern]) for found in match.metadata_list)
+
+
 @final
 @dataclass(frozen=True)
 class RemoteFiles:
@@ -42,10 +47,8 @@ class RemoteFiles:
 
     def find(self) -> list[str]:
         """Return the URLs, sorted; ValueError if there are none."""
-        found = sorted(found.path for match in FileSystems.match([self.pattern]) for found in match.metadata_list)
-        found = [
-            url for url in found if not posixpath.basename(url).startswith((".", "_")) and "/beam-temp-" not in url
-        ]
+        urls = list_urls(self.pattern)
+        found = [each for each in urls if posixpath.basename(each)[0] not in "._" and "/beam-temp-" not in each]
         if not found:
             raise ValueError(
                 f"source: expected a pattern that files fit to; received {self.pattern!r}, which none does."

@@ -19,7 +19,7 @@ pytest.importorskip("apache_beam", reason="the extra beam is not installed; make
 
 from apache_beam.io.filesystem import FileSystem
 from apache_beam.io.localfilesystem import LocalFileSystem
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 
 from tests.commands import run
@@ -385,3 +385,8 @@ def test_the_scripts_of_clusters_give_a_command_that_there_is_and_options_that_b
     options = PipelineOptions([f"--runner={parsed['runner']}", *parsed["runner_options"]])
     assert options.get_all_options(retain_unknown_options=True).keys() == options.get_all_options().keys()
     assert PipelineOptionsValidator(options, type(parsed["runner"], (), {})()).validate() == []
+
+
+def test_the_runners_that_can_be_asked_for_are_those_of_beam():
+    (option,) = (each for each in main.commands["score"].params if each.name == "runner")
+    assert {*option.type.choices, *beam.RUNNERS.values()} <= {*StandardOptions.KNOWN_RUNNER_NAMES}

@@ -46,7 +46,7 @@ finally:
     logging.disable(logging.NOTSET)
 
 #: What Beam calls what runs a job, by the name that is asked for. Its own DirectRunner would first download Prism.
-_RUNNERS = {"DirectRunner": "FnApiRunner"}
+RUNNERS = {"DirectRunner": "FnApiRunner"}
 _NAMESPACE = "tfae"
 SUFFIX = ".parquet"
 
@@ -163,7 +163,7 @@ def find_shards(output: str | os.PathLike[str]) -> tuple[str, str]:
 
 def _parse_options(runner: str, given: Sequence[str]) -> PipelineOptions:
     """Return Beam's options; ValueError if there are no such ones, or they have no such values."""
-    options = PipelineOptions([f"--runner={_RUNNERS.get(runner, runner)}", *given])
+    options = PipelineOptions([f"--runner={RUNNERS.get(runner, runner)}", *given])
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):

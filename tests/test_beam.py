@@ -280,6 +280,8 @@ def test_files_by_url_are_fetched_and_shards_written_there(folder, tmp_path):
     assert "--output: expected no shards yet" in refuse(*given, "-o", output, *BEAM)
     given = (folder / "model", f"bucket://{folder}/shards/*.parquet")
     assert "--output: expected a place outside" in refuse(*given, "-o", f"bucket://{folder}/shards/a.parquet", *BEAM)
+    said = refuse(*given, "-o", tmp_path / "part.parquet", "--runner", "DataflowRunner")
+    assert "--output: expected files that the workers of Dataflow reach" in said
     given = (folder / "model", f"bucket://{folder}/nowhere/*.parquet")
     said = refuse(*given, "-o", f"bucket://{tmp_path}/none/part.parquet", *BEAM)
     assert "SOURCE: expected a pattern that files fit to" in said

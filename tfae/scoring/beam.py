@@ -53,7 +53,7 @@ SUFFIX = ".parquet"
 
 @final
 class JobError(RuntimeError):
-    """A job that has failed, and has written no shard under its final name."""
+    """A job that has failed; what it has left is said."""
 
 
 def score(
@@ -93,6 +93,13 @@ def score(
     """
     prefix, pattern = find_shards(output)
     options = _parse_options(runner, runner_options)
+    places = {"source": isinstance(source, RemoteFiles), "output": is_remote(prefix)}
+    if runner == "DataflowRunner" and not all(places.values()):
+        argument = min(places, key=lambda name: places[name])
+        raise ValueError(
+            f"{argument}: expected files that the workers of Dataflow reach, such as gs://bucket/shards/*.parquet; "
+            "received files on this machine."
+        )
     pieces: Sequence[Any]
     reader: PieceReader | RemoteFiles
     with contextlib.ExitStack() as fetched:
@@ -101,11 +108,6 @@ def score(
             pieces = reader.find()
             sample = fetched.enter_context(reader.open_source(pieces[0]))
         else:
-            if runner == "DataflowRunner":
-                raise ValueError(
-                    "source: expected files that the workers of Dataflow reach, such as gs://bucket/shards/*.parquet; "
-                    f"received {source.name!r} on this machine. Copy them there."
-                )
             for part in source.parts.values():
                 part.keep(keep)
                 part.is_tolerant = True

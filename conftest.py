@@ -42,8 +42,9 @@ settings.register_profile("quick", max_examples=40, deadline=None, derandomize=T
 settings.register_profile("thorough", max_examples=2000, deadline=None)
 settings.load_profile("quick")
 
-# Its examples run where the extra is installed; the tests of it say so.
-collect_ignore = [] if importlib.util.find_spec("apache_beam") else ["tfae/scoring/beam.py"]
+# Their examples run where the extra is installed; the tests of them say so.
+_BEAM = ["tfae/scoring/beam.py", "tfae/scoring/remote_files.py"]
+collect_ignore = [] if importlib.util.find_spec("apache_beam") else _BEAM
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

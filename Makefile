@@ -5,7 +5,7 @@ BIN := .venv/bin
 # A process per core, which takes one file of tests after the other; what takes the longest is listed.
 PYTEST := $(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder --durations 20
 
-.PHONY: demo test test-all check bench clean
+.PHONY: demo test test-all test-beam check bench clean
 
 demo: .venv/installed  ## Train on the digits, export, and score with what was exported.
 	$(BIN)/tfae train digits
@@ -16,16 +16,19 @@ test: check  ## What CI runs, and what to run before every commit: all but the s
 test-all: check  ## The slow ones too: benchmarks at their smallest, the wheel, pages in a browser, whole data sets.
 	$(PYTEST)
 
+test-beam: .venv-beam/installed  ## Scoring by Apache Beam, whose protobuf and pyarrow are older, in its own environment.
+	.venv-beam/bin/pytest --durations 5 tests/test_beam.py tests/test_pieces.py tfae/scoring/beam.py
+
 check: .venv/installed-test  ## Format, lint and types.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 bench: .venv/installed-test  ## Benchmarks; they print and write, and assert nothing. Hours, so run one by its name.
-	for name in quickstart startup losses fit streaming recovery schedule comparison publication serving tables anomalies variational; do $(BIN)/python -m benchmarks.$$name || exit; done
+	for name in quickstart startup losses fit streaming scaling recovery schedule comparison publication serving tables anomalies variational; do $(BIN)/python -m benchmarks.$$name || exit; done
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .venv-beam build dist *.egg-info
 
 .venv/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -34,4 +37,9 @@ clean:
 
 .venv/installed-test: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+.venv-beam/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv-beam
+	.venv-beam/bin/python -m pip install --quiet --editable '.[beam]' hypothesis pytest pytest-xdist sybil
 	touch $@

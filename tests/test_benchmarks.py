@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
         ("fit", ["matrix products", "stock Keras", "convolutional", "first step"]),
         ("losses", ["XLA", "squared"]),
         ("recovery", ["kill -9", "graph"]),
+        ("scaling", ["rows/s", "one process"]),
         ("schedule", ["digits", "dense", "bce"]),
         ("publication", ["kill -9", "export.save"]),
         ("serving", ["gRPC", "failed or wrong", "bulk"]),

@@ -80,7 +80,7 @@ def test_commands_in_the_pages_are_commands_and_their_options_are_options():
         text = page.read_text(encoding="utf-8")
         blocks = "".join(block for _, block in re.findall(r"(?ms)^```(\w*)\n(.*?)^```$", text))
         for line in re.findall(r"(?m)^tfae .*", blocks) + re.findall(r"`(tfae [a-z-][^`]*)`", text):
-            words = shlex.split(line, comments=True)[1:]
+            words = shlex.split(line.partition(" -- ")[0], comments=True)[1:]  # Behind that, they are another's.
             while words and words[0] == "--import":
                 words = words[2:]
             command = main.commands[words[0]]

@@ -194,7 +194,7 @@ def test_the_wheel_names_licence_command_and_extras(distributions):
     assert "licenses/LICENSE" in contents
     assert "tfae = tfae.cli:main" in archive.read(contents["entry_points.txt"]).decode()
     extras = {line[16:] for line in metadata.splitlines() if line.startswith("Provides-Extra: ")}
-    assert extras == {"bench", "notebook", "serve", "tensorboard", "test"}
+    assert extras == {"beam", "bench", "notebook", "serve", "tensorboard", "test"}
     assert "Requires-Python: >=3.10" in metadata.replace("<3.14,", "")
 
 

@@ -1,6 +1,7 @@
 """Scores in files: a row for every sample, with what is kept, what explains it, and why there is none."""
 
 import csv
+import sys
 
 import keras
 import numpy as np
@@ -232,3 +233,22 @@ def test_a_broken_picture_has_a_reason_and_the_others_their_score(tmp_path):
 def test_pictures_of_tables_leave_categories_out(folder, tmp_path):
     said = run("reconstruct", folder / "model", folder / "table.csv", "-o", tmp_path / "picture.png").stderr
     assert "left out, since they hold categories: country" in said
+
+
+def test_a_runner_without_the_extra_is_refused_with_what_to_install(folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    monkeypatch.delitem(sys.modules, "tfae.scoring.beam", raising=False)
+    given = ("score", folder / "model", folder / "table.csv", "-o", tmp_path / "part.parquet")
+    said = " ".join(run(*given, "--runner", "DirectRunner", code=2).stderr.split())
+    assert "Error: --runner: expected Apache Beam, which is not installed (apache_beam is missing). Install it" in said
+    assert "pip install 'tfae[beam]'" in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("more", [("more.csv",), ("--", "--parallelism=2")])
+def test_what_follows_the_source_is_refused_without_a_runner(folder, tmp_path, more):
+    said = " ".join(
+        run("score", folder / "model", "-o", tmp_path / "a.csv", folder / "table.csv", *more, code=2).stderr.split()
+    )
+    assert f"unexpected extra arguments ({more[-1]})" in said
+    assert not list(tmp_path.iterdir())

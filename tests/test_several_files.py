@@ -49,7 +49,7 @@ def folder(request, tmp_path):
         columns = columns_of(rows)
         columns = dict(reversed(columns.items())) if number == 1 else columns
         write(tmp_path / "logs" / f"part-{number}.{request.param}", columns)
-    for name in ("_SUCCESS", ".part-0.crc", "_temporary/part-9.csv"):
+    for name in ("_SUCCESS", ".part-0.crc", "_temporary/part-9.csv", f"beam-temp-part-1/a.part.{request.param}"):
         (tmp_path / "logs" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "logs" / name).write_text("nothing")
     return tmp_path / "logs"

@@ -20,7 +20,8 @@ from tfae.cli.compare import compare
 from tfae.cli.deploy import deploy
 from tfae.cli.echo import Echo
 from tfae.cli.run_dir import evaluate, export
-from tfae.cli.saved_model import inspect, reconstruct, score
+from tfae.cli.saved_model import inspect, reconstruct
+from tfae.cli.score import score
 from tfae.cli.serve import serve
 from tfae.cli.train import train
 from tfae.cli.wording import in_options

@@ -7,7 +7,9 @@ import itertools
 import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +18,7 @@ import pyarrow.csv
 from tfae.datasets import defects
 from tfae.datasets.cells import MISSING, write_plainly
 from tfae.datasets.dialect import DELIMITERS, Dialect, encoding_error, find_dialect
-from tfae.datasets.joined_tables import Table, open_files
+from tfae.datasets.joined_tables import RecordBatches, Table, open_files
 from tfae.datasets.source import Source
 from tfae.datasets.table_files import COMPRESSED, TableFiles
 from tfae.datasets.tables import DEFECT
@@ -41,12 +43,64 @@ def _open(options: ReadOptions, path: Path, is_first: bool) -> Table:
         if not is_first:
             warnings.simplefilter("ignore")  # What is said of one is said of all.
         dialect = find_dialect(path, options)
-    names = dialect.names
-    # Arrow reads the header itself, and calls the columns what is written there.
-    reads_header = dialect.is_plain and dialect.has_header
-    stored = dict(zip(names, dialect.stored_names if reads_header else names, strict=True))
+    rows = _TextRows(path, dialect, tuple(options.missing or ()))
+    return Table(
+        where=repr(str(path)),
+        names=dialect.names,
+        kinds=dict(zip(dialect.names, dialect.kinds, strict=True)),
+        record_batches=rows,
+        cut=rows.cut,
+        max_rows=None if path.suffix in COMPRESSED else path.stat().st_size // (2 * len(dialect.names)) + 1,
+        has_header=dialect.has_header,
+    )
 
-    def record_batches(types: Mapping[str, pa.DataType], lines: _OddLines | None) -> Iterator[pa.RecordBatch]:
+
+@final
+@dataclass(frozen=True)
+class _TextRows:
+    """The rows of a text file, whose columns are read as what their kind says; ``missing`` cells have no value."""
+
+    path: Path
+    dialect: Dialect
+    missing: tuple[str, ...]
+
+    def cut(self) -> Iterator[tuple[int, RecordBatches]]:
+        """Yield the whole file: which row a line in its middle is, only the lines before tell."""
+        yield 0, self
+
+    def __call__(self, kinds: Mapping[str, str], is_tolerant: bool) -> Iterator[pa.RecordBatch]:
+        """Yield the rows; with numbers as texts from where one of them is none."""
+        dialect, path = self.dialect, self.path
+        arrow = {"number": pa.string() if dialect.thousands else pa.float64(), "yes/no": pa.bool_()}
+        types = {name: arrow.get(kind, pa.string()) for name, kind in kinds.items()}
+        lines = _OddLines(1 + self._reads_header, are_left_out=is_tolerant)
+        num_rows = 0
+        try:
+            for batch in self._record_batches(types, lines if is_tolerant else None):
+                num_rows += len(batch)
+                yield _finish(batch, kinds, dialect)
+        except UnicodeDecodeError:
+            raise encoding_error(path) from None
+        except pa.ArrowInvalid as error:
+            if "UTF8" in str(error) or "UTF-8" in str(error):
+                raise encoding_error(path) from None
+            lines = _OddLines(1 + self._reads_header, are_left_out=is_tolerant)
+            try:  # Once more with numbers as texts, for all that can tell which of them are none.
+                for batch in self._record_batches(dict.fromkeys(types, pa.string()), lines):
+                    rest = batch.slice(max(0, num_rows))
+                    num_rows -= len(batch)
+                    yield _finish(rest, kinds, dialect)
+            except pa.ArrowInvalid:  # Not the cells but the lines are at fault.
+                raise _line_error(error, lines, dialect, path) from None
+
+    @property
+    def _reads_header(self) -> bool:
+        """Whether Arrow reads the header itself, and calls the columns what is written there."""
+        return self.dialect.is_plain and self.dialect.has_header
+
+    def _record_batches(self, types: Mapping[str, pa.DataType], lines: _OddLines | None) -> Iterator[pa.RecordBatch]:
+        dialect, names, reads_header = self.dialect, self.dialect.names, self._reads_header
+        stored = dict(zip(names, dialect.stored_names if reads_header else names, strict=True))
         parse = pyarrow.csv.ParseOptions(
             delimiter=dialect.delimiter,
             newlines_in_values=dialect.has_line_breaks,
@@ -55,10 +109,10 @@ def _open(options: ReadOptions, path: Path, is_first: bool) -> Table:
         convert = pyarrow.csv.ConvertOptions(
             column_types={stored[name]: kind for name, kind in types.items()},
             include_columns=[stored[name] for name in types],
-            null_values=[*_SPELLINGS, *(options.missing or ())],
+            null_values=[*_SPELLINGS, *self.missing],
             decimal_point=dialect.decimal,
         )
-        with dialect.open(path) as file:
+        with dialect.open(self.path) as file:
             if lines is None and not dialect.has_line_breaks:
 
                 def tables() -> Iterator[pa.Table]:
@@ -78,38 +132,6 @@ def _open(options: ReadOptions, path: Path, is_first: bool) -> Table:
                 for batch in itertools.chain(reader, [last]):
                     batch = batch.rename_columns(list(types))
                     yield from lines.put_back(batch) if lines is not None and lines.are_left_out else [batch]
-
-    def typed(kinds: Mapping[str, str], is_tolerant: bool) -> Iterator[pa.RecordBatch]:
-        arrow = {"number": pa.string() if dialect.thousands else pa.float64(), "yes/no": pa.bool_()}
-        types = {name: arrow.get(kind, pa.string()) for name, kind in kinds.items()}
-        lines = _OddLines(1 + reads_header, are_left_out=is_tolerant)
-        num_rows = 0
-        try:
-            for batch in record_batches(types, lines if is_tolerant else None):
-                num_rows += len(batch)
-                yield _finish(batch, kinds, dialect)
-        except UnicodeDecodeError:
-            raise encoding_error(path) from None
-        except pa.ArrowInvalid as error:
-            if "UTF8" in str(error) or "UTF-8" in str(error):
-                raise encoding_error(path) from None
-            lines = _OddLines(1 + reads_header, are_left_out=is_tolerant)
-            try:  # Once more with numbers as texts, for all that can tell which of them are none.
-                for batch in record_batches(dict.fromkeys(types, pa.string()), lines):
-                    rest = batch.slice(max(0, num_rows))
-                    num_rows -= len(batch)
-                    yield _finish(rest, kinds, dialect)
-            except pa.ArrowInvalid:  # Not the cells but the lines are at fault.
-                raise _line_error(error, lines, dialect, path) from None
-
-    return Table(
-        where=repr(str(path)),
-        names=names,
-        kinds=dict(zip(names, dialect.kinds, strict=True)),
-        record_batches=typed,
-        max_rows=None if path.suffix in COMPRESSED else path.stat().st_size // (2 * len(names)) + 1,
-        has_header=dialect.has_header,
-    )
 
 
 def _cut(file: pa.NativeFile) -> Iterator[pa.Buffer]:

@@ -14,7 +14,7 @@ class FileRows:
     """The file of each row that was read so far, as much as one number for each file."""
 
     def __init__(self, files: Sequence[str]) -> None:
-        self._files = files
+        self.files = files
         self._starts = np.full(len(files), np.iinfo(np.int64).max)  # Of those that are not yet read, behind all.
 
     def join(self, batches: Iterable[Iterable[pa.RecordBatch]]) -> Iterator[pa.RecordBatch]:
@@ -27,12 +27,12 @@ class FileRows:
                 yield batch
 
     def __getitem__(self, rows: slice) -> list[str]:
-        return [self._files[file] for file in self._find(np.arange(rows.start, rows.stop))]
+        return [self.files[file] for file in self._find(np.arange(rows.start, rows.stop))]
 
     def place(self, row: int) -> tuple[str, int]:
         """Return the file of a row, and which one it is in there."""
         file = int(self._find(np.int64(row)))
-        return self._files[file], row - int(self._starts[file])
+        return self.files[file], row - int(self._starts[file])
 
     def describe(self, row: int) -> str:
         """Say which row of which file a row is."""

@@ -13,7 +13,7 @@ from tfae.datasets.splits import SPLIT_NAMES
 _LIKE_A_SPLIT = re.compile("train|val|test|dev|eval", re.IGNORECASE)
 
 
-def list_files(folder: Path, *, hidden: str = ".") -> list[str]:
+def list_files(folder: Path, *, hidden: tuple[str, ...] = (".",)) -> list[str]:
     """Return the files of a folder and its sub-folders, relative and sorted, without names that begin with a sign."""
     # Sorted as text, for paths sort differently on different systems.
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
@@ -28,9 +28,9 @@ def list_files(folder: Path, *, hidden: str = ".") -> list[str]:
     return files
 
 
-def is_hidden(path: Path, signs: str) -> bool:
+def is_hidden(path: Path, signs: tuple[str, ...]) -> bool:
     """Whether a path, relative to where one looks, has a name that begins with one of the signs."""
-    return any(part.startswith(tuple(signs)) for part in path.parts)
+    return any(part.startswith(signs) for part in path.parts)
 
 
 def warn_of_skipped(folder: Path, names: Sequence[str], what: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,8 @@ from tfae.datasets.table_files import TableFiles
 from tfae.datasets.tables import DEFECT, TablePart, as_text
 from tfae.load_options import ReadOptions
 
+RecordBatches = Callable[[Mapping[str, str], bool], Iterable[pa.RecordBatch]]
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ class Table:
             the name of another type.
         record_batches: Opens the table, and yields the columns that are asked for by name, as what their kind, or
             "label" or "kept", says; tolerant if it is to be, as ``TablePart`` says.
+        cut: Yields what opens its pieces likewise, each with the row that it begins with; None of what is in no file.
         types: Those that Arrow stores the columns in; None for a text file, whose numbers are all float64.
         num_rows, max_rows: How many rows there are; or, where only reading tells, how many there can be at most.
         has_header: Whether the names are in the file.
@@ -44,7 +46,8 @@ class Table:
     where: str
     names: Sequence[str]
     kinds: Mapping[str, str]
-    record_batches: Callable[[Mapping[str, str], bool], Iterable[pa.RecordBatch]]
+    record_batches: RecordBatches
+    cut: Callable[[], Iterable[tuple[int, RecordBatches]]] | None = None
     types: Mapping[str, pa.DataType] | None = None
     num_rows: int | None = None
     max_rows: int | None = None
@@ -109,7 +112,7 @@ def join(
             max_samples=None if None in max_rows else sum(max_rows),
             sample_names=rows if file_names else None,
             found_columns=columns,
-            record_batches=functools.partial(_read, part, rows, asked, types),
+            record_batches=JoinedRows(part, rows, asked, types),
             names=shared,
             where=where if name == "all" else f"{name!r} of {where}",
             options=options,
@@ -118,30 +121,38 @@ def join(
     return joined
 
 
-def _read(
-    tables: Sequence[Table],
-    rows: FileRows,
-    known: Mapping[str, str],
-    types: Mapping[str, pa.DataType | None],
-    names: Sequence[str],
-    is_tolerant: bool,
-) -> Iterator[pa.RecordBatch]:
-    """Yield the columns of some names, of the same types in all batches."""
-    asked = {name: known.get(name, "kept") for name in names}
+@final
+@dataclass(frozen=True)
+class JoinedRows:
+    """Opens tables, and yields the columns of some names, of the same types in all batches.
 
-    def read(table: Table) -> Iterator[pa.RecordBatch]:
-        stored = {name: kind for name, kind in asked.items() if name not in table.keys}
-        # Without a column of the file there is no telling how many rows it has.
-        for batch in table.record_batches(stored or {table.names[0]: "label"}, is_tolerant):
-            cells = {name: pa.repeat(key, len(batch)) for name, key in table.keys.items()}
-            columns = [
-                _cast(cells[name] if name in cells else batch.column(name), types[name], kind)
-                for name, kind in asked.items()
-            ]
-            beside = {name: batch.column(name) for name in (DEFECT,) if name in batch.schema.names}
-            yield pa.RecordBatch.from_arrays([*columns, *beside.values()], names=[*asked, *beside])
+    Attributes:
+        tables, places: Read one after the other, and which file their rows are from.
+        known, types: What columns are read as, and the types that they have then.
+    """
 
-    return rows.join(map(read, tables))
+    tables: Sequence[Table]
+    places: FileRows
+    known: Mapping[str, str]
+    types: Mapping[str, pa.DataType | None]
+
+    def __call__(self, names: Sequence[str], is_tolerant: bool) -> Iterator[pa.RecordBatch]:
+        """Yield the batches of one table after the other."""
+        asked = {name: self.known.get(name, "kept") for name in names}
+
+        def read(table: Table) -> Iterator[pa.RecordBatch]:
+            stored = {name: kind for name, kind in asked.items() if name not in table.keys}
+            # Without a column of the file there is no telling how many rows it has.
+            for batch in table.record_batches(stored or {table.names[0]: "label"}, is_tolerant):
+                cells = {name: pa.repeat(key, len(batch)) for name, key in table.keys.items()}
+                columns = [
+                    _cast(cells[name] if name in cells else batch.column(name), self.types[name], kind)
+                    for name, kind in asked.items()
+                ]
+                beside = {name: batch.column(name) for name in (DEFECT,) if name in batch.schema.names}
+                yield pa.RecordBatch.from_arrays([*columns, *beside.values()], names=[*asked, *beside])
+
+        return self.places.join(map(read, self.tables))
 
 
 def _validate_names(first: Table, table: Table, names: Sequence[str]) -> None:

@@ -106,5 +106,6 @@ def _check_space(folder: str) -> Iterator[None]:
 def _space_error(folder: str, received: str) -> ValueError:
     return ValueError(
         f"source: expected space for samples that are streamed in {folder!r}, the folder of temporary files; received "
-        f"{received}. Set TMPDIR to a folder on a disk with more, or pass in_memory=True if the samples fit."
+        f"{received}. Set TMPDIR to a folder on a disk with more, pass in_memory=True if the samples fit, or load some "
+        "of the files."
     )

@@ -54,6 +54,7 @@ class Part(abc.ABC):
         allows_gaps: Whether NaN in a table is a missing value, and no defect.
         is_tolerant: Whether a row of a table that can not be read is a defect of its own, and no error.
         kept_names: Columns of a table that are carried along.
+        may_be_empty: Whether it is no error that there is no sample, as of one piece of several.
         window: How many rows of a table a sample is; None where it is no series.
     """
 
@@ -67,6 +68,7 @@ class Part(abc.ABC):
     allows_gaps: bool = False
     is_tolerant: bool = False
     kept_names: tuple[str, ...] = ()
+    may_be_empty: bool = False
     window: int | None = None
 
     @property
@@ -121,7 +123,7 @@ class Part(abc.ABC):
                 break
             yield batch
         missing.validate()
-        if first == 0:
+        if first == 0 and not self.may_be_empty:
             raise ValueError("source: expected at least one sample; received none. Is the file complete?")
         if self.num_samples not in (None, first):
             received = "more" if first > (self.num_samples or 0) else str(first)

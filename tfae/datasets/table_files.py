@@ -16,8 +16,8 @@ COMPRESSED = (".gz", ".bz2")
 _TEXT = (".csv", ".tsv", ".txt", ".tab", ".dat", ".data")
 TABLE_SUFFIXES = (*_TEXT, ".parquet")
 _KINDS = (".csv", ".parquet")
-#: Signs that names begin with of files that are no data, as of pyarrow: _SUCCESS, .part-0.csv.crc.
-_HIDDEN = "._"
+#: How names begin that are no data: _SUCCESS and .part-0.csv.crc, as of pyarrow, and what a killed Beam job leaves.
+_HIDDEN = (".", "_", "beam-temp-")
 
 
 @final

@@ -111,7 +111,7 @@ class TablePart(Part):
             }
             yield Batch(samples, None if label is None else _labels(batch.column(label)), kept, defects)
             first += len(batch)
-        if first == 0:
+        if first == 0 and not self.may_be_empty:
             below = " below its header" if self.num_samples is None else ""  # It is a text file.
             raise ValueError(f"source: expected a table with rows; received {self.where}, which holds none{below}.")
 

@@ -7,15 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
-from tfae.columns import Column, split_matrix
 from tfae.datasets import Part, Source, WindowPart
 from tfae.detection import Drift, compare_with_uniform
 from tfae.export import SavedAutoencoder
 from tfae.progress import count
 from tfae.scoring.answers import Answer, ask
 from tfae.scoring.score_file import ScoreFile
+from tfae.scoring.score_rows import ScoreRows
 from tfae.scoring.steps import ask_of_rows
 
 __all__ = ["ScoreFile", "Summary", "score"]
@@ -30,7 +29,7 @@ class Summary(NamedTuple):
     Attributes:
         num_samples: How many there are.
         num_defective: How many of them have no score, of those that were asked about now.
-        first: Where the first of those is, and why it has none.
+        first: Where the first of those is, and why it has none; "" where they come in no order.
         num_alarms: How many raise an alarm, of those that were asked about now; None without a calibration.
         drift: Whether their p-values are uniform, as those of normal samples are; likewise.
     """
@@ -72,9 +71,7 @@ def score(
     Raises:
         ValueError: If no sample can be scored, or there are no such columns or features.
     """
-    names = _feature_names(model, source)
-    if explain > len(names):
-        raise ValueError(f"explain: expected at most {len(names)}, the number of features; received {explain}.")
+    rows = ScoreRows.of(model, source, explain)
     total, num_asked, num_defective, first, known = 0, 0, 0, "", file.num_rows
     p_values: list[np.ndarray] = []
     num_alarms = 0
@@ -88,7 +85,7 @@ def score(
             size = len(answer.batch.samples)
             if total >= known:
                 num_asked += size
-                file.write(_table(start, name, part, answer, names, explain, model.columns))
+                file.write(rows.table(start, name, part, answer))
                 if answer.defects and not first:
                     place = min(answer.defects)
                     first = f"sample {start + place} of {name}: {answer.defects[place]}"
@@ -122,67 +119,3 @@ def _answers(
             yield Answer(batch, np.empty(0), None, {})
         else:
             yield ask(model, batch, explain=explain)
-
-
-def _table(
-    start: int,
-    name: str,
-    part: Part,
-    answer: Answer,
-    names: Sequence[str],
-    explain: int,
-    columns: Sequence[Column],
-) -> pa.Table:
-    size = len(answer.instance_score)
-    places = {"part": pa.array([name] * size), "index": pa.array(np.arange(start, start + size))}
-    if part.sample_names is not None:
-        places["file"] = pa.array(part.sample_names[start : start + size])
-    beside = dict(answer.batch.kept)
-    if answer.batch.labels is not None:
-        beside["label"] = pa.array(answer.batch.labels)
-    is_scored = ~np.isnan(answer.instance_score)
-    found = {"instance_score": pa.array(answer.instance_score, mask=~is_scored)}
-    if answer.p_value is not None:
-        is_judged = ~np.isnan(answer.p_value)
-        found["p_value"] = pa.array(answer.p_value, mask=~is_judged)
-        found["is_outlier"] = pa.array(answer.is_outlier, mask=~is_judged)
-    if answer.feature_score is not None:
-        order = np.argsort(-answer.feature_score, axis=1, kind="stable")[:, :explain]
-        called = pa.array(names)
-        for place in range(explain):
-            chosen = order[:, place]
-            found[f"feature_{place + 1}"] = called.take(pa.array(chosen, mask=~is_scored))
-            found[f"feature_score_{place + 1}"] = pa.array(
-                answer.feature_score[np.arange(size), chosen], mask=~is_scored
-            )
-            if answer.expected is not None:
-                for word, cells in (("value", answer.batch.samples), ("expected", answer.expected)):
-                    found[f"feature_{word}_{place + 1}"] = _write_cells(cells, columns, chosen, is_scored)
-    reasons = pa.nulls(size, pa.string())
-    if answer.defects:
-        reasons = pa.array([answer.defects.get(row) for row in range(size)], pa.string())
-    found["reason"] = reasons
-    if both := beside.keys() & {*places, *found}:
-        raise ValueError(
-            f"keep: expected columns called otherwise than those that are written; received {both.pop()!r}. Rename it."
-        )
-    return pa.table({**places, **beside, **found})
-
-
-def _write_cells(matrix: np.ndarray, columns: Sequence[Column], chosen: np.ndarray, is_written: np.ndarray) -> pa.Array:
-    """The text of the cell of a table in the chosen column of each row."""
-    texts = np.full(len(chosen), None, object)
-    for index, column in enumerate(columns):
-        rows = np.flatnonzero((chosen == index) & is_written)
-        cells = split_matrix(matrix[rows][:, [index]].astype("float64"), [column])[column.name]
-        texts[rows] = cells.astype(str) if column.kind == "category" else np.char.mod("%.6g", cells)
-    return pa.array(texts, pa.string())
-
-
-def _feature_names(model: SavedAutoencoder, source: Source) -> list[str]:
-    """Return what the elements of a sample, or of a step, are called: columns by name, others by their place."""
-    if model.columns or source.is_windowed:
-        return [column.name for column in model.columns] or [
-            *(source.feature_names or map(str, range(source.shape[-1])))
-        ]
-    return [", ".join(map(str, place)) for place in np.ndindex(model.sample_shape)]

@@ -16,6 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from tfae.atomic_write import replace_atomically, write_atomically
+from tfae.scoring.score_rows import schema_of
 
 _WRITERS = {".csv": pa.csv.CSVWriter, ".parquet": pa.parquet.ParquetWriter}
 #: Work that an interruption can cost.
@@ -78,11 +79,7 @@ class ScoreFile:
             if segments := self._segments():
                 self._schema = pa.parquet.read_schema(segments[0])
             else:
-                # A column of missing values only has no type yet; text holds whatever comes.
-                fields = (
-                    field.with_type(pa.string()) if pa.types.is_null(field.type) else field for field in table.schema
-                )
-                self._schema = pa.schema(fields)
+                self._schema = schema_of(table)
         self._pending.append(table.cast(self._schema))
         self.num_rows += len(table)
         if time.monotonic() - self._begun >= SECONDS:

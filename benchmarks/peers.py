@@ -3,6 +3,7 @@
 import itertools
 import tempfile
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -78,8 +79,12 @@ def pyod(num_images: int) -> Callable[[], float]:
     return epoch
 
 
-def keras_variational(num_images: int) -> Callable[[], float]:
-    """The dense model with the sampling layer and the train_step of Keras's example of a variational autoencoder."""
+def keras_variational(features: Any, decoder: Any, latent_dim: int) -> Any:
+    """Keras's example of a variational autoencoder, with its own sampling layer, train_step and optimizer.
+
+    ``features`` is the model in front of mean and logarithm of the variance, ``decoder`` that from the latent to
+    probabilities.
+    """
     import keras
     import tensorflow as tf
     from keras import layers, ops
@@ -96,17 +101,10 @@ def keras_variational(num_images: int) -> Callable[[], float]:
     class Variational(keras.Model):
         def __init__(self) -> None:
             super().__init__()
-            inputs = keras.Input((28, 28, 1))
-            x = layers.Flatten()(inputs)
-            for width in WIDTHS:
-                x = layers.Dense(width, "relu")(x)
-            mean, log_variance = layers.Dense(LATENT_DIM)(x), layers.Dense(LATENT_DIM)(x)
-            self.encoder = keras.Model(inputs, [mean, log_variance, Sampling()([mean, log_variance])])
-            inputs = x = keras.Input((LATENT_DIM,))
-            for width in WIDTHS[::-1]:
-                x = layers.Dense(width, "relu")(x)
-            self.decoder = keras.Model(inputs, layers.Reshape((28, 28, 1))(layers.Dense(784, "sigmoid")(x)))
-            self.trackers = [keras.metrics.Mean(name) for name in ("loss", "reconstruction_loss", "kl_loss")]
+            mean, log_variance = layers.Dense(latent_dim)(features.output), layers.Dense(latent_dim)(features.output)
+            self.encoder = keras.Model(features.input, [mean, log_variance, Sampling()([mean, log_variance])])
+            self.decoder = decoder
+            self.trackers = [keras.metrics.Mean(name) for name in ("loss", "reconstruction", "kl")]
 
         def train_step(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
             with tf.GradientTape() as tape:
@@ -123,6 +121,24 @@ def keras_variational(num_images: int) -> Callable[[], float]:
 
     model = Variational()
     model.compile("adam")
+    return model
+
+
+def keras_dense_variational(num_images: int) -> Callable[[], float]:
+    """The dense model in Keras's example of a variational autoencoder."""
+    import keras
+    from keras import layers
+
+    inputs = keras.Input((28, 28, 1))
+    x = layers.Flatten()(inputs)
+    for width in WIDTHS:
+        x = layers.Dense(width, "relu")(x)
+    features = keras.Model(inputs, x)
+    inputs = x = keras.Input((LATENT_DIM,))
+    for width in WIDTHS[::-1]:
+        x = layers.Dense(width, "relu")(x)
+    decoder = keras.Model(inputs, layers.Reshape((28, 28, 1))(layers.Dense(784, "sigmoid")(x)))
+    model = keras_variational(features, decoder, LATENT_DIM)
     x = some_images(num_images) / np.float32(255)
 
     def epoch() -> float:

@@ -11,21 +11,27 @@ second of a dense variational autoencoder, in turns with the plain one, with Ker
 comes from the original files in ``$TFAE_DATA_DIR/mnist``, or from where TFDS has it.
 """
 
+from __future__ import annotations
+
 import argparse
 import functools
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+# No TensorFlow up here: it would be imported in the processes of the contestants too, and beside it pythae's PyTorch
+# waits forever.
 from benchmarks import machine, peers, rounds
 from benchmarks.machine import ROOT
 from benchmarks.peers import BATCH_SIZE, LATENT_DIM, WIDTHS, some_images
+
+if TYPE_CHECKING:
+    import keras
 
 SECTIONS = ("keras", "tfp", "bound", "speed")
 KERAS_EPOCHS, TFAE_EPOCHS, TFP_EPOCHS, BOUND_EPOCHS = 30, 20, 15, 100
@@ -54,6 +60,7 @@ def binarised(smoke: bool) -> Any:
 
 def example_parts(activation: str | None) -> tuple[keras.Model, keras.Model]:
     """The layers of Keras's example: to the features in front of the latent, and from the latent on."""
+    import keras
     from keras import layers
 
     keras.utils.set_random_seed(0)
@@ -71,6 +78,8 @@ def example_parts(activation: str | None) -> tuple[keras.Model, keras.Model]:
 
 def build_example() -> keras.Model:
     """The architecture of Keras's example, which emits logits here."""
+    import keras
+
     from tfae.models import Gaussian
 
     features, decoder = example_parts(None)
@@ -81,6 +90,8 @@ def build_example() -> keras.Model:
 
 def train_keras_example(by: str, epochs: int, smoke: bool, console: Console) -> dict[str, Any]:
     """The parts of the loss by epoch."""
+    import keras
+
     from tfae import datasets, losses, training
 
     x, began = all_digits(smoke), time.perf_counter()
@@ -123,6 +134,8 @@ def run_keras(smoke: bool, console: Console) -> dict[str, Any]:
 
 
 def run_tfp(smoke: bool, console: Console) -> dict[str, Any]:
+    import keras
+
     from tfae import evaluation, losses, models, training
 
     data, epochs = binarised(smoke), 1 if smoke else TFP_EPOCHS
@@ -141,6 +154,8 @@ def run_tfp(smoke: bool, console: Console) -> dict[str, Any]:
 
 
 def run_bound(smoke: bool, console: Console) -> dict[str, Any]:
+    import keras
+
     from tfae import evaluation, losses, models, training
 
     data, epochs = binarised(smoke), 1 if smoke else BOUND_EPOCHS

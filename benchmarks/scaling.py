@@ -1,5 +1,8 @@
 """What work costs as it grows: ``python -m benchmarks.scaling``.
 
+``rows`` and ``parameters``: an epoch of training, or some steps of it, by one worker and by two on this machine, in
+turns: seconds, bytes that the workers exchange, peak memory.
+
 ``score``: ``tfae score`` from files of Parquet to Parquet, by one process and by Apache Beam on this machine, in turns,
 for some numbers of rows: the seconds of the whole command, those of its work, without what the same command takes for a
 handful of rows, and the peak memory of its process. It needs the extra ``beam``, which has an environment of its own:
@@ -26,10 +29,11 @@ import pyarrow.parquet
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import machine
+from benchmarks import machine, scaling_training
 from benchmarks.machine import ROOT
 
-SECTIONS = ("score",)
+SECTIONS = ("rows", "parameters", "score")
+NUM_ROWS, NUM_PARAMETERS = (10**5, 10**6, 10**7), (10**4, 10**5, 10**6, 10**7, 10**8)
 NUM_COLUMNS, NUM_FILES, ROW_GROUP = 32, 8, 65_536
 #: Rows that start the command and end it.
 FEW = 64
@@ -183,8 +187,12 @@ def main() -> None:
             result[section] = {"machine": about, "found": found}
             machine.write("scaling", result)
 
-        sizes = [2000, 8000] if options.smoke else options.rows
-        measure_score(sizes, 1 if options.smoke else options.rounds, write, console)
+        rounds = 1 if options.smoke else options.rounds
+        if section == "score":
+            measure_score([2000, 8000] if options.smoke else options.rows, rounds, write, console)
+        else:
+            sizes = NUM_ROWS if section == "rows" else NUM_PARAMETERS
+            scaling_training.run(section, [10**4] if options.smoke else list(sizes), rounds, write, console)
     console.print("written to benchmarks/results/scaling.json")
 
 

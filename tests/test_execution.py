@@ -3,9 +3,8 @@ import functools
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from tfae import datasets, losses, models, runs, training
+from tfae import datasets, losses, models, training
 from tfae.schedule import adam
 from tfae.training.execution import Execution, NonFiniteLossError, execution_of, multiply_adds
 
@@ -143,20 +142,19 @@ def test_a_call_takes_no_more_batches_than_an_epoch_has_and_few_of_large_samples
     assert execution_of(model, large, epochs=1).steps == 1
 
 
-def test_eager_models_and_distribution_strategies_keep_the_train_function_of_keras(tmp_path):
+def test_eager_models_keep_the_train_function_of_keras_and_those_in_a_strategy_train_on_its_replicas():
     data = loaded()
     model = build()
     model.compile("sgd", losses.SquaredError(), run_eagerly=True)
     execution = execution_of(model, data, epochs=100_000)
     assert (execution.program, execution.steps) == ("keras", 1)
-    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+    with training.make_strategy("mirrored").scope():
         model = compiled()
     execution = execution_of(model, data, epochs=100_000)
-    assert execution.program == "keras"
-    with pytest.raises(ValueError, match="expected a model outside of a distribution strategy"):
-        runs.train(model, data, run_dir=tmp_path, verbose=0)
+    assert (execution.program, execution.steps) == ("replicas", 1)
     execution.install()
-    assert np.isfinite(model.fit(data.train, epochs=1, verbose=0, shuffle=False).history["loss"]).all()
+    with execution.fitting():
+        assert np.isfinite(model.fit(data.train, epochs=1, verbose=0, shuffle=False).history["loss"]).all()
 
 
 def test_single_batches_can_be_trained_on_after_compile():

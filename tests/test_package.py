@@ -64,7 +64,7 @@ ALLOWED = {
     "comparison": "casting checks datasets evaluation losses models moments provenance report runs atomic_write "
     "training",
     "cli": "progress advice columns comparison datasets detection evaluation export load_options losses models moments "
-    "plots patterns provenance report runs scoring serving atomic_write",
+    "plots patterns provenance report runs scoring serving atomic_write training",
 }
 
 

@@ -168,15 +168,19 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", type=int, default=[1_000_000, 4_000_000], help="of the section score")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--export-to", type=Path, metavar="FOLDER", help="what a process of its own does")
+    parser.add_argument("--draw", type=Path, metavar="FILE", help="picture of the trainings that were measured last")
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if options.export_to:
         export_model(options.export_to)
         return
+    path = machine.RESULTS / "scaling.json"
+    if options.draw:
+        scaling_training.draw(json.loads(path.read_text(encoding="utf-8")), options.draw)
+        return
     console = Console(width=130)
     about = machine.describe()
     console.print(machine.header(about), highlight=False)
-    path = machine.RESULTS / "scaling.json"
     # Sections that are not run again stay.
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     result: dict[str, Any] = before if before.get("smoke") == options.smoke else {}

@@ -160,6 +160,37 @@ def make_table(by: str, found: dict[str, list[dict[str, float]]]) -> Table:
     return table
 
 
+def draw(results: dict[str, Any], path: Path) -> None:
+    """Seconds of an epoch by rows and of a step by parameters, of one worker and of two, as a picture."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((9, 3.6), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for ax, by, of, ylabel in zip(
+        panels,
+        ("rows", "parameters"),
+        ("seconds_per_epoch", "seconds_per_step"),
+        ("seconds of an epoch, 10⁴ parameters", "seconds of a step of 1,024 rows"),
+        strict=True,
+    ):
+        for num_workers, color in (("1", "#1f4e79"), ("2", "#c55a11")):
+            points = sorted(
+                (int(name.split()[0]), statistics.median(each[of] for each in figures))
+                for name, figures in results[by]["found"].items()
+                if name.endswith(f" {num_workers}")
+            )
+            x, y = map(list, zip(*points, strict=True))
+            ax.plot(x, y, "o-", color=color, label=f"{num_workers} worker{'s' * (num_workers != '1')}")
+            if by == "rows":  # In proportion to the rows.
+                ax.plot([x[-1], 10 * x[-1]], [y[-1], 10 * y[-1]], "--", color=color, zorder=1)
+                ax.plot(10 * x[-1], 10 * y[-1], "o", color=color, markerfacecolor="white")
+        ax.set(xscale="log", yscale="log", xlabel=by, ylabel=ylabel)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(color="#eeeeee")
+        ax.legend(frameon=False)
+    figure.savefig(path, dpi=120)
+
+
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     print(json.dumps(train(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))

@@ -100,6 +100,8 @@ class Execution:
     def install(self) -> None:
         """Have ``fit`` train by this, until the model is compiled anew; it is traced anew."""
         self._run.clear()
+        if self._replicas is not None:
+            self._replicas.retrace()
         self._autoencoder.steps_per_execution = self.steps
         # They were traced for another number of steps, if they were.
         self._autoencoder.test_function = self._autoencoder.predict_function = None

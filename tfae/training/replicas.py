@@ -45,13 +45,16 @@ class Replicas:
         # Keras would distribute the data itself, and fails at that on several workers (keras issue 20585).
         strategy, model._distribute_strategy = model._distribute_strategy, None
         model.test_function = self.test
-        self._programs.clear()
         try:
             yield
         finally:
             model._distribute_strategy, model.test_function = strategy, None
             if self._draws_apart:
                 self._shift_seeds(-1)
+
+    def retrace(self) -> None:
+        """Trace all programs anew when they are called next."""
+        self._programs.clear()
 
     def begin_epoch(self) -> None:
         """Count samples anew, as the metrics do, and let each replica draw random numbers of its own from now on."""

@@ -506,3 +506,22 @@ def test_a_model_that_was_evaluated_before_is_validated_on_all_batches(tmp_path)
     run = runs.train(model, data, run_dir=tmp_path / "run", epochs=1, verbose=0)
     (measured,) = history(run.directory)
     assert model.evaluate(data.validation, verbose=0)[0] == pytest.approx(measured["val_loss"], rel=1e-5)
+
+
+def test_a_repeated_call_goes_on_or_returns_the_run_and_one_with_other_arguments_is_refused(run_dir, undisturbed):
+    for changed, message in (
+        ({"epochs": 5}, "epochs: expected 4, with which the run .* began; received 5"),
+        ({"patience": 3}, "patience: expected 2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            begin(run_dir, or_resume=True, **changed)
+    other = models.dense((5,), latent_dim=1, widths=(8,))
+    other.compile("adam", losses.AbsoluteError())
+    with pytest.raises(ValueError, match=r"autoencoder: expected .*'latent_dim': 2.* received .*'latent_dim': 1"):
+        runs.train(other, loaded(), run_dir=run_dir, epochs=EPOCHS, patience=2, or_resume=True, verbose=0)
+    other = compiled()
+    other.compile("adam", losses.AbsoluteError())
+    with pytest.raises(ValueError, match=r"loss: expected SquaredError, .* received AbsoluteError"):
+        runs.train(other, loaded(), run_dir=run_dir, epochs=EPOCHS, patience=2, or_resume=True, verbose=0)
+    assert_same(begin(run_dir, or_resume=True), undisturbed)
+    assert begin(run_dir, or_resume=True).evaluation == undisturbed.evaluation

@@ -20,6 +20,7 @@ from tfae.cli.layout import fit_terminal
 from tfae.cli.model_options import ModelOptions, model_options
 from tfae.cli.options import default_export_dir, export_dir_option, ignore_option, is_given, load_options, loss_option
 from tfae.cli.tensorflow import import_tensorflow, onednn_of
+from tfae.cli.wording import in_options
 
 if TYPE_CHECKING:
     from tfae.advice import Advice
@@ -127,7 +128,7 @@ def train(
         else:
             _train(source, strategy=made, export_dir=export_dir, verbose=verbose, **options)
     except training.LostWorkerError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {in_options(error, ctx)}", err=True)
         ctx.exit(_LOST_WORKER)
     except runs.Interrupted as interruption:
         click.echo(f"\n{interruption}", err=True)

@@ -20,7 +20,6 @@ import importlib.util
 import json
 import os
 import shlex
-import warnings
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,8 @@ from tfae.detection import find_categories, validate_rate
 from tfae.evaluation import Evaluation
 from tfae.losses import ReconstructionLoss, get_loss
 from tfae.models import structure
-from tfae.runs.directory import check_room, clear_remains, how_to_resume, lock, state_of
+from tfae.runs.changes import ONEDNN, validate_repeated, warn_of_changes
+from tfae.runs.directory import check_room, clear_remains, lock, state_of
 from tfae.runs.fitting import format_json, go_on
 from tfae.runs.model_file import explain_unreadable, load_model, write_model
 from tfae.runs.run import Run, load_data, load_run
@@ -55,10 +55,6 @@ from tfae.training.strategies import (
 )
 
 __all__ = ["Interrupted", "Run", "load_run", "resume", "train"]
-
-
-# TensorFlow reads it when it is imported, and takes other kernels for convolutions, which round differently.
-_ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 
 
 def train(
@@ -128,6 +124,7 @@ def train(
     states = ("unused", "stopped", "finished", "in use")
     state = states[ask_chief(strategy, states.index(state_of(directory)))] if or_resume else "unused"
     if state == "stopped":
+        validate_repeated(directory, autoencoder, data, loss, epochs=epochs, patience=patience)
         return resume(directory, data=data, strategy=strategy, verbose=verbose, on_evaluation=on_evaluation)
     if state == "finished":
         if not is_chief(strategy):
@@ -161,7 +158,7 @@ def train(
         "patience": patience,
         "execution": {"program": execution.program, "steps": execution.steps},
         "num_replicas": 1 if strategy is None else strategy.num_replicas_in_sync,
-        "onednn": os.environ.get(_ONEDNN),
+        "onednn": os.environ.get(ONEDNN),
         "tensorboard": tensorboard,
         "notes": notes or {},
         "ignore": [ignore] if isinstance(ignore, str) else sorted(ignore),
@@ -169,7 +166,7 @@ def train(
         "by": by,
     }
     start = Checkpoint(variables=values_of(autoencoder, in_epoch=False))
-    with explain_lost_worker(strategy, how_to_resume(directory, config)), contextlib.ExitStack() as held:
+    with explain_lost_worker(strategy, directory), contextlib.ExitStack() as held:
         validate_agreement(strategy, {name: config[name] for name in ("data", "model", "loss", "optimizer", "epochs")})
         with together(strategy):
             if is_chief(strategy):
@@ -200,21 +197,6 @@ def _load(data: Any, verbose: str | int) -> Data:
     if verbose and loaded is not data:
         print(loaded.summary())
     return loaded
-
-
-def _warn_of_changes(directory: Path, config: dict[str, Any], num_replicas: int) -> None:
-    """Warn of what is not as it was when the run began, and say what does not hold then."""
-    before = {**config.get("versions", {}), _ONEDNN: config.get("onednn"), "replicas": config["num_replicas"]}
-    now = {**provenance.versions(), _ONEDNN: os.environ.get(_ONEDNN), "replicas": num_replicas}
-    changed = [name for name in ("tfae", "tensorflow", "keras", _ONEDNN, "replicas") if before.get(name) != now[name]]
-    if changed:
-        began, goes_on = (", ".join(f"{name} {of.get(name) or 'unset'}" for name in changed) for of in (before, now))
-        warnings.warn(
-            f"run_dir: {directory} began with {began} and goes on with {goes_on}: it does not end with the weights of "
-            f"a training that was not stopped. {_ONEDNN} counts when TensorFlow is imported; tfae train --resume sets "
-            "it as it was.",
-            stacklevel=3,
-        )
 
 
 def resume(
@@ -255,7 +237,7 @@ def resume(
             f"{shlex.quote(str(directory))}."
         )
     held = lock(directory) if is_chief(strategy) else contextlib.nullcontext()
-    with explain_lost_worker(strategy, "with the same command"), held:
+    with explain_lost_worker(strategy, directory), held:
         try:
             config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
             with contextlib.nullcontext() if strategy is None else strategy.scope():
@@ -274,7 +256,7 @@ def resume(
                 f"{format_differences(found)}. {remedy(found)}"
             )
         num_replicas = 1 if strategy is None else strategy.num_replicas_in_sync
-        _warn_of_changes(directory, config, num_replicas)
+        warn_of_changes(directory, config, num_replicas)
         validate_replicable(autoencoder, data)
         make_variables(autoencoder, data.shape)
         assign(autoencoder, start.variables)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, final
 
 import keras
@@ -199,15 +200,16 @@ def together(strategy: tf.distribute.Strategy | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def explain_lost_worker(strategy: tf.distribute.Strategy | None, how: str) -> Iterator[None]:
-    """Raise LostWorkerError where TensorFlow says in words of its own that a worker is gone; ``how`` to go on."""
+def explain_lost_worker(strategy: tf.distribute.Strategy | None, run_dir: Path) -> Iterator[None]:
+    """Raise LostWorkerError where TensorFlow says in words of its own that a worker is gone."""
     try:
         yield
     except _LOST as error:
         if strategy is None or strategy.cluster_resolver is None:
             raise
         raise LostWorkerError(
-            f"training: expected all workers to stay; one is gone, or does not answer. Start all again: {how}."
+            f"training: expected all workers to stay; one is gone, or does not answer. Start all again, with "
+            f"or_resume=True: they go on from the last checkpoint, in {run_dir}."
         ) from error
 
 

@@ -172,7 +172,7 @@ def test_twenty_kills_of_workers_at_random_times_change_no_bit(undisturbed, tabl
 )
 def test_a_cluster_that_is_none_is_refused_in_words_of_the_variable(config, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", config)
-    with pytest.raises(ValueError, match="TF_CONFIG: expected the workers of a cluster"):
+    with pytest.raises(ValueError, match="strategy: expected the environment variable TF_CONFIG to tell the workers"):
         training.make_strategy("multi-worker")
 
 

@@ -69,8 +69,8 @@ def _validate_cluster(text: str) -> None:
         is_known = False
     if not is_known:
         raise ValueError(
-            f"TF_CONFIG: expected the workers of a cluster and which of them this one is, such as {_CLUSTER}; received "
-            f"{text!r}. Set the environment variable, to another index on each worker."
+            "strategy: expected the environment variable TF_CONFIG to tell the workers of a cluster and which of them "
+            f"this one is, such as {_CLUSTER}; received {text!r}. Set it, to another index on each worker."
         )
 
 

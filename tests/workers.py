@@ -42,7 +42,7 @@ def wait(workers, folder, seconds=300):
     try:
         return [worker.wait(max(0, end - time.monotonic())) for worker in workers]
     except subprocess.TimeoutExpired as error:
-        raise AssertionError(logs(folder)) from error
+        raise AssertionError(f"{[worker.poll() for worker in workers]} {logs(folder)}") from error
     finally:
         for worker in workers:
             worker.kill()
@@ -53,9 +53,8 @@ def wait_for_epochs(folder, num_epochs, workers, seconds=300):
     """Wait until so many epochs are in the history of the run."""
     end = time.monotonic() + seconds
     while num_epochs_of(folder) < num_epochs:
-        ended = [worker.poll() for worker in workers]
-        assert ended.count(None) == len(ended), (ended, logs(folder))
-        assert time.monotonic() < end, logs(folder)
+        if time.monotonic() > end or any(worker.poll() is not None for worker in workers):
+            raise AssertionError(f"{wait(workers, folder, 30)} {logs(folder)}")
         time.sleep(0.05)
 
 

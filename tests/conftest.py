@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+# It sets up devices for all of its process, which tests/test_strategies.py starts.
+collect_ignore = [] if "NUM_REPLICAS" in os.environ else ["on_two_devices.py"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def tfds_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

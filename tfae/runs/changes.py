@@ -14,6 +14,7 @@ from tfae import provenance
 from tfae.datasets import Data
 from tfae.losses import ReconstructionLoss, get_loss
 from tfae.models import structure
+from tfae.models.gaussian import gaussians_of
 
 # TensorFlow reads it when it is imported, and takes other kernels for convolutions, which round differently.
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
@@ -40,6 +41,8 @@ def validate_repeated(
     """Raise ValueError unless a run began with the same arguments, as far as they are written down."""
     config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     structure.build(autoencoder, data.shape)
+    for gaussian in gaussians_of(autoencoder):  # As compile does.
+        gaussian.set_training(arguments["epochs"] * int(data.train.cardinality()))
     arguments["autoencoder"] = provenance.model(autoencoder, data.shape)
     arguments["loss"] = type(loss or get_loss(autoencoder)).__name__
     began = {**config, "autoencoder": config["model"], "loss": config["loss"]["class_name"]}

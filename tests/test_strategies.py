@@ -85,7 +85,7 @@ def test_two_workers_train_as_one_process_and_the_chief_alone_writes(table, tmp_
     assert np.linalg.norm(received - expected) <= 1e-6 * np.linalg.norm(expected)
     for received, expected in zip(history_of(together), history_of(alone), strict=True):
         np.testing.assert_allclose(
-            *([float(value) for value in row.values()] for row in (received, expected)), rtol=1e-6
+            *([float(value) for value in row.values()] for row in (received, expected)), rtol=1e-5
         )
 
 
@@ -106,7 +106,7 @@ def test_a_killed_worker_ends_the_others_and_all_started_again_end_as_if_nothing
     for received, expected in zip(history_of(tmp_path), history_of(undisturbed), strict=True):
         assert received["val_loss"] == expected["val_loss"]
         # The metrics of an epoch that was gone on with are added up in another order.
-        assert float(received["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-6)
+        assert float(received["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-5)
 
 
 @pytest.mark.slow

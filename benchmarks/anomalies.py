@@ -11,6 +11,7 @@ alarm in them, and how many events there are outside of them.
 
 import argparse
 import csv
+import functools
 import importlib
 import itertools
 import json
@@ -352,18 +353,10 @@ def main() -> None:
     console.print(machine.header(about), highlight=False)
     names = options.sets or [name for name in FILES if not options.smoke or name == COST_SETS[0]]
     cost_names = options.sets or [name for name in COST_SETS if name in names]
-    path = machine.RESULTS / "anomalies.json"
-    # Sections that are not run again stay.
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    result: dict[str, Any] = before if before.get("smoke") == options.smoke else {}
-    result |= {"machine": about, "smoke": options.smoke}
+    write_section = machine.section_writer("anomalies", about, smoke=options.smoke)
 
     for section in options.sections:
-
-        def write(found: Any, section: str = section) -> None:
-            result[section] = {"machine": about, "found": found}
-            machine.write("anomalies", result)
-
+        write = functools.partial(write_section, section)
         if section != "throughput" and not names:
             console.print(f"{section} is left out: there are no data sets in {DATA}.")
         elif section == "auroc":

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -50,3 +51,17 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def section_writer(name: str, about: dict[str, Any], *, smoke: bool) -> Callable[[str, Any], None]:
+    """Return what writes down what a section of a benchmark has found; sections that are not run again stay."""
+    path = RESULTS / f"{name}.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    result: dict[str, Any] = before if before.get("smoke") == smoke else {}
+    result |= {"machine": about, "smoke": smoke}
+
+    def write_section(section: str, found: Any) -> None:
+        result[section] = {"machine": about, "found": found}
+        write(name, result)
+
+    return write_section

@@ -10,6 +10,7 @@ handful of rows, and the peak memory of its process. It needs the extra ``beam``
 """
 
 import argparse
+import functools
 import importlib.util
 import json
 import os
@@ -181,16 +182,9 @@ def main() -> None:
     console = Console(width=130)
     about = machine.describe()
     console.print(machine.header(about), highlight=False)
-    # Sections that are not run again stay.
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    result: dict[str, Any] = before if before.get("smoke") == options.smoke else {}
-    result |= {"machine": about, "smoke": options.smoke}
+    write_section = machine.section_writer("scaling", about, smoke=options.smoke)
     for section in options.sections:
-
-        def write(found: Any, section: str = section) -> None:
-            result[section] = {"machine": about, "found": found}
-            machine.write("scaling", result)
-
+        write = functools.partial(write_section, section)
         rounds = 1 if options.smoke else options.rounds
         if section == "score":
             measure_score([2000, 8000] if options.smoke else options.rows, rounds, write, console)

@@ -23,6 +23,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 
 from tests.commands import run
+from tests.samples import write_examples
 from tfae import datasets, detection, export, losses, models, scoring, training
 from tfae.cli import main
 from tfae.datasets import parquet_files
@@ -54,6 +55,8 @@ def folder(tmp_path_factory):
     for number in range(NUM_FILES):
         pa.parquet.write_table(make_table(number), folder / "shards" / f"{number}.parquet", row_group_size=20)
         pa.csv.write_csv(make_table(number), folder / "shards" / f"{number}.csv")
+        rows = [{name: [cell] for name, cell in row.items()} for row in make_table(number).to_pylist()]
+        write_examples(folder / "shards" / f"{number}.tfrecord", rows)
     data = datasets.load(str(folder / "shards" / "*.parquet"), drop=["id"])
     keras.utils.set_random_seed(0)
     model = models.dense(data.shape, latent_dim=2, widths=(4,))
@@ -86,7 +89,7 @@ def assert_same_rows(found, expected):
             assert found[name].to_pylist() == expected[name].to_pylist(), name
 
 
-@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "tfrecord"])
 @pytest.mark.parametrize("model", ["model", "plain"])
 def test_the_rows_are_those_of_one_process_and_each_is_there_once(folder, tmp_path, monkeypatch, suffix, model):
     monkeypatch.setattr(parquet_files, "PIECE", 30)
@@ -176,12 +179,12 @@ def test_what_is_no_table_in_files_is_refused(folder, tmp_path):
     training.compile(model, losses.SquaredError(), data, epochs=1)
     export.save(model, tmp_path / "model", data=data)
     said = refuse(tmp_path / "model", tmp_path / "rows.npy", "-o", tmp_path / "part.parquet", *BEAM)
-    assert "Error: SOURCE: expected a table in .parquet or text files" in said
+    assert "Error: SOURCE: expected a table in .parquet, .tfrecord or text files" in said
     images = datasets.open_source(np.zeros((4, 8, 8), "uint8"))
-    with pytest.raises(ValueError, match=r"expected a table in \.parquet or text files.*which is images"):
+    with pytest.raises(ValueError, match=r"expected a table in \.parquet, \.tfrecord or text files.*which is images"):
         beam.score(export.load(tmp_path / "model"), images, tmp_path / "part.parquet")
     frame = datasets.open_source(make_table(0), drop=["id"])
-    with pytest.raises(ValueError, match=r"expected a table in \.parquet or text files"):
+    with pytest.raises(ValueError, match=r"expected a table in \.parquet, \.tfrecord or text files"):
         beam.score(export.load(folder / "plain"), frame, tmp_path / "part.parquet")
     assert not list(tmp_path.glob("*.parquet"))
 

@@ -8,13 +8,14 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
+from tests.samples import write_examples
 from tfae.datasets import open_source, parquet_files
 from tfae.datasets.pieces import cut
 
 SIZES = (25, 0, 7)
 
 
-@pytest.fixture(params=["parquet", "csv"])
+@pytest.fixture(params=["parquet", "csv", "tfrecord"])
 def source(request, tmp_path):
     """Of three files, the second of which has no rows, with a category, a gap, a key, and a cell that is no number."""
     for number, size in enumerate(SIZES):
@@ -30,6 +31,11 @@ def source(request, tmp_path):
         )
         if request.param == "parquet":
             pa.parquet.write_table(table, path, row_group_size=4)
+        elif request.param == "tfrecord":
+            rows = [{name: [cell] for name, cell in row.items() if cell is not None} for row in table.to_pylist()]
+            if len(rows) > 20:
+                rows[20]["amount"] = ["oops"]
+            write_examples(path, rows)
         else:
             pa.csv.write_csv(table, path)
             path.write_text(path.read_text().replace("20.5", "oops"))
@@ -56,8 +62,9 @@ def test_pieces_hold_each_row_once_and_say_where_it_is(source, monkeypatch):
     assert len(whole) == sum(SIZES)
     reader, pieces = pickle.loads(pickle.dumps(cut(source)))
     is_parquet = pieces[0].file.endswith(".parquet")
-    # Of row groups of 4 rows, 2 make a piece; of texts a file does.
+    # Of row groups of 4 rows, 2 make a piece; of others a file does. One without records has no columns to read.
     expected = [(0, 0), (0, 8), (0, 16), (0, 24), (2, 0)] if is_parquet else [(0, 0), (1, 0), (2, 0)]
+    expected = [place for place in expected if not (pieces[0].file.endswith(".tfrecord") and place[0] == 1)]
     assert [(int(piece.file[4]), piece.first) for piece in pieces] == expected
     found = {}
     for piece in reversed(pieces):
@@ -101,7 +108,9 @@ def test_what_is_no_table_in_files_has_no_pieces(tmp_path, kind):
         "selected": lambda: open_source(tmp_path / "series.csv", gaps="drop"),
     }[kind]()
     expected = (
-        "received windows of a time series" if kind == "windows" else "expected a table in .parquet or text files"
+        "received windows of a time series"
+        if kind == "windows"
+        else "expected a table in .parquet, .tfrecord or text files"
     )
     with pytest.raises(ValueError, match=expected.replace(".", r"\.")):
         cut(source)

@@ -340,7 +340,7 @@ def test_a_text_in_a_parquet_file_and_a_damaged_page_are_named_by_file(tmp_path)
 @pytest.mark.parametrize(
     ("files", "source", "match"),
     [
-        (["a.csv", "b.parquet"], "", r"text files or \.parquet files, .*; received '.*a.csv' and '.*b.parquet'"),
+        (["a.csv", "b.parquet"], "", r"text, \.parquet or \.tfrecord files, .*; received '.*a.csv' and '.*b.parquet'"),
         (["a.csv", "notes.md"], "/*", r"and nothing else; received '.*a\.csv' and '.*notes\.md'\..*/\*\.csv'"),
         (["2020/a.csv"], "", r"sub-folders called key=value, .*; received '2020/a\.csv'\. Give .*/\*\*/\*\.csv'"),
         (["notes.md"], "", r"expected images in .*, or tables, which end with \.csv, .*; received 'notes\.md'"),

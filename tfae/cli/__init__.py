@@ -92,8 +92,8 @@ def main(traceback: bool, modules: tuple[str, ...]) -> None:
     """From a data set to a served autoencoder.
 
     SOURCE is the name of a data set (digits, breast_cancer, wine, diabetes; any of TFDS: mnist, fashion_mnist, …), a
-    folder of images, or a .npy, .npz, .csv or .parquet file. Tables may be in several files: a folder, or a pattern in
-    quotes, "logs/**/*.csv".
+    folder of images, or a .npy, .npz, .csv, .parquet or .tfrecord file. Tables may be in several files: a folder, or a
+    pattern in quotes, "logs/**/*.csv".
     """
     ctx = click.get_current_context()
     # As one line, without its place in the code.

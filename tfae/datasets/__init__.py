@@ -76,8 +76,8 @@ def load(source: Any, options: LoadOptions) -> Data:
               ``(x, x, sample_weight)``, or of dicts with ``"samples"`` and, as there are, ``"inputs"``,
               ``"sample_weight"`` and ``"labels"``; or a dict of pipelines for the splits. It is read once: what it
               draws at random is drawn once;
-            - a path: ``.npy``, ``.npz``, ``.csv``, ``.parquet``, or a folder of images, flat or with a sub-folder per
-              class, and in the layout of MVTec AD;
+            - a path: ``.npy``, ``.npz``, ``.csv``, ``.parquet``, ``.tfrecord`` of tf.train.Example, or a folder of
+              images, flat or with a sub-folder per class, and in the layout of MVTec AD;
             - a table in several files: a folder, a pattern such as ``"logs/**/*.csv"``, or a list of paths. Rows are in
               the order of the paths, columns are matched by name, and folders ``key=value`` are columns, too.
 
@@ -211,6 +211,7 @@ _OPENERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "a .npz file": ("npy_files", "from_npz", ("key",)),
     "a .csv file": ("csv_files", "from_csv", _TEXT),
     "a .parquet file": ("parquet_files", "from_parquet", _TABLE),
+    "a .tfrecord file": ("tfrecord_files", "from_tfrecord", _TABLE),
 }
 
 

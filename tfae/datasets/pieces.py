@@ -65,8 +65,8 @@ def cut(source: Source) -> tuple[PieceReader, list[Piece]]:
         rows = part.record_batches if isinstance(part, TablePart) else None
         if not isinstance(part, TablePart) or not isinstance(rows, JoinedRows) or None in [t.cut for t in rows.tables]:
             raise ValueError(
-                "source: expected a table in .parquet or text files, of which several processes can read pieces; "
-                f"received {source.name!r}, which is {'images' if source.kind == 'image' else 'none'}."
+                "source: expected a table in .parquet, .tfrecord or text files, which several processes can read in "
+                f"pieces; received {source.name!r}, which is {'images' if source.kind == 'image' else 'none'}."
             )
         parts[name] = _with_rows(part, dataclasses.replace(rows, tables=(), places=FileRows(())))
         for table, file in zip(rows.tables, rows.places.files, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,13 @@ from tfae.datasets.folders import find_splits, is_hidden, list_files, warn_of_sk
 
 COMPRESSED = (".gz", ".bz2")
 _TEXT = (".csv", ".tsv", ".txt", ".tab", ".dat", ".data")
-TABLE_SUFFIXES = (*_TEXT, ".parquet")
-_KINDS = (".csv", ".parquet")
+#: Also as those of shards are called, rows.tfrecord-00000-of-00004.
+_RECORDS = (".tfrecord", ".tfrecords")
+TABLE_SUFFIXES = (*_TEXT, ".parquet", *_RECORDS)
+_KINDS = (".csv", ".parquet", ".tfrecord")
 #: How names begin that are no data: _SUCCESS and .part-0.csv.crc, as of pyarrow, and what a killed Beam job leaves.
 _HIDDEN = (".", "_", "beam-temp-")
+_SHARD = re.compile(r"-\d{5,}-of-\d{5,}$")
 
 
 @final
@@ -27,7 +31,7 @@ class TableFiles:
 
     Attributes:
         given: A path, a pattern or a list of paths, as ``load`` takes them again from every working directory.
-        suffix: ".csv" for all that are texts, else ".parquet".
+        suffix: ".csv" for all that are texts, ".parquet" or ".tfrecord".
         root: Folder that the names of files are relative to; sub-folders ``key=value`` in there are columns.
         parts: Paths, sorted, by the name of the split, or "all".
     """
@@ -57,10 +61,10 @@ class TableFiles:
 
 
 def suffix_of(path: Path | str) -> str:
-    """Return ".csv" for what is a text, else the suffix, in small letters and without that of its compression."""
+    """Return the suffix of the kind of a file: in small letters, without a number of shards or its compression."""
     suffixes = [suffix.lower() for suffix in Path(path).suffixes if suffix.lower() not in COMPRESSED]
-    suffix = suffixes[-1] if suffixes else ""
-    return ".csv" if suffix in _TEXT else suffix
+    suffix = _SHARD.sub("", suffixes[-1]) if suffixes else ""
+    return ".csv" if suffix in _TEXT else ".tfrecord" if suffix in _RECORDS else suffix
 
 
 def find_tables(path: Path) -> TableFiles | None:
@@ -77,7 +81,7 @@ def find_tables(path: Path) -> TableFiles | None:
     if not tables:
         return None
     warn_of_skipped(path, [name for name in files if suffix_of(name) not in _KINDS], "a table")
-    pattern = f"{glob.escape(path.as_posix())}/**/*{Path(tables[0]).suffix}"
+    pattern = f"{glob.escape(path.as_posix())}/**/{_pattern_of(tables[0])}"
     remedy = f"give a pattern to have all of it as one table, such as {pattern!r}"
     # Folders in this one, and files without their suffixes.
     entries = {name: name.split("/" if "/" in name else ".")[0] for name in tables}
@@ -136,7 +140,12 @@ def _of_one_kind(given: str | list[str], root: Path, parts: Mapping[str, Sequenc
         )
     if other := next((path for path in others if suffix_of(path) != suffix), None):
         raise ValueError(
-            f"source: expected text files or .parquet files, and nothing else; received {str(first)!r} and "
-            f"{str(other)!r}. Choose some with a pattern, such as {str(root / f'*{first.suffix}')!r}."
+            f"source: expected text, .parquet or .tfrecord files, and nothing else; received {str(first)!r} and "
+            f"{str(other)!r}. Choose some with a pattern, such as {str(root / _pattern_of(first))!r}."
         )
     return TableFiles(given, suffix, root, parts)
+
+
+def _pattern_of(path: Path | str) -> str:
+    """Return a pattern of the names that end like that of a file."""
+    return "*.tfrecord*" if suffix_of(path) == ".tfrecord" else f"*{Path(path).suffix}"

@@ -69,8 +69,8 @@ class RemoteFiles:
             part = source.parts["all"]
             if not isinstance(part, TablePart):
                 raise ValueError(
-                    "source: expected a table in .parquet or text files, whose rows do not depend on each other; "
-                    f"received {url!r}."
+                    "source: expected a table in .parquet, .tfrecord or text files, whose rows do not depend on each "
+                    f"other; received {url!r}."
                 )
             part.keep(self.keep)
             part.is_tolerant = True

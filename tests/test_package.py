@@ -141,7 +141,7 @@ def test_an_editable_install_is_found_from_the_folder_above_a_clone_called_tfae(
     pytest.importorskip("setuptools")
     clone = tmp_path / "above" / "tfae"
     shutil.copytree(ROOT / "tfae", clone / "tfae", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, clone)
     code = f"from setuptools import build_meta; build_meta.build_editable({str(tmp_path)!r})"
     subprocess.run([sys.executable, "-c", code], cwd=clone, capture_output=True, check=True)
@@ -182,6 +182,7 @@ def test_the_wheel_carries_every_module_and_nothing_else(distributions):
     expected |= {"tfae/__init__.py", "tfae/py.typed"}
     templates = [path for folder in (ROOT / "tfae").rglob("templates") for path in folder.iterdir()]
     expected |= {path.relative_to(ROOT).as_posix() for path in templates}
+    expected |= {f"tfae/cli/guides/{path.name}" for path in (ROOT / "docs").glob("*.md")}
     found = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert found == expected
 
@@ -194,7 +195,7 @@ def test_the_wheel_names_licence_command_and_extras(distributions):
     assert "licenses/LICENSE" in contents
     assert "tfae = tfae.cli:main" in archive.read(contents["entry_points.txt"]).decode()
     extras = {line[16:] for line in metadata.splitlines() if line.startswith("Provides-Extra: ")}
-    assert extras == {"beam", "bench", "notebook", "serve", "tensorboard", "test"}
+    assert extras == {"beam", "bench", "docs", "notebook", "serve", "tensorboard", "test"}
     assert "Requires-Python: >=3.10" in metadata.replace("<3.14,", "")
 
 

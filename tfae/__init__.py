@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tfae import sklearn as sklearn
     from tfae import training as training
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _import, __dir__, __all__ = lazy_loader.attach(
     __name__,

@@ -18,6 +18,7 @@ from tfae.cli.advise import advise
 from tfae.cli.calibrate import calibrate
 from tfae.cli.compare import compare
 from tfae.cli.deploy import deploy
+from tfae.cli.docs import docs
 from tfae.cli.echo import Echo
 from tfae.cli.run_dir import evaluate, export
 from tfae.cli.saved_model import inspect, reconstruct
@@ -106,5 +107,5 @@ def main(traceback: bool, modules: tuple[str, ...]) -> None:
     progress.log.propagate = False  # Importing TensorFlow gives the root logger a handler.
 
 
-for command in (advise, train, compare, evaluate, calibrate, score, reconstruct, export, inspect, serve, deploy):
+for command in (advise, train, compare, evaluate, calibrate, score, reconstruct, export, inspect, serve, deploy, docs):
     main.add_command(command)

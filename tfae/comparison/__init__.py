@@ -1,12 +1,14 @@
 """Losses side by side: the same model, trained from the same weights on the same batches, under each of them.
 
-runs/<name>/
-    plan.json           what is compared on what
-    <training data>/<loss>/seed_<n>/
-        …               a run directory of tfae.runs
-        probes.json     what its latent knows of the labels
-    comparison.json     the table; comes last
-    report.html         what write_page makes of it
+::
+
+    runs/<name>/
+        plan.json           what is compared on what
+        <training data>/<loss>/seed_<n>/
+            …               a run directory of tfae.runs
+            probes.json     what its latent knows of the labels
+        comparison.json     the table; comes last
+        report.html         what write_page makes of it
 """
 
 from __future__ import annotations

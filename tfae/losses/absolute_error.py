@@ -14,8 +14,8 @@ from tfae.losses.reconstruction_loss import ReconstructionLoss
 class AbsoluteError(ReconstructionLoss):
     """Absolute error, for real-valued data with outliers.
 
-    per-sample loss = Σⱼ |xⱼ − x̂ⱼ|. Up to a constant this is the negative log-likelihood of a Laplace distribution of
-    scale 1. The best constant is the median, which outliers move less than the mean. The gradient is the sign of the
+    per-sample loss = ``Σⱼ |xⱼ − x̂ⱼ|``. Up to a constant this is the negative log-likelihood of a Laplace distribution
+    of scale 1. The best constant is the median, which outliers move less than the mean. The gradient is the sign of the
     error, and 0 where the error is 0.
 
     Example:
@@ -29,7 +29,7 @@ class AbsoluteError(ReconstructionLoss):
     advice = "where outliers are to weigh less; it aims at the median, and so loses what is rare"
 
     def elementwise(self, x: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
-        """Return |x − x̂|."""
+        """Return ``|x − x̂|``."""
         return ops.abs(output - x)
 
     def gradients(self, x: tf.Tensor, output: tf.Tensor, upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -15,9 +15,9 @@ from tfae.losses.reconstruction_loss import ReconstructionLoss
 class Huber(ReconstructionLoss):
     """Squared error of small errors and absolute error of large ones, for real-valued data with outliers.
 
-    per-sample loss = Σⱼ e²/2 where e = |xⱼ − x̂ⱼ| ≤ δ, and δ (e − δ/2) beyond. The best constant lies between mean and
-    median. Where all errors are below δ it is half of squared error: δ is in the unit of model space, and of use where
-    that has one scale, as after preprocessing "standard".
+    per-sample loss = Σⱼ e²/2 where ``e = |xⱼ − x̂ⱼ|`` ≤ δ, and δ (e − δ/2) beyond. The best constant lies between mean
+    and median. Where all errors are below δ it is half of squared error: δ is in the unit of model space, and of use
+    where that has one scale, as after preprocessing "standard".
 
     Args:
         delta: Error from which on an element pulls no harder.

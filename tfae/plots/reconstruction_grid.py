@@ -85,7 +85,7 @@ def side_by_side(
     """Draw samples beside what one or several models make of them, in data space, on a figure without pyplot.
 
     Images, of rank 3 with channels last, get a column each: the original, and for each model the reconstruction and
-    |x − x̂| averaged over channels, all errors on one scale. Originals and reconstructions are on the scale of the
+    ``|x − x̂|`` averaged over channels, all errors on one scale. Originals and reconstructions are on the scale of the
     originals: [0, 1] or [−1, 1] where these are within, else what they span, per channel. Images of 1, 3 or 4 channels
     are drawn as gray, RGB and RGBA, others averaged over channels; more than ten go on in rows below. Other samples get
     a panel each: sequences, ``(time, channels)``, are lines; rows of a table have, for every feature, a dot for the

@@ -1,16 +1,18 @@
 """A training run in a run directory: all that is needed to look at it, resume it, repeat it and export it.
 
-runs/<name>/
-    config.json         what was trained on what, how, and with which versions
-    preprocessing.json  from data space to model space
-    history.csv         the losses of every epoch
-    checkpoints/*.npz   the two newest states to go on from, until the run is finished
-    model.keras         the model, compiled with the loss; once the run is finished, with the weights of the best epoch
-    pictures/*.png      reconstructions, training curves, embedding, scores
-    report.html         all of it on one page
-    calibration.json    what makes scores alarms, if there is a false-alarm rate
-    truth.json          what labels say of the scores, if training was on normal samples alone
-    evaluation.json     the measures on the test split; comes last, and makes the run a finished one
+::
+
+    runs/<name>/
+        config.json         what was trained on what, how, and with which versions
+        preprocessing.json  from data space to model space
+        history.csv         the losses of every epoch
+        checkpoints/*.npz   the two newest states to go on from, until the run is finished
+        model.keras         the model, compiled with the loss; of a finished run with the weights of the best epoch
+        pictures/*.png      reconstructions, training curves, embedding, scores
+        report.html         all of it on one page
+        calibration.json    what makes scores alarms, if there is a false-alarm rate
+        truth.json          what labels say of the scores, if training was on normal samples alone
+        evaluation.json     the measures on the test split; comes last, and makes the run a finished one
 """
 
 from __future__ import annotations

@@ -14,8 +14,7 @@ from tfae.columns import Column, join_columns, split_matrix
 from tfae.columns_by_name import expand_inputs, is_named, take_columns
 from tfae.graph_messages import clean
 from tfae.servable import Servable
-from tfae.signature_methods import SignatureMethods
-from tfae.signatures import SAMPLES, SIGNATURES
+from tfae.signatures import SAMPLES, SIGNATURES, SignatureMethods
 
 #: Numbers that go through a signature at once, but for large samples; more only costs memory.
 BATCH_ELEMENTS = 2**18

@@ -104,25 +104,36 @@ class GrpcService:
         return response
 
     def _metadata(self, request: Any) -> Any:
-        response = metadata_pb2.GetModelMetadataResponse()
-        version, servable = self._models.find(_read_spec(request))
+        spec = _read_spec(request)
+        self._models.find(spec)  # Whose absence is told first.
         if set(request.metadata_field) != {"signature_def"}:
             received = ", ".join(request.metadata_field) or "none"
             raise StatusError("INVALID_ARGUMENT", f"metadata_field: expected signature_def; received {received}.")
-        signatures = metadata_pb2.SignatureDefMap(signature_def=servable.signature_def_map)
-        response.metadata["signature_def"].Pack(signatures)
-        _write_spec(response.model_spec, version)
-        return response
+        return describe(self._models, spec)
 
     def _status(self, request: Any) -> Any:
-        response = get_model_status_pb2.GetModelStatusResponse()
-        spec = _read_spec(request)
-        for status in self._models.status(spec.name, spec.version):  # The real server ignores labels too.
-            entry = response.model_version_status.add(version=status.version)
-            entry.state = get_model_status_pb2.ModelVersionStatus.State.Value(status.state)
-            entry.status.error_code = CODES.index(status.error_code)
-            entry.status.error_message = status.error_message
-        return response
+        return list_states(self._models, _read_spec(request))
+
+
+def describe(models: Models, spec: ModelSpec) -> metadata_pb2.GetModelMetadataResponse:
+    """The signatures of a version, with that of its init op."""
+    response = metadata_pb2.GetModelMetadataResponse()
+    version, servable = models.find(spec)
+    signatures = metadata_pb2.SignatureDefMap(signature_def=servable.signature_def_map)
+    response.metadata["signature_def"].Pack(signatures)
+    _write_spec(response.model_spec, version)
+    return response
+
+
+def list_states(models: Models, spec: ModelSpec) -> get_model_status_pb2.GetModelStatusResponse:
+    """The states of the versions of a model; the real server ignores labels too."""
+    response = get_model_status_pb2.GetModelStatusResponse()
+    for status in models.status(spec.name, spec.version):
+        entry = response.model_version_status.add(version=status.version)
+        entry.state = get_model_status_pb2.ModelVersionStatus.State.Value(status.state)
+        entry.status.error_code = CODES.index(status.error_code)
+        entry.status.error_message = status.error_message
+    return response
 
 
 def _reject_examples(_: Any) -> Any:

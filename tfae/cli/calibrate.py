@@ -16,6 +16,7 @@ from tfae.cli.options import (
     source_options,
     together,
     trust_option,
+    validate_source_options,
 )
 from tfae.cli.tensorflow import import_tensorflow, onednn_of
 
@@ -58,9 +59,7 @@ def calibrate(
     RUN_OR_MODEL is the directory of a run, or an export. SOURCE holds normal samples that the model was not trained on;
     of a run, it is the validation split unless given.
     """
-    given = [name for name, value in options.items() if value is not None]
-    if source is None and given:
-        raise click.UsageError(f"expected --{given[0].replace('_', '-')} only with SOURCE.")
+    validate_source_options(source, options)
     is_run = (trained / "config.json").exists()
     if source is None and not is_run:
         raise click.UsageError("expected a SOURCE of normal samples beside a model, which has none with it.")

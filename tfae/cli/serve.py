@@ -18,11 +18,12 @@ import click
 from tfae.cli.command import Command
 from tfae.cli.options import is_given, label_option
 from tfae.cli.tensorflow import import_tensorflow
-from tfae.cli.terminal import Echo, say
+from tfae.cli.terminal import Echo
 
 if TYPE_CHECKING:
     from tfae.serving.local.server import LocalServer
 
+_LOG = logging.getLogger("tfae.serving")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _PORT = click.IntRange(0, 65535)
 #: Seconds for requests under way when it is told to stop.
@@ -176,10 +177,10 @@ def _run(server: LocalServer, *, host: str) -> None:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):  # Whoever asks twice does not want to wait.
             signal.signal(number, signal.SIG_DFL)
-        say(f"Stopping; requests under way have {_GRACE:g} s.")
+        _LOG.info("Stopping; requests under way have %g s.", _GRACE)
         finished = server.stop(_GRACE)
     if not finished:
-        say("Requests, or the loading of a version, were cut off.")
+        _LOG.info("Requests, or the loading of a version, were cut off.")
         _leave(1)  # Their threads cannot be ended, and Python would wait for them.
 
 

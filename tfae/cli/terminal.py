@@ -17,19 +17,14 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _LEAST = 24
 
 
-def say(message: str) -> None:
-    """Show a message, unless stderr is closed."""
-    with contextlib.suppress(OSError):
-        click.echo(message, err=True)
-
-
 class Echo(logging.Handler):
-    """Shows a log, parts of which may come from clients or models."""
+    """Shows a log, parts of which may come from clients or models, unless stderr is closed."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a message: further lines are indented, and what would steer a terminal is written out."""
         text = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], self.format(record))
-        say(text.replace("\n", "\n    "))
+        with contextlib.suppress(OSError):
+            click.echo(text.replace("\n", "\n    "), err=True)
 
 
 def terminal_width() -> int | None:

@@ -93,20 +93,14 @@ def render(deployment: Deployment, path: Path) -> dict[str, str]:
     batch_sizes = list_batch_sizes(requests)
     by_signature, unprobed = write_rest_bodies(requests)
     served = make_config(deployment.name, PurePosixPath("/models", deployment.name), deployment.labels)
+    files = {"model_config_file": "/config/models.config", "monitoring_config_file": "/config/monitoring.config"}
+    if deployment.batching:
+        files["batching_parameters_file"] = "/config/batching.config"
     models = _find_relative_path(deployment.saved_models, path)
     values: dict[str, Any] = {
         "deployment": deployment,
         "label": label,
-        "flags": [
-            "--port=8500",
-            "--rest_api_port=8501",
-            *engines.build_flags(
-                [served],
-                model_config="/config/models.config",
-                monitoring="/config/monitoring.config",
-                batching="/config/batching.config" if deployment.batching else None,
-            ),
-        ],
+        "flags": ["--port=8500", "--rest_api_port=8501", *engines.build_flags([served], files)],
         "models": models,
         "mounted": models if Path(models).is_absolute() else f"$PWD/{models}",
         "batch_sizes": batch_sizes,

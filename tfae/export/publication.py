@@ -82,7 +82,9 @@ def publish(directory: Path, write: Callable[[Path], None]) -> Path:
                 staging = Path(container, "version")
                 staging.mkdir()
                 write(staging)
-                _flush_tree(staging)
+                for path in [*staging.rglob("*"), staging]:  # It reaches the disk, readable for every account.
+                    path.chmod(_FOLDER if path.is_dir() else _FILE)
+                    flush(path)
                 # Files and broken links too, which a rename would not replace.
                 numbers = [int(entry.name) for entry in directory.iterdir() if re.fullmatch("[0-9]+", entry.name)]
                 published = staging.rename(directory / str(max(numbers, default=0) + 1))
@@ -103,9 +105,11 @@ def write_saved_model(module: tf.Module, folder: Path, functions: Mapping[str, C
     try:
         tf.saved_model.save(module, str(folder), signatures=dict(functions))
     except AssertionError as error:
+        found = re.search("Trackable referencing this tensor = (.*)|Captured Tensor = (.*)", str(error))
+        untracked = (found[1] or found[2]).strip() if found else str(error).splitlines()[0]
         raise ValueError(
             "autoencoder: expected layers that hold no variables or lookup tables besides Keras's weights; received "
-            f"one with {_untracked(str(error))}. Nothing was published. Make variables with add_weight, and look up "
+            f"one with {untracked}. Nothing was published. Make variables with add_weight, and look up "
             "before the model."
         ) from error
     finally:
@@ -133,16 +137,3 @@ def _make(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for path in missing:
         path.chmod(_FOLDER)
-
-
-def _flush_tree(folder: Path) -> None:
-    """Have all files and folders below ``folder``, and itself, reach the disk, readable for every account."""
-    for path in [*folder.rglob("*"), folder]:
-        path.chmod(_FOLDER if path.is_dir() else _FILE)
-        flush(path)
-
-
-def _untracked(message: str) -> str:
-    """What a function uses, from TensorFlow's message that it is not there to be saved."""
-    found = re.search("Trackable referencing this tensor = (.*)|Captured Tensor = (.*)", message)
-    return (found[1] or found[2]).strip() if found else message.splitlines()[0]

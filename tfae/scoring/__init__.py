@@ -79,10 +79,12 @@ def score(
     for name, part in source.parts.items():
         part.keep(keep)
         part.is_tolerant = True
-        start = 0
-        for answer in _answers(
-            model, part, f"scoring {source.name}, {name}", known - total, bool(explain), step_reduction
-        ):
+        start, what = 0, f"scoring {source.name}, {name}"
+        if isinstance(part, WindowPart):
+            answers = _ask_of_steps(model, part, what, explain=bool(explain), reduction=step_reduction)
+        else:
+            answers = _ask_of_samples(model, part, what, known - total, explain=bool(explain))
+        for answer in answers:
             size = len(answer.batch.samples)
             if total >= known:
                 num_asked += size
@@ -106,13 +108,8 @@ def score(
     return Summary(total, num_defective, first, num_alarms, drift)
 
 
-def _answers(
-    model: SavedAutoencoder, part: Part, what: str, known: int, explain: bool, reduction: str
-) -> Iterator[Answer]:
+def _ask_of_samples(model: SavedAutoencoder, part: Part, what: str, known: int, *, explain: bool) -> Iterator[Answer]:
     """Yield what a model says of the samples of a part, but for the first ones that are known already."""
-    if isinstance(part, WindowPart):
-        yield from _ask_of_rows(model, part, what, explain=explain, reduction=reduction)
-        return
     num_batches = part.num_samples and math.ceil(part.num_samples / CHUNK)
     for batch in count(part.batches(CHUNK), what, num_batches):
         if known > 0:
@@ -122,7 +119,7 @@ def _answers(
             yield ask(model, batch, explain=explain)
 
 
-def _ask_of_rows(
+def _ask_of_steps(
     model: SavedAutoencoder, part: WindowPart, what: str, *, explain: bool, reduction: str
 ) -> Iterator[Answer]:
     """Yield the rows of a part in stored order, with the scores of their steps.

@@ -63,6 +63,8 @@ def calibrate(
     is_run = (trained / "config.json").exists()
     if source is None and not is_run:
         raise click.UsageError("expected a SOURCE of normal samples beside a model, which has none with it.")
+    if export_dir is not None and not is_run:
+        raise click.UsageError("expected no --export-dir beside an export, whose next version it becomes.")
     import_tensorflow(onednn=onednn_of(trained) if is_run else "1")
     from tfae import datasets, detection, evaluation, runs
     from tfae import export as exporting
@@ -95,8 +97,6 @@ def calibrate(
         if data is None and described["arguments"] is not None:
             data = run.load_data()
         path = run.calibrate(calibration).export(export_dir or default_export_dir(described["name"]), data=data)
-    elif export_dir is not None:
-        raise click.UsageError("expected no --export-dir beside an export, whose next version it becomes.")
     else:
         path = exporting.recalibrate(model, calibration)
     click.echo(path)

@@ -4,7 +4,7 @@ import pytest
 
 from tests.commands import run
 from tfae.cli import main
-from tfae.cli.layout import fit_terminal
+from tfae.cli.terminal import fit_terminal
 from tfae.comparison.result import CLEAN, Comparison, Row, SeedValues
 
 
@@ -35,7 +35,7 @@ def test_help_cuts_no_summary():
     ],
 )
 def test_lines_go_on_below_their_last_column(line, expected, monkeypatch):
-    monkeypatch.setattr("tfae.cli.layout.terminal_width", lambda: 54 if "constant" in line else 45)
+    monkeypatch.setattr("tfae.cli.terminal.terminal_width", lambda: 54 if "constant" in line else 45)
     assert fit_terminal(line) == expected
 
 

@@ -24,7 +24,7 @@ from tests.exports import built
 from tests.samples import normal
 from tests.stub_server import Stub
 from tfae import export
-from tfae.cli.deploy import deploy
+from tfae.cli.serve import deploy
 from tfae.servable import Request, write_warmup
 from tfae.serving import LocalServer, engines
 from tfae.serving.deployment import Deployment, folder, warmup_requests, write

@@ -311,7 +311,9 @@ def test_calibrate_gives_a_run_and_an_export_another_rate(commanded, tmp_path):
         in run("calibrate", run_dir, "--false-alarm-rate", "0.001", code=2).output
     )
     assert "--by: expected a column of categories, country" in run("calibrate", run_dir, "--by", "Class", code=2).output
-    assert "expected no --export-dir" in run("calibrate", models, normal, "--export-dir", tmp_path, code=2).output
+    assert (
+        "expected no --export-dir" in run("calibrate", models, "nowhere.csv", "--export-dir", tmp_path, code=2).output
+    )
 
 
 def test_a_series_has_an_alarm_per_step_and_events(tmp_path):

@@ -25,8 +25,8 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from tests import tiny_models
 from tests.tiny_models import until
-from tfae.cli.echo import Echo
 from tfae.cli.serve import serve
+from tfae.cli.terminal import Echo
 from tfae.servable import Request, write_warmup
 from tfae.serving import LocalServer
 from tfae.serving.local import server as server_module
@@ -326,7 +326,7 @@ COMMAND = "from tfae.cli import main\nmain(['serve', sys.argv[1], '--port', '0',
 LIBRARY = """
 from tfae.serving import LocalServer
 try:
-    LocalServer(sys.argv[1]).start(timeout=1)
+    LocalServer(sys.argv[1]).start(timeout=0.1)
 except TimeoutError:
     print("given up")
 """
@@ -337,8 +337,8 @@ except TimeoutError:
     ("program", "order", "code"), [(COMMAND, signal.SIGINT, 130), (LIBRARY, None, 0)], ids=["ctrl-c", "library"]
 )
 def test_a_process_that_ends_while_a_model_loads_is_not_aborted(tiny, program, order, code):
-    # Some seconds of a kernel.
-    write_warmup(tiny / "5", [Request("slow", {"steps": STEPS * 5})], model_name="tiny")
+    # A second or more of a kernel.
+    write_warmup(tiny / "5", [Request("slow", {"steps": STEPS})], model_name="tiny")
     command = [sys.executable, "-c", LOADING + program, str(tiny)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:

@@ -42,7 +42,6 @@ ALLOWED = {
     "servable": "tensor_spec",
     "signatures": "",
     "exported_model": "columns models signatures",
-    "signature_methods": "signatures",
     "models": "losses",
     "datasets": "columns patterns progress load_options moments preprocessing",
     "advice": "activations datasets losses moments preprocessing",
@@ -53,9 +52,9 @@ ALLOWED = {
     "checks": "activations datasets losses models preprocessing",
     "evaluation": "progress checks losses models moments",
     "export": "casting exported_model progress checks columns columns_by_name datasets detection graph_messages "
-    "load_options losses models preprocessing provenance servable signatures signature_methods tensor_spec "
+    "load_options losses models preprocessing provenance servable signatures tensor_spec "
     "atomic_write versions",
-    "serving": "columns_by_name graph_messages servable signature_methods signatures tensor_spec atomic_write versions",
+    "serving": "columns_by_name graph_messages servable signatures tensor_spec atomic_write versions",
     "sklearn": "detection export losses models preprocessing schedule",
     "report": "moments progress advice datasets detection evaluation losses models plots provenance atomic_write",
     "training": "checks datasets losses models schedule atomic_write",

@@ -99,8 +99,6 @@ def expand_inputs(
 
 def to_numbers(column: Any, name: str) -> np.ndarray:
     """Return a column as an array of numbers; None is NaN."""
-    if np.ma.is_masked(column):
-        raise ValueError(f"{name}: expected values without a mask; received some that are masked. Fill or drop them.")
     array = np.asarray(column)
     if not array.size:
         return array.astype("float32")  # Of no dtype, perhaps.

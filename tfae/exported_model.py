@@ -31,6 +31,10 @@ class ExportedModel(abc.ABC):
         allows_gaps: Whether values of a table may be missing.
         latent_shape: Of one latent; None for a model without an encoder that emits one.
         sample_dtype: Name of the dtype in which samples are served.
+        takes_images: Whether samples can come as PNG or JPEG files.
+        can_encode: Whether the model has an encoder that emits one latent.
+        can_decode: Whether the model has a decoder that makes the latent its reconstruction.
+        is_variational: Whether a Gaussian bottleneck says how the latent of a sample is distributed.
     """
 
     def __init__(self, autoencoder: keras.Model, preprocessing: Any, calibration: Any = None) -> None:
@@ -53,11 +57,10 @@ class ExportedModel(abc.ABC):
             self._scorer = lambda x, training: autoencoder.score_elements(x)
         shape = latent_shape_of(autoencoder, shape)
         self.latent_shape: Any = None if isinstance(shape, str) else shape
-
-    @property
-    def takes_images(self) -> bool:
-        """Whether samples can come as PNG or JPEG files."""
-        return self.sample_dtype == "uint8" and len(self.sample_shape) == 3 and self.sample_shape[-1] in (1, 3, 4)
+        is_image = len(self.sample_shape) == 3 and self.sample_shape[-1] in (1, 3, 4)
+        self.takes_images = is_image and self.sample_dtype == "uint8"
+        self.can_encode, self.can_decode = self._encoder is not None, self._decoder is not None
+        self.is_variational = self._posterior is not None
 
     def column_dtype(self, column: Column, kind: TensorKind) -> str:
         """Name of the dtype of a column as an input, or as a reconstruction."""
@@ -66,21 +69,6 @@ class ExportedModel(abc.ABC):
         if column.kind == "yes/no" and self.preprocessing.is_mixed:
             return "bool" if kind is RECONSTRUCTION or not self.allows_gaps else "float64"
         return kind.dtype_name(self)
-
-    @property
-    def can_encode(self) -> bool:
-        """Whether the model has an encoder that emits one latent."""
-        return self._encoder is not None
-
-    @property
-    def can_decode(self) -> bool:
-        """Whether the model has a decoder that makes the latent its reconstruction."""
-        return self._decoder is not None
-
-    @property
-    def is_variational(self) -> bool:
-        """Whether a Gaussian bottleneck says how the latent of a sample is distributed."""
-        return self._posterior is not None
 
     @abc.abstractmethod
     def _run(self, model: keras.Model, x: tf.Tensor) -> tf.Tensor:

@@ -14,16 +14,14 @@ from typing import Any
 import click
 
 from tfae import __version__, progress
-from tfae.cli.advise import advise
 from tfae.cli.calibrate import calibrate
-from tfae.cli.compare import compare
-from tfae.cli.deploy import deploy
+from tfae.cli.compare import advise, compare
 from tfae.cli.docs import docs
-from tfae.cli.echo import Echo
 from tfae.cli.run_dir import evaluate, export
 from tfae.cli.saved_model import inspect, reconstruct
 from tfae.cli.score import score
-from tfae.cli.serve import serve
+from tfae.cli.serve import deploy, serve
+from tfae.cli.terminal import Echo
 from tfae.cli.train import train
 from tfae.cli.wording import in_options
 

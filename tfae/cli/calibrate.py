@@ -16,6 +16,7 @@ from tfae.cli.options import (
     source_options,
     together,
     trust_option,
+    validate_source_options,
 )
 from tfae.cli.tensorflow import import_tensorflow, onednn_of
 
@@ -58,12 +59,12 @@ def calibrate(
     RUN_OR_MODEL is the directory of a run, or an export. SOURCE holds normal samples that the model was not trained on;
     of a run, it is the validation split unless given.
     """
-    given = [name for name, value in options.items() if value is not None]
-    if source is None and given:
-        raise click.UsageError(f"expected --{given[0].replace('_', '-')} only with SOURCE.")
+    validate_source_options(source, options)
     is_run = (trained / "config.json").exists()
     if source is None and not is_run:
         raise click.UsageError("expected a SOURCE of normal samples beside a model, which has none with it.")
+    if export_dir is not None and not is_run:
+        raise click.UsageError("expected no --export-dir beside an export, whose next version it becomes.")
     import_tensorflow(onednn=onednn_of(trained) if is_run else "1")
     from tfae import datasets, detection, evaluation, runs
     from tfae import export as exporting
@@ -96,8 +97,6 @@ def calibrate(
         if data is None and described["arguments"] is not None:
             data = run.load_data()
         path = run.calibrate(calibration).export(export_dir or default_export_dir(described["name"]), data=data)
-    elif export_dir is not None:
-        raise click.UsageError("expected no --export-dir beside an export, whose next version it becomes.")
     else:
         path = exporting.recalibrate(model, calibration)
     click.echo(path)

@@ -1,4 +1,4 @@
-"""``tfae compare``."""
+"""``tfae advise`` and ``tfae compare``: which loss fits, before training and by training."""
 
 from __future__ import annotations
 
@@ -10,10 +10,23 @@ import click
 
 from tfae import progress
 from tfae.cli.command import Command
-from tfae.cli.layout import fit_terminal, terminal_width
 from tfae.cli.model_options import ModelOptions, model_options
 from tfae.cli.options import ignore_option, load_options, loss_option
 from tfae.cli.tensorflow import import_tensorflow
+from tfae.cli.terminal import fit_terminal, terminal_width
+
+
+@click.command(cls=Command)
+@click.argument("source")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@load_options
+def advise(source: str, *, as_json: bool, **options: Any) -> None:
+    """Say which loss and which preprocessing fit SOURCE, and why: a look at its training split, without training."""
+    import_tensorflow()
+    from tfae import advice, datasets
+
+    advised = advice.advise(datasets.load(source, **options))
+    click.echo(json.dumps(advised.as_dict(), indent=2) if as_json else fit_terminal(str(advised)))
 
 
 @click.command(cls=Command)

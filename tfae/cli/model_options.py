@@ -25,10 +25,14 @@ _OF_BOTTLENECKS = ("l1", "kl_weight", "kl_warmup", "free_bits", "score")
 _DENOISER_STEPS = 2000
 
 
-def _finite(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
-    if value is not None and not math.isfinite(value):
-        raise click.BadParameter(f"expected a finite number; received {value}.")
-    return value
+class _Finite(click.FloatRange):
+    """As NaN is in no range and in every one, to click."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = super().convert(value, param, ctx)
+        return (
+            number if math.isfinite(number) else self.fail(f"expected a finite number; received {number}.", param, ctx)
+        )
 
 
 def _integers(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -65,8 +69,8 @@ class ModelOptions:
     architecture: str | None = _option(
         None,
         "dense; convolutional, for images and sequences; denoiser, which finds anomalies in tables; or "
-        "MODULE:FUNCTION, which gets the data, and "
-        "output_activation if it has such an argument, and returns a Keras model.  [default: convolutional for "
+        "MODULE:FUNCTION, which gets the data, and output_activation if it has such an argument, and returns a Keras "
+        "model.  [default: convolutional for "
         "windows; denoiser for tables with --detect; else dense]",
         metavar="NAME",
     )
@@ -86,14 +90,11 @@ class ModelOptions:
         "Layer that emits the latent: plain; sparse, with an L1 penalty; or gaussian, of a variational autoencoder.",
         type=click.Choice(["plain", "sparse", "gaussian"]),
     )
-    l1: float | None = _option(
-        None, "Weight of the L1 penalty; with --bottleneck sparse.", type=click.FloatRange(0), callback=_finite
-    )
+    l1: float | None = _option(None, "Weight of the L1 penalty; with --bottleneck sparse.", type=_Finite(0))
     kl_weight: float | None = _option(
         None,
         "Weight of the KL divergence; with --bottleneck gaussian.  [default: 1]",
-        type=click.FloatRange(0),
-        callback=_finite,
+        type=_Finite(0),
     )
     kl_warmup: float | int | None = _option(
         None,
@@ -104,8 +105,7 @@ class ModelOptions:
     free_bits: float | None = _option(
         None,
         "Nats of each unit of the latent below which the divergence costs nothing less.  [default: 0]",
-        type=click.FloatRange(0),
-        callback=_finite,
+        type=_Finite(0),
     )
     score: str | None = _option(
         None,
@@ -124,8 +124,7 @@ class ModelOptions:
         None,
         "Peak of Adam's learning rate, which rises to it and falls to 0.  [default: 0.005 dense; 0.008 convolutional; "
         "0.001 denoiser]",
-        type=click.FloatRange(0, min_open=True),
-        callback=_finite,
+        type=_Finite(0, min_open=True),
     )
 
     def validate(self) -> None:
@@ -141,26 +140,23 @@ class ModelOptions:
             raise ValueError(
                 "--l1: expected the weight of the penalty of --bottleneck sparse, such as 0.001; received none."
             )
-        if self.architecture == "denoiser":
-            self._validate_alone("the denoiser, which has sizes of its own")
-        if self.architecture is None or self.architecture in _BUILT_IN:
-            return
-        if ":" in self.architecture:
-            self._validate_alone("a function, which builds the model")
-            self._own_function()
-        else:
+        is_own = ":" in (self.architecture or "")
+        if not is_own and self.architecture not in (None, *_BUILT_IN):
             raise ValueError(
                 f"--model: expected {' or '.join(_BUILT_IN)}, or MODULE:FUNCTION, which gets the data and returns a "
                 f"Keras model; received {self.architecture!r}."
             )
-
-    def _validate_alone(self, beside: str) -> None:
-        for name in ("latent_dim", "widths", "bottleneck", "input_noise"):
-            if getattr(self, name) != getattr(ModelOptions, name):
-                option = f"--{name.replace('_', '-')}"
-                raise ValueError(
-                    f"--model: expected no {option} beside {beside}; received {self.architecture}. Leave {option} out."
-                )
+        if is_own or self.architecture == "denoiser":
+            beside = "a function, which builds the model" if is_own else "the denoiser, which has sizes of its own"
+            for name in ("latent_dim", "widths", "bottleneck", "input_noise"):
+                if getattr(self, name) != getattr(ModelOptions, name):
+                    option = f"--{name.replace('_', '-')}"
+                    raise ValueError(
+                        f"--model: expected no {option} beside {beside}; received {self.architecture}. Leave {option} "
+                        "out."
+                    )
+        if is_own:
+            self._own_function()
 
     def for_data(self, data: Data, *, detects: bool = False) -> ModelOptions:
         """Return the options with the architecture and the epochs that data, and the search for anomalies, ask for."""
@@ -186,25 +182,19 @@ class ModelOptions:
         if self.architecture == "denoiser":
             return lambda output_activation: models.denoiser(data)
         is_dense = self.architecture == "dense"
-        sizes: dict[str, Any] = {} if self.widths is None else {"widths" if is_dense else "filters": self.widths}
+        more: dict[str, Any] = {} if self.widths is None else {"widths" if is_dense else "filters": self.widths}
         if is_dense:
-            sizes["input_layer"] = data.fill_gaps()
+            more["input_layer"] = data.fill_gaps()
+        if self.bottleneck != "plain":
+            given = {name: getattr(self, name) for name in _OF_BOTTLENECKS if getattr(self, name) is not None}
+            more["bottleneck"] = (models.Sparse if self.bottleneck == "sparse" else models.Gaussian)(**given)
         return functools.partial(
             models.dense if is_dense else models.convolutional,
             data.shape,
             latent_dim=self.latent_dim or models.default_latent_dim(data.shape),
-            bottleneck=self._bottleneck(),
             input_noise=self.input_noise,
-            **sizes,
+            **more,
         )
-
-    def _bottleneck(self) -> keras.layers.Layer | None:
-        from tfae import models
-
-        if self.bottleneck == "plain":
-            return None
-        given = {name: getattr(self, name) for name in _OF_BOTTLENECKS if getattr(self, name) is not None}
-        return models.Sparse(**given) if self.bottleneck == "sparse" else models.Gaussian(**given)
 
     def _own_function(self) -> Callable[..., Any]:
         module_name, _, name = (self.architecture or "").partition(":")

@@ -120,6 +120,13 @@ def is_given(ctx: click.Context, parameter: click.Parameter) -> bool:
     return ctx.get_parameter_source(parameter.name or "") == ParameterSource.COMMANDLINE
 
 
+def validate_source_options(source: str | None, options: Mapping[str, Any]) -> None:
+    """Refuse options of how SOURCE is read where there is none."""
+    given = [name for name, value in options.items() if value is not None]
+    if source is None and given:
+        raise click.UsageError(f"expected --{given[0].replace('_', '-')} only with SOURCE.")
+
+
 def default_export_dir(data_name: str) -> Path:
     """Return where models of a data set are exported to by default."""
     return Path("saved_models", data_name.replace("/", "-"))
@@ -140,9 +147,10 @@ def open_for_model(
     is_table = isinstance(located, TableFiles)
     is_folder = isinstance(located, Path) and located.is_dir()
     trained = {**((data or {}).get("arguments") or {}), **(data or {})}  # Of a run, and of an export.
+    options = dict(options)
     for name in AS_TRAINED:
         if options[name] is None and (is_folder or not name.startswith(("image", "color"))):
-            options = {**options, name: trained.get(name)}
+            options[name] = trained.get(name)
     columns = [Column(**each) for each in preprocessing.get("columns", ())]
     if options["window"] is not None:
         columns = [*map(Column, trained.get("feature_names") or ())]
@@ -158,13 +166,13 @@ def open_for_model(
     # The columns of an array that were chosen by index are called column_<index>.
     if names and (is_table or chosen or all(name.startswith("column_") for name in names)) and not by_position:
         # In the order of the training, whatever that of the file or the option.
-        options = {**options, "columns": names}
+        options["columns"] = names
     if is_table and names:
         called = dict(zip(names, chosen if by_position else names, strict=True))
         for kind in ("category", "number"):
-            options = {**options, kind: [called[each.name] for each in columns if each.kind == kind] or None}
+            options[kind] = [called[each.name] for each in columns if each.kind == kind] or None
     if preprocessing.get("fill") is not None and options["gaps"] is None:
-        options = {**options, "gaps": "mask"}
+        options["gaps"] = "mask"
     try:
         opened = open_source(located, **options)
     except ValueError as error:

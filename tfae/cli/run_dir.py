@@ -10,9 +10,16 @@ import click
 
 from tfae.cli.calibrate import explain_drift, read_samples
 from tfae.cli.command import Command
-from tfae.cli.layout import fit_terminal
-from tfae.cli.options import default_export_dir, export_dir_option, ignore_option, open_for_model, source_options
+from tfae.cli.options import (
+    default_export_dir,
+    export_dir_option,
+    ignore_option,
+    open_for_model,
+    source_options,
+    validate_source_options,
+)
 from tfae.cli.tensorflow import import_tensorflow, onednn_of
+from tfae.cli.terminal import fit_terminal
 from tfae.cli.wording import in_options
 
 _run_dir_argument = click.argument("run_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -50,21 +57,22 @@ def evaluate(
     The baselines come from the training split, and are left out where that can no longer be loaded. Checks that the
     training left out are left out here, too.
     """
-    given = [name for name, value in options.items() if value is not None]
-    if source is None and given:
-        raise click.UsageError(f"expected --{given[0].replace('_', '-')} only with SOURCE.")
+    validate_source_options(source, options)
     import_tensorflow(onednn=onednn_of(run_dir))
     from tfae import datasets, detection, evaluation, runs
     from tfae.evaluation.draws import NUM_DRAWS
     from tfae.moments import blocks
 
     run = runs.load_run(run_dir)
+    is_anomaly = None
     if source is None:
         data = run.load_data()
-        dataset, train = data.normal_test(), data.train_from(0)
+        dataset, scored, train = data.normal_test(), data.test, data.train_from(0)
+        samples, columns, is_anomaly = blocks(data.raw.test), data.columns, data.is_anomaly
     else:
         opened = open_for_model(source, options, run.config["data"], run.preprocessing.get_config())
-        dataset = datasets.stream(opened, run.preprocessing)
+        dataset = scored = datasets.stream(opened, run.preprocessing)
+        samples, columns = read_samples(opened), opened.columns or ()
         try:
             train = run.load_data().train_from(0)
         except ValueError as error:
@@ -83,18 +91,16 @@ def evaluate(
     )
     found = measures.as_dict()
     if run.calibration is not None:
-        groups = None
-        if run.calibration.column is not None:
-            samples = read_samples(opened) if source is not None else blocks(data.raw.test)
-            columns = (opened.columns if source is not None else data.columns) or ()
-            groups = detection.read_categories(samples, columns, run.calibration.column)
-        scores = evaluation.scores(run.autoencoder, dataset if source is not None else data.test)
-        is_normal = slice(None) if source is not None or data.is_anomaly is None else ~data.is_anomaly
-        normal = scores[is_normal], groups if groups is None else groups[is_normal]
+        by, groups = run.calibration.column, None
+        scores = evaluation.scores(run.autoencoder, scored)
+        is_normal = slice(None) if is_anomaly is None else ~is_anomaly
+        if by is not None:
+            groups = detection.read_categories(samples, columns, by)[is_normal]
+        normal = scores[is_normal], groups
         p_values, alarms = run.calibration.p_values(*normal), run.calibration.is_outlier(*normal)
         drift = detection.compare_with_uniform(p_values, run.calibration.quantiles.num_samples)
         found |= {"alarms": run.calibration.describe(), "alarm_rate": float(alarms.mean()), "drift": drift._asdict()}
-        if source is None and data.is_anomaly is not None:
+        if is_anomaly is not None:
             truth = detection.tell_truth(scores, data, run.calibration)
             found["truth"] = truth.as_dict()
     if as_json:

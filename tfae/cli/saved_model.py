@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfae.cli.command import Command
-from tfae.cli.layout import fit_terminal
 from tfae.cli.options import open_for_model, source_options, together, trust_option
 from tfae.cli.tensorflow import import_tensorflow
+from tfae.cli.terminal import fit_terminal
 
 if TYPE_CHECKING:
     from tfae.datasets import Source

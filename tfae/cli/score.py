@@ -80,7 +80,12 @@ def score(
     """
     if options["gaps"] == "drop":  # There is a row for each.
         options["gaps"] = None
-    _validate_extra(runner, runner_options)
+    # What follows SAVED_MODEL and SOURCE and is none of Beam's options.
+    if runner_options and (runner is None or not runner_options[0].startswith("-")):
+        raise click.UsageError(
+            f"Got unexpected extra arguments ({' '.join(runner_options)}). A pattern of files stands in quotes; "
+            "options of Apache Beam need --runner, and follow behind --."
+        )
     if runner is not None:
         if events is not None:
             raise ValueError(f"events: expected None with --runner, which reads no time series; received {events}.")
@@ -147,15 +152,6 @@ def _score_on_beam(
         click.echo(pattern, err=True)
     else:
         _tell(summary, pattern, model)
-
-
-def _validate_extra(runner: str | None, runner_options: tuple[str, ...]) -> None:
-    """Refuse what follows SAVED_MODEL and SOURCE and is none of Beam's options."""
-    if runner_options and (runner is None or not runner_options[0].startswith("-")):
-        raise click.UsageError(
-            f"Got unexpected extra arguments ({' '.join(runner_options)}). A pattern of files stands in quotes; "
-            "options of Apache Beam need --runner, and follow behind --."
-        )
 
 
 def _tell(summary: Summary, written: str, model: SavedAutoencoder) -> None:

@@ -1,4 +1,4 @@
-"""``tfae serve``."""
+"""``tfae serve`` and ``tfae deploy``."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from tfae.cli.command import Command
-from tfae.cli.echo import Echo, say
 from tfae.cli.options import is_given, label_option
 from tfae.cli.tensorflow import import_tensorflow
+from tfae.cli.terminal import Echo
 
 if TYPE_CHECKING:
     from tfae.serving.local.server import LocalServer
 
+_LOG = logging.getLogger("tfae.serving")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _PORT = click.IntRange(0, 65535)
 #: Seconds for requests under way when it is told to stop.
@@ -124,44 +124,38 @@ def _serve_with(engine: str, models: Any, **options: Any) -> None:
 
 def _serve_locally(path: str | Path, *, name: str | None, labels: dict[str, int], **options: Any) -> None:
     """Serve from this process until told to stop."""
-    try:
-        import tfae.serving.local  # noqa: F401  # Says what is missing, before TensorFlow takes its time.
-    except ModuleNotFoundError as error:
-        raise ValueError(str(error)) from error
+    import tfae.serving.local  # noqa: F401  # Says what is missing, before TensorFlow takes its time.
+
     import_tensorflow()
     from tfae.serving.local.server import MAX_REQUEST_BYTES, LocalServer
 
-    host, file = options["host"] or "127.0.0.1", options["access_log"]
-    with contextlib.ExitStack() as stack:
-        access_log = None
-        if file is not None:
-            handler = logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
-            access_log = stack.enter_context(_log_to("tfae.serving.access", handler))
-            access_log.propagate = False
-        stack.enter_context(_log_to("tfae.serving", Echo()))
-        server = LocalServer(
-            path,
-            name=name,
-            labels=labels,
-            host=host,
-            max_request_bytes=options["max_request_bytes"] or MAX_REQUEST_BYTES,
-            access_log=access_log,
-            **{name: options[name] for name in _OF_ALL},
+    host, file, access_log = options["host"] or "127.0.0.1", options["access_log"], None
+    if file is not None:
+        access_log = _log_to(
+            "tfae.serving.access", logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
         )
-        _run(server, host=host)
+        access_log.propagate = False
+    _log_to("tfae.serving", Echo())
+    server = LocalServer(
+        path,
+        name=name,
+        labels=labels,
+        host=host,
+        max_request_bytes=options["max_request_bytes"] or MAX_REQUEST_BYTES,
+        access_log=access_log,
+        **{name: options[name] for name in _OF_ALL},
+    )
+    _run(server, host=host)
 
 
-@contextlib.contextmanager
-def _log_to(name: str, handler: logging.Handler) -> Iterator[logging.Logger]:
-    """Yield a logger, whose messages go to a handler meanwhile."""
-    log = logging.getLogger(name)
+def _log_to(name: str, handler: logging.Handler) -> logging.Logger:
+    """Return a logger, whose messages go to a handler until the command ends."""
+    log, ctx = logging.getLogger(name), click.get_current_context()
     log.setLevel(logging.INFO)
     log.addHandler(handler)
-    try:
-        yield log
-    finally:
-        log.removeHandler(handler)
-        handler.close()
+    ctx.call_on_close(handler.close)
+    ctx.call_on_close(lambda: log.removeHandler(handler))
+    return log
 
 
 def _run(server: LocalServer, *, host: str) -> None:
@@ -183,10 +177,10 @@ def _run(server: LocalServer, *, host: str) -> None:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):  # Whoever asks twice does not want to wait.
             signal.signal(number, signal.SIG_DFL)
-        say(f"Stopping; requests under way have {_GRACE:g} s.")
+        _LOG.info("Stopping; requests under way have %g s.", _GRACE)
         finished = server.stop(_GRACE)
     if not finished:
-        say("Requests, or the loading of a version, were cut off.")
+        _LOG.info("Requests, or the loading of a version, were cut off.")
         _leave(1)  # Their threads cannot be ended, and Python would wait for them.
 
 
@@ -218,3 +212,32 @@ def _page(server: LocalServer, *, is_local: bool) -> str:
     if not is_local:
         lines += ["", "Everybody who reaches this machine may ask it."]
     return "\n".join([*lines, "", "Ctrl-C stops it."])
+
+
+@click.command(cls=Command)
+@click.argument("saved_models", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("deploy"), help="Folder to write.")
+@click.option("--replace", is_flag=True, help="Replace a folder that was written before.")
+@click.option("--name", help="Of the model, as clients ask for it.  [default: the folder's]")
+@label_option
+@click.option("--image", default="tensorflow/serving", help="Of TensorFlow Serving; give it a tag: NAME:TAG.")
+@click.option("--batching", is_flag=True, help="Have the servers batch the requests of several clients.")
+def deploy(
+    saved_models: Path,
+    *,
+    output: Path,
+    replace: bool,
+    name: str | None,
+    **options: Any,
+) -> None:
+    """Write the files that operate TensorFlow Serving with SAVED_MODELS, a folder of versions.
+
+    Written are the configurations of models, batching and monitoring, a Docker compose file, a Kubernetes manifest, a
+    readiness probe that asks every signature, and a README that tells how to use them.
+    """
+    import_tensorflow()
+    from tfae.serving import deployment
+
+    settings = deployment.Deployment(saved_models=saved_models, name=name or "", **options)
+    deployment.write(settings, output, replace=replace)
+    click.echo(output / "README.md")

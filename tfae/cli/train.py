@@ -16,10 +16,10 @@ import click
 from tfae.atomic_write import validate_apart
 from tfae.cli.calibrate import calibration_options
 from tfae.cli.command import Command
-from tfae.cli.layout import fit_terminal
 from tfae.cli.model_options import ModelOptions, model_options
 from tfae.cli.options import default_export_dir, export_dir_option, ignore_option, is_given, load_options, loss_option
 from tfae.cli.tensorflow import import_tensorflow, onednn_of
+from tfae.cli.terminal import fit_terminal
 from tfae.cli.wording import in_options
 
 if TYPE_CHECKING:

@@ -24,11 +24,10 @@ from tfae.export.health import Health, check_health, validate_operations
 from tfae.export.inspection import DESCRIPTION, FORMAT, Inspection, inspect, read_description
 from tfae.export.keras_answers import KerasAnswers, computing_in, is_narrow
 from tfae.export.parity import validate_graph, validate_parity, write_golden
-from tfae.export.publication import find_version, publish, validate_writable
+from tfae.export.publication import find_version, name_inputs, publish, validate_writable, write_saved_model
 from tfae.export.recalibration import recalibrate
 from tfae.export.saved_autoencoder import SavedAutoencoder
 from tfae.export.traced_model import TracedModel, graph_names, trace
-from tfae.export.writing import name_inputs, write_saved_model
 from tfae.graph_messages import summarize
 from tfae.load_options import AS_TRAINED
 from tfae.losses import get_loss

@@ -66,6 +66,8 @@ def make_golden_requests(
     Raises:
         ValueError: If the model's answers are not finite, or not of the kinds that the signatures declare.
     """
+    if isinstance(data, Mapping) or (data is not None and tuple(data.raw.train.shape[1:]) != model.sample_shape):
+        data = None  # A description, or that of another model.
     ordinary, extremes = _ordinary(model, data), _extremes(model, data)
     samples = np.concatenate([ordinary, extremes])
     first = len(ordinary)
@@ -164,7 +166,7 @@ def _ordinary(model: KerasAnswers, data: Any) -> np.ndarray:
 
 def _candidates(model: KerasAnswers, data: Any) -> Iterator[np.ndarray]:
     """Blocks of raw samples: of the data's test split, or what else is not empty, and then ones drawn at random."""
-    if _has_samples(model, data):
+    if data is not None:
         split = max(data.raw.test, data.raw.validation, data.raw.train, key=lambda samples: len(samples) > 0)
         for start in range(0, min(len(split), _NUM_CANDIDATES), _NUM_SAMPLES):
             yield _storable(model, np.asarray(split[start : start + _NUM_SAMPLES]))
@@ -179,16 +181,11 @@ def _candidates(model: KerasAnswers, data: Any) -> Iterator[np.ndarray]:
             yield _raw(model, low + (high - low) * rng.random(shape, "float32"))
 
 
-def _has_samples(model: KerasAnswers, data: Any) -> bool:
-    """Whether ``data`` is more than a description, and of the model."""
-    return data is not None and not isinstance(data, Mapping) and tuple(data.raw.train.shape[1:]) == model.sample_shape
-
-
 def _extremes(model: KerasAnswers, data: Any) -> np.ndarray:
     """Up to three samples: the least values, the greatest, and both in one sample."""
     bounds = [bound if math.isfinite(bound) else math.copysign(_UNBOUNDED, bound) for bound in _model_range(model)]
     low, high = _raw(model, np.stack([np.full(model.preprocessing.model_shape, bound) for bound in bounds]))
-    if _has_samples(model, data):
+    if data is not None:
         of_splits = np.stack([np.asarray(split) for split in data.bounds])
         low, high = _storable(model, of_splits[:, 0].min(axis=0)), _storable(model, of_splits[:, 1].max(axis=0))
     dtype = np.dtype(model.preprocessing.sample_dtype)

@@ -56,7 +56,14 @@ def validate_graph(path: Path) -> None:
 
 def write_golden(path: Path, golden: Sequence[GoldenRequest], *, model_name: str) -> None:
     """Write golden requests as the warm-up file of the version in the folder ``path``, as many as fit."""
-    write_warmup(path, [each.request for each in golden[: _num_fitting(golden)]], model_name=model_name)
+
+    def num_bytes(array: np.ndarray) -> int:
+        return sum(map(len, array)) if array.dtype == object else array.nbytes
+
+    sizes = np.cumsum([sum(map(num_bytes, each.request.inputs.values())) for each in golden])
+    one_each = len({each.request.signature for each in golden})
+    num_fitting = min(MAX_REQUESTS, max(one_each, int((sizes <= MAX_BYTES).sum())))
+    write_warmup(path, [each.request for each in golden[:num_fitting]], model_name=model_name)
 
 
 def validate_parity(path: Path, golden: Sequence[GoldenRequest]) -> None:
@@ -90,16 +97,6 @@ def validate_parity(path: Path, golden: Sequence[GoldenRequest]) -> None:
             for position, row in enumerate(each.rows):
                 first = answered.setdefault((request.signature, name, row), served[position])
                 _compare_rows(each, name, position, served[position], first)
-
-
-def _num_fitting(golden: Sequence[GoldenRequest]) -> int:
-    sizes = np.cumsum([sum(_num_bytes(array) for array in each.request.inputs.values()) for each in golden])
-    one_each = len({each.request.signature for each in golden})
-    return min(len(golden), MAX_REQUESTS, max(one_each, int((sizes <= MAX_BYTES).sum())))
-
-
-def _num_bytes(array: np.ndarray) -> int:
-    return sum(map(len, array)) if array.dtype == object else array.nbytes
 
 
 def _ask(servable: Servable, request: Request) -> dict[str, np.ndarray]:

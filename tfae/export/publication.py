@@ -1,4 +1,4 @@
-"""Publication of a SavedModel under its version number, whole or not at all.
+"""The files of a SavedModel, and their publication under its version number, whole or not at all.
 
 While it is written, an export is ``<directory>/.staging-<random>/version``; a lock on the file ``.<directory>.lock``
 beside the directory ends with its process. Published, it has been renamed to ``<directory>/<number>``; servers load
@@ -12,11 +12,12 @@ import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import filelock
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tfae.atomic_write import flush
 from tfae.versions import list_versions
@@ -81,7 +82,9 @@ def publish(directory: Path, write: Callable[[Path], None]) -> Path:
                 staging = Path(container, "version")
                 staging.mkdir()
                 write(staging)
-                _flush_tree(staging)
+                for path in [*staging.rglob("*"), staging]:  # It reaches the disk, readable for every account.
+                    path.chmod(_FOLDER if path.is_dir() else _FILE)
+                    flush(path)
                 # Files and broken links too, which a rename would not replace.
                 numbers = [int(entry.name) for entry in directory.iterdir() if re.fullmatch("[0-9]+", entry.name)]
                 published = staging.rename(directory / str(max(numbers, default=0) + 1))
@@ -94,6 +97,39 @@ def publish(directory: Path, write: Callable[[Path], None]) -> Path:
         ) from error
 
 
+def write_saved_model(module: tf.Module, folder: Path, functions: Mapping[str, Callable]) -> None:
+    """Write a SavedModel with signatures; ValueError if these use what the module does not track."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")  # Or it says that assets were written to a folder that is about to be renamed.
+    try:
+        tf.saved_model.save(module, str(folder), signatures=dict(functions))
+    except AssertionError as error:
+        found = re.search("Trackable referencing this tensor = (.*)|Captured Tensor = (.*)", str(error))
+        untracked = (found[1] or found[2]).strip() if found else str(error).splitlines()[0]
+        raise ValueError(
+            "autoencoder: expected layers that hold no variables or lookup tables besides Keras's weights; received "
+            f"one with {untracked}. Nothing was published. Make variables with add_weight, and look up "
+            "before the model."
+        ) from error
+    finally:
+        logger.setLevel(level)
+
+
+def name_inputs(folder: Path, names: Mapping[str, Mapping[str, str]]) -> None:
+    """Give the inputs of signatures their names in place of those that they have in the graph."""
+    file, model = folder / "saved_model.pb", SavedModel()
+    model.ParseFromString(file.read_bytes())
+    for meta_graph in model.meta_graphs:
+        for signature, of_inputs in names.items():
+            inputs = meta_graph.signature_def[signature].inputs
+            for graph_name, name in of_inputs.items():
+                if graph_name != name:
+                    inputs[name].CopyFrom(inputs[graph_name])
+                    del inputs[graph_name]
+    file.write_bytes(model.SerializeToString())
+
+
 def _make(directory: Path) -> None:
     """Make the folder and its parents, as far as they are not there, so that every account can come in."""
     directory = directory.absolute()
@@ -101,10 +137,3 @@ def _make(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for path in missing:
         path.chmod(_FOLDER)
-
-
-def _flush_tree(folder: Path) -> None:
-    """Have all files and folders below ``folder``, and itself, reach the disk, readable for every account."""
-    for path in [*folder.rglob("*"), folder]:
-        path.chmod(_FOLDER if path.is_dir() else _FILE)
-        flush(path)

@@ -14,9 +14,8 @@ from tfae import provenance
 from tfae.export.golden_requests import GoldenRequest
 from tfae.export.inspection import DESCRIPTION
 from tfae.export.parity import validate_parity, write_golden
-from tfae.export.publication import publish
+from tfae.export.publication import name_inputs, publish, write_saved_model
 from tfae.export.saved_autoencoder import SavedAutoencoder
-from tfae.export.writing import name_inputs, write_saved_model
 from tfae.servable import Request, Servable, read_warmup
 from tfae.signatures import SIGNATURES
 

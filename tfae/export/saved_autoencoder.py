@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, final
 
@@ -14,8 +15,7 @@ from tfae.columns import Column, join_columns, split_matrix
 from tfae.columns_by_name import expand_inputs, is_named, take_columns
 from tfae.graph_messages import clean
 from tfae.servable import Servable
-from tfae.signature_methods import SignatureMethods
-from tfae.signatures import SAMPLES, SIGNATURES
+from tfae.signatures import SAMPLES, SIGNATURES, SignatureMethods
 
 #: Numbers that go through a signature at once, but for large samples; more only costs memory.
 BATCH_ELEMENTS = 2**18
@@ -78,29 +78,19 @@ class SavedAutoencoder(SignatureMethods):
         if not num_rows:  # The graph takes no empty batch.
             return {name: output.zeros(0) for name, output in spec.outputs.items()}
         size = max(64, BATCH_ELEMENTS // math.prod(self.sample_shape))
-        chunks = []
-        for start in range(0, num_rows, size):
-            rows = {name: array[start : start + size] for name, array in arrays.items()}
-            try:
-                chunks.append(self._servable.run(signature, rows))
-            except tf.errors.InvalidArgumentError as error:
-                row = self._find_refused(signature, rows)
-                where = self._describe_element({name: array[row] for name, array in rows.items()})
-                raise InvalidSampleError(clean(error.message), start + row, where) from None
-        return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in spec.outputs}
 
-    def _find_refused(self, signature: str, rows: dict[str, np.ndarray]) -> int:
-        """Index of the first of some rows, of which the graph refuses one, that it refuses."""
-        first, stop = 0, len(next(iter(rows.values())))
-        while stop - first > 1:
-            middle = (first + stop) // 2
-            try:
-                self._servable.run(signature, {name: array[first:middle] for name, array in rows.items()})
-            except tf.errors.InvalidArgumentError:
-                stop = middle
-            else:
-                first = middle
-        return first
+        def run(rows: slice) -> dict[str, np.ndarray]:
+            return self._servable.run(signature, {name: array[rows] for name, array in arrays.items()})
+
+        chunks: list[Any] = []
+        for start in range(0, num_rows, size):
+            chunk = slice(start, min(start + size, num_rows))
+            for rows, answer in ask_by_halves(run, chunk, tf.errors.InvalidArgumentError):
+                if isinstance(answer, tf.errors.InvalidArgumentError):
+                    where = self._describe_element({name: array[rows.start] for name, array in arrays.items()})
+                    raise InvalidSampleError(clean(answer.message), rows.start, where)
+                chunks.append(answer)
+        return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in spec.outputs}
 
     def _describe_element(self, inputs: dict[str, Any]) -> str:
         """Where a sample has the number that is no number, or the largest."""
@@ -146,3 +136,17 @@ class InvalidSampleError(ValueError):
     def __init__(self, message: str, index: int, where: str) -> None:
         super().__init__(f"{message} It is sample {index}{where}.")
         self.reason = f"{message.rstrip('.')}{where}"
+
+
+def ask_by_halves(ask: Callable[[slice], Any], rows: slice, refusal: type[Exception]) -> Iterator[tuple[slice, Any]]:
+    """Yield the answers to rows, half by half where they are refused together; to a refused row it is the error."""
+    try:
+        answer = ask(rows)
+    except refusal as error:
+        middle = (rows.start + rows.stop) // 2
+        if middle > rows.start:
+            yield from ask_by_halves(ask, slice(rows.start, middle), refusal)
+            yield from ask_by_halves(ask, slice(middle, rows.stop), refusal)
+            return
+        answer = error
+    yield rows, answer

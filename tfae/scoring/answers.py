@@ -9,7 +9,7 @@ import numpy as np
 from tfae.casting import cast_and_compare
 from tfae.datasets import Batch
 from tfae.export import SavedAutoencoder
-from tfae.export.saved_autoencoder import InvalidSampleError
+from tfae.export.saved_autoencoder import InvalidSampleError, ask_by_halves
 
 
 class Answer(NamedTuple):
@@ -45,26 +45,20 @@ def ask(model: SavedAutoencoder, batch: Batch, *, explain: bool) -> Answer:
     if explain:
         outputs["feature_score"] = np.full((len(samples), int(np.prod(model.sample_shape))), np.nan, "float32")
 
-    def fill(rows: np.ndarray) -> None:
-        """Ask for some rows; where that fails, for each half of them."""
-        if not len(rows):
-            return
-        given = samples if len(rows) == len(samples) else samples[rows]
-        try:
-            received = (
-                model.detect(given) if model.detects else {} if explain else {"instance_score": model.score(given)}
-            )
-            if explain:
-                received |= model.explain(given)
-        except ValueError as error:
-            if len(rows) > 1:
-                for half in np.array_split(rows, 2):
-                    fill(half)
-                return
-            defects[int(rows[0])] = error.reason if isinstance(error, InvalidSampleError) else str(error)
-            return
-        for name, output in outputs.items():
-            output[rows] = received[name].reshape(len(rows), *output.shape[1:])
+    def answer(given: np.ndarray) -> dict[str, np.ndarray]:
+        found = model.detect(given) if model.detects else {} if explain else {"instance_score": model.score(given)}
+        return found | model.explain(given) if explain else found
+
+    def fill(places: np.ndarray) -> None:
+        whole = slice(0, len(places))
+        given = samples if len(places) == len(samples) else samples[places]
+        for rows, received in ask_by_halves(lambda rows: answer(given[rows]), whole, ValueError):
+            if isinstance(received, ValueError):
+                reason = received.reason if isinstance(received, InvalidSampleError) else str(received)
+                defects[int(places[rows.start])] = reason
+                continue
+            for name, output in outputs.items():
+                output[places[rows]] = received[name].reshape(-1, *output.shape[1:])
 
     is_asked = np.ones(len(samples), bool)
     is_asked[list(defects)] = False
@@ -73,6 +67,7 @@ def ask(model: SavedAutoencoder, batch: Batch, *, explain: bool) -> Answer:
     is_refused = is_asked & is_changed.reshape(len(samples), -1).any(axis=1)
     for row in np.flatnonzero(is_refused):
         fill(np.array([row]))
-    fill(np.flatnonzero(is_asked & ~is_refused))
+    if (is_asked & ~is_refused).any():
+        fill(np.flatnonzero(is_asked & ~is_refused))
     found = (outputs.get(name) for name in ("p_value", "is_outlier", "reconstruction"))
     return Answer(batch, outputs["instance_score"], outputs.get("feature_score"), defects, *found)

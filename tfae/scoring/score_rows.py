@@ -36,7 +36,12 @@ class ScoreRows:
     @classmethod
     def of(cls, model: SavedAutoencoder, source: Source, explain: int) -> Self:
         """Return those of a model and a source; ValueError if there are fewer features than are to be named."""
-        names = _feature_names(model, source)
+        # What the elements of a sample, or of a step, are called: columns by name, others by their place.
+        names = [column.name for column in model.columns]
+        if not names and source.is_windowed:
+            names = [*(source.feature_names or map(str, range(source.shape[-1])))]
+        elif not names:
+            names = [", ".join(map(str, place)) for place in np.ndindex(model.sample_shape)]
         if explain > len(names):
             raise ValueError(f"explain: expected at most {len(names)}, the number of features; received {explain}.")
         return cls(names, explain, model.columns)
@@ -96,12 +101,3 @@ def _write_cells(matrix: np.ndarray, columns: Sequence[Column], chosen: np.ndarr
         cells = split_matrix(matrix[rows][:, [index]].astype("float64"), [column])[column.name]
         texts[rows] = cells.astype(str) if column.kind == "category" else np.char.mod("%.6g", cells)
     return pa.array(texts, pa.string())
-
-
-def _feature_names(model: SavedAutoencoder, source: Source) -> list[str]:
-    """Return what the elements of a sample, or of a step, are called: columns by name, others by their place."""
-    if model.columns or source.is_windowed:
-        return [column.name for column in model.columns] or [
-            *(source.feature_names or map(str, range(source.shape[-1])))
-        ]
-    return [", ".join(map(str, place)) for place in np.ndindex(model.sample_shape)]

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath, PurePosixPath
 from typing import NoReturn
 
@@ -78,20 +78,15 @@ class Launch:
             )
 
 
-def build_flags(
-    models: Iterable[ModelConfig], *, model_config: str | None, monitoring: str | None, batching: str | None
-) -> list[str]:
-    """Return flags of tensorflow_model_server for configurations, each given by its path on the server if wanted."""
+def build_flags(models: Iterable[ModelConfig], files: Mapping[str, str]) -> list[str]:
+    """Return flags of tensorflow_model_server for configurations, each a path on the server by the name of its flag."""
     flags = [f"--rest_api_timeout_in_ms={REST_API_TIMEOUT_IN_MS}"]
-    if model_config is not None:
-        flags.append(f"--model_config_file={model_config}")
+    flags += [f"--{name}={path}" for name, path in files.items()]
     if any(model.version_labels for model in models):
         # The server reads the labels before it has loaded a version, and would not start.
         flags.append("--allow_version_labels_for_unavailable_models=true")
-    if monitoring is not None:
-        flags.append(f"--monitoring_config_file={monitoring}")
-    if batching is not None:
-        flags += ["--enable_batching=true", f"--batching_parameters_file={batching}"]
+    if "batching_parameters_file" in files:
+        flags.append("--enable_batching=true")
     return flags
 
 
@@ -158,21 +153,18 @@ def run(command: Sequence[str]) -> NoReturn:
 
 def _build_flags(launch: Launch, *, models: list[ModelConfig], place: Callable[[Path], str]) -> list[str]:
     """Return flags for models in folders of the server; ``place`` returns the path of a file on the server."""
-    flags, model_config, batching = [], None, launch.batching_parameters_file
+    flags, files = [], {}
     if models == [make_config(models[0].name, Path(models[0].base_path))]:
         flags = [f"--model_name={models[0].name}", f"--model_base_path={models[0].base_path}"]
     else:
-        model_config = place(_write_temporary("models.config", render_model_config(models)))
-    flags += build_flags(
-        models,
-        model_config=model_config,
-        monitoring=place(_write_temporary("monitoring.config", MONITORING_CONFIG)) if launch.metrics else None,
-        batching=None if batching is None else place(batching.absolute()),
-    )
-    if launch.cors:
-        flags.append("--rest_api_enable_cors_support=true")
-    if launch.allow_xla:
-        flags.append("--xla_cpu_compilation_enabled=true")
+        files["model_config_file"] = place(_write_temporary("models.config", render_model_config(models)))
+    if launch.metrics:
+        files["monitoring_config_file"] = place(_write_temporary("monitoring.config", MONITORING_CONFIG))
+    if launch.batching_parameters_file is not None:
+        files["batching_parameters_file"] = place(launch.batching_parameters_file.absolute())
+    flags += build_flags(models, files)
+    switches = {"rest_api_enable_cors_support": launch.cors, "xla_cpu_compilation_enabled": launch.allow_xla}
+    flags += [f"--{name}=true" for name, is_on in switches.items() if is_on]
     if launch.poll_seconds != 1:  # The default.
         flags.append(f"--file_system_poll_wait_seconds={int(launch.poll_seconds)}")
     return [*flags, *launch.flags]

@@ -4,9 +4,8 @@ REST imports neither TensorFlow nor Keras nor gRPC. A gRPC address imports gRPC 
 """
 
 from tfae.serving.client.client import Client
-from tfae.serving.client.description import Metadata
 from tfae.serving.client.error import ServingError
-from tfae.serving.status import VersionStatus
+from tfae.serving.status import Metadata, VersionStatus
 from tfae.tensor_spec import Signature, TensorSpec
 
 __all__ = ["Client", "Metadata", "ServingError", "Signature", "TensorSpec", "VersionStatus"]

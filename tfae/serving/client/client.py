@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import os
-from typing import Any, final
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import numpy.typing as npt
+from urllib3.exceptions import LocationParseError
+from urllib3.util import Url, parse_url
 
-from tfae.serving.client.arguments import connect, validate_integer
-from tfae.serving.client.description import Metadata
-from tfae.serving.client.inputs import Inputs, bind_named, bind_samples, bind_zeros
-from tfae.serving.client.session import Session
-from tfae.serving.status import ModelSpec, VersionStatus
-from tfae.signature_methods import SignatureMethods
+from tfae.columns_by_name import expand_inputs, is_named, take_columns
+from tfae.serving.client.rest import RestTransport
+from tfae.serving.client.session import Inputs, Session, validate_integer, validate_seconds
+from tfae.serving.status import Metadata, ModelSpec, VersionStatus
+from tfae.signatures import SignatureMethods
+from tfae.tensor_spec import Signature
+
+if TYPE_CHECKING:
+    from tfae.serving.client.session import Transport
+
+_GRPC_PORT = 8500
 
 
 @final
@@ -87,14 +96,13 @@ class Client(SignatureMethods):
         self._target = ModelSpec(model, None if version is None else validate_integer("version", version, 0), label)
         self._address = address
         concurrency = validate_integer("concurrency", concurrency, 1)
-        self._transport = connect(address, connections=concurrency, token=token, ca_file=ca_file)
         self._session: Session | None = Session(
-            self._transport,
+            _connect(address, connections=concurrency, token=token, ca_file=ca_file),
             self._target,
-            timeout=timeout,
-            batch_size=batch_size,
+            timeout=validate_seconds("timeout", timeout),
+            batch_size=validate_integer("batch_size", batch_size, 1),
             concurrency=concurrency,
-            retries=retries,
+            retries=validate_integer("retries", retries, 0),
         )
 
     def call(
@@ -122,8 +130,19 @@ class Client(SignatureMethods):
             ValueError: If names, shapes, dtypes or values do not fit the model, or it has no such signature.
             ServingError: If the server refuses the request or does not answer.
         """
-        bind = bind_named(inputs or {}, named_inputs)
-        return self._open().ask(signature, bind, timeout=timeout, batch_size=batch_size, is_one_row_each=False)
+        given = dict(inputs or {})
+        if twice := sorted(given.keys() & named_inputs.keys()):
+            raise ValueError(
+                f"inputs: expected every input once; received {', '.join(twice)} in the mapping and by keyword."
+            )
+        given |= named_inputs
+        return self._open().ask(
+            signature,
+            lambda spec: expand_inputs(given, spec.inputs, _take),
+            timeout=timeout,
+            batch_size=batch_size,
+            is_one_row_each=False,
+        )
 
     def status(self, *, timeout: float | None = None) -> list[VersionStatus]:
         """States of the versions on the server, newest first.
@@ -151,13 +170,23 @@ class Client(SignatureMethods):
             ServingError: If there was no good answer in time, with the last thing that went wrong.
             ValueError: If ``inputs`` do not fit the signature.
         """
-        self._open().wait(signature, bind_zeros if inputs is None else bind_named(inputs), timeout)
+
+        def bind(spec: Signature) -> Inputs:
+            if inputs is not None:
+                return expand_inputs(inputs, spec.inputs, _take)
+            if any(info.is_string for info in spec.inputs.values()):
+                raise ValueError(
+                    f"inputs: expected what to ask signature {spec.name} with; received none. Give inputs."
+                )
+            return {name: info.zeros(1) for name, info in spec.inputs.items()}
+
+        self._open().wait(signature, bind, validate_seconds("timeout", timeout))
 
     def close(self) -> None:
         """Close the connections; the client can not be used after that."""
         if self._session is not None:
+            self._session.transport.close()
             self._session = None
-            self._transport.close()
 
     def __enter__(self) -> Client:
         return self
@@ -176,4 +205,50 @@ class Client(SignatureMethods):
         return self._session
 
     def _call_with(self, signature: str, array: npt.ArrayLike, options: dict[str, Any]) -> dict[str, np.ndarray]:
-        return self._open().ask(signature, bind_samples(array), **options)
+        return self._open().ask(signature, lambda spec: _take(array, list(spec.inputs)), **options)
+
+
+def _take(given: Any, names: Sequence[str]) -> Inputs:
+    """Samples by name of the input: an array is the only one, and all else are the columns of a table."""
+    return {names[0]: given} if len(names) == 1 and not is_named(given) else take_columns(given, names)
+
+
+def _connect(address: str, *, connections: int, token: str | None, ca_file: str | os.PathLike[str] | None) -> Transport:
+    """Make the transport for an address, which connects with the first request; ValueError for invalid arguments."""
+    url = _parse_address(address)
+    address = address.rstrip("/")
+    if token is not None and not (token.isascii() and token.isprintable() and token and " " not in token):
+        raise ValueError("token: expected printable ASCII without blanks; received something else.")
+    if ca_file is not None:
+        if url.scheme in ("http", "grpc"):
+            raise ValueError(f"ca_file: expected none with {url.scheme}://, which has no TLS; received {ca_file}.")
+        if not Path(ca_file).is_file():
+            raise ValueError(f"ca_file: expected a PEM file; received {ca_file}, which is none.")
+        ca_file = os.fspath(ca_file)
+    if url.scheme in ("http", "https"):
+        return RestTransport(address, connections=connections, token=token, ca_file=ca_file)
+    from tfae.serving.client.grpc_transport import GrpcTransport  # Imports TensorFlow.
+
+    host = f"{url.host}:{url.port or _GRPC_PORT}"
+    return GrpcTransport(address, host, tls=url.scheme == "grpcs", token=token, ca_file=ca_file)
+
+
+def _parse_address(address: str) -> Url:
+    expected = "address: expected http://, https://, grpc:// or grpcs:// with a host and a port"
+    try:
+        url = parse_url(address)
+    except (LocationParseError, AttributeError, TypeError) as error:
+        raise ValueError(f"{expected}; received {address!r}.") from error
+    if url.scheme not in ("http", "https", "grpc", "grpcs") or not url.host:
+        hint = f' Write "http://{address}".' if isinstance(address, str) and "://" not in address else ""
+        raise ValueError(f"{expected}; received {address!r}.{hint}")
+    if url.auth or url.query or url.fragment:
+        raise ValueError(f"{expected}, and nothing that holds @, ? or #; received something else.")
+    path = (url.path or "").rstrip("/")
+    if path and url.scheme.startswith("grpc"):
+        raise ValueError(f"{expected}; received {address!r}. gRPC has no paths.")
+    if path.endswith("/v1") or "/v1/models" in path:
+        raise ValueError(
+            f'{expected}; received {address!r}. Leave out /v1 and what follows; model="…" names the model.'
+        )
+    return url

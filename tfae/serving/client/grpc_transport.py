@@ -18,10 +18,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tfae.serving.client.description import Metadata, read_metadata, read_status
-from tfae.serving.client.error import ServingError
-from tfae.serving.client.retries import Deadline
-from tfae.serving.status import ModelSpec, VersionStatus
+from tfae.serving.client.error import Deadline, ServingError
+from tfae.serving.status import Metadata, ModelSpec, VersionStatus, read_metadata, read_status
 from tfae.tensor_spec import Signature
 
 T = TypeVar("T")

@@ -10,13 +10,12 @@ import base64
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import orjson
 
-from tfae.serving.client.inputs import to_object_vector
 from tfae.tensor_spec import NOT_IN_JSON, Signature, TensorSpec
 
 #: Most characters of a number with its comma.
@@ -76,6 +75,11 @@ def estimate_row_bytes(array: np.ndarray) -> int:
     return math.prod(shape) * _WIDTHS.get(array.dtype.name, _WIDEST) + brackets
 
 
+def map_leaves(function: Callable[[Any], object], array: np.ndarray) -> np.ndarray:
+    """What a function returns for each element, as objects; NumPy's own bytes lose zeros at the end."""
+    return np.vectorize(function, otypes=[object])(array)
+
+
 def _is_in_rows(signature: Signature) -> bool:
     return signature.is_batch_first and len(signature.inputs) == 1
 
@@ -94,8 +98,7 @@ def _write(name: str, array: np.ndarray) -> bytes:
             "Use a grpc:// address."
         )
     if array.dtype.kind == "O":
-        leaves = [{"b64": base64.b64encode(data).decode("ascii")} for data in array.flat]
-        return orjson.dumps(to_object_vector(leaves).reshape(array.shape).tolist())
+        return orjson.dumps(map_leaves(lambda data: {"b64": base64.b64encode(data).decode("ascii")}, array).tolist())
     contiguous = np.ascontiguousarray(array) if array.ndim else array[()]
     text = orjson.dumps(contiguous, option=orjson.OPT_SERIALIZE_NUMPY)
     if array.dtype.kind != "f" or np.isfinite(array).all():
@@ -133,5 +136,4 @@ def _read_strings(name: str, values: Any, spec: TensorSpec) -> np.ndarray:
             return leaf.encode("utf-8", "surrogateescape")
         raise ValueError(f"expected strings in {name}")
 
-    array = np.array(values, dtype=object)
-    return to_object_vector([read(leaf) for leaf in array.flat]).reshape(array.shape)
+    return map_leaves(read, np.array(values, dtype=object))

@@ -14,11 +14,9 @@ import urllib3
 from urllib3.exceptions import EmptyPoolError, HTTPError, NewConnectionError, ProtocolError, SSLError, TimeoutError
 
 from tfae.serving.client import json_bodies
-from tfae.serving.client.description import Metadata, read_metadata, read_status
-from tfae.serving.client.error import ServingError, to_code
+from tfae.serving.client.error import Deadline, ServingError, to_code
 from tfae.serving.client.json_bodies import read_json, read_response, write_request
-from tfae.serving.client.retries import Deadline
-from tfae.serving.status import ModelSpec, VersionStatus
+from tfae.serving.status import Metadata, ModelSpec, VersionStatus, read_metadata, read_status
 from tfae.tensor_spec import Signature
 
 T = TypeVar("T")

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+import numbers
+import operator
 import re
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, TypeAlias, final
 
 import numpy as np
+import numpy.typing as npt
 
-from tfae.serving.client.arguments import validate_integer, validate_seconds
-from tfae.serving.client.description import Metadata
-from tfae.serving.client.error import ServingError
-from tfae.serving.client.inputs import Bind
-from tfae.serving.client.retries import Deadline, ask_with_retries
-from tfae.serving.status import ModelSpec, VersionStatus
+from tfae.serving.client.error import Deadline, ServingError, ask_with_retries
+from tfae.serving.status import Metadata, ModelSpec, VersionStatus
 from tfae.tensor_spec import Signature
 
 if TYPE_CHECKING:
-    from tfae.serving.client.arguments import Transport
+    from tfae.serving.client.grpc_transport import GrpcTransport
+    from tfae.serving.client.rest import RestTransport
+
+    #: Both raise ServingError, no later than at the deadline.
+    Transport: TypeAlias = RestTransport | GrpcTransport
 
 Arrays = dict[str, np.ndarray]
+Inputs = Mapping[str, npt.ArrayLike]
+#: Assigns the arrays of a call to the inputs of a signature, which may be fetched after the call began.
+Bind = Callable[[Signature], Inputs]
 #: Most times that a call starts over because the server replaced the model.
 _MAX_RESTARTS = 10
 #: Errors that outdated metadata may cause.
@@ -31,29 +40,23 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 
 @final
+@dataclasses.dataclass
 class Session:
-    """One model on one server; the arguments are those of :class:`tfae.serving.Client`, and are validated here."""
+    """One model on one server; the arguments are those of :class:`tfae.serving.Client`.
 
-    def __init__(
-        self,
-        transport: Transport,
-        target: ModelSpec,
-        *,
-        timeout: float,
-        batch_size: int,
-        concurrency: int,
-        retries: int,
-    ) -> None:
-        self._transport = transport
-        self._target = target
-        self._timeout = validate_seconds("timeout", timeout)
-        self._batch_size = validate_integer("batch_size", batch_size, 1)
-        self._concurrency = concurrency
-        self._retries = validate_integer("retries", retries, 0)
-        #: None if it has to be fetched before the next use.
-        self._metadata: Metadata | None = None
-        #: Most rows of a request, known once the server has rejected more.
-        self._row_limit: int | None = None
+    Attributes:
+        known: The metadata; None if it has to be fetched before the next use.
+        row_limit: Most rows of a request, known once the server has rejected more.
+    """
+
+    transport: Transport
+    target: ModelSpec
+    timeout: float
+    batch_size: int
+    concurrency: int
+    retries: int
+    known: Metadata | None = None
+    row_limit: int | None = None
 
     def metadata(self, timeout: float | None = None) -> Metadata:
         """Fetch the metadata, and keep it for later calls."""
@@ -62,10 +65,10 @@ class Session:
     def status(self, timeout: float | None = None) -> list[VersionStatus]:
         """Fetch the states of the versions, newest first."""
         deadline = self._deadline(timeout)
-        versions = ask_with_retries(lambda: self._transport.status(self._target, deadline), deadline, self._retries)
+        versions = ask_with_retries(lambda: self.transport.status(self.target, deadline), deadline, self.retries)
         available = [entry.version for entry in versions if entry.state == "AVAILABLE"]
-        if self._metadata is not None and self._metadata.version != max(available, default=None):
-            self._metadata = None
+        if self.known is not None and self.known.version != max(available, default=None):
+            self.known = None
         return versions
 
     def ask(
@@ -84,10 +87,10 @@ class Session:
         number of rows than the input.
         """
         deadline = self._deadline(timeout)
-        batch_size = self._batch_size if batch_size is None else validate_integer("batch_size", batch_size, 1)
-        retries = self._retries if retries is None else retries
-        is_fresh = self._metadata is None
-        metadata = self._metadata or self._fetch_metadata(deadline)
+        batch_size = self.batch_size if batch_size is None else validate_integer("batch_size", batch_size, 1)
+        retries = self.retries if retries is None else retries
+        is_fresh = self.known is None
+        metadata = self.known or self._fetch_metadata(deadline)
         restarts = 0
         while True:
             try:
@@ -105,10 +108,7 @@ class Session:
                 metadata, is_fresh = self._fetch_metadata(deadline), True
                 continue
             try:
-                if len(pieces) > 1:
-                    return self._ask_pieces(metadata, signature, arrays, pieces, deadline.seconds, retries)
-                num_rows = pieces[0].stop if is_one_row_each else None
-                return self._ask_once(self._target, metadata, signature, arrays, num_rows, deadline, retries)
+                return self._ask_pieces(metadata, signature, arrays, pieces, deadline, retries, is_one_row_each)
             except ServingError as error:
                 restarts += 1
                 if error.code not in _PERHAPS_STALE or restarts > _MAX_RESTARTS:
@@ -127,12 +127,11 @@ class Session:
 
     def wait(self, name: str, bind: Bind, timeout: float) -> None:
         """Ask a signature until it answers, or raise the last error after ``timeout`` seconds, as a ServingError."""
-        deadline = Deadline(validate_seconds("timeout", timeout))
-        pause = _FIRST_PAUSE
+        deadline, pause = Deadline(timeout), _FIRST_PAUSE
         while True:
             try:
                 # What hangs while it starts may be well a moment later: each question has the time of a call.
-                seconds = max(min(self._timeout, deadline.remaining()), 1e-3)
+                seconds = max(min(self.timeout, deadline.remaining()), 1e-3)
                 self.ask(name, bind, timeout=seconds, retries=0, is_one_row_each=False)
                 return
             except ServingError as error:
@@ -145,31 +144,11 @@ class Session:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _deadline(self, timeout: float | None) -> Deadline:
-        return Deadline(self._timeout if timeout is None else validate_seconds("timeout", timeout))
+        return Deadline(self.timeout if timeout is None else validate_seconds("timeout", timeout))
 
     def _fetch_metadata(self, deadline: Deadline) -> Metadata:
-        self._metadata = ask_with_retries(
-            lambda: self._transport.metadata(self._target, deadline), deadline, self._retries
-        )
-        return self._metadata
-
-    def _ask_once(
-        self,
-        target: ModelSpec,
-        metadata: Metadata,
-        signature: Signature,
-        inputs: Arrays,
-        num_rows: int | None,
-        deadline: Deadline,
-        retries: int,
-    ) -> Arrays:
-        outputs, version = ask_with_retries(
-            lambda: self._transport.predict(target, signature, inputs, deadline), deadline, retries
-        )
-        if version is not None and version != metadata.version:
-            self._metadata = None
-        _validate_outputs(outputs, metadata, signature, num_rows)
-        return outputs
+        self.known = ask_with_retries(lambda: self.transport.metadata(self.target, deadline), deadline, self.retries)
+        return self.known
 
     def _ask_pieces(
         self,
@@ -177,22 +156,38 @@ class Session:
         signature: Signature,
         arrays: Arrays,
         pieces: list[slice],
-        seconds: float,
+        deadline: Deadline,
         retries: int,
+        is_one_row_each: bool,
     ) -> Arrays:
-        # They name the version, as the newest may be another one for the last piece.
-        target = ModelSpec(self._target.name, metadata.version)
+        """Send the only piece until the deadline; of several each has as much time, and names the version.
+
+        The newest may be another one for the last piece.
+        """
+        is_cut = len(pieces) > 1
+        target = ModelSpec(self.target.name, metadata.version) if is_cut else self.target
 
         def ask(rows: slice) -> Arrays:
-            inputs = {name: array[rows] for name, array in arrays.items()}
-            num_rows = rows.stop - rows.start
+            inputs, end, num_rows = arrays, deadline, rows.stop if is_one_row_each else None
+            if is_cut:
+                inputs = {name: array[rows] for name, array in arrays.items()}
+                end, num_rows = Deadline(deadline.seconds), rows.stop - rows.start
             try:
-                return self._ask_once(target, metadata, signature, inputs, num_rows, Deadline(seconds), retries)
+                outputs, version = ask_with_retries(
+                    lambda: self.transport.predict(target, signature, inputs, end), end, retries
+                )
+                if version is not None and version != metadata.version:
+                    self.known = None
+                _validate_outputs(outputs, metadata, signature, num_rows)
+                return outputs
             except ServingError as error:
-                error.request += f", rows {rows.start} to {rows.stop - 1}"
+                if is_cut:
+                    error.request += f", rows {rows.start} to {rows.stop - 1}"
                 raise
 
-        with ThreadPoolExecutor(min(self._concurrency, len(pieces))) as pool:
+        if not is_cut:
+            return ask(pieces[0])
+        with ThreadPoolExecutor(min(self.concurrency, len(pieces))) as pool:
             answers = list(pool.map(ask, pieces))
         return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
@@ -210,8 +205,8 @@ class Session:
             return []
         if not signature.is_batch_first:
             return [slice(None)]
-        row_bytes = max(1, sum(map(self._transport.estimate_row_bytes, arrays.values())))
-        rows = max(1, min(batch_size, self._row_limit or batch_size, self._transport.max_bytes // row_bytes))
+        row_bytes = max(1, sum(map(self.transport.estimate_row_bytes, arrays.values())))
+        rows = max(1, min(batch_size, self.row_limit or batch_size, self.transport.max_bytes // row_bytes))
         num_rows = len(next(iter(arrays.values())))
         return [slice(start, min(start + rows, num_rows)) for start in range(0, num_rows, rows)]
 
@@ -221,7 +216,7 @@ class Session:
         limit = 0 if found is None or pieces == [slice(None)] else int(found[1])
         if not limit or limit >= max(piece.stop - piece.start for piece in pieces):
             return False
-        self._row_limit = limit
+        self.row_limit = limit
         return True
 
 
@@ -239,3 +234,22 @@ def _validate_outputs(outputs: Arrays, metadata: Metadata, signature: Signature,
             f"expected outputs {expected}{rows}; received {shapes}",
             f"signature {signature.name} of version {metadata.version} of model {metadata.model}",
         )
+
+
+def validate_integer(name: str, value: int, least: int) -> int:
+    """Return an integer of at least ``least``, else raise ValueError."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least or isinstance(value, bool):  # True is 1 in Python, and a switch to the caller.
+        raise ValueError(f"{name}: expected an integer of at least {least}; received {value!r}.")
+    return number
+
+
+def validate_seconds(name: str, value: object) -> float:
+    """Return a positive number, else raise ValueError."""
+    seconds = math.nan if isinstance(value, bool) or not isinstance(value, numbers.Real) else float(value)
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"{name}: expected a positive number of seconds; received {value!r}.")
+    return seconds

@@ -4,7 +4,6 @@ Deployment   the settings of a deployment
 write        writes the folder of files
 """
 
-from tfae.serving.deployment.deployment import Deployment
-from tfae.serving.deployment.folder import write
+from tfae.serving.deployment.folder import Deployment, write
 
 __all__ = ["Deployment", "write"]

@@ -1,7 +1,8 @@
-"""The folder of a deployment, written whole or not at all."""
+"""A deployment, and the folder of its files, which is written whole or not at all."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -15,10 +16,58 @@ import jinja2
 
 from tfae.atomic_write import write_atomically
 from tfae.serving import engines
-from tfae.serving.deployment.deployment import Deployment
 from tfae.serving.deployment.warmup_requests import list_batch_sizes, read_requests, write_rest_bodies
-from tfae.serving.model_config import make_config
+from tfae.serving.model_config import make_config, read_folder, validate_versions
 from tfae.versions import list_versions
+
+#: Characters of a DNS label, less the longest suffix of an object.
+_MAX_KUBERNETES_NAME = 50
+
+#: Patterns of text arguments, and their descriptions in errors.
+_PATTERNS = {
+    "name": (
+        r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?",
+        "letters, digits, dots, hyphens and underscores, as in URLs (--name gives another one)",
+    ),
+    "labels": (r"[A-Za-z0-9._-]+", "letters, digits, dots, hyphens and underscores"),
+    "image": (r"[^\s\"'\\$]+", f"a name such as {engines.IMAGE}:TAG"),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """A model, and its servers.
+
+    Attributes:
+        saved_models: Folder of the model's versions, ``saved_models/<name>``.
+        name: Name of the model for clients; by default that of the folder.
+        labels: Version of each label. With labels, only these versions are served, and the readiness probe asks for the
+            first; else the highest version is served, and a new one replaces it.
+        image: Docker image of TensorFlow Serving, with tag or digest.
+        batching: Whether the servers batch the requests of several clients.
+    """
+
+    saved_models: Path
+    name: str = ""
+    labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    image: str = engines.IMAGE
+    batching: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.saved_models.resolve().name)
+        for argument, (pattern, expected) in _PATTERNS.items():
+            given = getattr(self, argument)
+            for text in given if argument == "labels" else (given,):
+                if not re.fullmatch(pattern, text):
+                    raise ValueError(f"{argument}: expected {expected}; received {text!r}.")
+        validate_versions(read_folder(self.saved_models, self.name, self.labels))
+
+    @property
+    def kubernetes_name(self) -> str:
+        """The name of objects in Kubernetes: lower-case letters, digits and hyphens, a letter first."""
+        name = re.sub("[^a-z0-9]+", "-", self.name.lower())
+        return (name if name[0].isalpha() else f"model-{name}")[:_MAX_KUBERNETES_NAME].strip("-")
 
 
 def write(deployment: Deployment, path: Path, *, replace: bool = False) -> None:
@@ -44,20 +93,14 @@ def render(deployment: Deployment, path: Path) -> dict[str, str]:
     batch_sizes = list_batch_sizes(requests)
     by_signature, unprobed = write_rest_bodies(requests)
     served = make_config(deployment.name, PurePosixPath("/models", deployment.name), deployment.labels)
+    files = {"model_config_file": "/config/models.config", "monitoring_config_file": "/config/monitoring.config"}
+    if deployment.batching:
+        files["batching_parameters_file"] = "/config/batching.config"
     models = _find_relative_path(deployment.saved_models, path)
     values: dict[str, Any] = {
         "deployment": deployment,
         "label": label,
-        "flags": [
-            "--port=8500",
-            "--rest_api_port=8501",
-            *engines.build_flags(
-                [served],
-                model_config="/config/models.config",
-                monitoring="/config/monitoring.config",
-                batching="/config/batching.config" if deployment.batching else None,
-            ),
-        ],
+        "flags": ["--port=8500", "--rest_api_port=8501", *engines.build_flags([served], files)],
         "models": models,
         "mounted": models if Path(models).is_absolute() else f"$PWD/{models}",
         "batch_sizes": batch_sizes,

@@ -20,7 +20,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2 as metadata_pb2
 
 from tfae.serving.local.models import Models, ModelVersion
 from tfae.serving.local.prediction import find_signature, run, validate_inputs
-from tfae.serving.status import CODES, ModelSpec, StatusError
+from tfae.serving.status import ModelSpec, StatusError
 
 if TYPE_CHECKING:
     from tensorflow.core.framework.tensor_pb2 import TensorProto
@@ -57,10 +57,12 @@ class GrpcService:
             "Classify": self._make_handler(classification_pb2.ClassificationRequest, _reject_examples),
             "Regress": self._make_handler(regression_pb2.RegressionRequest, _reject_examples),
         }
-        model = {"GetModelStatus": self._make_handler(get_model_status_pb2.GetModelStatusRequest, self._status)}
+        states = self._make_handler(
+            get_model_status_pb2.GetModelStatusRequest, lambda request: list_states(self._models, _read_spec(request))
+        )
         return [
             grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", prediction),
-            grpc.method_handlers_generic_handler("tensorflow.serving.ModelService", model),
+            grpc.method_handlers_generic_handler("tensorflow.serving.ModelService", {"GetModelStatus": states}),
         ]
 
     def _make_handler(self, request_type: Any, respond: Callable[[Any], Any]) -> grpc.RpcMethodHandler:
@@ -88,7 +90,6 @@ class GrpcService:
         return grpc.unary_unary_rpc_method_handler(handle)
 
     def _predict(self, request: Any) -> Any:
-        response = predict_pb2.PredictResponse()
         version, servable = self._models.find(_read_spec(request))
         signature = find_signature(servable, request.model_spec.signature_name)
         validate_inputs(signature, request.inputs)
@@ -98,31 +99,39 @@ class GrpcService:
         }
         wanted = _read_filter(signature, request.output_filter)
         outputs = {name: array for name, array in run(servable, signature, inputs).items() if name in wanted}
+        response = predict_pb2.PredictResponse(model_spec=_write_spec(version, signature.name))
         for name, array in outputs.items():
             _to_proto(array, response.outputs[name])
-        _write_spec(response.model_spec, version, signature.name)
         return response
 
     def _metadata(self, request: Any) -> Any:
-        response = metadata_pb2.GetModelMetadataResponse()
-        version, servable = self._models.find(_read_spec(request))
+        spec = _read_spec(request)
+        self._models.find(spec)  # Whose absence is told first.
         if set(request.metadata_field) != {"signature_def"}:
             received = ", ".join(request.metadata_field) or "none"
             raise StatusError("INVALID_ARGUMENT", f"metadata_field: expected signature_def; received {received}.")
-        signatures = metadata_pb2.SignatureDefMap(signature_def=servable.signature_def_map)
-        response.metadata["signature_def"].Pack(signatures)
-        _write_spec(response.model_spec, version)
-        return response
+        return describe(self._models, spec)
 
-    def _status(self, request: Any) -> Any:
-        response = get_model_status_pb2.GetModelStatusResponse()
-        spec = _read_spec(request)
-        for status in self._models.status(spec.name, spec.version):  # The real server ignores labels too.
-            entry = response.model_version_status.add(version=status.version)
-            entry.state = get_model_status_pb2.ModelVersionStatus.State.Value(status.state)
-            entry.status.error_code = CODES.index(status.error_code)
-            entry.status.error_message = status.error_message
-        return response
+
+def describe(models: Models, spec: ModelSpec) -> metadata_pb2.GetModelMetadataResponse:
+    """The signatures of a version, with that of its init op."""
+    version, servable = models.find(spec)
+    response = metadata_pb2.GetModelMetadataResponse(model_spec=_write_spec(version))
+    response.metadata["signature_def"].Pack(metadata_pb2.SignatureDefMap(signature_def=servable.signature_def_map))
+    return response
+
+
+def list_states(models: Models, spec: ModelSpec) -> get_model_status_pb2.GetModelStatusResponse:
+    """The states of the versions of a model; the real server ignores labels too."""
+    states = [
+        {
+            "version": each.version,
+            "state": each.state,
+            "status": {"error_code": each.error_code, "error_message": each.error_message},
+        }
+        for each in models.status(spec.name, spec.version)
+    ]
+    return get_model_status_pb2.GetModelStatusResponse(model_version_status=states)
 
 
 def _reject_examples(_: Any) -> Any:
@@ -149,8 +158,8 @@ def _read_filter(signature: Signature, output_filter: Any) -> Collection[str]:
     return wanted or signature.outputs
 
 
-def _write_spec(spec: Any, version: ModelVersion, signature_name: str = "") -> None:
-    spec.name, spec.version.value, spec.signature_name = version.name, version.number, signature_name
+def _write_spec(version: ModelVersion, signature_name: str = "") -> dict[str, Any]:
+    return {"name": version.name, "version": {"value": version.number}, "signature_name": signature_name}
 
 
 def _from_proto(name: str, proto: TensorProto, dtype: tf.DType, max_bytes: int) -> np.ndarray:

@@ -7,22 +7,16 @@ import contextlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import orjson
 from google.protobuf import json_format
-from tensorflow_serving.apis.get_model_metadata_pb2 import SignatureDefMap
 
-from tfae.serving.client.inputs import to_object_vector
-from tfae.serving.status import StatusError, VersionStatus
+from tfae.serving.client.json_bodies import map_leaves
+from tfae.serving.status import StatusError
 from tfae.tensor_spec import NOT_IN_JSON, TensorSpec
-
-if TYPE_CHECKING:
-    from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
-
-    from tfae.serving.local.models import ModelVersion
 
 #: The types of the values that become an input, by its dtype.
 _ACCEPTED: dict[str, set[type]] = {"bool": {bool}, "float32": {int, float}, "float64": {int, float}}
@@ -96,24 +90,14 @@ def write_predictions(outputs: Mapping[str, np.ndarray], *, in_rows: bool) -> by
     return write({"predictions" if in_rows else "outputs": content}, is_finite=is_finite)
 
 
-def write_status(versions: Sequence[VersionStatus]) -> bytes:
-    """Write the states of versions."""
-    entries = []
-    for version in versions:
-        status = {"error_code": version.error_code, "error_message": version.error_message}
-        entries.append({"version": str(version.version), "state": version.state, "status": status})
-    return write({"model_version_status": entries})
-
-
-def write_metadata(version: ModelVersion, signature_def_map: Mapping[str, SignatureDef]) -> bytes:
-    """Write the signatures of a version, with that of its init op."""
-    signatures = json_format.MessageToDict(
-        SignatureDefMap(signature_def=signature_def_map),
-        preserving_proto_field_name=True,
-        always_print_fields_with_no_presence=True,
+def write_message(message: Any) -> bytes:
+    """Write the answer of a gRPC service as that of REST, which has no types of what a message holds."""
+    document = json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
-    spec = {"name": version.name, "version": str(version.number), "signature_name": ""}
-    return write({"model_spec": spec, "metadata": {"signature_def": signatures}})
+    for packed in document.get("metadata", {}).values():
+        del packed["@type"]
+    return write(document)
 
 
 def write(document: dict[str, Any], *, is_finite: bool = True) -> bytes:
@@ -236,10 +220,7 @@ def _to_values(name: str, array: np.ndarray) -> Any:
     if array.dtype.name in NOT_IN_JSON:
         raise StatusError("INVALID_ARGUMENT", f"{name}: expected an output that JSON can carry; it is {array.dtype}.")
     if array.dtype == object:
-        is_binary = name.endswith("_bytes")
-        leaves = [
-            {"b64": base64.b64encode(value).decode()} if is_binary else value.decode(errors="surrogateescape")
-            for value in array.flat
-        ]
-        return to_object_vector(leaves).reshape(array.shape).tolist()
+        if name.endswith("_bytes"):
+            return map_leaves(lambda value: {"b64": base64.b64encode(value).decode()}, array).tolist()
+        return map_leaves(lambda value: value.decode(errors="surrogateescape"), array).tolist()
     return np.ascontiguousarray(array) if array.ndim else array.item()

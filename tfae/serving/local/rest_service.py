@@ -15,6 +15,7 @@ from typing import final
 from aiohttp import web
 
 from tfae.serving.local import json_bodies
+from tfae.serving.local.grpc_service import describe, list_states
 from tfae.serving.local.models import Models
 from tfae.serving.local.prediction import find_signature, run
 from tfae.serving.status import HTTP_STATUS, ModelSpec, StatusError
@@ -89,11 +90,10 @@ class RestService:
                 "GET /v1/models/NAME[/versions/N|/labels/L][/metadata].",
             )
         spec = _read_spec(match)
-        if method == "GET" and match["metadata"] is None:
-            return json_bodies.write_status(self._models.status(spec.name, spec.version))
         if method == "GET":
-            version, servable = self._models.find(spec)
-            return json_bodies.write_metadata(version, servable.signature_def_map)
+            return json_bodies.write_message(
+                (list_states if match["metadata"] is None else describe)(self._models, spec)
+            )
         document = json_bodies.parse(body)
         name = json_bodies.read_signature_name(document)
         _, servable = self._models.find(spec)

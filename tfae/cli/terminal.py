@@ -1,13 +1,30 @@
-"""Text that fits the terminal, broken between words only."""
+"""What is shown in a terminal: text that fits it, and messages on stderr."""
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import re
 import shutil
 import sys
 import textwrap
 
+import click
+
+#: Characters that steer a terminal or break a line, other than the line feed and the tab.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 #: Columns that are left to the last one of a table; in fewer, what does not fit goes on below the whole line.
 _LEAST = 24
+
+
+class Echo(logging.Handler):
+    """Shows a log, parts of which may come from clients or models, unless stderr is closed."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a message: further lines are indented, and what would steer a terminal is written out."""
+        text = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], self.format(record))
+        with contextlib.suppress(OSError):
+            click.echo(text.replace("\n", "\n    "), err=True)
 
 
 def terminal_width() -> int | None:

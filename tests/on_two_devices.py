@@ -15,7 +15,7 @@ import tensorflow as tf
 from tests.crashes import CrashError, at_call
 from tfae import datasets, export, losses, models, runs, training
 from tfae.training import checkpoint_callback
-from tfae.training.execution import Execution, execution_of
+from tfae.training.execution import Execution, choose_execution
 from tfae.training.replicas import Replicas
 
 NUM_REPLICAS = int(os.environ["NUM_REPLICAS"])
@@ -203,7 +203,7 @@ def test_what_depends_on_how_a_batch_is_divided_is_refused_before_training(tmp_p
         runs.train(compiled(), data, run_dir=tmp_path / "run", verbose=0)
     assert not (tmp_path / "run").exists()
     data = loaded()
-    assert execution_of(normalised(synchronized=True), data, epochs=1).program == "replicas"
+    assert choose_execution(normalised(synchronized=True), data, epochs=1)["program"] == "replicas"
     runs.train(normalised(synchronized=True), data, epochs=1, run_dir=tmp_path / "run", verbose=0)
 
 

@@ -167,7 +167,7 @@ def _find_floor(data: Data, statistics: Statistics, name: str, preprocessing: st
     if isinstance(loss, losses.BinaryCrossentropy):
         return statistics.entropy or 0.0
     if loss.domain is None:
-        return None if loss.for_model() is not loss else 0.0
+        return None if loss.depends_on_batch else 0.0
     offset, scale = find_unit_scale(data)[1:] if math.isfinite(loss.domain[1]) else (0.0, 1.0)
     samples = sample_evenly(data.raw.train, data.shape[-1]).reshape(-1, *data.shape)
     return float(np.mean(loss.floor((samples - offset) / scale)))

@@ -21,18 +21,12 @@ from tfae.evaluation.metrics import (
     enter,
     per_split,
 )
-from tfae.losses import ReconstructionLoss
 from tfae.models.gaussian import kl_divergence
 
 #: Units whose nats are printed.
 _NUM_LISTED = 12
 
 _PART: dict[str, Any] = {"group": BOUND, "indent": True}
-
-
-def _likelihood(split: Split) -> ReconstructionLoss:
-    """The loss as −log p(x|z): summed over elements, whatever training did."""
-    return type(split.loss).from_config({**split.loss.get_config(), "sample_reduction": "sum"})
 
 
 def _per_element(name: str, evaluation: Any) -> str:
@@ -59,7 +53,7 @@ def _draws(split: Split) -> Draws:
 
 
 def _drawn(split: Split) -> dict[str, Quantity]:
-    draws, loss = _draws(split), _likelihood(split)
+    draws, loss = _draws(split), split.loss.replace(sample_reduction="sum")  # −log p(x|z), whatever training did.
 
     def distort(batch: Batch) -> tf.Tensor:
         distortion, batch.measured["importance_bound"] = draws.measure(batch, loss)
@@ -92,7 +86,7 @@ def kl(split: Split) -> float:
 
 def _at_mean(split: Split) -> dict[str, Quantity]:
     available(split.draws)
-    loss = _likelihood(split)
+    loss = split.loss.replace(sample_reduction="sum")
     return {"loss at mean": lambda batch: loss.per_sample(batch.x, batch.output, mask=batch.mask)}
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import threading
+from collections.abc import Iterator
 from typing import Any, final
 
 import keras
@@ -29,6 +32,26 @@ def noted(name: str) -> tf.Tensor:
     if getattr(value, "graph", None) is not graph:
         raise KeyError(name)
     return value
+
+
+@final
+class Switch:
+    """What is on in the blocks ``with switch():`` of a thread, and off elsewhere."""
+
+    def __init__(self, name: str) -> None:
+        self._value = contextvars.ContextVar(name, default=False)
+
+    def __bool__(self) -> bool:
+        return self._value.get()
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Turn it on in the block."""
+        token = self._value.set(True)
+        try:
+            yield
+        finally:
+            self._value.reset(token)
 
 
 @final

@@ -101,14 +101,16 @@ def test_stopping_in_the_middle_of_an_epoch_is_heard():
     assert int(model.optimizer.iterations) == 2
 
 
-def test_skipped_batches_are_taken_and_not_trained_on():
+def test_skipped_batches_are_taken_and_not_trained_on_and_their_metrics_asked_for_once(monkeypatch):
     batches = list(loaded().train)
     model, other = compiled(program="graph", steps=2), compiled()
-    model.train_function.num_skipped = 6
+    model.train_function.num_skipped, asked, get = 6, [], model.get_metrics_result
+    monkeypatch.setattr(model, "get_metrics_result", lambda: asked.append(1) or get())
     model.fit(loaded().train, epochs=1, verbose=0, shuffle=False)
     for x, y in batches[6:]:
         other.train_on_batch(x, y)
     assert model.train_function.num_skipped == 0
+    assert len(asked) == 3  # For the three calls that skip, for the one that trains, and by Keras at the end.
     for weight, expected in zip(model.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-6)
 

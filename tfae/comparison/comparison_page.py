@@ -11,8 +11,8 @@ import keras
 from tfae.comparison.result import CLEAN, Comparison, compared_metrics
 from tfae.datasets import Data
 from tfae.evaluation import Evaluation, scores
-from tfae.report import drawing, metric_tables, page
-from tfae.report.picture import Picture
+from tfae.report import drawing, page
+from tfae.report.page import Picture
 from tfae.runs.directory import read_json
 
 
@@ -57,7 +57,7 @@ def _block(kind: str, comparison: Comparison) -> dict[str, Any]:
         "losses": [row.loss for row in rows],
         "table": table,
         "missing": [metric.heading for metric in compared_metrics() if metric.heading not in table],
-        "own": metric_tables.rows_of_losses(evaluations),
+        "own": page.rows_of_losses(evaluations),
         "units": [of_seeds[0].loss_unit for of_seeds in evaluations],
         "findings": _findings([row.loss for row in rows], evaluations, is_clean=kind == CLEAN),
     }

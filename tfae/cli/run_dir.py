@@ -55,7 +55,7 @@ def evaluate(
         raise click.UsageError(f"expected --{given[0].replace('_', '-')} only with SOURCE.")
     import_tensorflow(onednn=onednn_of(run_dir))
     from tfae import datasets, detection, evaluation, runs
-    from tfae.evaluation.draws import NUM_DRAWS
+    from tfae.evaluation.bound_metrics import NUM_DRAWS
     from tfae.moments import blocks
 
     run = runs.load_run(run_dir)

@@ -196,7 +196,7 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         x, output, mask = self._prepare(x, output, mask)
         if mask is None:
             return reduce_elements(self, x, output, tf.identity)
-        mask = shapes.expand_leading(ops.convert_to_tensor(mask, "bool"), x, "mask")
+        mask = shapes.expand_leading(mask, x, "mask", "bool")
         # Blank both sides first: NaN · 0 is NaN, in the value as in the gradient.
         zero = ops.zeros((), x.dtype)
         values = reduce_elements(self, ops.where(mask, x, zero), ops.where(mask, output, zero), tf.identity)
@@ -239,13 +239,13 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         else:
             values = self.per_element(x, output, mask=mask)
             if weight is not None:
-                values = values * shapes.expand_leading(ops.convert_to_tensor(weight, values.dtype), x, "sample_weight")
+                values = values * shapes.expand_leading(weight, x, "sample_weight", values.dtype)
             sums = sum_per_sample(values)
         if self.sample_reduction == "sum":
             return sums
         if mask is None:
             return ops.divide_no_nan(sums, tf.cast(tf.reduce_prod(tf.shape(x)[1:]), x.dtype))
-        kept = ops.ones_like(x) * shapes.expand_leading(ops.convert_to_tensor(mask, x.dtype), x, "mask")
+        kept = ops.ones_like(x) * shapes.expand_leading(mask, x, "mask", x.dtype)
         return ops.divide_no_nan(sums, sum_per_sample(kept))
 
     def per_sample_in_batch(self, x: Any, output: Any, *, mask: Any, weight: Any, sample_weight: Any) -> tf.Tensor:

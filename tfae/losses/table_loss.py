@@ -90,12 +90,9 @@ class TableLoss(ReconstructionLoss):
         for (kind, _), run in runs:
             self._kinds.append(kind)
             self._widths.append(sum(block.width for _, block in run))
-        self._weights = np.repeat(
-            [float(self.weights.get(block.column, 1)) for block in self.blocks], [block.width for block in self.blocks]
-        )
-        self._is_number = np.repeat(
-            [block.kind == "number" for block in self.blocks], [block.width for block in self.blocks]
-        )
+        of_elements = [block for block in self.blocks for _ in block.names]
+        self._weights = np.array([float(self.weights.get(block.column, 1)) for block in of_elements])
+        self._is_number = np.array([block.kind == "number" for block in of_elements])
         self.asymptotes = np.where(self._is_number, -np.inf, 0.0), np.where(self._is_number, np.inf, 1.0)
 
     def elementwise(self, x: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
@@ -163,7 +160,7 @@ class TableLoss(ReconstructionLoss):
         x, output, mask = super()._prepare(x, output, mask)
         is_present = ops.logical_not(ops.isnan(x))
         if mask is not None:
-            is_present &= shapes.expand_leading(ops.convert_to_tensor(mask, "bool"), x, "mask")
+            is_present &= shapes.expand_leading(mask, x, "mask", "bool")
         return x, output, is_present
 
 

@@ -19,7 +19,7 @@ from tfae.datasets import Data
 from tfae.detection import calibrate, tell_truth
 from tfae.evaluation import Evaluation, evaluate, has_own_score
 from tfae.evaluation import scores as find_scores
-from tfae.evaluation.draws import NUM_DRAWS
+from tfae.evaluation.bound_metrics import NUM_DRAWS
 from tfae.losses import get_loss
 from tfae.losses.domain import checked_domain
 from tfae.runs.directory import MODEL, how_to_resume, load_model, write_json

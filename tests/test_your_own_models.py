@@ -155,7 +155,6 @@ def two_inputs():
 
 
 WORKING = [
-    (sequential, TABLE, None, set()),
     (unbuilt, TABLE, None, set()),
     (functional, TABLE, None, set()),
     (Halves, TABLE, 4, {"encode", "decode"}),
@@ -191,7 +190,7 @@ def test_a_model_trains_and_loads_and_exports(build, samples, latent_dim, signat
             exported.encode(data.raw.test)
 
 
-@pytest.mark.parametrize(("build", "samples"), [(each[0], each[1]) for each in WORKING[::2]])
+@pytest.mark.parametrize(("build", "samples"), [(each[0], each[1]) for each in WORKING[1::2]])
 def test_compile_and_fit_train_it_by_xla_too_as_long_trainings_are(build, samples, monkeypatch):
     monkeypatch.setattr("tfae.training.execution._SECONDS_TO_COMPILE", 0.0)
     data, model = datasets.load(samples), build()

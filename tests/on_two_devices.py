@@ -6,6 +6,7 @@ replicas of two strategies of different sizes do not find each other.
 
 import contextlib
 import os
+import shutil
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ import tensorflow as tf
 from tests.crashes import CrashError, at_call
 from tfae import datasets, export, losses, models, runs, training
 from tfae.training import checkpoint_callback
-from tfae.training.execution import Execution, execution_of
+from tfae.training.execution import Execution, choose_execution
 from tfae.training.replicas import Replicas
 
 NUM_REPLICAS = int(os.environ["NUM_REPLICAS"])
@@ -52,8 +53,7 @@ def compiled(num_replicas=NUM_REPLICAS, optimizer="adam", loss=None, **options):
     return model
 
 
-@pytest.mark.parametrize("bottleneck", [None, models.Sparse(l1=0.1)])
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize(("optimizer", "bottleneck"), [("sgd", models.Sparse(l1=0.1)), ("adam", None)])
 def test_an_epoch_with_a_partial_last_batch_gives_the_weights_and_losses_of_one_device(optimizer, bottleneck):
     data, found = loaded(sample_weight=np.linspace(0, 2, 250)), []
     for num_replicas in (1, NUM_REPLICAS):
@@ -110,51 +110,51 @@ def test_replicas_draw_apart_in_training_and_a_seed_is_the_same_on_all_before_an
     assert states()[0][1] > first[1]
 
 
-def test_a_run_that_crashed_in_an_epoch_ends_with_the_same_bits(
-    tmp_path, monkeypatch, without_pictures, evaluation_of_the_same_once
+def train(run_dir, crash_at=None):
+    """A run, to the end or to the call that crashes; called again, it goes on."""
+    model = build(bottleneck=models.Gaussian(kl_warmup=0.5))
+    options = {"loss": losses.SquaredError(), "epochs": 3, "verbose": 0, "or_resume": True}
+    with pytest.MonkeyPatch.context() as patch:
+        if crash_at is None:
+            return runs.train(model, loaded(), run_dir=run_dir, **options)
+        at_call(patch, crash_at)
+        with pytest.raises(CrashError):
+            runs.train(model, loaded(), run_dir=run_dir, **options)
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def undisturbed(without_pictures, evaluation_of_the_same_once, tmp_path_factory):
+    return train(tmp_path_factory.mktemp("undisturbed") / "run")
+
+
+def test_a_run_that_crashed_in_an_epoch_ends_with_the_same_bits_or_goes_on_with_other_replicas_and_says_so(
+    undisturbed, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(checkpoint_callback, "_SECONDS_BETWEEN", -1.0)
     monkeypatch.setattr(checkpoint_callback, "_SHARE_OF_WRITING", 1e9)
-    data = loaded()
-
-    def train(run_dir):
-        model = build(bottleneck=models.Gaussian(kl_warmup=0.5))
-        options = {"loss": losses.SquaredError(), "epochs": 3, "verbose": 0, "or_resume": True}
-        return runs.train(model, data, run_dir=tmp_path / run_dir, **options)
-
-    undisturbed = train("undisturbed")
-    for call in (5, 17):  # In an epoch, and at the beginning of another.
-        with pytest.MonkeyPatch.context() as patch:
-            at_call(patch, call)
-            with pytest.raises(CrashError):
-                train("crashed")
-    run = train("crashed")
+    crashed = train(tmp_path / "crashed", crash_at=5)  # In an epoch.
+    shutil.copytree(crashed, tmp_path / "copied")
+    train(crashed, crash_at=17)  # At the beginning of another.
+    run = train(crashed)
     for received, expected in zip(run.autoencoder.get_weights(), undisturbed.autoencoder.get_weights(), strict=True):
         np.testing.assert_array_equal(received, expected)
     assert run.evaluation == undisturbed.evaluation
-    again = train("crashed")  # Finished, it is loaded.
+    again = train(crashed)  # Finished, it is loaded.
     assert again.evaluation == run.evaluation
+    with pytest.warns(UserWarning, match=f"began with replicas {NUM_REPLICAS} and goes on with replicas 1"):
+        run = runs.resume(tmp_path / "copied", data=loaded(), verbose=0)
+    assert np.isfinite(run.evaluation.loss)
 
 
-def test_a_run_gives_a_model_outside_of_the_strategy_that_is_exported(tmp_path, without_pictures):
-    run = runs.train(build(), loaded(), loss=losses.SquaredError(), epochs=2, run_dir=tmp_path / "run", verbose=0)
+def test_a_run_gives_a_model_outside_of_the_strategy_that_is_exported(undisturbed, tmp_path):
+    run = undisturbed
     assert run.config["num_replicas"] == NUM_REPLICAS
     assert not run.autoencoder._distribute_strategy
     exported = export.load(run.export(tmp_path / "export"))
     x = loaded().raw.test
     expected = run.autoencoder.loss.per_sample(*(run.preprocessing(x), run.autoencoder(run.preprocessing(x))))
     np.testing.assert_allclose(exported.score(x), expected, rtol=1e-5)
-
-
-def test_a_stopped_training_goes_on_with_another_number_of_replicas_and_says_so(tmp_path, without_pictures):
-    data, run_dir = loaded(), tmp_path / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        at_call(patch, 15)
-        with pytest.raises(CrashError):
-            runs.train(build(), data, loss=losses.SquaredError(), epochs=3, run_dir=run_dir, verbose=0)
-    with pytest.warns(UserWarning, match=f"began with replicas {NUM_REPLICAS} and goes on with replicas 1"):
-        run = runs.resume(run_dir, data=data, verbose=0)
-    assert np.isfinite(run.evaluation.loss)
 
 
 def test_a_loss_that_is_not_finite_on_one_replica_stops_the_training_at_its_batch(tmp_path):
@@ -203,7 +203,7 @@ def test_what_depends_on_how_a_batch_is_divided_is_refused_before_training(tmp_p
         runs.train(compiled(), data, run_dir=tmp_path / "run", verbose=0)
     assert not (tmp_path / "run").exists()
     data = loaded()
-    assert execution_of(normalised(synchronized=True), data, epochs=1).program == "replicas"
+    assert choose_execution(normalised(synchronized=True), data, epochs=1)["program"] == "replicas"
     runs.train(normalised(synchronized=True), data, epochs=1, run_dir=tmp_path / "run", verbose=0)
 
 

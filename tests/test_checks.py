@@ -12,7 +12,7 @@ from scipy import optimize
 from tests.commands import begin, run
 from tfae import checks, datasets, evaluation, export, models, runs, training
 from tfae.activations import Clip
-from tfae.checks.output import output_of
+from tfae.checks.layers import output_of
 from tfae.losses import AbsoluteError, BinaryCrossentropy, ReconstructionLoss, SquaredError
 
 pytestmark = pytest.mark.usefixtures("without_pictures")

@@ -24,7 +24,7 @@ from tfae.comparison import compared_metrics
 from tfae.comparison.probes import PROBES
 from tfae.evaluation import METRICS, Evaluation, Finding, evaluate, metrics, scores, totals
 from tfae.losses import AbsoluteError, BinaryCrossentropy, SquaredError
-from tfae.report import metric_tables
+from tfae.report.page import group_rows
 
 
 @pytest.fixture(autouse=True)
@@ -454,7 +454,7 @@ def test_a_metric_of_ones_own_is_one_function_that_all_tables_show(monkeypatch: 
     result = evaluate(model(lambda x: x / 2, (4,)), batches(x))
     assert result.largest_error == result.as_dict()["largest_error"] == pytest.approx((x / 2).max(1).mean(), rel=1e-6)
     assert f"largest error {result.largest_error:.5g} of an element" in " ".join(str(result).split())
-    assert "Largest error" in [title for rows in metric_tables.group_rows(result).values() for title, *_ in rows]
+    assert "Largest error" in [title for rows in group_rows(result).values() for title, *_ in rows]
     assert METRICS["largest_error"].description.startswith("Mean over samples of the largest")
     assert METRICS["largest_error"] in compared_metrics()
 

@@ -3,10 +3,11 @@ import functools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfae import datasets, losses, models, training
 from tfae.schedule import adam
-from tfae.training.execution import Execution, NonFiniteLossError, execution_of, multiply_adds
+from tfae.training.execution import Execution, NonFiniteLossError, choose_execution, multiply_adds
 
 
 def images(n=150, shape=(8, 8, 1)):
@@ -101,14 +102,16 @@ def test_stopping_in_the_middle_of_an_epoch_is_heard():
     assert int(model.optimizer.iterations) == 2
 
 
-def test_skipped_batches_are_taken_and_not_trained_on():
+def test_skipped_batches_are_taken_and_not_trained_on_and_their_metrics_asked_for_once(monkeypatch):
     batches = list(loaded().train)
     model, other = compiled(program="graph", steps=2), compiled()
-    model.train_function.num_skipped = 6
+    model.train_function.num_skipped, asked, get = 6, [], model.get_metrics_result
+    monkeypatch.setattr(model, "get_metrics_result", lambda: asked.append(tf.executing_eagerly()) or get())
     model.fit(loaded().train, epochs=1, verbose=0, shuffle=False)
     for x, y in batches[6:]:
         other.train_on_batch(x, y)
     assert model.train_function.num_skipped == 0
+    assert asked.count(True) == 3  # For the three calls that skip, for the one that trains, and by Keras at the end.
     for weight, expected in zip(model.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-6)
 
@@ -127,31 +130,31 @@ def test_training_stops_at_the_batch_whose_loss_is_not_finite(program, poisoned)
 
 def test_a_long_training_of_a_dense_model_is_compiled_unless_xla_can_not_compile_a_layer():
     data, model = loaded(), compiled()
-    assert execution_of(model, data, epochs=3).program == "graph"
-    assert execution_of(model, data, epochs=10_000).program == "loop"
-    assert execution_of(compiled("convolutional"), data, epochs=100_000).program == "graph"
+    assert choose_execution(model, data, epochs=3)["program"] == "graph"
+    assert choose_execution(model, data, epochs=10_000)["program"] == "loop"
+    assert choose_execution(compiled("convolutional"), data, epochs=100_000)["program"] == "graph"
     model.layers[-1].layers[-1].supports_jit = False
-    assert execution_of(model, data, epochs=100_000).program == "graph"
+    assert choose_execution(model, data, epochs=100_000)["program"] == "graph"
 
 
 def test_a_call_takes_no_more_batches_than_an_epoch_has_and_few_of_large_samples():
-    assert execution_of(compiled(), loaded(), epochs=1).steps == 8
+    assert choose_execution(compiled(), loaded(), epochs=1)["steps"] == 8
     large = datasets.load(images(40, (256, 256, 3)), batch_size=32)
     model = models.dense((256, 256, 3), latent_dim=1, widths=())
     model.compile("sgd", losses.SquaredError())
-    assert execution_of(model, large, epochs=1).steps == 1
+    assert choose_execution(model, large, epochs=1)["steps"] == 1
 
 
 def test_eager_models_keep_the_train_function_of_keras_and_those_in_a_strategy_train_on_its_replicas():
     data = loaded()
     model = build()
     model.compile("sgd", losses.SquaredError(), run_eagerly=True)
-    execution = execution_of(model, data, epochs=100_000)
-    assert (execution.program, execution.steps) == ("keras", 1)
+    assert choose_execution(model, data, epochs=100_000) == {"program": "keras", "steps": 1}
     with training.make_strategy("mirrored").scope():
         model = compiled()
-    execution = execution_of(model, data, epochs=100_000)
-    assert (execution.program, execution.steps) == ("replicas", 1)
+    chosen = choose_execution(model, data, epochs=100_000)
+    assert chosen == {"program": "replicas", "steps": 1}
+    execution = Execution(model, **chosen)
     execution.install()
     with execution.fitting():
         assert np.isfinite(model.fit(data.train, epochs=1, verbose=0, shuffle=False).history["loss"]).all()

@@ -618,3 +618,8 @@ def test_cross_entropy_of_samples_that_rounding_takes_out_of_its_domain_passes()
     for confident in (50.0, 1000.0):
         z = np.array([[confident, -confident]], "float32")
         assert np.isfinite(BinaryCrossentropy(from_logits=True)(x, z))
+
+
+def test_a_copy_of_a_loss_differs_in_what_is_given():
+    loss = Huber(delta=0.5, name="mine").replace(sample_reduction="mean")
+    assert (loss.delta, loss.name, loss.sample_reduction) == (0.5, "mine", "mean")

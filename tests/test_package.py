@@ -127,7 +127,7 @@ def test_importing_tfae_imports_no_tensorflow():
 def test_keras_finds_the_classes_of_tfae_whichever_is_imported_first(first, tmp_path):
     second = {"keras": "tfae"}.get(first, "keras")
     names = ["Clip", "SquaredError", "AbsoluteError", "BinaryCrossentropy", "Preprocessing", "Sparse"]
-    names += ["WarmupStableDecay", "LossMetric"]
+    names += ["WarmupStableDecay", "LossMetric", "LossPart", "TableLoss", "Gaussian", "Denoiser", "DenoisingView"]
     code = (
         f"import {first}, {second}; print([keras.saving.get_registered_object('tfae>' + n).__name__ for n in {names}])"
     )

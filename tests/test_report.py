@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 from tfae import comparison, datasets, losses, models, report, runs
 from tfae.advice import advise
 from tfae.evaluation import Finding, scores
-from tfae.report import drawing, metric_tables
+from tfae.report import drawing
 from tfae.report import page as pages
 
 matplotlib.use("Agg")
@@ -219,7 +219,7 @@ def test_what_was_not_measured_is_not_there_with_the_reason_and_findings_are_sho
     assert cells["Loss and penalties"][1] == "what Keras reports as loss and val_loss"
     with_penalty, without = dataclasses.replace(run.evaluation, penalties={"sparse": 0.5}), run.evaluation
     row = ("Penalty of sparse", ("0.5", "n/a"))
-    rows = dict(metric_tables.rows_of_losses([[with_penalty, with_penalty], [without]]))
+    rows = dict(pages.rows_of_losses([[with_penalty, with_penalty], [without]]))
     assert (row[0], tuple(text.strip() for text in rows[row[0]])) == row
     assert len({len(texts[0]) for texts in rows.values()}) == 1  # decimal points are below each other
     assert cells["SSIM"][0].strip() == "n/a"

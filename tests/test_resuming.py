@@ -17,7 +17,7 @@ from tests.crashes import CrashError, assert_same, at_call, crash
 from tfae import datasets, losses, models, report, runs, schedule
 from tfae.datasets import fingerprint
 from tfae.runs import directory, fitting
-from tfae.training import checkpoint, checkpoint_callback, execution
+from tfae.training import checkpoint, checkpoint_callback
 
 pytestmark = pytest.mark.usefixtures("without_pictures", "evaluation_of_the_same_once")
 EPOCHS = 4
@@ -39,7 +39,7 @@ def checkpoints_after_every_call():
         patch.setattr(checkpoint_callback, "_SECONDS_BETWEEN", -1.0)
         patch.setattr(checkpoint_callback, "_SECONDS_BETWEEN_EPOCHS", -1.0)
         patch.setattr(checkpoint_callback, "_SHARE_OF_WRITING", 1e9)
-        patch.setattr(runs, "execution_of", lambda model, *_, **__: execution.Execution(model, "graph", steps=4))
+        patch.setattr(runs, "choose_execution", lambda *_, **__: {"program": "graph", "steps": 4})
         yield
 
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 import yaml
 
 from tests import workers
-from tests.commands import run
+from tests.commands import train
 from tfae import models, runs, training
 from tfae.training import strategies
 
@@ -73,17 +73,14 @@ def history_of(folder):
         return list(csv.DictReader(file))
 
 
-def test_two_workers_train_as_one_process_and_the_chief_alone_writes(table, tmp_path):
-    together, alone = tmp_path / "together", tmp_path / "alone"
-    started = workers.start(2, together, *arguments(table, 1))
-    assert workers.wait(started, together) == [0, 0], workers.logs(together)
-    run("train", *map(str, arguments(table, 1)), "--run-dir", str(alone / "run"), "--export-dir", str(alone / "export"))
-    assert [path.name for path in (together / "export").iterdir() if path.name.isdigit()] == ["1"]
-    assert "scored" in (together / "log0").read_text()
-    assert "scored" not in (together / "log1").read_text()
-    received, expected = (np.concatenate([each.ravel() for each in weights_of(folder)]) for folder in (together, alone))
-    assert np.linalg.norm(received - expected) <= 1e-6 * np.linalg.norm(expected)
-    for received, expected in zip(history_of(together), history_of(alone), strict=True):
+def test_two_workers_train_as_one_process_and_the_chief_alone_writes(undisturbed, table, tmp_path):
+    train(*map(str, arguments(table, EPOCHS)), "--run-dir", str(tmp_path / "run"))
+    assert [path.name for path in (undisturbed / "export").iterdir() if path.name.isdigit()] == ["1"]
+    assert "scored" in (undisturbed / "log0").read_text()
+    assert "scored" not in (undisturbed / "log1").read_text()
+    found = [np.concatenate([each.ravel() for each in weights_of(folder)]) for folder in (undisturbed, tmp_path)]
+    assert np.linalg.norm(found[0] - found[1]) <= 1e-6 * np.linalg.norm(found[1])
+    for received, expected in zip(history_of(undisturbed), history_of(tmp_path), strict=True):
         np.testing.assert_allclose(
             *([float(value) for value in row.values()] for row in (received, expected)), rtol=1e-5
         )

@@ -1,8 +1,5 @@
 """Keras models that tfae did not build: what can work does, and what can not is refused before the training."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -158,7 +155,6 @@ def two_inputs():
 
 
 WORKING = [
-    (sequential, TABLE, None, set()),
     (unbuilt, TABLE, None, set()),
     (functional, TABLE, None, set()),
     (Halves, TABLE, 4, {"encode", "decode"}),
@@ -194,7 +190,7 @@ def test_a_model_trains_and_loads_and_exports(build, samples, latent_dim, signat
             exported.encode(data.raw.test)
 
 
-@pytest.mark.parametrize(("build", "samples"), [(each[0], each[1]) for each in WORKING[::2]])
+@pytest.mark.parametrize(("build", "samples"), [(each[0], each[1]) for each in WORKING[1::2]])
 def test_compile_and_fit_train_it_by_xla_too_as_long_trainings_are(build, samples, monkeypatch):
     monkeypatch.setattr("tfae.training.execution._SECONDS_TO_COMPILE", 0.0)
     data, model = datasets.load(samples), build()
@@ -282,12 +278,3 @@ def test_a_model_of_free_sides_is_exported_at_the_shape_of_its_data():
     model.compile(loss=SquaredError())
     with pytest.raises(ValueError, match=r"samples are of shape \(None, None, 3\); received none\. Give data=data"):
         export.save(model, "nowhere")
-
-
-def test_the_model_of_a_run_loads_in_a_process_that_only_imports_tfae(tmp_path, without_pictures):
-    model = models.dense((8,), latent_dim=2, output_activation="linear", bottleneck=models.Sparse(0.1))
-    runs.train(model, datasets.load(TABLE), loss=SquaredError(), epochs=1, run_dir=tmp_path / "run", verbose=0)
-    code = f"import tfae, keras; print(keras.models.load_model({str(tmp_path / 'run' / 'model.keras')!r}).loss)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == (
-        "SquaredError()\n"
-    )

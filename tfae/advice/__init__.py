@@ -66,7 +66,8 @@ class Advice:
             f"{'loss':20}{self.loss}, {loss.title}",
             f"{'preprocessing':20}{self.preprocessing}{in_use}",
             f"{'output activation':20}{activation}",
-            f"{'floor':20}{_floor(self.loss, self.floor)}, the least loss that a reconstruction can reach",
+            f"{'floor':20}{format_floor(self.floor, self.loss, ' per sample')}, the least loss that a reconstruction "
+            "can reach",
             "",
             "why",
             *(f"  {reason}" for reason in self.reasons),
@@ -74,7 +75,7 @@ class Advice:
             "or",
             *(
                 f"  {choice.loss}, with preprocessing {choice.preprocessing}; floor "
-                f"{_floor(choice.loss, choice.floor)}: {choice.when}"
+                f"{format_floor(choice.floor, choice.loss, ' per sample')}: {choice.when}"
                 for choice in self.alternatives
             ),
             "",
@@ -167,7 +168,7 @@ def _find_floor(data: Data, statistics: Statistics, name: str, preprocessing: st
     if isinstance(loss, losses.BinaryCrossentropy):
         return statistics.entropy or 0.0
     if loss.domain is None:
-        return None if loss.for_model() is not loss else 0.0
+        return None if loss.depends_on_batch else 0.0
     offset, scale = find_unit_scale(data)[1:] if math.isfinite(loss.domain[1]) else (0.0, 1.0)
     samples = sample_evenly(data.raw.train, data.shape[-1]).reshape(-1, *data.shape)
     return float(np.mean(loss.floor((samples - offset) / scale)))
@@ -199,8 +200,9 @@ def _table(s: Statistics) -> list[str]:
     return [f"{name:20}{row}" for name, row in rows.items()]
 
 
-def _floor(loss: str, floor: float | None) -> str:
+def format_floor(floor: float | None, loss: str, ending: str = "") -> str:
+    """Return the floor of a loss with its unit, if that is known, and what comes behind that."""
     if floor is None:
         return "known once the noise is"
-    unit = losses.get(loss).unit
-    return f"{floor:.4g} {unit} per sample" if unit else f"{floor:.4g}"
+    unit = getattr(losses.find(loss), "unit", None)
+    return f"{floor:.4g} {unit}{ending}" if unit else f"{floor:.4g}"

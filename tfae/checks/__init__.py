@@ -13,8 +13,7 @@ import keras
 import numpy as np
 
 from tfae.checks import remedies
-from tfae.checks.layers import GROWING, find_penalties, layers_of, mask_values, penalty_weights
-from tfae.checks.output import output_of
+from tfae.checks.layers import GROWING, find_penalties, layers_of, mask_values, output_of, penalty_weights
 from tfae.checks.remedies import as_activation, as_options
 from tfae.losses import ReconstructionLoss, TableLoss, explain_invalid, is_within
 from tfae.models.structure import sample_shape_of

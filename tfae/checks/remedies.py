@@ -54,7 +54,7 @@ def outside_domain(loss: ReconstructionLoss, data: Data | None = None) -> str:
 
 def ending(loss: ReconstructionLoss) -> str:
     """Return how to end a model whose outputs leave a loss's domain."""
-    by_name = type(loss).from_config({**loss.get_config(), **loss.config_by_name})
+    by_name = loss.replace(**loss.config_by_name)
     remedy = f"End the model in {as_activation(loss.output_activation())}"
     if not by_name.reads_link:
         return f"{remedy}."

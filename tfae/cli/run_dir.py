@@ -60,7 +60,7 @@ def evaluate(
     validate_source_options(source, options)
     import_tensorflow(onednn=onednn_of(run_dir))
     from tfae import datasets, detection, evaluation, runs
-    from tfae.evaluation.draws import NUM_DRAWS
+    from tfae.evaluation.bound_metrics import NUM_DRAWS
     from tfae.moments import blocks
 
     run = runs.load_run(run_dir)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import json
 import logging
 import math
 import os
@@ -30,7 +29,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfae import models, provenance, runs, training
-from tfae.atomic_write import validate_apart, write_atomically
+from tfae.atomic_write import validate_apart
 from tfae.comparison.comparison_page import write_page
 from tfae.comparison.corruption import CORRUPTIONS, Corruption, corrupt
 from tfae.comparison.plan import (
@@ -58,8 +57,7 @@ from tfae.comparison.result import (
 from tfae.datasets import Data, load_if_needed
 from tfae.datasets.fingerprint import fingerprint
 from tfae.losses import ReconstructionLoss, for_table
-from tfae.runs.directory import lock
-from tfae.runs.model_file import MODEL
+from tfae.runs.directory import MODEL, lock, read_json, write_json
 from tfae.training import Interrupted
 
 __all__ = [
@@ -217,7 +215,7 @@ def compare(
             ) from interruption
         order = [(on, name) for on in [CLEAN, *map(str, chosen)] for name in by_name]
         comparison = Comparison(directory, plan, tuple(_row(*key, measured[key]) for key in order))
-        write_atomically(directory / FILE, json.dumps(comparison.as_dict(), indent=2) + "\n")
+        write_json(directory / FILE, comparison.as_dict())
     return comparison
 
 
@@ -235,9 +233,8 @@ def _measure(
             with contextlib.suppress(FileNotFoundError):  # Killed before there was a run to go on with.
                 shutil.rmtree(directory)
             run = runs.train(build_seeded(build, loss, seed, data), data, loss=loss, run_dir=directory, **options)
-        write_atomically(probes, json.dumps(probe(run.autoencoder, clean)) + "\n")
-    evaluation = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))
-    return {**evaluation, **json.loads(probes.read_text(encoding="utf-8"))}
+        write_json(probes, probe(run.autoencoder, clean))
+    return {**read_json(directory / "evaluation.json"), **read_json(probes)}
 
 
 @contextlib.contextmanager

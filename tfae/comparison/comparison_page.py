@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ import keras
 from tfae.comparison.result import CLEAN, Comparison, compared_metrics
 from tfae.datasets import Data
 from tfae.evaluation import Evaluation, scores
-from tfae.report import drawing, metric_tables, page
-from tfae.report.picture import Picture
+from tfae.report import drawing, page
+from tfae.report.page import Picture
+from tfae.runs.directory import read_json
 
 
 def write_page(comparison: Comparison, data: Data, path: Path) -> None:
@@ -50,15 +50,14 @@ def write_page(comparison: Comparison, data: Data, path: Path) -> None:
 
 def _block(kind: str, comparison: Comparison) -> dict[str, Any]:
     rows, table = comparison.blocks[kind], comparison.table(kind)
-    texts = [[(run / "evaluation.json").read_text(encoding="utf-8") for run in row.runs] for row in rows]
-    evaluations = [[Evaluation.from_dict(json.loads(text)) for text in of_seeds] for of_seeds in texts]
+    evaluations = [[Evaluation.from_dict(read_json(run / "evaluation.json")) for run in row.runs] for row in rows]
     return {
         "kind": kind,
         "trained_on": "clean data" if kind == CLEAN else f"data with {kind}",
         "losses": [row.loss for row in rows],
         "table": table,
         "missing": [metric.heading for metric in compared_metrics() if metric.heading not in table],
-        "own": metric_tables.rows_of_losses(evaluations),
+        "own": page.rows_of_losses(evaluations),
         "units": [of_seeds[0].loss_unit for of_seeds in evaluations],
         "findings": _findings([row.loss for row in rows], evaluations, is_clean=kind == CLEAN),
     }

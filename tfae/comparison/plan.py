@@ -12,7 +12,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfae.atomic_write import write_atomically
 from tfae.checks import NAMES, check
 from tfae.checks.layers import layers_of
 from tfae.comparison.corruption import Corruption, corrupt
@@ -20,6 +19,7 @@ from tfae.datasets import Data
 from tfae.datasets.fingerprint import differences, remedy
 from tfae.losses import ReconstructionLoss, get, registered
 from tfae.models import structure
+from tfae.runs.directory import read_json, write_json
 
 #: Builds a model that ends with ``output_activation``.
 Build = Callable[..., keras.Model]
@@ -125,7 +125,7 @@ def begin(directory: Path, plan: dict[str, Any], data: Data) -> dict[str, Any]:
     path = directory / FILE
     if path.exists():
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))
+            before = read_json(path)
             of_data = differences(before["data"], data)
             named = {**plan, "model": {**plan["model"], "name": before["model"]["name"]}}  # Keras counts names up.
             now = json.loads(json.dumps(named))
@@ -150,7 +150,7 @@ def begin(directory: Path, plan: dict[str, Any], data: Data) -> dict[str, Any]:
             f"run_dir: expected a new directory, or one that holds a comparison; received {directory}, which holds "
             f"{others[0]}. Choose another."
         )
-    write_atomically(path, json.dumps(plan, indent=2) + "\n")
+    write_json(path, plan)
     return plan
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import math
 import os
 import statistics
@@ -16,6 +15,7 @@ from tfae.comparison.probes import PROBES
 from tfae.datasets import Data
 from tfae.datasets.fingerprint import differences, format_differences, remedy
 from tfae.evaluation import METRICS, Metric
+from tfae.runs.directory import read_json
 
 #: What the training data that was not corrupted is called.
 CLEAN = "clean"
@@ -229,7 +229,7 @@ def load_comparison(run_dir: str | os.PathLike[str]) -> Comparison:
     """Read a finished comparison from its directory, wherever that has been moved; ValueError if there is none."""
     directory = Path(run_dir)
     try:
-        read = json.loads((directory / FILE).read_text(encoding="utf-8"))
+        read = read_json(directory / FILE)
         rows = tuple(
             Row(
                 corruption=row["corruption"],

@@ -24,11 +24,10 @@ from tfae.checks import check
 from tfae.checks.layers import layers_of
 from tfae.evaluation import baselines, bound_metrics, element_metrics, latent_metrics, loss_metrics  # noqa: F401
 from tfae.evaluation.batches import Batch, measure_batches, sample_shape
-from tfae.evaluation.draws import Draws
+from tfae.evaluation.element_metrics import are_images
 from tfae.evaluation.evaluation import Evaluation, Finding
 from tfae.evaluation.findings import collect_findings
-from tfae.evaluation.image_metrics import are_images
-from tfae.evaluation.metrics import METRICS, NOT_VARIATIONAL, Metric, Split, likely_interval
+from tfae.evaluation.metrics import METRICS, NOT_VARIATIONAL, Draws, Metric, Split, likely_interval
 from tfae.evaluation.posterior_findings import find_posterior_faults
 from tfae.evaluation.totals import Totals, gather_totals
 from tfae.losses import ReconstructionLoss, get_loss, is_within, mask_of

@@ -12,6 +12,7 @@ import scipy.linalg
 import tensorflow as tf
 
 from tfae.losses import ReconstructionLoss
+from tfae.losses.constants import moments_of
 from tfae.moments import Moments
 
 #: How far from 0 and 1 the linear baseline may be kept under cross-entropy, as from asymptotes of other losses, and how
@@ -69,10 +70,7 @@ def fit(
     default what the training split spans.
     """
     num_elements = math.prod(shape)
-    moments = Moments(num_elements, scatter=None)
-    for _, x in train:
-        if len(x):
-            moments.add(x.numpy().reshape(len(x), num_elements))
+    moments = moments_of(train)
     components: np.ndarray | str
     if latent_dim is None:
         components = 'latent_dim is unknown without a sub-model "encoder"'

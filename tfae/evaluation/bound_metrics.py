@@ -8,12 +8,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfae.evaluation.batches import Batch, Quantity
-from tfae.evaluation.draws import Draws
 from tfae.evaluation.latent_metrics import ACTIVE_NATS
 from tfae.evaluation.metrics import (
     BOUND,
     KL_BY_UNIT,
     VARIANCE_BY_UNIT,
+    Draws,
     Metric,
     Split,
     UnavailableError,
@@ -24,15 +24,13 @@ from tfae.evaluation.metrics import (
 from tfae.losses import ReconstructionLoss
 from tfae.models.gaussian import kl_divergence
 
+#: Draws of each latent where the evaluation of a run asks for bounds.
+NUM_DRAWS = 16
+
 #: Units whose nats are printed.
 _NUM_LISTED = 12
 
 _PART: dict[str, Any] = {"group": BOUND, "indent": True}
-
-
-def _likelihood(split: Split) -> ReconstructionLoss:
-    """The loss as −log p(x|z): summed over elements, whatever training did."""
-    return type(split.loss).from_config({**split.loss.get_config(), "sample_reduction": "sum"})
 
 
 def _per_element(name: str, evaluation: Any) -> str:
@@ -58,11 +56,45 @@ def _draws(split: Split) -> Draws:
     return draws
 
 
+def _measure(draws: Draws, batch: Batch, loss: ReconstructionLoss) -> tuple[tf.Tensor, tf.Tensor]:
+    """The distortion and the importance-weighted bound of each sample, both ``(batch,)``.
+
+    distortion = (1/K) Σ −log p(x|z);  bound = −log (1/K) Σ p(x|z) p(z) / q(z|x)
+
+    −log p(x|z) is the loss, summed over elements.
+    """
+    mean, log_variance = tf.unstack(batch.posterior, axis=1)
+
+    def draw(
+        number: tf.Tensor, distortion: tf.Tensor, largest: tf.Tensor, rest: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        counted = tf.cast(batch.index, "int64") * draws.num_draws + tf.cast(number, "int64")
+        seed = tf.stack([tf.constant(draws.seed, "int64"), counted])
+        noise = tf.random.stateless_normal(tf.shape(mean), seed)
+        latent = mean + tf.exp(log_variance / 2) * noise
+        losses = tf.cast(loss.per_sample(batch.x, draws.decoder(latent, training=False), mask=batch.mask), "float32")
+        # Of the two normal densities, 2π cancels.
+        log_prior_ratio = tf.reduce_sum(noise**2 + log_variance - latent**2, axis=1) / 2
+        log_weight = log_prior_ratio - losses
+        above = tf.maximum(largest, log_weight)  # exp of the weights themselves would underflow.
+        rest = rest * tf.exp(largest - above) + tf.exp(log_weight - above)
+        return number + 1, distortion + losses, above, rest
+
+    zeros = tf.zeros(tf.shape(mean)[:1])
+    _, distortion, largest, rest = tf.while_loop(
+        lambda number, *_: number < draws.num_draws,
+        draw,
+        (tf.constant(0), zeros, zeros - float("inf"), zeros),
+        parallel_iterations=1,
+    )
+    return distortion / draws.num_draws, tf.math.log(float(draws.num_draws)) - largest - tf.math.log(rest)
+
+
 def _drawn(split: Split) -> dict[str, Quantity]:
-    draws, loss = _draws(split), _likelihood(split)
+    draws, loss = _draws(split), split.loss.replace(sample_reduction="sum")  # −log p(x|z), whatever training did.
 
     def distort(batch: Batch) -> tf.Tensor:
-        distortion, batch.measured["importance_bound"] = draws.measure(batch, loss)
+        distortion, batch.measured["importance_bound"] = _measure(draws, batch, loss)
         return distortion
 
     return {"distortion": distort, "importance_bound": lambda batch: batch.measured["importance_bound"]}
@@ -92,7 +124,7 @@ def kl(split: Split) -> float:
 
 def _at_mean(split: Split) -> dict[str, Quantity]:
     available(split.draws)
-    loss = _likelihood(split)
+    loss = split.loss.replace(sample_reduction="sum")
     return {"loss at mean": lambda batch: loss.per_sample(batch.x, batch.output, mask=batch.mask)}
 
 

@@ -14,9 +14,6 @@ _WRAPPER = textwrap.TextWrapper(
     100, initial_indent="! ", subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
 )
 
-#: What ``as_dict`` holds beside the values of the metrics.
-_OTHERS = ("loss_name", "sample_reduction", "loss_unit", "penalties", "findings", "reasons", "columns", "units")
-
 #: Columns of a table that are printed.
 _NUM_COLUMNS = 20
 
@@ -82,15 +79,10 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values by name, fit for JSON: metrics beside the attributes, and None for infinity."""
-        return {
-            **{name: getattr(self, name) for name in _OTHERS},
-            **{name: _plain(value) for name, value in {**dict.fromkeys(METRICS), **self.values}.items()},
-            "penalties": dict(self.penalties),
-            "findings": [{k: _plain(v) for k, v in dataclasses.asdict(each).items()} for each in self.findings],
-            "reasons": dict(self.reasons),
-            "columns": {name: dict(values) for name, values in self.columns.items()},
-            "units": [dict(unit) for unit in self.units],
-        }
+        others = dataclasses.asdict(self)
+        values = {**dict.fromkeys(METRICS), **others.pop("values")}
+        others |= {"findings": [_plain(each) for each in others["findings"]], "units": list(self.units)}
+        return {**others, **_plain(values)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Evaluation:
@@ -103,23 +95,16 @@ class Evaluation:
                 f"values: expected what Evaluation.as_dict() returns; received {', '.join(sorted(values)) or 'nothing'}"
                 f", without {', '.join(sorted(missing))}. Measure again with tfae.evaluation.evaluate."
             )
-        return cls(
-            loss_name=values["loss_name"],
-            sample_reduction=values["sample_reduction"],
-            loss_unit=values.get("loss_unit"),
-            values={
-                name: value
-                for name, value in {**dict.fromkeys(METRICS), **values}.items()
-                if name not in _OTHERS and isinstance(value, (int, float, type(None)))
-            },
-            penalties=values.get("penalties", {}),
-            findings=tuple(
-                Finding(*map(each.get, ("name", "figure", "message"))) for each in values.get("findings", ())
-            ),
-            reasons=values.get("reasons", {}),
-            columns=values.get("columns", {}),
-            units=tuple(values.get("units", ())),
-        )
+        names = [field.name for field in dataclasses.fields(cls)]
+        others: dict[str, Any] = {"loss_unit": None, **{name: values[name] for name in names if name in values}}
+        found = [Finding(*map(each.get, ("name", "figure", "message"))) for each in others.get("findings", ())]
+        others |= {"findings": tuple(found), "units": tuple(others.get("units", ()))}
+        metrics = {
+            name: value
+            for name, value in {**dict.fromkeys(METRICS), **values}.items()
+            if name not in names and isinstance(value, (int, float, type(None)))
+        }
+        return cls(**others, values=metrics)
 
     def __str__(self) -> str:
         """A small table, and the findings below it."""
@@ -178,8 +163,8 @@ def _text(number: float | None) -> str:
     return "n/a" if number is None or math.isnan(number) else f"{number:,.5g}"
 
 
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
 def align(numbers: Iterable[str], digit: str = " ", point: str = " ") -> list[str]:

@@ -88,7 +88,7 @@ def penalized_loss(split: Split) -> float:
 @per_sample("loss per element", group=LOSS, note=lambda e: e.loss_unit or "")
 def loss_per_element(split: Split) -> Quantity:
     """The loss, averaged over the elements of a sample."""
-    mean = type(split.loss).from_config({**split.loss.get_config(), "sample_reduction": "mean"})
+    mean = split.loss.replace(sample_reduction="mean")
     return lambda batch: mean.per_sample(batch.x, batch.output, mask=batch.mask)
 
 

@@ -24,7 +24,6 @@ import tensorflow as tf
 
 from tfae.evaluation.baselines import Baselines
 from tfae.evaluation.batches import Quantity
-from tfae.evaluation.draws import Draws
 from tfae.evaluation.totals import Totals
 from tfae.losses import ReconstructionLoss, TableLoss
 
@@ -129,6 +128,17 @@ def per_sample(title: str, **options: Any) -> Callable[[_Function], _Function]:
         return per_split(title, **computed, **options)(function)
 
     return register
+
+
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """How bounds are estimated: by K draws z of q(z|x) for each sample, in memory that does not grow with K."""
+
+    #: From latents to outputs, or why there is no such model.
+    decoder: Any
+    #: K; 0 to draw nothing.
+    num_draws: int
+    seed: int
 
 
 @dataclasses.dataclass

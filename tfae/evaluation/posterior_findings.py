@@ -101,12 +101,7 @@ def find_critical_weight(loss: ReconstructionLoss, train: tf.data.Dataset, const
     """
     if isinstance(loss, CategoricalCrossentropy | TableLoss):  # Their elements depend on each other.
         return None
-    samples = []
-    for _, x, *_ in train:
-        samples.append(x.numpy())
-        if sum(map(len, samples)) >= _NUM_TRIED:
-            break
-    x = tf.constant(np.concatenate(samples)[:_NUM_TRIED])
+    x = next(iter(train.rebatch(_NUM_TRIED)))[1]
     readable = loss.on_reconstructions()
     output = tf.broadcast_to(tf.constant(constant, x.dtype), x.shape)
     with tf.GradientTape() as tape:

@@ -19,8 +19,7 @@ from tfae.losses.continuous_bernoulli import ContinuousBernoulli
 from tfae.losses.domain import DOMAIN_TOLERANCE, is_within
 from tfae.losses.gaussian_nll import GaussianNLL
 from tfae.losses.huber import Huber
-from tfae.losses.loss_metric import LossMetric
-from tfae.losses.loss_parts import LossPart
+from tfae.losses.loss_parts import LossMetric, LossPart
 from tfae.losses.poisson import Poisson
 from tfae.losses.reconstruction_loss import ReconstructionLoss
 from tfae.losses.registry import explain_invalid, find, get, get_loss, register, registered

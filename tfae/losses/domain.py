@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
+
+from tfae.losses.loss_parts import Switch
 
 #: How far rounding may take a sample beyond the edge of a loss's domain, in model space.
 DOMAIN_TOLERANCE = 1e-5
@@ -16,7 +15,8 @@ DOMAIN_TOLERANCE = 1e-5
 #: Nats per element by which rounding may take a loss below the least: a sample may leave its domain by 10⁻⁵.
 _TOLERANCE = 0.1
 
-_IS_CHECKED = contextvars.ContextVar("is_checked", default=False)
+#: Leaves :func:`validate_domain` out of what is traced in the block, of which the data is checked before.
+checked_domain = Switch("checked_domain")
 
 
 def is_within(span: tuple[float, float], interval: tuple[float, float] | None) -> bool:
@@ -24,23 +24,13 @@ def is_within(span: tuple[float, float], interval: tuple[float, float] | None) -
     return interval is None or (span[0] >= interval[0] - DOMAIN_TOLERANCE and span[1] <= interval[1] + DOMAIN_TOLERANCE)
 
 
-@contextlib.contextmanager
-def checked_domain() -> Iterator[None]:
-    """Leave :func:`validate_domain` out of what is traced in the block, of which the data is checked before."""
-    token = _IS_CHECKED.set(True)
-    try:
-        yield
-    finally:
-        _IS_CHECKED.reset(token)
-
-
-def validate_domain(values: tf.Tensor, x: tf.Tensor, loss: Any) -> tf.Tensor:
+def validate_domain(values: tf.Tensor, x: tf.Tensor, loss: Any, *, is_weighted: bool) -> tf.Tensor:
     """Return per-sample losses ``(batch,)``, which only samples outside of the domain take below the least one.
 
     Of all that could be looked at this is the least: a number per sample, not the samples. An assertion stops eager
     execution and graphs. XLA, which Keras compiles with where it can, drops assertions, and gets NaN instead.
     """
-    if _IS_CHECKED.get():
+    if checked_domain or loss.lower_bound is None or (is_weighted and loss.lower_bound != 0):
         return values
     num_elements = tf.reduce_prod(tf.shape(x)[1:]) if loss.sample_reduction == "sum" else 1
     are_outside = values < (loss.lower_bound - _TOLERANCE) * tf.cast(num_elements, values.dtype)

@@ -62,6 +62,7 @@ class GaussianNLL(ReconstructionLoss):
             raise ValueError(f"sigma: expected a positive number, or None for the optimal one; received {sigma!r}.")
         self.sigma = sigma
         self.fitted_sigma = fitted_sigma
+        self.depends_on_batch = sigma is None
         self._squares = SquaredError(sample_reduction=self.sample_reduction, dtype=self._compute_dtype)
 
     def elementwise(self, x: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
@@ -74,11 +75,6 @@ class GaussianNLL(ReconstructionLoss):
         by_output = upstream * (output - x) / self._known_sigma() ** 2
         return -by_output, by_output
 
-    @property
-    def depends_on_batch(self) -> bool:
-        """Without ``sigma``."""
-        return self.sigma is None
-
     def per_sample_in_batch(self, x: Any, output: Any, *, mask: Any, weight: Any, sample_weight: Any) -> tf.Tensor:
         """Return the losses under ``sigma`` or, without it, under the σ that is optimal for the batch as it weighs."""
         if self.sigma is not None:
@@ -90,10 +86,6 @@ class GaussianNLL(ReconstructionLoss):
         variance = ops.divide_no_nan(ops.sum(total), ops.sum(count))
         variance = ops.stop_gradient(ops.maximum(variance, _LEAST_SIGMA**2))
         return squares / (2 * variance) + counts * 0.5 * ops.log(2 * math.pi * variance)
-
-    def for_model(self) -> GaussianNLL:
-        """Return a copy, which can be fitted to a model and leaves this one as it is."""
-        return self if self.sigma is not None else self.from_config(self.get_config())
 
     def adapt(self, autoencoder: Any, dataset: tf.data.Dataset) -> None:
         """Without ``sigma``, find that of scores: the root mean squared error of a model on a data set.

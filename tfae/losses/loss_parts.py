@@ -1,8 +1,11 @@
-"""What a loss is the sum of: the reconstruction, and the penalties of layers, as metrics of Keras."""
+"""Losses, and what they are sums of, the reconstruction and the penalties of layers, as metrics of Keras."""
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import threading
+from collections.abc import Iterator
 from typing import Any, final
 
 import keras
@@ -29,6 +32,26 @@ def noted(name: str) -> tf.Tensor:
     if getattr(value, "graph", None) is not graph:
         raise KeyError(name)
     return value
+
+
+@final
+class Switch:
+    """What is on in the blocks ``with switch():`` of a thread, and off elsewhere."""
+
+    def __init__(self, name: str) -> None:
+        self._value = contextvars.ContextVar(name, default=False)
+
+    def __bool__(self) -> bool:
+        return self._value.get()
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Turn it on in the block."""
+        token = self._value.set(True)
+        try:
+            yield
+        finally:
+            self._value.reset(token)
 
 
 @final
@@ -73,3 +96,41 @@ class LossPart(keras.metrics.Mean):
     def get_config(self) -> dict[str, Any]:
         """Configuration from which ``from_config`` builds an equal metric."""
         return {**super().get_config(), "source": self.source}
+
+
+@final
+@keras.saving.register_keras_serializable(package="tfae")
+class LossMetric(keras.metrics.MeanMetricWrapper):
+    """Mean of a reconstruction loss over all samples of an epoch, for ``compile(metrics=[...])``.
+
+    Keras takes a loss for a metric too, and averages the means of the batches then, of which the last one, smaller than
+    the others, weighs too much.
+
+    Its name is that of the loss by default.
+
+    Example:
+        >>> from tfae.losses import AbsoluteError
+        >>> metric = LossMetric(AbsoluteError())
+        >>> metric.update_state([[1.0], [1.0], [1.0]], [[0.0], [0.0], [0.0]])
+        >>> metric.update_state([[5.0]], [[0.0]])
+        >>> float(metric.result())
+        2.0
+    """
+
+    def __init__(self, fn: Any, name: str | None = None, **kwargs: Any) -> None:
+        if not hasattr(fn, "per_sample"):
+            raise ValueError(f"fn: expected a loss of tfae.losses; received {fn!r}.")
+        super().__init__(fn, name or fn.name, **kwargs)
+        self.loss = fn
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take in a batch: samples and outputs ``(batch, ...)``; masks are respected.
+
+        Weights ``(batch,)`` make it the weighted mean, as in every metric of Keras; those of rank 2 or more weigh the
+        losses of elements, of which samples weigh alike, as in the loss.
+        """
+        weight = None
+        if sample_weight is not None and len(sample_weight.shape) > 1:
+            weight, sample_weight = sample_weight, None
+        values = self.loss.per_sample(y_true, y_pred, weight=weight)
+        keras.metrics.Mean.update_state(self, values, sample_weight)

@@ -70,14 +70,10 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
     pca_is_optimal: ClassVar[bool] = False
     #: What the best constant reconstruction is; None to have it searched.
     known_constant: ClassVar[Literal["mean", "median"] | None] = None
-
-    @property
-    def asymptotes(self) -> tuple[Any, Any]:
-        """Below and above, reconstructions near to which the loss of a sample elsewhere has no bound.
-
-        They are infinite where there are none; numbers, or arrays of the shape of a sample.
-        """
-        return -math.inf, math.inf
+    #: Below and above, reconstructions, or arrays of these, near to which the loss of a sample elsewhere has no bound.
+    asymptotes: tuple[Any, Any] = (-math.inf, math.inf)
+    #: Whether the loss of a sample depends on the others of its batch in training, until :meth:`adapt` is called.
+    depends_on_batch: bool = False
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -124,8 +120,7 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
             tape.watch((x, output))
             values = self.elementwise(x, output)
         upstream = tf.broadcast_to(upstream, tf.shape(values))
-        by_x, by_output = tape.gradient(values, (x, output), upstream, unconnected_gradients="zero")
-        return by_x, by_output
+        return tuple(tape.gradient(values, (x, output), upstream, unconnected_gradients="zero"))
 
     def output_activation(self, output_range: tuple[float, float] | None = None) -> str | activations.Clip:
         """Return the activation of the last layer that suits this loss, as every Keras layer takes it.
@@ -153,22 +148,21 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         """Whether outputs stand for reconstructions, as logits do: what the argument ``from_<link>`` says."""
         return bool(getattr(self, f"from_{self.link}", False))
 
-    @property
-    def depends_on_batch(self) -> bool:
-        """Whether the loss of a sample depends on the others of its batch in training."""
-        return False
+    def replace(self, **config: Any) -> ReconstructionLoss:
+        """Return a copy of the loss with other arguments."""
+        return self.from_config({**self.get_config(), **config})
 
     def on_reconstructions(self) -> ReconstructionLoss:
         """Return the same loss as a function of reconstructions; itself, unless it reads logits or their like."""
-        return type(self).from_config({**self.get_config(), f"from_{self.link}": False}) if self.reads_link else self
+        return self.replace(**{f"from_{self.link}": False}) if self.reads_link else self
 
     def explain_undefined(self, x: np.ndarray) -> str | None:
         """Return why the loss is not defined on samples in its domain, and what to do; None where it is."""
         return None
 
     def for_model(self) -> ReconstructionLoss:
-        """Return the loss that one model is compiled with: itself, unless :meth:`adapt` changes it."""
-        return self
+        """Return the loss that one model is compiled with: itself or, where :meth:`adapt` changes it, a copy."""
+        return self.replace() if self.depends_on_batch else self
 
     def adapt(self, autoencoder: Any, dataset: tf.data.Dataset) -> None:
         """Find what scores need to know of a trained model and data; nothing, unless a loss overrides it."""
@@ -199,11 +193,10 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         Arguments and errors are those of :meth:`per_sample`; masked elements have loss 0. Returns float of the shape of
         ``x``.
         """
-        mask = self._find_mask(x, output, mask)
-        x, output = shapes.convert_pair(x, output, self._compute_dtype)
+        x, output, mask = self._prepare(x, output, mask)
         if mask is None:
             return reduce_elements(self, x, output, tf.identity)
-        mask = shapes.expand_leading(ops.convert_to_tensor(mask, "bool"), x, "mask")
+        mask = shapes.expand_leading(mask, x, "mask", "bool")
         # Blank both sides first: NaN · 0 is NaN, in the value as in the gradient.
         zero = ops.zeros((), x.dtype)
         values = reduce_elements(self, ops.where(mask, x, zero), ops.where(mask, output, zero), tf.identity)
@@ -240,20 +233,19 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
             >>> tfae.losses.SquaredError().per_sample([[0.0, 1.0, 2.0]], [[0.0, 2.0, 4.0]]).numpy()
             array([5.], dtype=float32)
         """
-        mask = self._find_mask(x, output, mask)
-        x, output = shapes.convert_pair(x, output, self._compute_dtype)
+        x, output, mask = self._prepare(x, output, mask)
         if mask is None and weight is None:
             sums = reduce_elements(self, x, output, sum_per_sample)
         else:
             values = self.per_element(x, output, mask=mask)
             if weight is not None:
-                values = values * shapes.expand_leading(ops.convert_to_tensor(weight, values.dtype), x, "sample_weight")
+                values = values * shapes.expand_leading(weight, x, "sample_weight", values.dtype)
             sums = sum_per_sample(values)
         if self.sample_reduction == "sum":
             return sums
         if mask is None:
             return ops.divide_no_nan(sums, tf.cast(tf.reduce_prod(tf.shape(x)[1:]), x.dtype))
-        kept = ops.ones_like(x) * shapes.expand_leading(ops.convert_to_tensor(mask, x.dtype), x, "mask")
+        kept = ops.ones_like(x) * shapes.expand_leading(mask, x, "mask", x.dtype)
         return ops.divide_no_nan(sums, sum_per_sample(kept))
 
     def per_sample_in_batch(self, x: Any, output: Any, *, mask: Any, weight: Any, sample_weight: Any) -> tf.Tensor:
@@ -276,15 +268,13 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
             tf.errors.InvalidArgumentError: Likewise, in a graph; or if a loss is below its ``lower_bound``, to which
                 only samples outside of its domain take it. Under XLA, which raises nothing, it is NaN then.
         """
-        mask = shapes.mask_of(y_pred)
-        y_true, y_pred = shapes.convert_pair(y_true, y_pred, self._compute_dtype)
+        y_true, y_pred, mask = self._prepare(y_true, y_pred, None)
         weight = None
         if sample_weight is not None:
             weight, sample_weight = shapes.split_weight(sample_weight, y_true, self._compute_dtype, self.reduction)
         with keras.name_scope(self.name):
             values = self.per_sample_in_batch(y_true, y_pred, mask=mask, weight=weight, sample_weight=sample_weight)
-            if self.lower_bound is not None and (weight is None or self.lower_bound == 0):
-                values = validate_domain(values, y_true, self)
+            values = validate_domain(values, y_true, self, is_weighted=weight is not None)
             loss = self._reduce_batch(values, values, sample_weight)
             # Keras has divided it by the number of replicas, over which it adds up.
             note("reconstruction", loss * tf.distribute.get_strategy().num_replicas_in_sync)
@@ -303,6 +293,7 @@ class ReconstructionLoss(keras.losses.Loss, abc.ABC):
         given = [f"{name}={value!r}" for name, value in config.items() if value != parameters[name].default]
         return f"{type(self).__name__}({', '.join(given)})"
 
-    def _find_mask(self, x: Any, output: Any, mask: Any) -> Any:
-        """What counts of the samples: the mask that is given, or that comes with the output; None where all does."""
-        return shapes.mask_of(output) if mask is None else mask
+    def _prepare(self, x: Any, output: Any, mask: Any) -> tuple[tf.Tensor, tf.Tensor, Any]:
+        """Samples and outputs as tensors of one shape; and the mask that is given, or comes with the output, if any."""
+        mask = shapes.mask_of(output) if mask is None else mask
+        return *shapes.convert_pair(x, output, self._compute_dtype), mask

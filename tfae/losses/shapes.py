@@ -90,8 +90,9 @@ def validate_leading_shape(coefficients: tf.Tensor, x: tf.Tensor, name: str) -> 
     return _validate_when_run(coefficients, tf.shape(x)[:rank], name, x.shape[:rank])
 
 
-def expand_leading(coefficients: tf.Tensor, x: tf.Tensor, name: str) -> tf.Tensor:
+def expand_leading(coefficients: Any, x: tf.Tensor, name: str, dtype: Any) -> tf.Tensor:
     """Append axes to ``coefficients`` of the leading dimensions of ``x``, for the dimensions that follow."""
+    coefficients = ops.convert_to_tensor(coefficients, dtype)
     if coefficients.shape.rank is None:  # As in convert_pair.
         rank = tf.rank(coefficients)
         coefficients = _validate_when_run(coefficients, tf.shape(x)[:rank], name, tf.TensorShape(None))

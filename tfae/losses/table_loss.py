@@ -15,6 +15,7 @@ from tfae.columns import Block
 from tfae.losses import shapes
 from tfae.losses.binary_crossentropy import BinaryCrossentropy
 from tfae.losses.categorical_crossentropy import CategoricalCrossentropy
+from tfae.losses.constants import moments_of, rows_of
 from tfae.losses.reconstruction_loss import ReconstructionLoss
 from tfae.losses.squared_error import SquaredError
 from tfae.moments import Moments
@@ -65,7 +66,7 @@ class TableLoss(ReconstructionLoss):
             not isinstance(self.numbers, ReconstructionLoss)
             or self.numbers.domain is not None
             or self.numbers.reads_link
-            or self.numbers.for_model() is not self.numbers  # It goes by the batch.
+            or self.numbers.depends_on_batch
         ):
             raise ValueError(
                 "numbers: expected a loss of any real number and of known scale, such as SquaredError(); received "
@@ -89,17 +90,10 @@ class TableLoss(ReconstructionLoss):
         for (kind, _), run in runs:
             self._kinds.append(kind)
             self._widths.append(sum(block.width for _, block in run))
-        self._weights = np.repeat(
-            [float(self.weights.get(block.column, 1)) for block in self.blocks], [block.width for block in self.blocks]
-        )
-        self._is_number = np.repeat(
-            [block.kind == "number" for block in self.blocks], [block.width for block in self.blocks]
-        )
-
-    @property
-    def asymptotes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Those of probabilities, 0 and 1, of the shape of one sample."""
-        return np.where(self._is_number, -np.inf, 0.0), np.where(self._is_number, np.inf, 1.0)
+        of_elements = [block for block in self.blocks for _ in block.names]
+        self._weights = np.array([float(self.weights.get(block.column, 1)) for block in of_elements])
+        self._is_number = np.array([block.kind == "number" for block in of_elements])
+        self.asymptotes = np.where(self._is_number, -np.inf, 0.0), np.where(self._is_number, np.inf, 1.0)
 
     def elementwise(self, x: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
         """Return the loss of each element; those of a category sum to its cross-entropy."""
@@ -131,14 +125,9 @@ class TableLoss(ReconstructionLoss):
 
     def best_constant(self, samples: Any, *, moments: Moments | None = None) -> np.ndarray:
         """As of every loss; of cross-entropies it is the mean, and of numbers that of their loss."""
-        batches = samples if isinstance(samples, tf.data.Dataset) else [(samples, np.asarray(samples))]
-        if moments is None:
-            moments = Moments(len(self._is_number), scatter=None)
-            for _, x in batches:
-                moments.add(np.asarray(x))
-        constant = np.array(moments.mean)
+        constant = np.array((moments or moments_of(samples)).mean)
         for index in np.flatnonzero(self._is_number) if self.numbers.known_constant != "mean" else ():
-            present = [column[~np.isnan(column)] for _, x in batches for column in [np.asarray(x)[:, index]]]
+            present = [column[~np.isnan(column)] for rows in rows_of(samples) for column in [rows[:, index]]]
             constant[index] = self.numbers.best_constant(np.concatenate(present)[:, None]).item()
         return constant
 
@@ -146,9 +135,7 @@ class TableLoss(ReconstructionLoss):
         """Configuration from which ``from_config`` builds an equal loss."""
         return {
             **super().get_config(),
-            "blocks": [
-                {"column": block.column, "kind": block.kind, "names": list(block.names)} for block in self.blocks
-            ],
+            "blocks": [{**vars(block), "names": list(block.names)} for block in self.blocks],
             "numbers": keras.saving.serialize_keras_object(self.numbers),
             "weights": self.weights,
         }
@@ -168,14 +155,13 @@ class TableLoss(ReconstructionLoss):
         """The kind of each run of elements, and its part of each tensor."""
         return zip(self._kinds, *(tf.split(tensor, self._widths, axis=-1) for tensor in tensors), strict=True)
 
-    def _find_mask(self, x: Any, output: Any, mask: Any) -> tf.Tensor:
-        """bool, of the shape of ``x``: what is there, of what a mask keeps; a gap counts for nothing."""
-        mask = super()._find_mask(x, output, mask)
-        x = shapes.convert(x, self._compute_dtype, "y_true")
+    def _prepare(self, x: Any, output: Any, mask: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """As of every loss, with a mask of the shape of ``x``, in which a gap counts for nothing."""
+        x, output, mask = super()._prepare(x, output, mask)
         is_present = ops.logical_not(ops.isnan(x))
-        if mask is None:
-            return is_present
-        return is_present & shapes.expand_leading(ops.convert_to_tensor(mask, "bool"), x, "mask")
+        if mask is not None:
+            is_present &= shapes.expand_leading(mask, x, "mask", "bool")
+        return x, output, is_present
 
 
 def for_table(loss: ReconstructionLoss, preprocessing: Any) -> ReconstructionLoss:

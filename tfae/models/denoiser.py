@@ -225,11 +225,6 @@ def _split(x: np.ndarray) -> list[tf.Tensor]:
 
 def _gather(data: Any) -> np.ndarray:
     """Samples in model space, float64 ``(n, num_elements)``: the first ones of many."""
-    if not isinstance(data, tf.data.Dataset):
-        return np.asarray(data, "float64")[:_NUM_ADAPTED]
-    parts: list[np.ndarray] = []
-    for _, x, *_ in data:
-        parts.append(x.numpy())
-        if sum(map(len, parts)) >= _NUM_ADAPTED:
-            break
-    return np.concatenate(parts).astype("float64")
+    if isinstance(data, tf.data.Dataset):
+        data = next(iter(data.rebatch(_NUM_ADAPTED)))[1]
+    return np.asarray(data, "float64")[:_NUM_ADAPTED]

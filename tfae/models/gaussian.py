@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal, final
 
 import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from tfae.losses.loss_parts import noted
+from tfae.losses.loss_parts import Switch, noted
 from tfae.models.bottlenecks import Bottleneck, bottlenecks_of, validate_weight
 
-_IS_TRIED = contextvars.ContextVar("is_tried", default=False)
+#: Has models be called as in training without being trained: divergences have their full weight in the block.
+trying = Switch("trying")
 
 #: What samples of a variational autoencoder can be scored by.
 SCORES = ("reconstruction", "negative_elbo")
@@ -106,11 +105,6 @@ class Gaussian(Bottleneck):
         if self.kl_warmup:
             self.steps = self.add_weight((), "zeros", "int32", trainable=False, name="steps")
 
-    def set_training(self, num_steps: int) -> None:
-        """Say how many steps the training has of which ``kl_warmup`` is a share."""
-        if isinstance(self.kl_warmup, float):
-            self.warmup_steps = round(self.kl_warmup * num_steps)
-
     def call(self, features: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Return the latent, ``(batch, latent_dim)``, of features, ``(batch, num_features)``: drawn in training."""
         mean = ops.cast(self.mean(features), "float32")
@@ -129,7 +123,7 @@ class Gaussian(Bottleneck):
         return ops.cast(mean, self.compute_dtype)
 
     def _weight(self, training: bool) -> Any:
-        if not self.kl_warmup or not training or _IS_TRIED.get():
+        if not self.kl_warmup or not training or trying:
             return self.kl_weight
         if self.warmup_steps is None:
             raise ValueError(
@@ -144,16 +138,6 @@ class Gaussian(Bottleneck):
         """Configuration from which ``from_config`` builds an equal layer."""
         names = ("kl_weight", "kl_warmup", "free_bits", "score", "warmup_steps", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
-
-@contextlib.contextmanager
-def trying() -> Iterator[None]:
-    """Have models be called as in training without being trained: divergences have their full weight in the block."""
-    token = _IS_TRIED.set(True)
-    try:
-        yield
-    finally:
-        _IS_TRIED.reset(token)
 
 
 def kl_divergence(mean: tf.Tensor, log_variance: tf.Tensor) -> tf.Tensor:
@@ -176,13 +160,15 @@ def rate_per_sample(loss: Any, x: tf.Tensor, posterior: tf.Tensor) -> tf.Tensor:
 
 def find_gaussian(model: keras.Model) -> Gaussian | None:
     """Return the Gaussian bottleneck of a model; None unless it has exactly one."""
-    found = gaussians_of(model)
+    found = [layer for layer in bottlenecks_of(model) if isinstance(layer, Gaussian)]
     return found[0] if len(found) == 1 else None
 
 
-def gaussians_of(model: keras.Model) -> list[Gaussian]:
-    """Return the Gaussian bottlenecks of a model."""
-    return [layer for layer in bottlenecks_of(model) if isinstance(layer, Gaussian)]
+def tell_length(model: keras.Model, num_steps: int) -> None:
+    """Tell the Gaussian bottlenecks of a model how many steps the training has of which ``kl_warmup`` is a share."""
+    for layer in bottlenecks_of(model):
+        if isinstance(layer, Gaussian) and isinstance(layer.kl_warmup, float):
+            layer.warmup_steps = round(layer.kl_warmup * num_steps)
 
 
 def scores_by_elbo(autoencoder: keras.Model) -> bool:

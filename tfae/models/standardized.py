@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from tfae.models.structure import find_part
+
 #: An element's mean loss is taken for at least this share of the mean over all of them.
 _LEAST_SHARE = 1e-2
 
@@ -49,18 +51,14 @@ class StandardizedScore(keras.Model):
         super().build(shape)
 
     @property
-    def encoder(self) -> keras.layers.Layer | None:
+    def encoder(self) -> Any:
         """That of the autoencoder."""
-        return self._part("encoder")
+        return find_part(self.autoencoder, "encoder")
 
     @property
-    def decoder(self) -> keras.layers.Layer | None:
+    def decoder(self) -> Any:
         """That of the autoencoder."""
-        return self._part("decoder")
-
-    def _part(self, name: str) -> keras.layers.Layer | None:
-        layers = [layer for layer in self.autoencoder.layers if layer.name == name]
-        return layers[0] if layers else getattr(self.autoencoder, name, None)
+        return find_part(self.autoencoder, "decoder")
 
     def call(self, x: tf.Tensor, training: bool = False, as_scores: bool = False) -> tf.Tensor:
         """Return reconstructions, or what each element adds to the score."""

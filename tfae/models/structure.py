@@ -93,7 +93,7 @@ def find_encoder(autoencoder: keras.Model, shape: tuple[int, ...]) -> keras.Mode
         autoencoder: A built model.
         shape: Of one sample, without free sides.
     """
-    part = _find(autoencoder, "encoder")
+    part = find_part(autoencoder, "encoder")
     if isinstance(part, str):
         return part
     calls = _calls_in_graph(autoencoder, part) or _calls_when_run(autoencoder, part, shape)
@@ -126,13 +126,13 @@ def find_decoder(autoencoder: keras.Model, shape: tuple[int, ...]) -> keras.Mode
     if isinstance(encoder, str):
         return encoder
     more = "the model does more than decode what the encoder emits"
-    calls = _calls_in_graph(autoencoder, _find(autoencoder, "encoder"))
+    calls = _calls_in_graph(autoencoder, find_part(autoencoder, "encoder"))
     if calls:
         try:
             return keras.Model(calls[0][1], autoencoder.outputs[0], name="decoder")
         except ValueError:  # Something else than the latent leads to the output.
             return more
-    decoder = _find(autoencoder, "decoder")
+    decoder = find_part(autoencoder, "decoder")
     if isinstance(decoder, str):
         return decoder
     x = _some_samples(shape)
@@ -228,7 +228,8 @@ def _explain_gaussian(autoencoder: keras.Model, part: Any, shape: tuple[int, ...
     return 'the sub-model "encoder" does not end with the Gaussian bottleneck; make it the last layer of it'
 
 
-def _find(autoencoder: keras.Model, name: str) -> Any:
+def find_part(autoencoder: keras.Model, name: str) -> Any:
+    """Return the sub-model of that name, a layer or an attribute, or why there is none."""
     part = next((layer for layer in autoencoder.layers if layer.name == name), getattr(autoencoder, name, None))
     return part if isinstance(part, keras.layers.Layer) else f'the model has no sub-model named "{name}"'
 

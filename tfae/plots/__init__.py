@@ -8,10 +8,10 @@ that servers and reports leave none behind.
 from tfae.plots.alarms import score_over_time, top_features
 from tfae.plots.curves import training_curves
 from tfae.plots.generated import latent_grid, samples, traversals
-from tfae.plots.labels import COLORS
 from tfae.plots.latent_plane import latents
 from tfae.plots.reconstruction_grid import reconstructions, side_by_side
 from tfae.plots.score_distribution import score_histogram
+from tfae.plots.style import COLORS
 
 __all__ = [
     "COLORS",

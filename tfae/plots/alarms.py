@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from tfae.plots.figures import BRIGHT, DARK, prepare_axes
+from tfae.plots.style import BRIGHT, DARK, prepare_axes
 
 
 def score_over_time(

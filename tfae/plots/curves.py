@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from tfae.plots.figures import BRIGHT, DARK, SMALL, prepare_axes
+from tfae.plots.style import BRIGHT, DARK, SMALL, prepare_axes
 
 
 def training_curves(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from tfae.models import generation
-from tfae.plots.figures import DARK, SMALL, prepare_axes
+from tfae.plots.style import DARK, SMALL, prepare_axes
 
 #: Share of a cell that is left free around lines and points.
 _MARGIN = 0.1

@@ -15,8 +15,15 @@ from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 
 from tfae.models.structure import find_encoder
-from tfae.plots.figures import prepare_axes
-from tfae.plots.labels import COLORS, OTHERS, are_classes, are_names_of_samples, classes_of, validate_labels
+from tfae.plots.style import (
+    COLORS,
+    OTHERS,
+    are_classes,
+    are_names_of_samples,
+    classes_of,
+    prepare_axes,
+    validate_labels,
+)
 
 
 def latents(

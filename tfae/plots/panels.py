@@ -12,8 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tfae.plots.figures import BRIGHT, DARK, SMALL
-from tfae.plots.labels import COLORS, MARKERS, shorten
+from tfae.plots.style import BRIGHT, COLORS, DARK, MARKERS, SMALL, shorten
 
 _NAMED = 20  # feature names that find room below a panel
 _CUT = 18  # characters of a name

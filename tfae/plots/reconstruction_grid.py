@@ -15,9 +15,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from tfae.losses import get_loss
-from tfae.plots.figures import SMALL
-from tfae.plots.labels import shorten, titles_of
 from tfae.plots.panels import draw_panels, panel_axes
+from tfae.plots.style import SMALL, shorten, titles_of
 
 _ERRORS = "magma_r"  # perceptually uniform; no error is light, which spares ink
 _COLUMNS = 10  # square images side by side at most, and fewer that are wider

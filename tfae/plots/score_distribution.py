@@ -7,8 +7,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from tfae.plots.figures import DARK, prepare_axes
-from tfae.plots.labels import COLORS, are_names_of_samples, classes_of, validate_labels
+from tfae.plots.style import COLORS, DARK, are_names_of_samples, classes_of, prepare_axes, validate_labels
 
 #: How many times their median the largest score is, where scores are drawn by their logarithm.
 _MANY_SIZES = 30

@@ -17,8 +17,8 @@ from tfae.losses import get_loss
 from tfae.models.gaussian import find_gaussian
 from tfae.models.structure import find_decoder, latent_dim_of
 from tfae.moments import moments
-from tfae.plots.labels import name_of
-from tfae.report.picture import Picture, draw_picture
+from tfae.plots.style import name_of
+from tfae.report.page import Picture, draw_picture
 
 #: Samples in a picture of reconstructions.
 NUM_PICTURED = 8

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import os
 import shlex
 from collections.abc import Callable, Collection
@@ -29,7 +28,7 @@ from typing import Any
 import keras
 
 from tfae import provenance, training
-from tfae.atomic_write import validate_apart, write_atomically
+from tfae.atomic_write import validate_apart
 from tfae.checks import check
 from tfae.datasets import Data, load_if_needed
 from tfae.datasets.fingerprint import differences, fingerprint, format_differences, remedy
@@ -37,23 +36,34 @@ from tfae.detection import find_categories, validate_rate
 from tfae.evaluation import Evaluation
 from tfae.losses import ReconstructionLoss, get_loss
 from tfae.models import structure
-from tfae.runs.changes import ONEDNN, validate_repeated, warn_of_changes
-from tfae.runs.directory import check_room, clear_remains, lock, state_of
-from tfae.runs.fitting import format_json, go_on
-from tfae.runs.model_file import explain_unreadable, load_model, write_model
+from tfae.runs.directory import (
+    ONEDNN,
+    check_room,
+    clear_remains,
+    explain_unreadable,
+    load_model,
+    lock,
+    read_json,
+    state_of,
+    validate_repeated,
+    warn_of_changes,
+    write_json,
+    write_model,
+)
+from tfae.runs.fitting import Course, go_on
 from tfae.runs.run import Run, load_data, load_run
-from tfae.schedule import cover, scale_loss
+from tfae.schedule import cover
 from tfae.training import Interrupted
-from tfae.training.checkpoint import Checkpoint, assign, make_variables, newest, values_of
-from tfae.training.execution import execution_of
+from tfae.training.checkpoint import Checkpoint, assign, newest, values_of
+from tfae.training.execution import choose_execution, prepare
 from tfae.training.strategies import (
     ask_chief,
     explain_lost_worker,
     is_chief,
+    num_replicas_of,
     strategy_of,
     together,
     validate_agreement,
-    validate_replicable,
 )
 
 __all__ = ["Interrupted", "Run", "load_run", "resume", "train"]
@@ -143,11 +153,8 @@ def train(
         validate_rate(false_alarm_rate, len(data.raw.validation))
         find_categories(data, by)
     if loss is None:  # As compile does.
-        validate_replicable(autoencoder, data)
-        scale_loss(autoencoder, data.shape)
-        make_variables(autoencoder, data.shape)
+        prepare(autoencoder, data)
     cover(autoencoder, epochs * int(data.train.cardinality()))
-    execution = execution_of(autoencoder, data, epochs=epochs)
     optimizer = keras.optimizers.serialize(autoencoder.optimizer)
     config = {
         "created": provenance.now(),
@@ -158,8 +165,8 @@ def train(
         "versions": provenance.versions(),
         "epochs": epochs,
         "patience": patience,
-        "execution": {"program": execution.program, "steps": execution.steps},
-        "num_replicas": 1 if strategy is None else strategy.num_replicas_in_sync,
+        "execution": choose_execution(autoencoder, data, epochs=epochs),
+        "num_replicas": num_replicas_of(strategy),
         "onednn": os.environ.get(ONEDNN),
         "tensorboard": tensorboard,
         "notes": notes or {},
@@ -167,24 +174,26 @@ def train(
         "false_alarm_rate": false_alarm_rate,
         "by": by,
     }
+    course = Course(autoencoder, data, directory, config)
     start = Checkpoint(variables=values_of(autoencoder, in_epoch=False))
     with explain_lost_worker(strategy, directory), contextlib.ExitStack() as held:
         validate_agreement(strategy, {name: config[name] for name in ("data", "model", "loss", "optimizer", "epochs")})
         with together(strategy):
             if is_chief(strategy):
                 held.enter_context(lock(directory, is_new=True))
-                _begin(autoencoder, data, directory, config, start)
-        return go_on(autoencoder, data, directory, config, start, verbose, on_evaluation)
+                _begin(course, start)
+        return go_on(course, start, verbose=verbose, on_evaluation=on_evaluation)
 
 
-def _begin(autoencoder: keras.Model, data: Data, directory: Path, config: dict[str, Any], start: Checkpoint) -> None:
+def _begin(course: Course, start: Checkpoint) -> None:
     """Write all that the run can be gone on with from here."""
+    autoencoder, data, directory, config = course
     clear_remains(directory)
     check_room(directory, autoencoder)
     try:
         start.write(directory / "checkpoints")
-        write_atomically(directory / "preprocessing.json", format_json(data.preprocessing.get_config()))
-        write_atomically(directory / "config.json", format_json(config))
+        write_json(directory / "preprocessing.json", data.preprocessing.get_config())
+        write_json(directory / "config.json", config)
         x, *_ = next(iter(data.validation))
         write_model(autoencoder, directory, x[:8])  # Last: from here on there is a run to go on with.
     except OSError as error:
@@ -241,7 +250,7 @@ def resume(
     held = lock(directory) if is_chief(strategy) else contextlib.nullcontext()
     with explain_lost_worker(strategy, directory), held:
         try:
-            config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+            config = read_json(directory / "config.json")
             with contextlib.nullcontext() if strategy is None else strategy.scope():
                 autoencoder = load_model(directory)
         except (OSError, ValueError, KeyError, TypeError) as error:  # The latter two are of other versions of Keras.
@@ -257,14 +266,11 @@ def resume(
                 f"data: expected what {directory} is trained on, in the same batches and order; received other "
                 f"{format_differences(found)}. {remedy(found)}"
             )
-        num_replicas = 1 if strategy is None else strategy.num_replicas_in_sync
-        warn_of_changes(directory, config, num_replicas)
-        validate_replicable(autoencoder, data)
-        make_variables(autoencoder, data.shape)
+        warn_of_changes(directory, config, num_replicas_of(strategy))
+        prepare(autoencoder, data)
         assign(autoencoder, start.variables)
         if (strategy is None) != (config["execution"]["program"] != "replicas"):
-            execution = execution_of(autoencoder, data, epochs=config["epochs"])
-            config["execution"] = {"program": execution.program, "steps": execution.steps}
+            config["execution"] = choose_execution(autoencoder, data, epochs=config["epochs"])
         if finish and not start.best_weights:
             raise ValueError(
                 f"run_dir: expected a run with a complete epoch to finish with; {directory} has none. Go on without it."
@@ -272,4 +278,5 @@ def resume(
         validate_agreement(strategy, [config, start.epoch, start.step])
         if is_chief(strategy):
             clear_remains(directory)
-        return go_on(autoencoder, data, directory, config, start, verbose, on_evaluation, finish=finish)
+        course = Course(autoencoder, data, directory, config)
+        return go_on(course, start, finish=finish, verbose=verbose, on_evaluation=on_evaluation)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -20,11 +19,10 @@ from tfae.datasets import Data
 from tfae.detection import calibrate, tell_truth
 from tfae.evaluation import Evaluation, evaluate, has_own_score
 from tfae.evaluation import scores as find_scores
-from tfae.evaluation.draws import NUM_DRAWS
+from tfae.evaluation.bound_metrics import NUM_DRAWS
 from tfae.losses import get_loss
 from tfae.losses.domain import checked_domain
-from tfae.runs.directory import how_to_resume
-from tfae.runs.model_file import MODEL, load_model
+from tfae.runs.directory import MODEL, how_to_resume, load_model, write_json
 from tfae.runs.run import CALIBRATION, Run
 from tfae.schedule import schedule_of
 from tfae.training import CheckpointCallback, EarlyDecay, Interrupted
@@ -33,43 +31,45 @@ from tfae.training.execution import MORE_STABLE, Execution, NonFiniteLossError
 from tfae.training.strategies import is_chief, strategy_of, together
 
 
+class Course(NamedTuple):
+    """What is trained on what, how and where."""
+
+    autoencoder: keras.Model
+    data: Data
+    directory: Path
+    config: dict[str, Any]
+
+    def how_to_resume(self, *, finish: bool = False) -> str:
+        """Return what a user types to go on with it, or to finish it with the best epoch so far."""
+        return how_to_resume(self.directory, self.config, finish=finish)
+
+
 def go_on(
-    autoencoder: keras.Model,
-    data: Data,
-    directory: Path,
-    config: dict[str, Any],
+    course: Course,
     start: Checkpoint,
-    verbose: str | int,
-    on_evaluation: Callable[[Evaluation], object] | None,
     *,
     finish: bool = False,
+    verbose: str | int,
+    on_evaluation: Callable[[Evaluation], object] | None,
 ) -> Run:
     """Train to the end, unless it is to ``finish``, and finish the run; only in the chief of several workers."""
-    strategy = strategy_of(autoencoder)
-    with _explain_interruption(directory, config):
+    strategy = strategy_of(course.autoencoder)
+    with _explain_interruption(course):
         if not (finish or start.is_last):
-            start = _fit(autoencoder, data, directory, config, start=start, verbose=verbose)
+            start = _fit(course, start, verbose)
         with together(strategy):  # Others wait: if the chief is lost now, all have to begin again.
             if is_chief(strategy):
                 if strategy is not None:  # What comes now is of one process.
-                    autoencoder = load_model(directory)
-                return _finish(autoencoder, data, directory, config, start, on_evaluation)
+                    course = course._replace(autoencoder=load_model(course.directory))
+                return _finish(course, start, on_evaluation)
     raise SystemExit(0)
 
 
-def _fit(
-    autoencoder: keras.Model,
-    data: Data,
-    directory: Path,
-    config: dict[str, Any],
-    *,
-    start: Checkpoint,
-    verbose: str | int,
-) -> Checkpoint:
+def _fit(course: Course, start: Checkpoint, verbose: str | int) -> Checkpoint:
     """Train from ``start`` to the end, and return the last checkpoint."""
+    autoencoder, data, directory, config = course
     early_decay = EarlyDecay(config["patience"])
-    how, to_finish = (how_to_resume(directory, config, finish=finish) for finish in (False, True))
-    how = f"{how}, or keep the best epoch so far with {to_finish}"
+    how = f"{course.how_to_resume()}, or keep the best epoch so far with {course.how_to_resume(finish=True)}"
     checkpoints = CheckpointCallback(directory, early_decay, start=start, how_to_resume=how)
     execution = Execution(autoencoder, **config["execution"])
     has_logs = config["tensorboard"] and execution.is_chief
@@ -91,7 +91,7 @@ def _fit(
         for callback in logs:  # They hold open files, which fit did not come to close.
             callback.on_train_end()
         if isinstance(error, NonFiniteLossError):
-            raise _locate(error, checkpoints, data, directory, config) from error
+            raise _locate(error, checkpoints, course) from error
         raise
     finally:
         autoencoder.train_function = autoencoder.test_function = autoencoder.predict_function = None
@@ -107,7 +107,7 @@ def _fit(
 
 
 @contextlib.contextmanager
-def _explain_interruption(directory: Path, config: dict[str, Any]) -> Iterator[None]:
+def _explain_interruption(course: Course) -> Iterator[None]:
     """Say how to go on where Ctrl-C does not wait for a checkpoint: the second time, and after the last epoch."""
     try:
         yield
@@ -115,20 +115,14 @@ def _explain_interruption(directory: Path, config: dict[str, Any]) -> Iterator[N
         raise
     except KeyboardInterrupt as interruption:
         raise Interrupted(
-            f"training: stopped at once. The last checkpoint is saved; go on with {how_to_resume(directory, config)}.",
+            f"training: stopped at once. The last checkpoint is saved; go on with {course.how_to_resume()}.",
             signal.SIGINT,
         ) from interruption
 
 
-def _finish(
-    autoencoder: keras.Model,
-    data: Data,
-    directory: Path,
-    config: dict[str, Any],
-    last: Checkpoint,
-    on_evaluation: Callable[[Evaluation], object] | None = None,
-) -> Run:
+def _finish(course: Course, last: Checkpoint, on_evaluation: Callable[[Evaluation], object] | None) -> Run:
     """Keep the best epoch, evaluate and draw it, and declare the run finished; without room the checkpoints stay."""
+    autoencoder, data, directory, config = course
     losses: list[np.ndarray] = []
     calibration = truth = None
     try:
@@ -155,10 +149,10 @@ def _finish(
             if config.get("false_alarm_rate") is not None:
                 rate, by = config["false_alarm_rate"], config["by"]
                 calibration = calibrate(autoencoder, data, false_alarm_rate=rate, by=by)
-                write_atomically(directory / CALIBRATION, format_json(calibration.as_dict()))
+                write_json(directory / CALIBRATION, calibration.as_dict())
             if data.is_anomaly is not None:
                 truth = tell_truth(scores, data, calibration)
-                write_atomically(directory / "truth.json", format_json(truth.as_dict()))
+                write_json(directory / "truth.json", truth.as_dict())
             if on_evaluation is not None:
                 on_evaluation(evaluation)
             folder = directory / "pictures"
@@ -173,12 +167,12 @@ def _finish(
             calibration=calibration,
             truth=truth,
         )
-        write_atomically(directory / "evaluation.json", format_json(evaluation.as_dict()))
+        write_json(directory / "evaluation.json", evaluation.as_dict())
         shutil.rmtree(directory / "checkpoints")
     except OSError as error:
         raise ValueError(
             f"run_dir: expected to write the finished run to {directory}; received {error}. Nothing of the training is "
-            f"lost: make room, and go on with {how_to_resume(directory, config)}."
+            f"lost: make room, and go on with {course.how_to_resume()}."
         ) from error
     return Run(directory, autoencoder, data.preprocessing, config, evaluation, calibration, truth)
 
@@ -212,21 +206,14 @@ def _plain_errors_of(data: Data) -> Iterator[None]:
         raise data.defect from error
 
 
-def _locate(
-    error: NonFiniteLossError, checkpoints: CheckpointCallback, data: Data, directory: Path, config: dict[str, Any]
-) -> ValueError:
+def _locate(error: NonFiniteLossError, checkpoints: CheckpointCallback, course: Course) -> ValueError:
     last = checkpoints.last
     batch = checkpoints.step + error.index
-    samples = data.training_batch(checkpoints.epoch, batch)
-    remedy = f"; {how_to_resume(directory, config, finish=True)} keeps the best epoch" if last.best_weights else ""
+    samples = course.data.training_batch(checkpoints.epoch, batch)
+    remedy = f"; {course.how_to_resume(finish=True)} keeps the best epoch" if last.best_weights else ""
     return ValueError(
         f"training: expected a finite loss; received NaN or infinity in epoch {checkpoints.epoch + 1}, batch "
         f"{batch + 1}, of the training samples {', '.join(map(str, samples[:8]))}{', …' if len(samples) > 8 else ''}. "
         f"{MORE_STABLE} in these samples. The last good weights, of epoch {last.epoch + 1} after {last.step} "
-        f"batches, are in {directory / 'checkpoints'}{remedy}."
+        f"batches, are in {course.directory / 'checkpoints'}{remedy}."
     )
-
-
-def format_json(value: Any) -> str:
-    """The text of a JSON file."""
-    return json.dumps(value, indent=2) + "\n"

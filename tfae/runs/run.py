@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -12,14 +11,13 @@ from typing import Any
 import keras
 
 from tfae import export
-from tfae.atomic_write import validate_apart, write_atomically
+from tfae.atomic_write import validate_apart
 from tfae.datasets import Data, load
 from tfae.datasets.fingerprint import differences, format_differences
 from tfae.detection import Calibration, Truth
 from tfae.evaluation import Evaluation
 from tfae.preprocessing import Preprocessing
-from tfae.runs.directory import how_to_resume
-from tfae.runs.model_file import explain_unreadable, load_model
+from tfae.runs.directory import explain_unreadable, how_to_resume, load_model, read_json, write_json
 
 CALIBRATION = "calibration.json"
 
@@ -92,7 +90,7 @@ class Run:
 
     def calibrate(self, calibration: Calibration) -> Run:
         """Return the run with another calibration, once it is written down."""
-        write_atomically(self.directory / CALIBRATION, json.dumps(calibration.as_dict()))
+        write_json(self.directory / CALIBRATION, calibration.as_dict())
         return dataclasses.replace(self, calibration=calibration)
 
 
@@ -101,13 +99,13 @@ def load_run(run_dir: str | os.PathLike[str]) -> Run:
     directory = Path(run_dir)
     config: dict[str, Any] = {}
     try:
-        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-        preprocessing = json.loads((directory / "preprocessing.json").read_text(encoding="utf-8"))
-        measures = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))
+        config = read_json(directory / "config.json")
+        preprocessing = read_json(directory / "preprocessing.json")
+        measures = read_json(directory / "evaluation.json")
         autoencoder = load_model(directory)
         calibration = None
         if (directory / CALIBRATION).exists():
-            calibration = Calibration.from_dict(json.loads((directory / CALIBRATION).read_text(encoding="utf-8")))
+            calibration = Calibration.from_dict(read_json(directory / CALIBRATION))
     except (OSError, ValueError, KeyError, TypeError) as error:  # The latter two as in resume.
         reason = explain_unreadable(error)
         if config and any(directory.glob("checkpoints/*")):

@@ -19,12 +19,11 @@ from tfae.datasets import Data
 from tfae.losses import LossPart, ReconstructionLoss, explain_invalid
 from tfae.losses.domain import checked_domain
 from tfae.models import Denoiser, bottlenecks_of, structure
-from tfae.models.gaussian import gaussians_of
+from tfae.models.gaussian import tell_length
 from tfae.schedule import EarlyDecay, WarmupStableDecay
-from tfae.training.checkpoint import make_variables
 from tfae.training.checkpoint_callback import CheckpointCallback, Interrupted
-from tfae.training.execution import Execution, execution_of, has_convolutions
-from tfae.training.strategies import LostWorkerError, make_strategy, validate_replicable
+from tfae.training.execution import Execution, choose_execution, has_convolutions, prepare
+from tfae.training.strategies import LostWorkerError, make_strategy
 
 __all__ = [
     "CheckpointCallback",
@@ -104,16 +103,13 @@ def compile(
     if not 0 < peak < math.inf:
         raise ValueError(f"learning_rate: expected a positive number; received {learning_rate!r}.")
     num_steps = epochs * int(data.train.cardinality())
-    for gaussian in gaussians_of(autoencoder):
-        gaussian.set_training(num_steps)
+    tell_length(autoencoder, num_steps)
     check(data, loss, autoencoder, ignore=ignore)
     with autoencoder.distribute_strategy.scope():
         parts = _loss_parts(autoencoder)
         autoencoder.compile(optimizer=schedule.adam(num_steps, peak), loss=loss.for_model(), metrics=parts)
-    validate_replicable(autoencoder, data)
-    schedule.scale_loss(autoencoder, data.shape)
-    make_variables(autoencoder, data.shape)
-    execution = execution_of(autoencoder, data, epochs=epochs)
+    prepare(autoencoder, data)
+    execution = Execution(autoencoder, **choose_execution(autoencoder, data, epochs=epochs))
     execution.install()
     _adapt_fit(autoencoder, execution, data)
 

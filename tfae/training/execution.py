@@ -19,8 +19,10 @@ import tensorflow as tf
 
 from tfae.checks.layers import layers_of
 from tfae.datasets import Data
+from tfae.schedule import scale_loss
+from tfae.training.checkpoint import make_variables
 from tfae.training.replicas import Replicas
-from tfae.training.strategies import is_chief, strategy_of
+from tfae.training.strategies import is_chief, strategy_of, validate_replicable
 
 # Per call: so many steps that Python costs nothing, so few that Ctrl-C and checkpoints need not wait.
 _STEPS = 64
@@ -72,18 +74,15 @@ class Execution:
         self._replicas = None if strategy is None else Replicas(autoencoder, strategy)
         self.is_chief = is_chief(strategy)
         self.has_others = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-        self._wished = self._agreed = np.zeros(2, "float32")
-        self._iterator: Iterator[Any] | None = None
+        self._restored: dict[str, tf.Tensor] | None = None
 
     @contextlib.contextmanager
     def fitting(self) -> Iterator[None]:
         """Have Keras's ``fit`` train by this in the block, also on replicas."""
-        if self._replicas is None:
-            yield
-            return
-        self._iterator = None
+        self._iterator: Iterator[Any] | None = None
+        self._restored = None
         self._wished = self._agreed = np.zeros(2, "float32")
-        with self._replicas.fitting():
+        with self._replicas.fitting() if self._replicas else contextlib.nullcontext():
             yield
 
     def agree(self, *wished: bool) -> tuple[bool, bool]:
@@ -128,11 +127,16 @@ class Execution:
         batches = [_without_none(batch) for batch in itertools.islice(iterator, self.steps)]
         if not batches:
             raise StopIteration
-        if self._replicas is not None:
-            return self._train_on_replicas(self._replicas, batches[0], iterator)
+        if self._replicas is not None and self._iterator is not iterator:
+            self._replicas.begin_epoch()
+            self._iterator = iterator
         if self.num_skipped:
-            self.num_skipped -= len(batches)
-            return self._autoencoder.get_metrics_result()
+            return self._skip(batches)
+        if self._replicas is not None:  # It takes one batch per call.
+            metrics, self._agreed = self._replicas.train(batches[0], self._wished)
+            if not _is_finite(metrics):
+                raise NonFiniteLossError(0)
+            return metrics
         num_done = 0
         for _, group in itertools.groupby(batches, lambda batch: [x.shape for x in tf.nest.flatten(batch)]):
             done, finite = self._train(list(group))
@@ -141,17 +145,14 @@ class Execution:
                 raise NonFiniteLossError(num_done - 1)
         return self._autoencoder.get_metrics_result()
 
-    def _train_on_replicas(self, replicas: Replicas, batch: Any, iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
-        if self._iterator is not iterator:
-            replicas.begin_epoch()
-            self._iterator = iterator
-        if self.num_skipped:
-            self.num_skipped -= 1
-            replicas.skip(batch)
-            return self._autoencoder.get_metrics_result()
-        metrics, self._agreed = replicas.train(batch, self._wished)
-        if not _is_finite(metrics):
-            raise NonFiniteLossError(0)
+    def _skip(self, batches: list[Any]) -> dict[str, tf.Tensor]:
+        """Count batches that were trained on before; return the metrics of these, which were restored."""
+        if self._replicas is not None:
+            self._replicas.skip(batches[0])
+        # They stay what they are, and of several workers all would have to ask for them.
+        metrics = self._restored or self._autoencoder.get_metrics_result()
+        self.num_skipped -= len(batches)
+        self._restored = metrics if self.num_skipped else None
         return metrics
 
     def _train(self, batches: list[Any]) -> tuple[int, bool]:
@@ -172,25 +173,34 @@ class Execution:
         return int(done), bool(finite)
 
 
-def execution_of(autoencoder: keras.Model, data: Data, *, epochs: int) -> Execution:
-    """Return what executes the training of a compiled model on so many epochs of the data fastest."""
+def prepare(autoencoder: keras.Model, data: Data) -> None:
+    """Make a compiled model ready for a training, or raise ValueError if its replicas do not train as one device."""
+    validate_replicable(autoencoder, data)
+    scale_loss(autoencoder, data.shape)
+    make_variables(autoencoder, data.shape)
+
+
+def choose_execution(autoencoder: keras.Model, data: Data, *, epochs: int) -> dict[str, Any]:
+    """Return the arguments of the :class:`Execution` that trains a compiled model on so many epochs fastest."""
     num_batches = int(data.train.cardinality())
     # Forward, and backward by inputs and by weights.
     per_batch = data.batch_size * 3 * multiply_adds(autoencoder)
     num_bytes = 4 * data.batch_size * math.prod(data.shape)
     steps = int(min(_STEPS, num_batches, max(1, _BYTES // num_bytes), max(1, _MULTIPLY_ADDS // max(1, per_batch))))
     steps = -(-num_batches // -(-num_batches // steps))  # as many in each call, as far as it comes out even
-    if strategy_of(autoencoder) is not None:
-        return Execution(autoencoder, "replicas", 1)
-    if autoencoder.run_eagerly:
-        return Execution(autoencoder, "keras", 1)
     saved = epochs * num_batches * (_SECONDS_SAVED_PER_STEP + _SECONDS_SAVED_PER_MULTIPLY_ADD * per_batch)
-    if saved < _SECONDS_TO_COMPILE or not all(layer.supports_jit for layer in layers_of(autoencoder)):
-        return Execution(autoencoder, "graph", steps)
-    if any(device.device_type != "CPU" for device in tf.config.list_logical_devices()):
-        return Execution(autoencoder, "step", steps)
-    # TensorFlow's own convolutions are twice as fast on a CPU as those of XLA.
-    return Execution(autoencoder, "graph" if has_convolutions(autoencoder) else "loop", steps)
+    program = "loop"
+    if strategy_of(autoencoder) is not None:
+        program, steps = "replicas", 1
+    elif autoencoder.run_eagerly:
+        program, steps = "keras", 1
+    elif saved < _SECONDS_TO_COMPILE or not all(layer.supports_jit for layer in layers_of(autoencoder)):
+        program = "graph"
+    elif any(device.device_type != "CPU" for device in tf.config.list_logical_devices()):
+        program = "step"
+    elif has_convolutions(autoencoder):  # TensorFlow's own are twice as fast on a CPU as those of XLA.
+        program = "graph"
+    return {"program": program, "steps": steps}
 
 
 def has_convolutions(autoencoder: keras.Model) -> bool:

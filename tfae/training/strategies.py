@@ -80,6 +80,11 @@ def strategy_of(autoencoder: keras.Model) -> tf.distribute.Strategy | None:
         return tf.distribute.get_strategy() if tf.distribute.has_strategy() else None
 
 
+def num_replicas_of(strategy: tf.distribute.Strategy | None) -> int:
+    """Return on how many replicas a strategy trains; 1 without one."""
+    return 1 if strategy is None else strategy.num_replicas_in_sync
+
+
 def call_on_replicas(strategy: tf.distribute.Strategy | None, call: Callable[[], Any]) -> None:
     """Call a function on each replica, or as it is."""
     if strategy is None:

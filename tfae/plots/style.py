@@ -1,4 +1,4 @@
-"""Labels of samples, and the colours and markers of classes."""
+"""What plots share: colours, markers and sizes, new figures, and how labels of samples are written."""
 
 from __future__ import annotations
 
@@ -8,11 +8,28 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
+
+#: Of original and reconstruction, and of training and validation. They differ in grey print, too.
+DARK, BRIGHT = "#333333", "#e76300"
+
+#: Points, of titles and labels where many Axes share a figure.
+SMALL = 8
 
 #: Colours and markers of classes. Colour vision deficiencies leave these colours distinct (Petroff, arXiv:2107.02270).
 COLORS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadb")
 MARKERS = ("o", "^", "s", "v", "D", "P", "X", "<", ">", "p")
 OTHERS = "#dddddd"
+
+
+def prepare_axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
+    """Return the Axes, or some on a new pyplot figure of a size in inches, which notebooks show; open to two sides."""
+    if ax is None:
+        from matplotlib import pyplot as plt
+
+        ax = plt.subplots(figsize=size, layout="constrained")[1]
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
 
 
 def validate_labels(labels: npt.ArrayLike | None, num_samples: int) -> np.ndarray | None:

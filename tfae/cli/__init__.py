@@ -92,7 +92,7 @@ def main(traceback: bool, modules: tuple[str, ...]) -> None:
 
     SOURCE is the name of a data set (digits, breast_cancer, wine, diabetes; any of TFDS: mnist, fashion_mnist, …), a
     folder of images, or a .npy, .npz, .csv, .parquet or .tfrecord file. Tables may be in several files: a folder, or a
-    pattern in quotes, "logs/**/*.csv".
+    pattern in quotes, "logs/**/*.csv". Guides to all of it: tfae docs.
     """
     ctx = click.get_current_context()
     # As one line, without its place in the code.

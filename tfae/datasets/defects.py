@@ -71,7 +71,8 @@ class MissingValues:
             columns = ": " + ", ".join(f"{names[i]} {percent(counts[i] / self._num_samples)}" for i in worst[:5])
             columns += f", and {len(worst) - 5} columns more" if len(worst) > 5 else ""
             remedy = (
-                'Take missing ones as such, gaps="mask"; or leave out their rows, gaps="drop", or columns, drop=[...].'
+                'Take missing ones as such, gaps="mask"; or leave out their rows, gaps="drop", or columns, drop=[...]. '
+                "See tfae docs tables."
             )
         raise ValueError(
             f"source: expected finite numbers; received {self._first}. Missing or infinite are {shown}, in "

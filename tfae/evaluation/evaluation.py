@@ -117,7 +117,10 @@ class Evaluation:
         ]
         heading = f"{self.loss_name} on {self.num_samples or 0:,} samples of {self.num_elements or 0:,} elements"
         warnings = [_WRAPPER.fill(f"{each.name.replace('_', ' ')}: {each.message}") for each in self.findings]
-        return "\n".join([heading, *lines, *self._column_lines(), *([""] if warnings else []), *warnings])
+        if warnings:
+            guide = "variational" if self.kl is not None else "evaluation"
+            warnings = ["", *warnings, f"`tfae docs {guide}` says more."]
+        return "\n".join([heading, *lines, *self._column_lines(), *warnings])
 
     def _column_lines(self) -> list[str]:
         """A table of the columns, those with the largest losses first."""

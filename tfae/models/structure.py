@@ -36,7 +36,7 @@ def sample_shape_of(autoencoder: keras.Model) -> tuple[int | None, ...] | None:
         names = ", ".join(tensor.name for tensor in getattr(autoencoder, "inputs", ())) or f"{len(shape)}"
         raise ValueError(
             f"autoencoder: expected a model with one input, the sample; received several: {names}. Concatenate them "
-            "before the model, and split them inside it."
+            "before the model, and split them inside it. See tfae docs your_own_model."
         )
     return tuple(shape[1:])
 
@@ -74,7 +74,8 @@ def validate_output(autoencoder: keras.Model, output: Any, shape: tuple[int, ...
         raise ValueError(
             f"autoencoder: expected a model that returns the reconstruction alone; received a {type(output).__name__} "
             f"of {', '.join(names)}. Take the autoencoder out of it with tfae.models.select_output(autoencoder, "
-            f"{names[0]!r}), or in the call of a subclassed model; what has other outputs to train, its own fit trains."
+            f"{names[0]!r}), or in the call of a subclassed model; what has other outputs to train, its own fit "
+            "trains. See tfae docs your_own_model."
         )
     if not output.dtype.is_floating or not tf.TensorShape(shape).is_compatible_with(output.shape[1:]):
         raise ValueError(

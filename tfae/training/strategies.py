@@ -110,9 +110,14 @@ def leads(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = None
 
 def validate_replicable(autoencoder: keras.Model, data: Data) -> None:
     """Raise ValueError unless a compiled model trains on the replicas of its strategy as it does on one device."""
-    strategy = strategy_of(autoencoder)
-    if strategy is None:
-        return
+    if (strategy := strategy_of(autoencoder)) is not None:
+        try:
+            _validate_replicable(autoencoder, data, strategy)
+        except ValueError as error:
+            raise ValueError(f"{error} See tfae docs scale.") from None
+
+
+def _validate_replicable(autoencoder: keras.Model, data: Data, strategy: tf.distribute.Strategy) -> None:
     synchronous = (
         tf.distribute.MirroredStrategy,
         tf.distribute.MultiWorkerMirroredStrategy,

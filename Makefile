@@ -62,6 +62,6 @@ clean:
 .venv-oldest/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet uv
-	VIRTUAL_ENV=.venv-oldest .venv-oldest/bin/uv pip install --quiet --resolution lowest-direct --editable '.[serve]'
+	VIRTUAL_ENV=.venv-oldest .venv-oldest/bin/uv pip install --quiet --resolution lowest-direct --editable '.[serve]' 'tensorflow-metadata>=1.17,<1.18'
 	.venv-oldest/bin/python -m pip install --quiet --editable '.[test]'
 	touch $@

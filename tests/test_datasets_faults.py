@@ -194,7 +194,7 @@ def test_columns_are_dropped_and_headers_may_hold_commas(tmp_path, monkeypatch):
 
 def test_labels_of_bytes_are_texts():
     labels = np.array([b"cat", b"dog", None, "cat"], object)
-    assert plots.labels.validate_labels(labels, 4).tolist() == ["cat", "dog", "missing", "cat"]
+    assert plots.style.validate_labels(labels, 4).tolist() == ["cat", "dog", "missing", "cat"]
 
 
 @pytest.mark.parametrize(

@@ -404,6 +404,7 @@ def test_table_names_every_measure_with_its_unit_and_aligns_the_points() -> None
         "constant triviality      0.25     rank correlation of the loss with that of the constant",
         "",
         "! dead latent: 1 of the 8 latent units hardly vary.",
+        "`tfae docs evaluation` says more.",
     ]
 
 

@@ -132,7 +132,7 @@ class WithoutCall(keras.Model):
             lambda x, y: keras.Model(x, {"copy": y}),
             "expected a model that returns the reconstruction alone; received a dict of copy. Take the autoencoder out "
             "of it with tfae.models.select_output(autoencoder, 'copy'), or in the call of a subclassed model; what has "
-            "other outputs to train, its own fit trains.",
+            "other outputs to train, its own fit trains. See tfae docs your_own_model.",
         ),
         (
             lambda *_: WithoutCall(),

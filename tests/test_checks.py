@@ -487,7 +487,7 @@ def test_a_last_layer_that_ties_elements_is_refused_unless_the_samples_are_tied_
 
 
 @pytest.mark.parametrize(
-    "last", [ops.softmax, functools.partial(ops.softmax, axis=1), ops.normalize, layers.RMSNormalization()]
+    "last", [ops.softmax, functools.partial(ops.softmax, axis=1), ops.normalize, layers.UnitNormalization()]
 )
 def test_operations_that_tie_elements_are_refused_too(last, unit):
     with pytest.raises(ValueError, match="which ties those of a sample together"):

@@ -20,6 +20,7 @@ import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import classification_pb2, get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
 from tests import tiny_models
@@ -347,7 +348,8 @@ REFUSALS = {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENT
 def predict_request(**fields):
     """The bytes of a request that is in order, but for these fields of its tensor; the answer has 2, 5, -6, 8."""
     tensor = {"dtype": DT_FLOAT, "tensor_shape": {"dim": [{"size": 2}] * 2}, "float_val": [1, 2.5, -3, 4], **fields}
-    return predict_pb2.PredictRequest(model_spec={"name": "times"}, inputs={"x": tensor}).SerializeToString()
+    inputs = {"x": tensor_pb2.TensorProto(**tensor)}
+    return predict_pb2.PredictRequest(model_spec={"name": "times"}, inputs=inputs).SerializeToString()
 
 
 GOOD_MESSAGE = predict_request()

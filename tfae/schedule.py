@@ -87,8 +87,8 @@ class WarmupStableDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 def _phases(num_steps: int, first_step: int, rise: float | None = None) -> list[float]:
     # As TensorFlow rounds a division by a constant.
-    rise = rise or float(1 / np.float32(max(1.0, _WARMUP * num_steps)))
-    return [num_steps, first_step, rise, float(1 / np.float32(max(1.0, _DECAY * num_steps)))]
+    rise = rise or float(np.reciprocal(np.float32(max(1.0, _WARMUP * num_steps))))
+    return [num_steps, first_step, rise, float(np.reciprocal(np.float32(max(1.0, _DECAY * num_steps))))]
 
 
 def adam(num_steps: int, learning_rate: float) -> keras.optimizers.Adam:

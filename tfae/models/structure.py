@@ -130,9 +130,11 @@ def find_decoder(autoencoder: keras.Model, shape: tuple[int, ...]) -> keras.Mode
     calls = _calls_in_graph(autoencoder, find_part(autoencoder, "encoder"))
     if calls:
         try:
-            return keras.Model(calls[0][1], autoencoder.outputs[0], name="decoder")
-        except ValueError:  # Something else than the latent leads to the output.
+            decoder = keras.Model(calls[0][1], autoencoder.outputs[0], name="decoder")
+            decoder(encoder(_some_samples(shape), training=False), training=False)  # Keras 3.8 notices it only here.
+        except (KeyError, ValueError):  # Something else than the latent leads to the output.
             return more
+        return decoder
     decoder = find_part(autoencoder, "decoder")
     if isinstance(decoder, str):
         return decoder

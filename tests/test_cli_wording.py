@@ -34,6 +34,8 @@ PAGES = [ROOT / "README.md", ROOT / "saved_models" / "README.md", *sorted((ROOT 
             "Choose others with columns=, or take one out with label=.",
             "Choose others with --columns, or take one out with --label.",
         ),
+        ("sub-folders called COLUMN=VALUE", "sub-folders called COLUMN=VALUE"),
+        ("leave them out: drop=['v[0]', 'v[1]'].", "leave them out: --drop 'v[0],v[1]'."),
         ("drop=[...] leaves them out", "--drop leaves them out"),
         ("Load it with in_memory=True.", "Load it with --in-memory."),
         ("begun with in_memory=False", "begun with --streamed"),
@@ -81,8 +83,10 @@ def test_commands_in_the_pages_are_commands_and_their_options_are_options():
         blocks = "".join(block for _, block in re.findall(r"(?ms)^```(\w*)\n(.*?)^```$", text))
         for line in re.findall(r"(?m)^tfae .*", blocks) + re.findall(r"`(tfae [a-z-][^`]*)`", text):
             words = shlex.split(line.partition(" -- ")[0], comments=True)[1:]  # Behind that, they are another's.
-            while words and words[0] == "--import":
-                words = words[2:]
+            while words and words[0].startswith("--"):
+                words = words[2 if words[0] == "--import" else 1 :]
+            if words in ([], ["COMMAND"]):
+                continue
             command = main.commands[words[0]]
             known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
             used = {word.partition("=")[0] for word in words[1:] if word.startswith("-")}

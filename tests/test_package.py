@@ -43,7 +43,7 @@ ALLOWED = {
     "signatures": "",
     "exported_model": "columns models signatures",
     "models": "losses",
-    "datasets": "columns patterns progress load_options moments preprocessing",
+    "datasets": "columns graph_messages patterns progress load_options moments preprocessing",
     "advice": "activations datasets losses moments preprocessing",
     "plots": "losses models",
     "detection": "columns datasets evaluation moments",

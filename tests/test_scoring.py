@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from tests.commands import run
 from tfae import datasets, export, losses, models, scoring, training
+from tfae.cli.score import _tell
 from tfae.scoring import ScoreFile
 from tfae.scoring import score_file as of_files
 
@@ -172,6 +174,18 @@ def test_an_interrupted_command_goes_on_where_it_was(folder, tmp_path, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
 
 
+def test_counts_of_a_command_that_went_on_are_told_as_those_of_the_rest(capsys):
+    model = SimpleNamespace(description={"calibration": {"false_alarm_rate": 0.05}})
+    summary = scoring.Summary(1000, 2, "sample 600 of all: why", 7)
+    _tell(summary, "a.csv", model)
+    whole = capsys.readouterr().err
+    assert "\n7 alarms, at a false-alarm rate of 0.05\n2 of them have no score" in whole
+    _tell(summary, "a.csv", model, 600)
+    rest = capsys.readouterr().err
+    assert "\n7 alarms in the 400 that were left, at" in rest
+    assert "\n2 of the 400 that were left have no score; the first is sample 600" in rest
+
+
 def test_what_another_command_left_is_not_taken_over(tmp_path, monkeypatch):
     monkeypatch.setattr(of_files, "SECONDS", 0)
 
@@ -196,6 +210,18 @@ def test_labels_may_be_missing_in_the_first_batch(tmp_path, suffix):
         assert path.read_text().splitlines() == ['"index","label"', "0,", "1,", '2,"7"']
     else:
         assert pa.parquet.read_table(path)["label"].to_pylist() == [None, None, "7"]
+
+
+@pytest.mark.parametrize("cell", [[1.0, 2.0], {"a": 1}, b"\xff"])
+def test_what_no_csv_can_hold_is_refused_before_all_is_scored(tmp_path, cell):
+    table = pa.table({"index": [0], "kept": [cell]})
+    with ScoreFile(tmp_path / "scores.parquet") as file:
+        file.write(table)
+    assert pa.parquet.read_table(tmp_path / "scores.parquet")["kept"].to_pylist() == [cell]
+    with ScoreFile(tmp_path / "scores.csv") as file:
+        with pytest.raises(ValueError, match=r"received 'kept', of .*\.parquet"):
+            file.write(table)
+        file.write(table.select(["index"]))
 
 
 def test_another_suffix_is_refused(tmp_path):

@@ -342,7 +342,7 @@ def test_a_text_in_a_parquet_file_and_a_damaged_page_are_named_by_file(tmp_path)
     [
         (["a.csv", "b.parquet"], "", r"text, \.parquet or \.tfrecord files, .*; received '.*a.csv' and '.*b.parquet'"),
         (["a.csv", "notes.md"], "/*", r"and nothing else; received '.*a\.csv' and '.*notes\.md'\..*/\*\.csv'"),
-        (["2020/a.csv"], "", r"sub-folders called key=value, .*; received '2020/a\.csv'\. Give .*/\*\*/\*\.csv'"),
+        (["2020/a.csv"], "", r"sub-folders called COLUMN=VALUE, .*; received '2020/a\.csv'\. Give .*/\*\*/\*\.csv'"),
         (["notes.md"], "", r"expected images in .*, or tables, which end with \.csv, .*; received 'notes\.md'"),
         (["_SUCCESS"], "", r"expected images in .*, or tables, .*; received '_SUCCESS'"),
         (["a.npy"], "", r"received 'a\.npy'\. Of \.npy and \.npz files, give one"),

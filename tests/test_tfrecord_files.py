@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+import tensorflow as tf
 
 from tests.samples import write_examples
 from tfae.datasets import load, open_source, tfrecord_files
@@ -133,7 +134,7 @@ def test_files_that_hold_no_example_or_are_damaged_are_named(tmp_path):
     content = bytearray(damaged.read_bytes())
     content[-20] ^= 1
     damaged.write_bytes(content)
-    with pytest.raises(ValueError, match=r"'.*damaged\.tfrecord', which is damaged: "):
+    with pytest.raises(ValueError, match=r"'.*damaged\.tfrecord', which is damaged: [^{}]*\d\.$"):
         read(damaged)
     damaged.write_bytes(b"no records at all, but a text")
     with pytest.raises(ValueError, match="which is damaged"):
@@ -142,6 +143,21 @@ def test_files_that_hold_no_example_or_are_damaged_are_named(tmp_path):
     (tmp_path / "more" / "b.csv").write_text("x\n1\n")
     with pytest.raises(ValueError, match=r"tfrecord files, and nothing else.*more/\*\.tfrecord\*|more/\*\.csv"):
         open_source(tmp_path / "more")
+
+
+def test_a_column_of_a_feature_that_is_called_like_another_feature_is_refused(tmp_path):
+    path = write_examples(tmp_path / "a.tfrecord", [{"x": [1.0, 2.0], "x[0]": [3.0]}])
+    with pytest.raises(ValueError, match=r"names of their own; received \['x\[0\]'\] more than once"):
+        open_source(path)
+
+
+def test_sequence_examples_are_refused_whose_context_is_like_an_example(tmp_path):
+    record = tf.train.SequenceExample()
+    record.context.feature["a"].float_list.value.append(1.0)
+    record.feature_lists.feature_list["s"].feature.add().float_list.value.append(2.0)
+    path = write_examples(tmp_path / "a.tfrecord", [record.SerializeToString()])
+    with pytest.raises(ValueError, match=r"which holds tf\.train\.SequenceExample.*--group|group="):
+        open_source(path)
 
 
 def test_the_same_table_as_parquet_gives_the_same_samples(tmp_path):

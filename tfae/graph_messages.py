@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 
 #: A heading of TensorFlow, and nodes of the graph, which mean nothing to the caller.
-_NODE = re.compile(r"^Graph execution error:\s*|\s*\[\[(?:\{\{[^}]*\}\})+\]\]|\{\{function_node [^}]*\}\}\s*")
+_NODE = re.compile(
+    r"^Graph execution error:\s*|\s*\[\[(?:\{\{[^}]*\}\})+\]\]|\{\{function_node [^}]*\}\}\s*"
+    r"|\s*\[Op:\w+\]( name:\s*)?$"
+)
 _ASSERTION = re.compile(r"assertion failed: \[(.*)\]", re.DOTALL)
 
 

@@ -47,8 +47,10 @@ def _render(text: str) -> str:
 
     text = re.sub(r"^!\[[^\n]*\n|^```\{.*?^```\n", "", text, flags=re.MULTILINE | re.DOTALL)
     is_terminal = sys.stdout.isatty()
-    width = min(_WIDTH, shutil.get_terminal_size().columns) if is_terminal else _WIDTH
-    console = Console(width=width, force_terminal=is_terminal)
+    size = shutil.get_terminal_size()
+    width = min(_WIDTH, size.columns) if is_terminal else _WIDTH
+    # Without a height Rich takes 80 columns where TERM=dumb, whatever the width.
+    console = Console(width=width, height=size.lines, force_terminal=is_terminal)
     with console.capture() as rendered:
         console.print(Markdown(text, hyperlinks=False))
     return rendered.get()

@@ -176,7 +176,8 @@ def open_for_model(
     try:
         opened = open_source(located, **options)
     except ValueError as error:
-        if options["columns"] is not names:
+        is_text = isinstance(located, TableFiles) and located.suffix == ".csv"
+        if options["columns"] is not names or not is_text:
             raise
         raise ValueError(
             f"{error} The model was trained on columns {', '.join(names)}. If the file has no header, say which of its "

@@ -114,10 +114,10 @@ def score(
     paths = [model.path / "saved_model.pb", *read]
     about["files"] = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     with scoring.ScoreFile(path, about=about) as file:
-        if file.num_rows:
-            click.echo(f"{path}: goes on after {file.num_rows:,} samples", err=True)
+        if known := file.num_rows:
+            click.echo(f"{path}: goes on after {known:,} samples", err=True)
         summary = scoring.score(model, opened, file, keep=keep or (), explain=explain, step_reduction=step_reduction)
-    _tell(summary, output, model)
+    _tell(summary, output, model, known)
     if events is not None:
         num_events = write_events(events, path, opened)
         click.echo(f"{events}: {num_events:,} events", err=True)
@@ -154,14 +154,18 @@ def _score_on_beam(
         _tell(summary, pattern, model)
 
 
-def _tell(summary: Summary, written: str, model: SavedAutoencoder) -> None:
-    """Say what became of the samples."""
+def _tell(summary: Summary, written: str, model: SavedAutoencoder, known: int = 0) -> None:
+    """Say what became of the samples; where some were scored before an interruption, of the others."""
+    others = f"the {summary.num_samples - known:,} that were left"
     click.echo(f"{written}: {summary.num_samples:,} samples", err=True)
     if summary.num_alarms is not None:
         rate = model.description["calibration"]["false_alarm_rate"]
-        click.echo(f"{summary.num_alarms:,} alarms, at a false-alarm rate of {rate:g}", err=True)
+        click.echo(
+            f"{summary.num_alarms:,} alarms{f' in {others}' if known else ''}, at a false-alarm rate of {rate:g}",
+            err=True,
+        )
     if summary.drift is not None and summary.drift.is_found:
         click.echo(f"Warning: {explain_drift(summary.drift)}", err=True)
     if summary.num_defective:
         why = f"the first is {summary.first}" if summary.first else "their reasons are beside them"
-        click.echo(f"{summary.num_defective:,} of them have no score; {why}", err=True)
+        click.echo(f"{summary.num_defective:,} of {others if known else 'them'} have no score; {why}", err=True)

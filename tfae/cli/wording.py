@@ -17,7 +17,8 @@ from tfae.cli.options import is_given
 
 #: What Python calls what an option gives, where that is another name and the option is given.
 _ARGUMENTS = {"resume": "run_dir", "widths": "filters", "export_dir": "directory"}
-_LITERAL = r"""\[[^\[\]]*\]|\([^()]*\)|"[^"]*"|'[^']*'|\w(?:[\w.+-]*\w)?"""
+_TEXT = r"""(?<!\w)(?:"[^"]*"|'[^']*')"""
+_LITERAL = rf"""\[(?:{_TEXT}|[^\[\]])*\]|\((?:{_TEXT}|[^()])*\)|"[^"]*"|'[^']*'|\w(?:[\w.+-]*\w)?"""
 
 
 def in_options(message: object, ctx: click.Context | None) -> str:

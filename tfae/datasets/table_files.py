@@ -95,8 +95,8 @@ def find_tables(path: Path) -> TableFiles | None:
         folders = name.split("/")[:-1]
         if not all("=" in folder for folder in (folders if splits is None else folders[1:])):
             raise ValueError(
-                f"source: expected files, and sub-folders called key=value, in {str(path)!r}; received {name!r}. Give "
-                f"one of the folders, or {remedy}."
+                f"source: expected files, and sub-folders called COLUMN=VALUE, in {str(path)!r}; received {name!r}. "
+                f"Give one of the folders, or {remedy}."
             )
     parts = {"all": tables}
     if splits is not None:

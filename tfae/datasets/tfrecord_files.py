@@ -15,12 +15,13 @@ import pyarrow as pa
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from tfae.datasets import defects
+from tfae.datasets.columns import validate_distinct
 from tfae.datasets.joined_tables import RecordBatches, Table, open_files
 from tfae.datasets.kinds import kind_of
 from tfae.datasets.source import Source
 from tfae.datasets.table_files import TableFiles
 from tfae.datasets.tables import DEFECT
+from tfae.graph_messages import summarize
 from tfae.load_options import ReadOptions
 
 #: Records that tell which features there are: a file of TFRecord has no schema.
@@ -102,6 +103,14 @@ def _find_features(path: Path) -> list[_Feature]:
     lists: dict[str, list[tuple[str, Any]]] = {}
     for record in next(_read_records(path, SCHEMA_RECORDS), ()):
         with contextlib.suppress(DecodeError):  # What it is then, is said where it is read.
+            if tf.train.SequenceExample.FromString(
+                record
+            ).feature_lists.feature_list:  # Whose context is as an Example.
+                raise ValueError(
+                    "source: expected records that are tf.train.Example, with one row each; received "
+                    f"{str(path)!r}, which holds tf.train.SequenceExample. Write a record for each step, and its "
+                    "sequence in a column for group=."
+                )
             for name, feature in tf.train.Example.FromString(record).features.feature.items():
                 if (stored := feature.WhichOneof("kind")) and (values := getattr(feature, stored).value):
                     lists.setdefault(name, []).append((stored, values))
@@ -128,6 +137,8 @@ def _is_text(value: bytes) -> bool:
 
 def _table(path: Path, features: Sequence[_Feature]) -> Table:
     owners = {column: feature for feature in features for column in feature.columns}
+    # "x" with two values has a column "x[0]", which may be the name of another feature.
+    validate_distinct([column for feature in features for column in feature.columns], repr(str(path)))
     rows = _Examples(path, owners)
     types = {column: feature.arrow_type for column, feature in owners.items()}
     return Table(
@@ -215,7 +226,7 @@ def _read_records(path: Path, size: int) -> Iterator[np.ndarray]:
         yield from records.batch(size).as_numpy_iterator()
     except (tf.errors.DataLossError, tf.errors.OpError) as error:
         raise ValueError(
-            f"source: expected a .tfrecord file; received {str(path)!r}, which is damaged: {defects.reason(error)}."
+            f"source: expected a .tfrecord file; received {str(path)!r}, which is damaged: {summarize(error)}."
         ) from None
 
 

@@ -28,6 +28,22 @@ def read_scores(path: Path) -> pa.Table:
     return pa.parquet.read_table(path) if path.suffix.lower() == ".parquet" else pa.csv.read_csv(path)
 
 
+def _validate_cells(table: pa.Table) -> None:
+    """Raise ValueError if a column is of lists or of bytes that are no text, which a CSV file can not hold."""
+    for field in table.schema:
+        is_text = True
+        if pa.types.is_binary(field.type):
+            try:
+                table[field.name].cast(pa.string())
+            except pa.ArrowInvalid:
+                is_text = False
+        if not is_text or pa.types.is_nested(field.type):
+            raise ValueError(
+                f"keep: expected columns of numbers or text, for a .csv file; received {field.name!r}, of {field.type}."
+                " Write to a .parquet file, which holds such."
+            )
+
+
 @final
 class ScoreFile:
     """A context manager that writes tables of the same columns, one after the other.
@@ -75,6 +91,8 @@ class ScoreFile:
 
     def write(self, table: pa.Table) -> None:
         """Append rows."""
+        if self._path.suffix.lower() == ".csv":
+            _validate_cells(table)
         if self._schema is None:
             if segments := self._segments():
                 self._schema = pa.parquet.read_schema(segments[0])

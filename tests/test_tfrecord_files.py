@@ -160,6 +160,14 @@ def test_sequence_examples_are_refused_whose_context_is_like_an_example(tmp_path
         open_source(path)
 
 
+def test_a_data_set_of_tfds_is_known_by_its_name(tmp_path):
+    write_examples(tmp_path / "mnist-train.tfrecord-00000-of-00001", rows())
+    for name in ("dataset_info.json", "features.json"):
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(ValueError, match=r"a prepared data set of TensorFlow Datasets\. Give its name, with data_dir="):
+        open_source(tmp_path)
+
+
 def test_the_same_table_as_parquet_gives_the_same_samples(tmp_path):
     path = write_examples(tmp_path / "a.tfrecord", rows(5000))
     numbers = range(5000)

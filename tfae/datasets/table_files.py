@@ -75,6 +75,11 @@ def find_tables(path: Path) -> TableFiles | None:
     from tfae.datasets.image_file import suffixes
 
     files, of_images = list_files(path, hidden=_HIDDEN), suffixes()
+    if {"dataset_info.json", "features.json"} <= {*files}:
+        raise ValueError(
+            f"source: expected a folder of images or tables; received {str(path)!r}, a prepared data set of TensorFlow "
+            "Datasets. Give its name, with data_dir= of the folder that such data sets are in."
+        )
     if any(name.lower().endswith(of_images) for name in files):
         return None
     tables = [name for name in files if suffix_of(name) in _KINDS]

@@ -20,7 +20,8 @@ _WIDTH = 100
 @click.argument("topic", required=False)
 def docs(topic: str | None) -> None:
     """Show the guide to TOPIC, such as sum_or_mean or tables; without TOPIC, list them."""
-    pages = {path.stem: path for path in sorted(_find_folder().glob("*.md")) if path.stem != "index"}
+    files = sorted(_find_folder().glob("*.md"), key=lambda path: (path.stem != "index", path.stem))
+    pages = {path.stem: path for path in files}
     if topic is None:
         width = max(map(len, pages))
         for name, path in pages.items():

@@ -309,9 +309,10 @@ def test_the_remedy_names_the_preprocessing_that_fits_the_activation(activation,
     ],
 )
 def test_a_penalty_on_the_latent_is_found_wherever_it_is(penalised):
+    # Before Keras 3.14 an activity regularizer grows with the batch, which is another check's.
     with pytest.raises(ValueError, match=r"beside the penalty.*l[12]=0\.3 in layer '.*' becomes 0\.05\)"):
-        checks.check(None, SquaredError(sample_reduction="mean"), penalised())
-    checks.check(None, SquaredError(), penalised())
+        checks.check(None, SquaredError(sample_reduction="mean"), penalised(), ignore=["penalty"])
+    checks.check(None, SquaredError(), penalised(), ignore=["penalty"])
 
 
 def test_a_kl_divergence_that_a_layer_adds_is_found_and_no_random_state_is_moved():

@@ -124,7 +124,9 @@ def with_every_penalty() -> keras.Model:
 def test_loss_and_penalties_are_what_keras_evaluate_reports(autoencoder, loss, names) -> None:
     x = uniform(9, 6)
     autoencoder.compile(loss=loss)
-    result, reported = evaluate(autoencoder, batches(x)), autoencoder.evaluate(batches(x), verbose=0)
+    # Before Keras 3.14 an activity regularizer grows with the batch; here both have the same batches.
+    result = evaluate(autoencoder, batches(x), ignore=["penalty"])
+    reported = autoencoder.evaluate(batches(x), verbose=0)
     assert sorted(result.penalties) == sorted(names)
     assert all(value > 0 for value in result.penalties.values())
     assert result.loss + sum(result.penalties.values()) == pytest.approx(reported, rel=1e-5)

@@ -252,7 +252,8 @@ def _penalty(data: _Samples, loss: ReconstructionLoss, model: keras.Model) -> st
     return (
         f"model: expected penalties that are a mean over the batch, as the loss is; received one that grows with the "
         f"size of the batch, of layer {growing[0]!r}. Keras sums what add_loss is given: give it "
-        "keras.ops.mean(penalty) of the penalties of the samples, (batch,)."
+        "keras.ops.mean(penalty) of the penalties of the samples, (batch,). Before Keras 3.14 an activity regularizer "
+        "grows, too: take tfae.models.Sparse."
     )
 
 

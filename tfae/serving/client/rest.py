@@ -23,8 +23,8 @@ T = TypeVar("T")
 
 #: Characters of an unreadable response that an error quotes.
 _MAX_QUOTED = 200
-#: What urllib3 puts in front of the reason of a failed connection.
-_CONNECTION = re.compile(r"^\w*Connection\(.*?\): ")
+#: What urllib3, older or newer, puts in front of the reason of a failed connection.
+_CONNECTION = re.compile(r"^(\w*Connection\(.*?\)|<\S+ object at \w+>): ")
 
 
 @final

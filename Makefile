@@ -20,7 +20,7 @@ test-beam: .venv-beam/installed  ## Scoring by Apache Beam, whose protobuf and p
 	.venv-beam/bin/pytest --durations 5 tests/test_beam.py tests/test_pieces.py tfae/scoring/beam.py
 
 test-oldest: .venv-oldest/installed  ## What CI runs, with the oldest versions that setup.cfg allows; their warnings are no errors.
-	.venv-oldest/bin/pytest -W default --numprocesses logical --maxprocesses 8 --dist loadfile -m "not slow"
+	PYTEST_ADDOPTS="-W default" .venv-oldest/bin/pytest --numprocesses logical --maxprocesses 8 --dist loadfile -m "not slow"
 
 check: .venv/installed-test  ## Format, lint and types.
 	$(BIN)/ruff format --check .

@@ -164,7 +164,7 @@ def test_a_loss_that_is_not_finite_on_one_replica_stops_the_training_at_its_batc
         runs.train(model, data, epochs=1, run_dir=tmp_path / "run", verbose=0)
 
 
-def test_what_depends_on_how_a_batch_is_divided_is_refused_before_training(tmp_path):
+def test_what_depends_on_how_a_batch_is_divided_is_refused_before_training(tmp_path, monkeypatch):
     class Own(keras.Model):
         def train_step(self, data):
             return super().train_step(data)
@@ -201,8 +201,12 @@ def test_what_depends_on_how_a_batch_is_divided_is_refused_before_training(tmp_p
     data = datasets.load(samples, batch_size=20, splits=(41 / 51, 5 / 51, 5 / 51))
     with pytest.raises(ValueError, match=f"at least {NUM_REPLICAS} samples in the last batch of an epoch"):
         runs.train(compiled(), data, run_dir=tmp_path / "run", verbose=0)
-    assert not (tmp_path / "run").exists()
     data = loaded()
+    with monkeypatch.context() as patch:
+        patch.setattr(keras, "version", lambda: "3.9.2")
+        with pytest.raises(ValueError, match=r"Keras 3\.10 or newer .*; received 3\.9\.2,"):
+            runs.train(compiled(), data, run_dir=tmp_path / "run", verbose=0)
+    assert not (tmp_path / "run").exists()
     assert choose_execution(normalised(synchronized=True), data, epochs=1)["program"] == "replicas"
     runs.train(normalised(synchronized=True), data, epochs=1, run_dir=tmp_path / "run", verbose=0)
 

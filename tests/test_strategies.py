@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import keras
 import kubernetes_validate
 import numpy as np
 import pytest
@@ -25,8 +26,12 @@ from tfae.training import strategies
 ROOT = Path(__file__).parents[1]
 EPOCHS = 12
 JOB = ROOT / "docs" / "kubernetes" / "train.yaml"
+trains_on_replicas = pytest.mark.skipif(
+    tuple(map(int, keras.version().split(".")[:2])) < strategies.LEAST_KERAS, reason="this Keras is refused there"
+)
 
 
+@trains_on_replicas
 @pytest.mark.parametrize(("num_replicas", "which"), [(2, ""), (3, "partial_last_batch and adam")])
 def test_replicas_train_as_one_device(num_replicas, which):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
@@ -73,6 +78,7 @@ def history_of(folder):
         return list(csv.DictReader(file))
 
 
+@trains_on_replicas
 def test_two_workers_train_as_one_process_and_the_chief_alone_writes(undisturbed, table, tmp_path):
     train(*map(str, arguments(table, EPOCHS)), "--run-dir", str(tmp_path / "run"))
     assert [path.name for path in (undisturbed / "export").iterdir() if path.name.isdigit()] == ["1"]
@@ -86,6 +92,7 @@ def test_two_workers_train_as_one_process_and_the_chief_alone_writes(undisturbed
         )
 
 
+@trains_on_replicas
 @pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_killed_worker_ends_the_others_and_all_started_again_end_as_if_nothing_had_been(
     undisturbed, table, tmp_path, victim
@@ -106,6 +113,7 @@ def test_a_killed_worker_ends_the_others_and_all_started_again_end_as_if_nothing
         assert float(received["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-5)
 
 
+@trains_on_replicas
 @pytest.mark.slow
 def test_an_order_to_stop_for_one_worker_stops_all_after_the_same_step_and_saves(undisturbed, table, tmp_path):
     started = workers.start(2, tmp_path, *arguments(table, EPOCHS))
@@ -123,6 +131,7 @@ def test_an_order_to_stop_for_one_worker_stops_all_after_the_same_step_and_saves
     np.testing.assert_equal(weights_of(tmp_path), weights_of(undisturbed))
 
 
+@trains_on_replicas
 def test_the_command_repeated_after_the_end_does_nothing_and_needs_no_other_worker(undisturbed, table):
     before = sorted(path.name for path in (undisturbed / "export").iterdir())
     [chief] = workers.start(1, undisturbed, *arguments(table, EPOCHS))
@@ -131,6 +140,7 @@ def test_the_command_repeated_after_the_end_does_nothing_and_needs_no_other_work
     assert sorted(path.name for path in (undisturbed / "export").iterdir()) == before
 
 
+@trains_on_replicas
 def test_workers_with_other_data_are_refused_on_all(table, tmp_path):
     other = tmp_path / "other.csv"
     other.write_text(table.read_text().replace("\n1", "\n2", 1))
@@ -141,6 +151,7 @@ def test_workers_with_other_data_are_refused_on_all(table, tmp_path):
     assert not (folder / "run" / "model.keras").exists()
 
 
+@trains_on_replicas
 @pytest.mark.slow
 def test_twenty_kills_of_workers_at_random_times_change_no_bit(table, tmp_path):
     """It takes more than 20 starts of two processes."""

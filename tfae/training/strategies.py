@@ -20,6 +20,8 @@ from tfae.datasets import Data
 
 #: By the name of the command line.
 STRATEGIES = ("mirrored", "multi-worker")
+#: The first whose optimizers update the weights alike on all replicas.
+LEAST_KERAS = (3, 10)
 #: What TensorFlow raises where a worker is gone, or was never there.
 _LOST = (
     tf.errors.UnavailableError,
@@ -152,6 +154,12 @@ def _validate_replicable(autoencoder: keras.Model, data: Data, strategy: tf.dist
         raise ValueError(f"run_eagerly: expected False in {where}; received True.")
     if num_replicas == 1:
         return
+    if tuple(map(int, keras.version().split(".")[:2])) < LEAST_KERAS:
+        least = ".".join(map(str, LEAST_KERAS))
+        raise ValueError(
+            f"strategy: expected Keras {least} or newer in {where}; received {keras.version()}, whose optimizers fail "
+            "there. Upgrade keras."
+        )
     for layer in layers_of(autoencoder):
         if isinstance(layer, keras.layers.BatchNormalization) and not layer.synchronized:
             raise ValueError(

@@ -33,6 +33,11 @@ def prepare_axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
     return ax
 
 
+def write_beside(ax: Axes, text: str, point: tuple[float, float], **style: Any) -> None:
+    """Write to the right of a point."""
+    ax.annotate(text, point, (4, 0), textcoords="offset points", **style)
+
+
 def add_axes(figure: Figure, number: int, columns: int) -> np.ndarray:
     """Return Axes ``(number,)`` on a figure, row by row."""
     axes = figure.subplots(math.ceil(number / columns), columns, squeeze=False).ravel()

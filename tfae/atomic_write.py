@@ -16,14 +16,8 @@ from tfae.patterns import expand, is_pattern, would_match
 def replace_atomically(path: Path) -> Iterator[Path]:
     """Write the file ``path`` in one step: neither a kill nor a loss of power leaves half of it.
 
-    Its folder is created if it is missing.
-
-    Yields:
-        A path on the same file system with the same name, where no file is yet. What is written there becomes ``path``
-        when the block ends; an error in the block leaves ``path`` as it was.
-
-    Raises:
-        ValueError: If the folder can not be written.
+    Yields a path of the same name, where no file is yet. What is written there becomes ``path`` when the block ends; an
+    error in the block leaves ``path`` as it was. A folder that is missing is made; ValueError if it can not be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,15 +47,9 @@ def write_atomically(path: Path, content: str | Callable[[Path], object]) -> Non
 
 
 def validate_apart(argument: str, output: str | os.PathLike[str], *inputs: str | os.PathLike[str] | None) -> None:
-    """Check that an output is none of the inputs, and in none of them, whatever links and spellings lead there.
+    """Raise ValueError if an output is an input, or inside of one, whatever links and spellings lead there.
 
-    Args:
-        argument: What names the output, for the error.
-        output: File or folder that is to be written.
-        inputs: Files, folders and patterns of files that are read, there already or not; None is passed over.
-
-    Raises:
-        ValueError: If it is.
+    ``argument`` names the output. Inputs are files, folders and patterns, there already or not; None is passed over.
     """
     real = Path(output).resolve()
     places = (real, *real.parents)

@@ -11,15 +11,7 @@ def cast_exactly(values: np.ndarray, dtype: npt.DTypeLike, *, name: str = "input
 
     Floats may be rounded to floats of another width, integers may not: 16777217 is no float32. Whole numbers may be
     stored in any dtype, as a .csv file stores them as float64; but fractions given to a model of integers have most
-    likely been scaled already.
-
-    Args:
-        values: Of any shape and dtype.
-        dtype: That of the model's input, such as ``preprocessing.sample_dtype``.
-        name: The argument that the values come from, for errors.
-
-    Returns:
-        The values in that dtype; no copy where they have it.
+    likely been scaled already. No copy is made where the values have the dtype. Errors call them ``name``.
 
     Raises:
         ValueError: A value would be another one: a fraction, NaN or 256 as uint8, 1e39 or 16777217 as float32.

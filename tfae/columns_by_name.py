@@ -25,12 +25,9 @@ def is_named(given: Any) -> bool:
 def take_columns(given: Any, names: Sequence[str], *, name: str = "inputs") -> dict[str, Any]:
     """Return the columns of a data frame or of records by name, ``(n,)`` each.
 
-    Args:
-        given: A data frame of pandas, Polars or PyArrow, a structured array, a list of dicts, or a dict of columns.
-            Columns that the model does not know, such as the label, are left out. Names that are no text, as the
-            integers of a frame without names, are taken as text.
-        names: Of the columns that the model takes.
-        name: The argument, for errors.
+    Given is a data frame of pandas, Polars or PyArrow, a structured array, a list of dicts, or a dict of columns. Other
+    columns, such as the label, are left out. Names that are no text, as the integers of a frame without names, are
+    taken as text. Errors call the argument ``name``.
 
     Raises:
         ValueError: If a column is missing or there twice, or ``given`` is a row of a frame, whose names would be lost,
@@ -82,10 +79,8 @@ def expand_inputs(
 ) -> dict[str, Any]:
     """Return inputs of a signature by name, with the columns of a table in place of samples that are called "inputs".
 
-    Args:
-        given: Inputs by name.
-        names: Of the inputs that the signature has; where none is called so, they are columns but for those given.
-        take: Returns columns of samples by name, such as :func:`take_columns`.
+    Where none of the signature's ``names`` is called so, they are columns but for those given, which ``take`` returns
+    of the samples.
 
     Example:
         >>> expand_inputs({"inputs": [{"b": 2, "a": 1}], "limit": [5]}, ["a", "b", "limit"], take_columns)

@@ -11,14 +11,14 @@ import click
 from tfae import progress
 from tfae.cli.command import Command
 from tfae.cli.model_options import ModelOptions, model_options
-from tfae.cli.options import ignore_option, load_options, loss_option
+from tfae.cli.options import ignore_option, json_option, load_options, loss_option
 from tfae.cli.tensorflow import import_tensorflow
 from tfae.cli.terminal import fit_terminal, terminal_width
 
 
 @click.command(cls=Command)
 @click.argument("source")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @load_options
 def advise(source: str, *, as_json: bool, **options: Any) -> None:
     """Say which loss and which preprocessing fit SOURCE, and why: a look at its training split, without training."""
@@ -57,7 +57,7 @@ def advise(source: str, *, as_json: bool, **options: Any) -> None:
     help="New directory for the runs, or that of this comparison.  [default: runs/NAME-comparison]",
 )
 @ignore_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @load_options
 @click.pass_context
 def compare(

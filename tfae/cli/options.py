@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,32 +83,12 @@ ignore_option = click.option(
     help="Check of data, loss and model to leave out, by the name that its message tells; may be repeated.",
 )
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
 trust_option = click.option(
     "--trust", is_flag=True, help="Run the SavedModel even if it may read or write files or run Python."
 )
 
-
-def _versions_by_label(ctx: click.Context, parameter: click.Parameter, entries: Sequence[str]) -> dict[str, int]:
-    versions: dict[str, int] = {}
-    for entry in entries:
-        label, _, version = entry.partition("=")
-        if not label or not version.isascii() or not version.isdecimal():
-            raise ValueError(f"--label: expected LABEL=VERSION, such as stable=1; received {entry!r}.")
-        if label in versions:
-            raise ValueError(f"--label: expected each label once; received {label} twice.")
-        versions[label] = int(version)
-    return versions
-
-
-label_option = click.option(
-    "--label",
-    "labels",
-    multiple=True,
-    callback=_versions_by_label,
-    metavar="LABEL=VERSION",
-    help="Version that clients ask for by a label, such as stable=1; may be repeated. Only these versions are served.  "
-    "[default: none, the highest version is served]",
-)
 
 export_dir_option = click.option(
     "--export-dir", type=click.Path(path_type=Path), help="Directory of the versions.  [default: saved_models/NAME]"

@@ -14,6 +14,7 @@ from tfae.cli.options import (
     default_export_dir,
     export_dir_option,
     ignore_option,
+    json_option,
     open_for_model,
     source_options,
     validate_source_options,
@@ -28,7 +29,7 @@ _run_dir_argument = click.argument("run_dir", type=click.Path(exists=True, file_
 @click.command(cls=Command)
 @_run_dir_argument
 @click.argument("source", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.option(
     "--draws",
     type=click.IntRange(0, 2**31 - 1),

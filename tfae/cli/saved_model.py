@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfae.cli.command import Command
-from tfae.cli.options import open_for_model, source_options, together, trust_option
+from tfae.cli.options import json_option, open_for_model, source_options, together, trust_option
 from tfae.cli.tensorflow import import_tensorflow
 from tfae.cli.terminal import fit_terminal
 
@@ -48,7 +48,7 @@ def open_with_source(
 
 @click.command(cls=Command)
 @_saved_model_argument
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @trust_option
 @click.pass_context
 def inspect(ctx: click.Context, saved_model: Path, *, as_json: bool, trust: bool) -> None:

@@ -10,13 +10,14 @@ import shlex
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from tfae.cli.command import Command
-from tfae.cli.options import is_given, label_option
+from tfae.cli.options import is_given, together
 from tfae.cli.tensorflow import import_tensorflow
 from tfae.cli.terminal import Echo
 
@@ -34,10 +35,36 @@ _LOCAL_ONLY = ("max_request_bytes", "access_log")
 _ENGINES_ONLY = ("batching_parameters_file", "metrics", "cors", "flags", "image", "only_print")
 
 
+def _versions_by_label(ctx: click.Context, parameter: click.Parameter, entries: Sequence[str]) -> dict[str, int]:
+    versions: dict[str, int] = {}
+    for entry in entries:
+        label, _, version = entry.partition("=")
+        if not label or not version.isascii() or not version.isdecimal():
+            raise ValueError(f"--label: expected LABEL=VERSION, such as stable=1; received {entry!r}.")
+        if label in versions:
+            raise ValueError(f"--label: expected each label once; received {label} twice.")
+        versions[label] = int(version)
+    return versions
+
+
+#: What clients call a model, and its versions.
+_naming_options = together(
+    click.option("--name", help="Of the model, as clients ask for it.  [default: the folder's]"),
+    click.option(
+        "--label",
+        "labels",
+        multiple=True,
+        callback=_versions_by_label,
+        metavar="LABEL=VERSION",
+        help="Version that clients ask for by a label, such as stable=1; may be repeated. Only these versions are "
+        "served.  [default: none, the highest version is served]",
+    ),
+)
+
+
 @click.command(cls=Command)
 @click.argument("saved_models", required=False, type=click.Path(path_type=Path))
-@click.option("--name", help="Of the model, as clients ask for it.  [default: the folder's]")
-@label_option
+@_naming_options
 @click.option(
     "--model-config-file",
     type=_FILE,
@@ -218,8 +245,7 @@ def _page(server: LocalServer, *, is_local: bool) -> str:
 @click.argument("saved_models", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("deploy"), help="Folder to write.")
 @click.option("--replace", is_flag=True, help="Replace a folder that was written before.")
-@click.option("--name", help="Of the model, as clients ask for it.  [default: the folder's]")
-@label_option
+@_naming_options
 @click.option("--image", default="tensorflow/serving", help="Of TensorFlow Serving; give it a tag: NAME:TAG.")
 @click.option("--batching", is_flag=True, help="Have the servers batch the requests of several clients.")
 def deploy(

@@ -19,7 +19,6 @@ import itertools
 import logging
 import math
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Collection, Iterator, Sequence
@@ -57,7 +56,7 @@ from tfae.comparison.result import (
 from tfae.datasets import Data, load_if_needed
 from tfae.datasets.fingerprint import fingerprint
 from tfae.losses import ReconstructionLoss, for_table
-from tfae.runs.directory import MODEL, lock, read_json, write_json
+from tfae.runs.directory import lock, read_json, write_json
 from tfae.training import Interrupted
 
 __all__ = [
@@ -182,6 +181,7 @@ def compare(
         "patience": epochs,  # It never runs out: all losses get as many steps.
         "verbose": 0,
         "ignore": ignore,
+        "or_resume": True,
     }
     directory = Path(run_dir)
     validate_apart("run_dir", directory, *data.paths)
@@ -225,14 +225,7 @@ def _measure(
     """Train one run as far as it is not yet, and return what its evaluation and its probes say."""
     probes = directory / "probes.json"
     if not probes.exists():
-        if (directory / "evaluation.json").exists():
-            run = runs.load_run(directory)
-        elif (directory / MODEL).exists():
-            run = runs.resume(directory, data=data, verbose=0)
-        else:
-            with contextlib.suppress(FileNotFoundError):  # Killed before there was a run to go on with.
-                shutil.rmtree(directory)
-            run = runs.train(build_seeded(build, loss, seed, data), data, loss=loss, run_dir=directory, **options)
+        run = runs.train(build_seeded(build, loss, seed, data), data, loss=loss, run_dir=directory, **options)
         write_json(probes, probe(run.autoencoder, clean))
     return {**read_json(directory / "evaluation.json"), **read_json(probes)}
 

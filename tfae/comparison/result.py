@@ -57,7 +57,12 @@ class SeedValues:
         limit = max(0, 4 - math.floor(math.log10(abs(self.mean) or 1)))
         if decimals > limit:
             return f"{self.mean:,.{limit}f} ± {self.deviation:.1g}"
-        return f"{self.mean:,.{decimals}f} ± {self.deviation:,.{decimals}f}"
+        return self.text(decimals)
+
+    def text(self, decimals: int) -> str:
+        """The same with so many decimals."""
+        spread = "" if self.deviation is None else f" ± {self.deviation:,.{decimals}f}"
+        return f"{self.mean:,.{decimals}f}{spread}"
 
 
 def find_winner(metric: Metric, values_by_name: Mapping[str, SeedValues | None]) -> str | None:
@@ -217,12 +222,7 @@ def _same_decimals(row: Sequence[SeedValues | None]) -> list[str]:
     decimals = max(len(text.split()[0].partition(".")[2]) for text in texts)
     if not decimals or any("e" in text for text in texts):
         return texts
-    return [
-        text
-        if each is None
-        else f"{each.mean:,.{decimals}f}" + ("" if each.deviation is None else f" ± {each.deviation:,.{decimals}f}")
-        for text, each in zip(texts, row, strict=True)
-    ]
+    return ["n/a" if each is None else each.text(decimals) for each in row]
 
 
 def load_comparison(run_dir: str | os.PathLike[str]) -> Comparison:

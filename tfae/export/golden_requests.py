@@ -52,16 +52,10 @@ class GoldenRequest:
 def make_golden_requests(
     model: KerasAnswers, signatures: Sequence[SignatureDefinition], data: Any = None
 ) -> list[GoldenRequest]:
-    """Requests to every signature of an autoencoder: batches of 1, 2 and 7, and of extreme samples.
+    """Requests to every signature of an autoencoder: batches of 1, 2 and 7, and of extreme samples; the smallest first.
 
-    Args:
-        model: What is exported.
-        signatures: What it is asked.
-        data: ``tfae.datasets.Data`` to take samples from; without it they are made, in the range that preprocessing,
-            dtype and loss allow.
-
-    Returns:
-        The smallest batches of all signatures first.
+    The samples come from ``data``, a ``tfae.datasets.Data``; without it they are made, in the range that preprocessing,
+    dtype and loss allow.
 
     Raises:
         ValueError: If the model's answers are not finite, or not of the kinds that the signatures declare.

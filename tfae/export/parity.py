@@ -73,7 +73,6 @@ def validate_parity(path: Path, golden: Sequence[GoldenRequest]) -> None:
     can do to b. Without that, a perfect reconstruction would fail: its score is a difference of nearly equal numbers,
     and consists of rounding errors. A flag, an integer or a string has to be that of Keras, except where that rounding
     turns Keras's into another one, as it does with the flag of a score that equals its threshold.
-    :class:`tfae.export.keras_answers.KerasAnswers` says how large the slack is.
 
     Raises:
         ValueError: If it can not be loaded, a request fails, an answer differs, or depends on what else is in the

@@ -55,19 +55,11 @@ def validate_writable(directory: Path) -> None:
 
 
 def publish(directory: Path, write: Callable[[Path], None]) -> Path:
-    """Let ``write`` fill a folder, then give it the next free version number.
+    """Let ``write`` fill an empty folder, then give it the next free version number, and return its path.
 
     A server that polls ``directory`` loads every numeric folder it sees, complete or not; so it appears with one
     rename, after all of it has reached the disk. Of several exporters one writes at a time. What those that were killed
-    have left behind is deleted.
-
-    Args:
-        directory: Folder of the versions; made if it is not there. What is made can be read by every account,
-            whatever the umask; what was there keeps its permissions.
-        write: Is called with the path of an empty folder.
-
-    Returns:
-        Path of the published version.
+    have left behind is deleted. What is made, the directory too, can be read by every account, whatever the umask.
 
     Raises:
         ValueError: If ``directory`` can not be written to, or the disk is full. Nothing is published then.

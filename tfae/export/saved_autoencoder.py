@@ -127,11 +127,7 @@ class SavedAutoencoder(SignatureMethods):
 
 
 class InvalidSampleError(ValueError):
-    """A sample that the model refuses.
-
-    Attributes:
-        reason: What the graph says, and of which element.
-    """
+    """A sample that the model refuses; the reason is what the graph says, and of which element."""
 
     def __init__(self, message: str, index: int, where: str) -> None:
         super().__init__(f"{message} It is sample {index}{where}.")

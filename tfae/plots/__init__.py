@@ -5,12 +5,11 @@ show it. Plots of one Axes draw into given ones without ``pyplot``, and ``side_b
 that servers and reports leave none behind.
 """
 
-from tfae.plots.alarms import score_over_time, top_features
 from tfae.plots.curves import training_curves
 from tfae.plots.generated import latent_grid, samples, traversals
 from tfae.plots.latent_plane import latents
 from tfae.plots.reconstruction_grid import reconstructions, side_by_side
-from tfae.plots.score_distribution import score_histogram
+from tfae.plots.scores import score_histogram, score_over_time, top_features
 from tfae.plots.style import COLORS
 
 __all__ = [

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from tfae.plots.style import BRIGHT, DARK, SMALL, prepare_axes
+from tfae.plots.style import BRIGHT, DARK, SMALL, prepare_axes, write_beside
 
 
 def training_curves(
@@ -54,21 +54,12 @@ def training_curves(
         ax.plot(epochs, curve, color=color, marker="." if len(curve) == 1 else None)
         # The upper of the two ends has its name above, the lower below: they never hide each other.
         side = "bottom" if curve[-1] >= max(other[-1] for other in curves.values()) else "top"
-        end = (epochs[-1], curve[-1])
-        ax.annotate(name.removesuffix(" loss"), end, (4, 0), textcoords="offset points", color=color, va=side)
+        write_beside(ax, name.removesuffix(" loss"), (epochs[-1], curve[-1]), color=color, va=side)
     for part in ("reconstruction", "kl"):
         values = history.get(f"val_{part}" if "validation loss" in curves else part, ())
         if len(values):
             ax.plot(epochs, values, ":", color=color, linewidth=1)
-            ax.annotate(
-                part,
-                (epochs[-1], values[-1]),
-                (4, 0),
-                textcoords="offset points",
-                color=color,
-                va="top",
-                fontsize=SMALL,
-            )
+            write_beside(ax, part, (epochs[-1], values[-1]), color=color, va="top", fontsize=SMALL)
     if np.isfinite(curve).any():
         best = int(np.nanargmin(curve))
         ax.plot(epochs[best], curve[best], "o", color=color)

@@ -67,11 +67,11 @@ def latent_grid(
     latents[..., units[0]] = values
     latents[..., units[1]] = values[::-1, None]  # Upwards.
     decoded = generation.decode(vae, latents)
-    ax, centres = _draw_tiles(decoded.reshape(num_steps**2, *decoded.shape[2:]), num_steps, ax)
-    shown = np.unique(np.linspace(0, num_steps - 1, min(num_steps, 5)).round().astype(int)).tolist()
-    _set_ticks(
-        ax, centres, shown, [f"{values[k]:.1f}" for k in shown], shown[::-1], [f"{values[k]:.1f}" for k in shown]
-    )
+    ax, (across, down) = _draw_tiles(decoded.reshape(num_steps**2, *decoded.shape[2:]), num_steps, ax)
+    shown = np.unique(np.linspace(0, num_steps - 1, min(num_steps, 5)).round().astype(int))
+    labels = [f"{values[k]:.1f}" for k in shown]
+    ax.set_xticks(across[shown], labels)
+    ax.set_yticks(down[shown[::-1]], labels)
     ax.set(xlabel=f"unit {units[0]} of the latent", ylabel=f"unit {units[1]} of the latent")
     return ax
 
@@ -93,9 +93,9 @@ def traversals(
         ax: As of :func:`samples`.
     """
     tiles, units = generation.traverse(vae, x, units=units, values=values)
-    ax, centres = _draw_tiles(tiles.reshape(-1, *tiles.shape[2:]), len(values), ax)
-    columns, rows = range(len(values)), range(len(units))
-    _set_ticks(ax, centres, columns, [f"{value:g}" for value in values], rows, [f"unit {unit}" for unit in units])
+    ax, (across, down) = _draw_tiles(tiles.reshape(-1, *tiles.shape[2:]), len(values), ax)
+    ax.set_xticks(across, [f"{value:g}" for value in values])
+    ax.set_yticks(down, [f"unit {unit}" for unit in units])
     ax.set_xlabel("what the unit is set to")
     return ax
 
@@ -109,6 +109,7 @@ def _draw_tiles(tiles: np.ndarray, columns: int, ax: Axes | None) -> tuple[Axes,
     ax = prepare_axes(
         ax, (side * columns * min(1.5, width / height) + 0.8, side * rows * max(1.0, height / width) + 0.8)
     )
+    ax.tick_params(labelsize=SMALL, length=0)
     lefts, tops = (np.arange(number) * (size + gap) for number, size in ((columns, width), (rows, height)))
     low, high = np.nanmin(tiles), np.nanmax(tiles)
     if is_image:
@@ -135,16 +136,3 @@ def _draw_tiles(tiles: np.ndarray, columns: int, ax: Axes | None) -> tuple[Axes,
     ax.hlines(range(1, rows), 0, columns * width, "#dddddd", linewidth=0.5)
     ax.vlines(lefts[1:], 0, rows, "#dddddd", linewidth=0.5)
     return ax, (lefts + width / 2, tops + 0.5)
-
-
-def _set_ticks(
-    ax: Axes,
-    centres: tuple[np.ndarray, np.ndarray],
-    columns: Sequence[int],
-    column_labels: Sequence[str],
-    rows: Sequence[int],
-    row_labels: Sequence[str],
-) -> None:
-    ax.set_xticks(centres[0][list(columns)], column_labels)
-    ax.set_yticks(centres[1][list(rows)], row_labels)
-    ax.tick_params(labelsize=SMALL, length=0)

@@ -12,40 +12,33 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tfae.plots.style import BRIGHT, COLORS, DARK, MARKERS, SMALL, shorten
+from tfae.plots.style import BRIGHT, COLORS, DARK, MARKERS, SMALL, add_axes, shorten
 
 _NAMED = 20  # feature names that find room below a panel
 _CUT = 18  # characters of a name
 _GREY = COLORS[3]  # which is hard to tell from the originals' dark grey
 
 
-def panel_axes(num_samples: int, new_figure: Callable[..., Figure], feature_names: Sequence[str] | None) -> np.ndarray:
-    """Return Axes ``(num_samples,)`` on a new figure."""
-    columns = min(num_samples, 2 if num_samples <= 16 else 4)
-    rows = math.ceil(num_samples / columns)
-    room = 0.4 + (0.05 * min(_CUT, max(map(len, feature_names))) if feature_names else 0)  # below: names are turned
-    figure = new_figure(figsize=(4 * columns, 1.75 * rows + room), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax in axes[num_samples:]:
-        ax.remove()
-    return axes[:num_samples]
-
-
 def draw_panels(
     x: np.ndarray,
     variants: Mapping[str, np.ndarray],
-    axes: np.ndarray,
     titles: Sequence[str],
+    new_figure: Callable[..., Figure],
     *,
     space: str,
     feature_names: Sequence[str] | None,
     moments: tuple[np.ndarray, np.ndarray] | None,
     drawn: slice,
-) -> None:
-    """Draw samples and their reconstructions, whose error is shaded where there is one variant.
+) -> np.ndarray:
+    """Draw samples and their reconstructions, whose error is shaded where there is one variant; return the Axes.
 
     In data space the scale holds all samples, of which those ``drawn`` have Axes and titles.
     """
+    columns = min(len(titles), 2 if len(titles) <= 16 else 4)
+    rows = math.ceil(len(titles) / columns)
+    room = 0.4 + (0.05 * min(_CUT, max(map(len, feature_names))) if feature_names else 0)  # below: names are turned
+    figure = new_figure(figsize=(4 * columns, 1.75 * rows + room), layout="constrained")
+    axes = add_axes(figure, len(titles), columns)
     is_table, several = x.ndim == 2, len(variants) > 1
     is_scaled = is_table and space == "data"
     curves, xlabel, ylabel = _curves({"original": x, **variants}, space, moments)
@@ -90,9 +83,10 @@ def draw_panels(
     labels = [name.replace("_", " ") for name in curves]
     key: dict[str, Any] = {"handles": handles, "labels": labels, "frameon": False, "fontsize": SMALL}
     if space == "data":
-        axes[0].figure.legend(loc="outside upper right", ncols=3, **key)
+        figure.legend(loc="outside upper right", ncols=3, **key)
     else:
         axes[0].legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, ncols=2, **key)
+    return axes
 
 
 def _curves(

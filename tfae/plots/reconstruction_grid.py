@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from tfae.losses import get_loss
-from tfae.plots.panels import draw_panels, panel_axes
+from tfae.plots.panels import draw_panels
 from tfae.plots.style import SMALL, shorten, titles_of
 
 _ERRORS = "magma_r"  # perceptually uniform; no error is light, which spares ink
@@ -188,20 +189,17 @@ def _draw(
 
         new_figure = plt.figure
     x, variants = x.astype("float64"), {name: values.astype("float64") for name, values in variants.items()}
+    options: dict[str, Any] = {"space": space, "drawn": drawn}
     if x.ndim == 4:
-        axes, columns = _image_axes(len(variants), x.shape[1:], new_figure, titles)
-        _draw_images(x, variants, axes, titles, space=space, value_range=value_range, columns=columns, drawn=drawn)
-    else:
-        axes = panel_axes(len(x[drawn]), new_figure, names)
-        draw_panels(x, variants, axes, titles, space=space, feature_names=names, moments=moments, drawn=drawn)
-    return axes
+        return _draw_images(x, variants, titles, new_figure, value_range=value_range, **options)
+    return draw_panels(x, variants, titles, new_figure, feature_names=names, moments=moments, **options)
 
 
-def _image_axes(
-    num_variants: int, shape: tuple[int, ...], new_figure: Callable[..., Figure], titles: list[str]
+def _add_image_axes(
+    new_figure: Callable[..., Figure], num_rows: int, titles: list[str], aspect: float
 ) -> tuple[np.ndarray, int]:
-    """Return Axes ``(1 + 2 * num_variants, len(titles))`` on a new figure, and the columns of a block of rows."""
-    aspect, num_rows, num_samples = max(1, shape[1] / shape[0]), 1 + 2 * num_variants, len(titles)
+    """Return Axes ``(num_rows, len(titles))`` on a new figure, and how many columns of them make a block."""
+    num_samples = len(titles)
     num_blocks = math.ceil(num_samples / max(1, int(_COLUMNS / aspect)))
     columns = math.ceil(num_samples / num_blocks)  # blocks of like size, not a last one with a single image
     # In inches, and without a layout engine, which would measure every one of the many Axes several times.
@@ -229,15 +227,15 @@ def _image_axes(
 def _draw_images(
     x: np.ndarray,
     variants: Mapping[str, np.ndarray],
-    axes: np.ndarray,
-    titles: Sequence[str],
+    titles: list[str],
+    new_figure: Callable[..., Figure],
     *,
     space: str,
     value_range: tuple[float, float] | None,
-    columns: int,
     drawn: slice,
-) -> None:
-    """Draw originals, and of each variant the reconstructions and their errors; ``columns`` Axes make a block."""
+) -> np.ndarray:
+    """Draw originals, and of each variant the reconstructions and their errors; return the Axes."""
+    axes, columns = _add_image_axes(new_figure, 1 + 2 * len(variants), titles, max(1, x.shape[2] / x.shape[1]))
     shown = np.stack([x, *variants.values()])
     errors = np.abs(shown[1:] - x).mean(-1)
     scale = Normalize(0, errors.max() or 1)
@@ -270,3 +268,4 @@ def _draw_images(
         bar.tick_params(labelsize=SMALL)
         unit = "model space" if space == "model" else "units of the data"
         bar.set_ylabel(f"{'' if x.shape[-1] == 1 else 'mean '}|x − x̂|,\n{unit}", fontsize=SMALL)
+    return axes

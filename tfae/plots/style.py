@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 #: Of original and reconstruction, and of training and validation. They differ in grey print, too.
 DARK, BRIGHT = "#333333", "#e76300"
@@ -30,6 +31,19 @@ def prepare_axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
         ax = plt.subplots(figsize=size, layout="constrained")[1]
     ax.spines[["top", "right"]].set_visible(False)
     return ax
+
+
+def write_beside(ax: Axes, text: str, point: tuple[float, float], **style: Any) -> None:
+    """Write to the right of a point."""
+    ax.annotate(text, point, (4, 0), textcoords="offset points", **style)
+
+
+def add_axes(figure: Figure, number: int, columns: int) -> np.ndarray:
+    """Return Axes ``(number,)`` on a figure, row by row."""
+    axes = figure.subplots(math.ceil(number / columns), columns, squeeze=False).ravel()
+    for ax in axes[number:]:
+        ax.remove()
+    return axes[:number]
 
 
 def validate_labels(labels: npt.ArrayLike | None, num_samples: int) -> np.ndarray | None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tfae import plots
@@ -17,7 +16,7 @@ from tfae.losses import get_loss
 from tfae.models.gaussian import find_gaussian
 from tfae.models.structure import find_decoder, latent_dim_of
 from tfae.moments import moments
-from tfae.plots.style import name_of
+from tfae.plots.style import add_axes, name_of
 from tfae.report.page import Picture, draw_picture
 
 #: Samples in a picture of reconstructions.
@@ -195,13 +194,9 @@ def _what_is_drawn(data: Data) -> str:
     return f"the values of each original and of its reconstruction as {form} in one panel"
 
 
-def _new_axes(number: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+def _new_axes(number: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
     # Without pyplot, which would keep the figure alive behind the caller's back.
     columns = min(number, 3)
-    rows = -(-number // columns)
     scale = 1 if columns == 1 else 0.75
-    figure = Figure(figsize=(scale * columns * width, scale * rows * height), layout="constrained")
-    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for ax in axes[number:]:
-        ax.remove()
-    return figure, axes[:number]
+    figure = Figure((scale * columns * width, scale * -(-number // columns) * height), layout="constrained")
+    return figure, add_axes(figure, number, columns)

@@ -207,7 +207,8 @@ def validate_repeated(
     config = read_json(directory / "config.json")
     structure.build(autoencoder, data.shape)
     tell_length(autoencoder, arguments["epochs"] * int(data.train.cardinality()))  # As compile does.
-    arguments["autoencoder"] = provenance.model(autoencoder, data.shape)
+    # But for its name, which Keras counts up.
+    arguments["autoencoder"] = {**provenance.model(autoencoder, data.shape), "name": config["model"]["name"]}
     arguments["loss"] = type(loss or get_loss(autoencoder)).__name__
     began = {**config, "autoencoder": config["model"], "loss": config["loss"]["class_name"]}
     for name, value in arguments.items():

@@ -54,7 +54,7 @@ def go_on(
 ) -> Run:
     """Train to the end, unless it is to ``finish``, and finish the run; only in the chief of several workers."""
     strategy = strategy_of(course.autoencoder)
-    with _explain_interruption(course):
+    try:
         if not (finish or start.is_last):
             start = _fit(course, start, verbose)
         with together(strategy):  # Others wait: if the chief is lost now, all have to begin again.
@@ -62,6 +62,14 @@ def go_on(
                 if strategy is not None:  # What comes now is of one process.
                     course = course._replace(autoencoder=load_model(course.directory))
                 return _finish(course, start, on_evaluation)
+    except KeyboardInterrupt as interruption:
+        if isinstance(interruption, Interrupted):
+            raise
+        # Ctrl-C does not wait for a checkpoint the second time, and after the last epoch.
+        how = course.how_to_resume()
+        raise Interrupted(
+            f"training: stopped at once. The last checkpoint is saved; go on with {how}.", signal.SIGINT
+        ) from interruption
     raise SystemExit(0)
 
 
@@ -104,20 +112,6 @@ def _fit(course: Course, start: Checkpoint, verbose: str | int) -> Checkpoint:
             "stopped after epoch %d: no better validation loss in %d%s", last.epoch, config["patience"], decay
         )
     return last
-
-
-@contextlib.contextmanager
-def _explain_interruption(course: Course) -> Iterator[None]:
-    """Say how to go on where Ctrl-C does not wait for a checkpoint: the second time, and after the last epoch."""
-    try:
-        yield
-    except Interrupted:
-        raise
-    except KeyboardInterrupt as interruption:
-        raise Interrupted(
-            f"training: stopped at once. The last checkpoint is saved; go on with {course.how_to_resume()}.",
-            signal.SIGINT,
-        ) from interruption
 
 
 def _finish(course: Course, last: Checkpoint, on_evaluation: Callable[[Evaluation], object] | None) -> Run:

@@ -72,15 +72,9 @@ def score(
     The rows are those that it writes, to what rounding does to sums, but for ``index``, which is the row in its
     ``file``, and for their order, which is none. Where there is one file, there is no column ``file``.
 
-    Args:
-        model: What to score with; its folder is read by each worker, under the same path.
-        source: Opened for that model, with files that the workers read under the same paths; or files by URL.
-        output: Where to write to: ``scores/part.parquet`` stands for ``scores/part-00000-of-00008.parquet``, and so on.
-            How many shards there are, is up to the runner.
-        runner: What Beam calls what runs the job.
-        runner_options: Of Beam, as on a command line, ``--flink_master=host:8081``.
-        keep, explain: As of :func:`tfae.scoring.score`.
-        trust: As of :func:`tfae.export.load`, which the workers call.
+    Each worker reads the folder of the model, which it may have to ``trust``, and files on a disk under the same paths.
+    The output ``scores/part.parquet`` stands for ``scores/part-00000-of-00008.parquet``, and so on; how many shards
+    there are, is up to the runner. Its options are as on a command line, ``--flink_master=host:8081``.
 
     Returns:
         What became of the samples, without drift, which needs all p-values at once, and the first defect, for there is

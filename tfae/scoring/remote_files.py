@@ -33,13 +33,7 @@ def list_urls(pattern: str) -> list[str]:
 @final
 @dataclass(frozen=True)
 class RemoteFiles:
-    """Files of a table, each of which is fetched whole, and opened by itself.
-
-    Attributes:
-        pattern: The URL of one or several files.
-        open_file: Opens one that has been fetched.
-        keep: Columns that are carried along.
-    """
+    """Files of a table, by the pattern of their URLs: each is fetched whole, and opened by itself."""
 
     pattern: str
     open_file: Callable[[str], Source]

@@ -52,14 +52,11 @@ class ScoreFile:
     ``.<name>.partial`` beside it. An error leaves them there, and who writes the same again goes on behind them.
 
     Args:
-        path: Where to write to; the suffix, ``.csv`` or ``.parquet``, says how.
+        path: Where to write to; the suffix, ``.csv`` or ``.parquet``, says how. ValueError if it is another.
         about: What the rows come from, JSON-able. Where that is another, nothing is taken over.
 
     Attributes:
         num_rows: How many rows there are already.
-
-    Raises:
-        ValueError: If the suffix is another.
 
     Example:
         >>> import tempfile

@@ -21,13 +21,7 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class ScoreRows:
-    """What is written of each sample; :func:`tfae.scoring.score` lists the columns.
-
-    Attributes:
-        names: Of the features.
-        explain: How many of them are named for each sample.
-        columns: Of a table with names.
-    """
+    """What is written of each sample, ``explain`` features by their names among it; `tfae.scoring.score` lists it."""
 
     names: Sequence[str]
     explain: int

@@ -30,7 +30,7 @@ class Servable:
     session holds is given back when nobody refers to the object any more.
 
     Args:
-        path: Folder with ``saved_model.pb``.
+        path: Folder of the version.
         config: Of the session. By default operations move to a device that has them, and GPU memory grows.
         xla_compilation_enabled: Whether functions with ``jit_compile=True`` may run. Servers on a CPU refuse them
             unless started with ``--xla_cpu_compilation_enabled``.

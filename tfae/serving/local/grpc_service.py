@@ -69,17 +69,15 @@ class GrpcService:
         pool = self._pool if respond == self._predict else None  # A status does not wait for predictions.
 
         def respond_to(raw: bytes) -> bytes:
-            try:
-                request = request_type.FromString(raw)
-            except DecodeError as error:
-                raise StatusError("INTERNAL", f"message: expected a {request_type.__name__}; {error}.") from error
-            return bytes(respond(request).SerializeToString())
+            return bytes(respond(request_type.FromString(raw)).SerializeToString())
 
         async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
             try:
                 return await asyncio.get_running_loop().run_in_executor(pool, respond_to, raw)
             except StatusError as error:
                 failure = error
+            except DecodeError as error:
+                failure = StatusError("INTERNAL", f"message: expected a {request_type.__name__}; {error}.")
             except Exception as error:
                 _LOG.exception("gRPC %s failed", request_type.__name__)
                 failure = StatusError("INTERNAL", f"{type(error).__name__}: {error}")

@@ -26,21 +26,18 @@ _LOG = logging.getLogger("tfae.serving")
 
 @dataclass(eq=False)
 class ModelVersion:
-    """A version of a model, ``wanted`` if the version policy selects it; the servable is there if it is AVAILABLE."""
+    """A version of a model, ``wanted`` if the version policy selects it; the servable is there if it is AVAILABLE.
+
+    The error that ended it is a code and a message.
+    """
 
     name: str
     number: int
     path: Path
     state: str = "START"
     wanted: bool = True
-    error: StatusError | None = None
+    error: tuple[str, str] = ("OK", "")
     servable: Servable | None = None
-
-    @property
-    def status(self) -> VersionStatus:
-        """The status for clients."""
-        error = self.error or StatusError("OK", "")
-        return VersionStatus(self.number, self.state, error.code, error.message)
 
 
 @final
@@ -112,7 +109,7 @@ class Models:
             if not numbers or numbers[0] not in versions:
                 what = "any versions" if version is None else f"version {version}"
                 raise StatusError("NOT_FOUND", f"Could not find {what} of model {name}")
-            return [versions[number].status for number in numbers]
+            return [VersionStatus(number, versions[number].state, *versions[number].error) for number in numbers]
 
     def available(self) -> dict[str, list[int]]:
         """Return the available versions of every model of the source, ascending."""
@@ -173,19 +170,19 @@ class Models:
     def _load(self, version: ModelVersion) -> None:
         began = time.perf_counter()
         label = f"{version.name} version {version.number}"
-        servable = error = None
+        servable, error = None, ("OK", "")
         try:
             servable = load(version.path, allow_xla=self._allow_xla)
             _LOG.info("%s loaded in %.2f s", label, time.perf_counter() - began)
         except StatusError as rejection:
-            error = rejection
-            _LOG.error("%s could not be loaded: %s", label, error)
+            error = rejection.code, rejection.message
+            _LOG.error("%s could not be loaded: %s", label, rejection)
         except Exception as failure:  # The thread goes on with other versions.
-            error = StatusError("INTERNAL", f"{type(failure).__name__}: {failure}")
+            error = "INTERNAL", f"{type(failure).__name__}: {failure}"
             _LOG.exception("%s could not be loaded", label)
         with self._lock:
             version.servable, version.error = servable, error
-            version.state = "END" if error else "AVAILABLE"
+            version.state = "END" if servable is None else "AVAILABLE"
             _retire(self._versions.get(version.name, {}))
         gc.collect()  # Graphs are large, and in reference cycles.
 

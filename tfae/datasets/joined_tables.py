@@ -14,9 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 
-from tfae.datasets.columns import choose_features, validate_distinct
+from tfae.datasets.columns import choose_features, find_columns, kind_of, validate_distinct
 from tfae.datasets.file_rows import FileRows
-from tfae.datasets.kinds import find_columns, kind_of
 from tfae.datasets.source import Source
 from tfae.datasets.table_files import TableFiles
 from tfae.datasets.tables import DEFECT, TablePart, as_text

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from tfae.datasets import defects
+from tfae.datasets.columns import kind_of
 from tfae.datasets.joined_tables import RecordBatches, Table, join, open_files
-from tfae.datasets.kinds import kind_of
 from tfae.datasets.source import Source
 from tfae.datasets.table_files import TableFiles
 from tfae.load_options import ReadOptions

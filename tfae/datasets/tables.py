@@ -13,9 +13,8 @@ import pyarrow.compute as pc
 
 from tfae.columns import REST_CODE, Column
 from tfae.datasets.cells import MISSING, is_number, parse_numbers
-from tfae.datasets.columns import validate_known
+from tfae.datasets.columns import is_text, validate_known
 from tfae.datasets.file_rows import FileRows
-from tfae.datasets.kinds import is_text
 from tfae.datasets.source import Batch, Part
 from tfae.load_options import ReadOptions
 

@@ -15,9 +15,8 @@ import pyarrow as pa
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from tfae.datasets.columns import validate_distinct
+from tfae.datasets.columns import kind_of, validate_distinct
 from tfae.datasets.joined_tables import RecordBatches, Table, open_files
-from tfae.datasets.kinds import kind_of
 from tfae.datasets.source import Source
 from tfae.datasets.table_files import TableFiles
 from tfae.datasets.tables import DEFECT

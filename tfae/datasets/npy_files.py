@@ -92,8 +92,8 @@ def from_npy(path: Path, options: ReadOptions) -> Source:
         samples: Samples = ConvertedSamples(path, shape, dtype.newbyteorder("="))
     else:  # The bytes are those of the array in memory: streamed, they are read where they lie.
         row_bytes = math.prod(shape[1:]) * dtype.itemsize
-        file = RowFile(path.open("rb"), offset=offset, row_bytes=row_bytes, path=path)
-        samples = StoredSamples(file, shape[1:], dtype, np.arange(shape[0]))
+        rows = RowFile(path.open("rb"), offset=offset, row_bytes=row_bytes, path=path)
+        samples = StoredSamples(rows, shape[1:], dtype, np.arange(shape[0]))
     return Source(path.stem, {"all": ArrayPart(samples)})
 
 

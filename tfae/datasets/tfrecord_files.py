@@ -16,10 +16,10 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from tfae.datasets.columns import kind_of, validate_distinct
-from tfae.datasets.joined_tables import RecordBatches, Table, open_files
+from tfae.datasets.joined_tables import open_files
 from tfae.datasets.source import Source
 from tfae.datasets.table_files import TableFiles
-from tfae.datasets.tables import DEFECT
+from tfae.datasets.tables import DEFECT, Table
 from tfae.graph_messages import summarize
 from tfae.load_options import ReadOptions
 
@@ -138,15 +138,13 @@ def _table(path: Path, features: Sequence[_Feature]) -> Table:
     owners = {column: feature for feature in features for column in feature.columns}
     # "x" with two values has a column "x[0]", which may be the name of another feature.
     validate_distinct([column for feature in features for column in feature.columns], repr(str(path)))
-    rows = _Examples(path, owners)
     types = {column: feature.arrow_type for column, feature in owners.items()}
     return Table(
         where=repr(str(path)),
         names=list(owners),
         kinds={column: owners[column].kind or kind_of(dtype) for column, dtype in types.items()},
         types=types,
-        record_batches=rows,
-        cut=rows.cut,
+        record_batches=_Examples(path, owners),
         max_rows=None if _is_compressed(path) else path.stat().st_size // _FRAME,
     )
 
@@ -158,10 +156,6 @@ class _Examples:
 
     path: Path
     owners: Mapping[str, _Feature]
-
-    def cut(self) -> Iterator[tuple[int, RecordBatches]]:
-        """Yield the whole file: where a record in its middle begins, only those before tell."""
-        yield 0, self
 
     def __call__(self, asked: Iterable[str], is_tolerant: bool) -> Iterator[pa.RecordBatch]:
         """Yield the rows; one that can not be read is an error, or has no values and says why."""

@@ -130,26 +130,25 @@ def take_gaps(source: Source, gaps: str) -> Source:
 
 def choose_features(names: Sequence[str], options: ReadOptions, where: str) -> tuple[str, ...]:
     """Return the names of the columns of a table that are x; ``where`` is what holds it, for errors."""
-    columns, label, drop = options.columns, options.label, options.drop or ()
-    labels = () if label is None else (label,)
-    keys = {argument: name for argument in ("time", "group") if (name := getattr(options, argument)) is not None}
-    asked = {"columns": columns or (), "label": labels, "drop": drop}
-    for argument, chosen in (*asked.items(), *((argument, [name]) for argument, name in keys.items())):
+    columns, label = options.columns, options.label
+    beside = {each: [name] for each in ("label", "time", "group") if (name := getattr(options, each)) is not None}
+    beside["drop"] = [*(options.drop or ())]
+    for argument, chosen in {"columns": columns or (), **beside}.items():
         for name in chosen:
             validate_known(argument, name, names, where)
-    if columns is None and "" in names and "" not in drop:
+    if columns is None and "" in names and "" not in beside["drop"]:
         raise ValueError(
             f"source: expected a name for every column; received none for column {list(names).index('')} of {where}, "
             "which may be the index that pandas writes. Leave it out, drop=[''], or write the file with index=False."
         )
     if columns is not None and label in columns:
         raise ValueError(f"label: expected another column than those in columns=; received {label!r} in both.")
-    left_out = {label, *drop, *keys.values()}
+    left_out = {name for chosen in beside.values() for name in chosen}
     features = tuple(str(name) for name in (names if columns is None else columns) if name not in left_out)
     if not features:
         raise ValueError(
             f"source: expected at least one column beside the label; received {list(names)} in {where}, and "
-            f"{sorted(map(str, left_out - {None}))} to leave out."
+            f"{sorted(map(str, left_out))} to leave out."
         )
     return features
 

@@ -50,6 +50,10 @@ class FolderPart(Part):
                     defects[index] = str(error)
             yield Batch(samples, None if self.labels is None else self.labels[start:stop], defects=defects)
 
+    def name_sample(self, place: int) -> int | str:
+        """Name the file."""
+        return f"file {self.sample_names[place]!r}"
+
     def _decode(self, name: str) -> np.ndarray:
         image = self.reader.decode(self.folder / name)
         if (image.shape, image.dtype) != (self.shape, self.dtype):

@@ -42,9 +42,9 @@ def join(
         options = options.by_position()
     names = list(dict.fromkeys(name for table in tables for name in table.names))
     features = choose_features(names, options, where)
-    labels = () if options.label is None else (options.label,)
+    needed = [*features, *filter(None, (options.label, options.time, options.group))]
     for table in tables:
-        _validate_names(tables[0], table, [*features, *labels, *filter(None, (options.time, options.group))])
+        _validate_names(tables[0], table, needed)
     columns = find_columns(_find_kinds(tables, features, options), features, options, where)
     categories = {column.name for column in columns if column.kind == "category"}
     types = {

@@ -117,8 +117,9 @@ class TablePart(Part):
 
     def name_sample(self, place: int) -> int | str:
         """Say which row of which file it is, counted from 0."""
-        named = super().name_sample(place)
-        return named if isinstance(named, str) else f"row {place} of {self.where} (rows count from 0)"
+        if self.sample_names is not None:
+            return self.file_rows.describe(place)
+        return f"row {place} of {self.where} (rows count from 0)"
 
     def use_vocabularies(self, columns: Sequence[Column]) -> None:
         """Give categories the codes that they have in other data; those that it has not get the code of the rest."""

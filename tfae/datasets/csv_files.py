@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -38,11 +37,8 @@ def from_csv(files: TableFiles, options: ReadOptions) -> Source:
     return open_files(files, options, functools.partial(_open, options))
 
 
-def _open(options: ReadOptions, path: Path, is_first: bool) -> Table:
-    with warnings.catch_warnings():
-        if not is_first:
-            warnings.simplefilter("ignore")  # What is said of one is said of all.
-        dialect = find_dialect(path, options)
+def _open(options: ReadOptions, path: Path) -> Table:
+    dialect = find_dialect(path, options)
     return Table(
         where=repr(str(path)),
         names=dialect.names,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -19,10 +20,13 @@ from tfae.datasets.tables import Table, TablePart
 from tfae.load_options import ReadOptions
 
 
-def open_files(files: TableFiles, options: ReadOptions, open_file: Callable[[Path, bool], Table]) -> Source:
-    """Open the table in files; ``open_file`` opens one, and is told whether it is the first."""
-    keys, first = _read_keys(files, options), files.paths[0]
-    tables = {path: open_file(path, path == first).with_keys(keys.get(path, {})) for path in files.paths}
+def open_files(files: TableFiles, options: ReadOptions, open_file: Callable[[Path], Table]) -> Source:
+    """Open the table in files; ``open_file`` opens one."""
+    keys, tables = _read_keys(files, options), {}
+    with warnings.catch_warnings():
+        for path in files.paths:
+            tables[path] = open_file(path).with_keys(keys.get(path, {}))
+            warnings.simplefilter("ignore")  # What is said of one is said of all.
     parts = {name: [tables[path] for path in part] for name, part in files.parts.items()}
     names = {name: [path.relative_to(files.root).as_posix() for path in part] for name, part in files.parts.items()}
     return Source(files.name, join(parts, options, repr(str(files)), None if files.is_one else names))

@@ -24,7 +24,7 @@ PIECE = 2**16
 
 def from_parquet(files: TableFiles, options: ReadOptions) -> Source:
     """Open .parquet files; the columns are converted to the one NumPy dtype that holds them all."""
-    return open_files(files, options, lambda path, _: _open(path))
+    return open_files(files, options, _open)
 
 
 def from_frame(frame: Any, options: ReadOptions) -> Source:

@@ -48,7 +48,7 @@ def from_tfrecord(files: TableFiles, options: ReadOptions) -> Source:
                 f"source: expected records that are tf.train.Example; received {str(paths[0])!r}, which holds none. "
                 "Images of TensorFlow Datasets have a name and data_dir=."
             )
-    return open_files(dataclasses.replace(files, parts=parts), options, lambda path, _: _table(path, found[path]))
+    return open_files(dataclasses.replace(files, parts=parts), options, lambda path: _table(path, found[path]))
 
 
 @final
@@ -118,20 +118,13 @@ def _find_features(path: Path) -> list[_Feature]:
         lengths = sorted({len(values) for _, values in found})
         kind = None if len(lengths) == 1 else f"lists of {lengths[0]} to {lengths[-1]} values"
         stored = found[0][0]
-        if stored == "bytes_list" and not all(
-            _is_text(value) for held, values in found if held == stored for value in values
-        ):
-            kind = _BYTES
+        if stored == "bytes_list":
+            try:
+                b"\n".join(value for held, values in found if held == stored for value in values).decode()
+            except UnicodeDecodeError:
+                kind = _BYTES
         features.append(_Feature(name, stored, lengths[0] if len(lengths) == 1 else None, kind))
     return features
-
-
-def _is_text(value: bytes) -> bool:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _table(path: Path, features: Sequence[_Feature]) -> Table:

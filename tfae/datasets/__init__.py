@@ -236,10 +236,8 @@ def _open(source: Any, options: ReadOptions) -> Source:
         if value is not None and field.name not in (*common, *names):
             raise ValueError(f"{field.name}: expected None for {what}; received {value!r}.")
     opener = getattr(importlib.import_module(f"{__name__}.{module}"), function)
-    if "columns" in names:
-        opened: Source = opener(source, options)
-    else:
-        opened = opener(source, **{name: getattr(options, name) for name in names})
+    opened: Source = opener(source, options)
+    if "columns" not in names:
         if options.drop is not None:
             opened = leave_out(opened, options.drop)
         if options.columns is not None:

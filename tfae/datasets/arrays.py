@@ -8,8 +8,12 @@ from typing import Any, final
 import numpy as np
 
 from tfae.datasets import defects, pipelines
+from tfae.datasets.scan import Scan
 from tfae.datasets.source import READ_SIZE, Batch, Part, Source, normalize_shape
 from tfae.datasets.splits import SPLIT_NAMES
+from tfae.datasets.stored import StoredSamples
+from tfae.load_options import ReadOptions
+from tfae.moments import Samples
 
 #: What data can be given as, for error messages.
 SOURCES = (
@@ -20,10 +24,10 @@ SOURCES = (
 
 @final
 class ArrayPart(Part):
-    """Samples of an array, and labels ``(n,)`` or None."""
+    """Samples of an array, or of what is indexed like one, and labels ``(n,)`` or None."""
 
     def __init__(
-        self, samples: np.ndarray, labels: np.ndarray | None = None, *, feature_names: tuple[str, ...] | None = None
+        self, samples: Samples, labels: np.ndarray | None = None, *, feature_names: tuple[str, ...] | None = None
     ) -> None:
         super().__init__(
             shape=samples.shape[1:], dtype=samples.dtype, num_samples=len(samples), feature_names=feature_names
@@ -31,19 +35,29 @@ class ArrayPart(Part):
         self._samples, self._labels = samples, labels
 
     def blocks(self, size: int) -> Iterator[Batch]:
-        """Yield views of the array."""
+        """Yield slices of the array."""
         for start in range(0, len(self._samples), size):
             stop = start + size
             yield Batch(self._samples[start:stop], None if self._labels is None else self._labels[start:stop])
 
     def read(self, size: int = READ_SIZE) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the arrays themselves: joining the blocks would copy them."""
+        if not isinstance(self._samples, np.ndarray):
+            return super().read(size)
         for _ in self.batches(size):
             pass
         return self._samples, self._labels
 
+    def store(self, size: int, scan: Scan) -> tuple[StoredSamples, np.ndarray | None]:
+        """Return samples that are in a file where they are, once they are scanned."""
+        if not isinstance(self._samples, StoredSamples):
+            return super().store(size, scan)
+        for batch in self.batches(size):
+            scan.add(batch.samples)
+        return self._samples, self._labels
 
-def from_memory(source: Any) -> Source:
+
+def from_memory(source: Any, options: ReadOptions) -> Source:
     """Open an array ``(n, *shape)``, or a dict of such for the splits; or what :func:`name_arrays` made of it."""
     given = source if isinstance(source, NamedArrays) else name_arrays(source)
     where = "the array" if "all" in given else "array"

@@ -12,37 +12,49 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+import sklearn.datasets
 import tensorflow_datasets as tfds
 
-from tfae.datasets import defects, downloads, records, scikit_learn
+from tfae.datasets import defects, downloads, records
+from tfae.datasets.arrays import ArrayPart
 from tfae.datasets.source import Source
+from tfae.load_options import ReadOptions
 
+#: Of scikit-learn, real data without a network: 8×8 images with gray values from 0 to 16, and three tables.
+_OF_SKLEARN = ("digits", "breast_cancer", "wine", "diabetes")
 _NAME = re.compile(r"(?P<name>\w+(/[\w+.-]+)?)(:(?P<version>[\d*]+(\.[\d*]+){0,2}))?")
 
 
-def from_name(
-    name: str,
-    *,
-    feature: str | None = None,
-    data_dir: str | os.PathLike[str] | None = None,
-    manual_dir: str | os.PathLike[str] | None = None,
-) -> Source:
+def from_name(name: str, options: ReadOptions) -> Source:
     """Open a data set by name, scikit-learn's or TFDS's ``name[/config][:version]``; prepare it where it is not yet."""
-    bare = _bare(name)
-    if bare in scikit_learn.NAMES:
+    bare, feature, manual_dir = _bare(name), options.feature, options.manual_dir
+    if bare in _OF_SKLEARN:
         for argument, value, expected in (("source", name, bare), ("manual_dir", manual_dir, None)):
             if value != expected:
                 raise ValueError(
                     f"{argument}: expected {expected!r} for scikit-learn's {bare!r}, which has neither versions nor "
                     f"original files; received {value!r}."
                 )
-        return scikit_learn.from_name(name, feature=feature)
-    builder = _builder(name, data_dir)
+        return _from_sklearn(name, feature)
+    builder = _builder(name, options.data_dir)
     records.choose_features(name, builder.info, feature)  # before a long preparation
     if not Path(builder.data_dir).exists():  # TFDS writes elsewhere and renames: what is there is complete
         _prepare(name, builder, manual_dir)
-        builder = _builder(name, data_dir)
+        builder = _builder(name, options.data_dir)
     return records.from_builder(name, builder, feature=feature)
+
+
+def _from_sklearn(name: str, feature: str | None) -> Source:
+    bunch = getattr(sklearn.datasets, f"load_{name}")()
+    is_images = name == "digits"
+    only = "image" if is_images else "features"
+    if feature not in (None, only):
+        raise ValueError(f"feature: expected {only!r} or None for {name!r}; received {feature!r}.")
+    samples = bunch.images[..., np.newaxis].astype(np.uint8) if is_images else bunch.data
+    part = ArrayPart(samples, bunch.target, feature_names=None if is_images else tuple(map(str, bunch.feature_names)))
+    part.label_names = tuple(map(str, bunch.get("target_names", ()))) or None
+    return Source(name, {"all": part}, value_range=(0.0, 16.0) if is_images else None)
 
 
 def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> tfds.core.DatasetBuilder:
@@ -73,7 +85,7 @@ def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> tfds.core.Da
 
 def is_known(name: str) -> bool:
     """Whether there is a data set of this name, whatever files there are."""
-    return _bare(name) in scikit_learn.NAMES or _bare(name) in tfds.list_builders(with_community_datasets=False)
+    return _bare(name) in _OF_SKLEARN or _bare(name) in tfds.list_builders(with_community_datasets=False)
 
 
 def _bare(name: str) -> str:
@@ -81,8 +93,8 @@ def _bare(name: str) -> str:
 
 
 def _suggest(name: str) -> str:
-    names = [*scikit_learn.NAMES, *tfds.list_builders(with_community_datasets=False)]
-    listed = f"scikit-learn's are {', '.join(map(repr, scikit_learn.NAMES))}, and tfds.list_builders() has the others."
+    names = [*_OF_SKLEARN, *tfds.list_builders(with_community_datasets=False)]
+    listed = f"scikit-learn's are {', '.join(map(repr, _OF_SKLEARN))}, and tfds.list_builders() has the others."
     return defects.close_matches(_bare(name), names, otherwise=listed)
 
 

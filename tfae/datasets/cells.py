@@ -17,16 +17,7 @@ MISSING = ("", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "nat", "null", "none"
 
 def is_number(cell: str, decimal: str, thousands: str | None) -> bool:
     """Whether a cell holds a number, with that decimal sign and that sign between thousands."""
-    cell = cell.strip()
-    if thousands:
-        cell = cell.replace(thousands, "")
-    if decimal != ".":
-        cell = cell.replace(".", "x").replace(decimal, ".")
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell
+    return re.fullmatch(_pattern(decimal, thousands), cell.strip(), re.ASCII) is not None
 
 
 def write_plainly(texts: pa.Array, decimal: str, thousands: str | None) -> pa.Array:

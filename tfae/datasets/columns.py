@@ -1,13 +1,14 @@
-"""Columns of a table: which are taken, by name or by index."""
+"""Columns of a table: which are taken, by name or by index, and what they hold."""
 
 from __future__ import annotations
 
 import collections
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import final
 
 import numpy as np
+import pyarrow as pa
 
 from tfae.columns import Column
 from tfae.datasets import defects
@@ -129,28 +130,77 @@ def take_gaps(source: Source, gaps: str) -> Source:
 
 def choose_features(names: Sequence[str], options: ReadOptions, where: str) -> tuple[str, ...]:
     """Return the names of the columns of a table that are x; ``where`` is what holds it, for errors."""
-    columns, label, drop = options.columns, options.label, options.drop or ()
-    labels = () if label is None else (label,)
-    keys = {argument: name for argument in ("time", "group") if (name := getattr(options, argument)) is not None}
-    asked = {"columns": columns or (), "label": labels, "drop": drop}
-    for argument, chosen in (*asked.items(), *((argument, [name]) for argument, name in keys.items())):
+    columns, label = options.columns, options.label
+    beside = {each: [name] for each in ("label", "time", "group") if (name := getattr(options, each)) is not None}
+    beside["drop"] = [*(options.drop or ())]
+    for argument, chosen in {"columns": columns or (), **beside}.items():
         for name in chosen:
             validate_known(argument, name, names, where)
-    if columns is None and "" in names and "" not in drop:
+    if columns is None and "" in names and "" not in beside["drop"]:
         raise ValueError(
             f"source: expected a name for every column; received none for column {list(names).index('')} of {where}, "
             "which may be the index that pandas writes. Leave it out, drop=[''], or write the file with index=False."
         )
     if columns is not None and label in columns:
         raise ValueError(f"label: expected another column than those in columns=; received {label!r} in both.")
-    left_out = {label, *drop, *keys.values()}
+    left_out = {name for chosen in beside.values() for name in chosen}
     features = tuple(str(name) for name in (names if columns is None else columns) if name not in left_out)
     if not features:
         raise ValueError(
             f"source: expected at least one column beside the label; received {list(names)} in {where}, and "
-            f"{sorted(map(str, left_out - {None}))} to leave out."
+            f"{sorted(map(str, left_out))} to leave out."
         )
     return features
+
+
+def find_columns(
+    found: Mapping[str, str], features: Sequence[str], options: ReadOptions, where: str
+) -> tuple[Column, ...]:
+    """Return what the columns of a table that are asked for hold, as ``found`` or as the options say.
+
+    Times that are not asked for by name are left out; ``where`` is what holds the table, for errors.
+    """
+    category, number = options.category or (), options.number or ()
+    for argument, asked in (("category", category), ("number", number)):
+        for name in asked:
+            validate_known(argument, name, list(found), where)
+    if both := set(category) & set(number):
+        raise ValueError(f"number: expected other columns than those of category; received {both.pop()!r} in both.")
+    kinds = {name: "category" if name in category else "number" if name in number else found[name] for name in features}
+    times = [name for name, kind in kinds.items() if kind == "time"]
+    if times and options.columns is None:
+        what = f"{', '.join(times)}, which hold{'s' if len(times) == 1 else ''} times"
+        warnings.warn(f"left out {what}; drop=[...] says so, and category=[...] makes categories of them", stacklevel=2)
+        kinds = {name: kind for name, kind in kinds.items() if kind != "time"}
+    others = [
+        f"{name!r} ({kind})" for name, kind in kinds.items() if kind not in ("number", "yes/no", "text", "category")
+    ]
+    if others or not kinds:
+        raise ValueError(
+            f"source: expected columns of numbers, categories, or true and false; received "
+            f"{', '.join(others or map(repr, times))} in {where}. Leave these out, drop=[...], or take one for label=."
+        )
+    return tuple(Column(name, "category" if kind == "text" else kind) for name, kind in kinds.items())
+
+
+def kind_of(dtype: pa.DataType) -> str:
+    """What a column of that type of Arrow holds."""
+    if pa.types.is_integer(dtype) or pa.types.is_floating(dtype) or pa.types.is_decimal(dtype):
+        return "number"
+    if pa.types.is_boolean(dtype):
+        return "yes/no"
+    if pa.types.is_null(dtype):
+        return "missing"
+    if pa.types.is_temporal(dtype):
+        return "time"
+    return "text" if is_text(dtype) else str(dtype)
+
+
+def is_text(dtype: pa.DataType) -> bool:
+    """Whether a column of that type holds texts."""
+    if pa.types.is_dictionary(dtype):
+        dtype = dtype.value_type
+    return pa.types.is_string(dtype) or pa.types.is_large_string(dtype) or pa.types.is_null(dtype)
 
 
 def validate_distinct(names: Sequence[str], where: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,10 +17,10 @@ import pyarrow.csv
 from tfae.datasets import defects
 from tfae.datasets.cells import MISSING, write_plainly
 from tfae.datasets.dialect import DELIMITERS, Dialect, encoding_error, find_dialect
-from tfae.datasets.joined_tables import RecordBatches, Table, open_files
+from tfae.datasets.joined_tables import open_files
 from tfae.datasets.source import Source
 from tfae.datasets.table_files import COMPRESSED, TableFiles
-from tfae.datasets.tables import DEFECT
+from tfae.datasets.tables import DEFECT, Table
 from tfae.load_options import ReadOptions
 
 #: How the words for what is missing are written.
@@ -38,18 +37,13 @@ def from_csv(files: TableFiles, options: ReadOptions) -> Source:
     return open_files(files, options, functools.partial(_open, options))
 
 
-def _open(options: ReadOptions, path: Path, is_first: bool) -> Table:
-    with warnings.catch_warnings():
-        if not is_first:
-            warnings.simplefilter("ignore")  # What is said of one is said of all.
-        dialect = find_dialect(path, options)
-    rows = _TextRows(path, dialect, tuple(options.missing or ()))
+def _open(options: ReadOptions, path: Path) -> Table:
+    dialect = find_dialect(path, options)
     return Table(
         where=repr(str(path)),
         names=dialect.names,
         kinds=dict(zip(dialect.names, dialect.kinds, strict=True)),
-        record_batches=rows,
-        cut=rows.cut,
+        record_batches=_TextRows(path, dialect, tuple(options.missing or ())),
         max_rows=None if path.suffix in COMPRESSED else path.stat().st_size // (2 * len(dialect.names)) + 1,
         has_header=dialect.has_header,
     )
@@ -63,10 +57,6 @@ class _TextRows:
     path: Path
     dialect: Dialect
     missing: tuple[str, ...]
-
-    def cut(self) -> Iterator[tuple[int, RecordBatches]]:
-        """Yield the whole file: which row a line in its middle is, only the lines before tell."""
-        yield 0, self
 
     def __call__(self, kinds: Mapping[str, str], is_tolerant: bool) -> Iterator[pa.RecordBatch]:
         """Yield the rows; with numbers as texts from where one of them is none."""

@@ -18,10 +18,17 @@ from tfae.load_options import COLOR_MODES
 _UNREAD = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")
 #: What the served signature decodes. MPO is JPEG with more behind the picture.
 _SERVED = ("PNG", "JPEG", "MPO")
-#: Channels of the modes that files are taken in; gray ones of more than 8 bits have a dtype of their own.
-_CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
-_DEEP = {"I;16": ("uint16", "16 bits"), "I": ("int32", "32-bit integers"), "F": ("float32", "32-bit floats")}
-_WORDS = {"L": "grayscale", "LA": "grayscale with alpha", "RGB": "RGB", "RGBA": "RGB with alpha"}
+#: Number of channels, dtype and name of the modes that files are taken in.
+_MODES = {
+    "L": (1, "uint8", "grayscale"),
+    "LA": (2, "uint8", "grayscale with alpha"),
+    "RGB": (3, "uint8", "RGB"),
+    "RGBA": (4, "uint8", "RGB with alpha"),
+    "I;16": (1, "uint16", "grayscale of 16 bits"),
+    "I": (1, "int32", "grayscale of 32-bit integers"),
+    "F": (1, "float32", "grayscale of 32-bit floats"),
+}
+_DEEP = ("I;16", "I", "F")
 
 
 def suffixes() -> tuple[str, ...]:
@@ -40,16 +47,15 @@ class Header(NamedTuple):
     @property
     def num_channels(self) -> int:
         """How many channels the image has."""
-        return _CHANNELS.get(self.mode, 1)
+        return _MODES[self.mode][0]
 
     @property
     def dtype(self) -> np.dtype:
         """Of the pixels."""
-        return np.dtype(_DEEP[self.mode][0] if self.mode in _DEEP else "uint8")
+        return np.dtype(_MODES[self.mode][1])
 
     def __str__(self) -> str:
-        words = f"grayscale of {_DEEP[self.mode][1]}" if self.mode in _DEEP else _WORDS[self.mode]
-        return f"{self.size[0]}×{self.size[1]} {words}"
+        return f"{self.size[0]}×{self.size[1]} {_MODES[self.mode][2]}"
 
 
 @final
@@ -125,14 +131,14 @@ class ImageReader:
         if mode in _DEEP:
             raise ValueError(
                 f'color_mode: expected "gray" for images of more than 8 bits; received {self.color_mode!r} and '
-                f"{str(path)!r} with grayscale of {_DEEP[mode][1]}. Convert such images first."
+                f"{str(path)!r} with {_MODES[mode][2]}. Convert such images first."
             )
         if self.color_mode is not None:
             return COLOR_MODES[self.color_mode]
         if mode in ("P", "PA"):
             return "RGBA" if image.has_transparency_data else "RGB"
         mode = "L" if mode == "1" else mode
-        if mode not in _CHANNELS:
+        if mode not in _MODES:
             raise ValueError(
                 f"source: expected gray, RGB or a palette, with or without alpha; received {mode} in {str(path)!r}. "
                 'color_mode="rgb" converts it.'

@@ -15,6 +15,7 @@ from tfae.datasets.folders import find_splits, list_files, warn_of_skipped
 from tfae.datasets.image_file import Header, ImageReader, suffixes
 from tfae.datasets.source import Batch, Part, Source
 from tfae.datasets.table_files import TABLE_SUFFIXES
+from tfae.load_options import ReadOptions
 
 #: Where MVTec AD keeps the masks of defects.
 _MASKS = "ground_truth"
@@ -49,6 +50,10 @@ class FolderPart(Part):
                     defects[index] = str(error)
             yield Batch(samples, None if self.labels is None else self.labels[start:stop], defects=defects)
 
+    def name_sample(self, place: int) -> int | str:
+        """Name the file."""
+        return f"file {self.sample_names[place]!r}"
+
     def _decode(self, name: str) -> np.ndarray:
         image = self.reader.decode(self.folder / name)
         if (image.shape, image.dtype) != (self.shape, self.dtype):
@@ -60,7 +65,7 @@ class FolderPart(Part):
         return image
 
 
-def from_folder(folder: Path, *, image_size: tuple[int, int] | None, color_mode: str | None) -> Source:
+def from_folder(folder: Path, options: ReadOptions) -> Source:
     """Open images of one size: in a folder, in one sub-folder per class, or either in each of "train", "test", ….
 
     Pixels are Pillow's: uint8, or uint16, int32 and float32 of gray images that have them. An EXIF orientation is
@@ -69,7 +74,7 @@ def from_folder(folder: Path, *, image_size: tuple[int, int] | None, color_mode:
     stretched, which a warning says. In MVTec AD's layout, train/good is the training split and the folders of test are
     labels; the masks are left out.
     """
-    reader = ImageReader(image_size, color_mode)
+    reader = ImageReader(options.image_size, options.color_mode)
     folders = _folders_of_splits(folder) or {"all": folder}
     listed = {part: _list_images(path) for part, path in folders.items()}
     headers: dict[Path, Header] = {}
@@ -82,11 +87,11 @@ def from_folder(folder: Path, *, image_size: tuple[int, int] | None, color_mode:
     if not headers:
         raise broken[0]
     first = _common(headers, reader)
-    _say_what_changes(folder, headers, image_size)
+    _say_what_changes(folder, headers, reader.size)
     parts = {}
     for part, (names, has_classes) in listed.items():
         parts[part] = FolderPart(
-            shape=(*(image_size or first.size), first.num_channels),
+            shape=(*(reader.size or first.size), first.num_channels),
             dtype=first.dtype,
             num_samples=len(names),
             folder=folders[part],

@@ -3,73 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 
-from tfae.datasets.columns import choose_features, validate_distinct
+from tfae.datasets.columns import choose_features, find_columns, validate_distinct
 from tfae.datasets.file_rows import FileRows
-from tfae.datasets.kinds import find_columns, kind_of
 from tfae.datasets.source import Source
 from tfae.datasets.table_files import TableFiles
-from tfae.datasets.tables import DEFECT, TablePart, as_text
+from tfae.datasets.tables import Table, TablePart
 from tfae.load_options import ReadOptions
 
-RecordBatches = Callable[[Mapping[str, str], bool], Iterable[pa.RecordBatch]]
 
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A table in one file, or a data frame.
-
-    Attributes:
-        where: What holds it, for errors.
-        kinds: What is found in each column: "number", "yes/no", "text", "time", "missing" where there is nothing, or
-            the name of another type.
-        record_batches: Opens the table, and yields the columns that are asked for by name, as what their kind, or
-            "label" or "kept", says; tolerant if it is to be, as ``TablePart`` says.
-        cut: Yields what opens its pieces likewise, each with the row that it begins with; None of what is in no file.
-        types: Those that Arrow stores the columns in; None for a text file, whose numbers are all float64.
-        num_rows, max_rows: How many rows there are; or, where only reading tells, how many there can be at most.
-        has_header: Whether the names are in the file.
-        keys: Columns beside those in the file, in each of which all cells are the same.
-    """
-
-    where: str
-    names: Sequence[str]
-    kinds: Mapping[str, str]
-    record_batches: RecordBatches
-    cut: Callable[[], Iterable[tuple[int, RecordBatches]]] | None = None
-    types: Mapping[str, pa.DataType] | None = None
-    num_rows: int | None = None
-    max_rows: int | None = None
-    has_header: bool = True
-    keys: Mapping[str, pa.Scalar] = dataclasses.field(default_factory=dict)
-
-    def with_keys(self, keys: Mapping[str, pa.Scalar]) -> Table:
-        """Return the table with keys."""
-        types = {name: key.type for name, key in keys.items()}
-        return dataclasses.replace(
-            self,
-            names=[*self.names, *keys],
-            kinds={**self.kinds, **{name: kind_of(dtype) for name, dtype in types.items()}},
-            types=None if self.types is None else {**self.types, **types},
-            keys=keys,
-        )
-
-
-def open_files(files: TableFiles, options: ReadOptions, open_file: Callable[[Path, bool], Table]) -> Source:
-    """Open the table in files; ``open_file`` opens one, and is told whether it is the first."""
-    keys, first = _read_keys(files, options), files.paths[0]
-    tables = {path: open_file(path, path == first).with_keys(keys.get(path, {})) for path in files.paths}
+def open_files(files: TableFiles, options: ReadOptions, open_file: Callable[[Path], Table]) -> Source:
+    """Open the table in files; ``open_file`` opens one."""
+    keys, tables = _read_keys(files, options), {}
+    with warnings.catch_warnings():
+        for path in files.paths:
+            tables[path] = open_file(path).with_keys(keys.get(path, {}))
+            warnings.simplefilter("ignore")  # What is said of one is said of all.
     parts = {name: [tables[path] for path in part] for name, part in files.parts.items()}
     names = {name: [path.relative_to(files.root).as_posix() for path in part] for name, part in files.parts.items()}
     return Source(files.name, join(parts, options, repr(str(files)), None if files.is_one else names))
@@ -89,17 +46,17 @@ def join(
         options = options.by_position()
     names = list(dict.fromkeys(name for table in tables for name in table.names))
     features = choose_features(names, options, where)
-    labels = () if options.label is None else (options.label,)
+    needed = [*features, *filter(None, (options.label, options.time, options.group))]
     for table in tables:
-        _validate_names(tables[0], table, [*features, *labels, *filter(None, (options.time, options.group))])
+        _validate_names(tables[0], table, needed)
     columns = find_columns(_find_kinds(tables, features, options), features, options, where)
-    asked = {column.name: column.kind for column in columns} | dict.fromkeys(labels, "label")
-    shared = [name for name in names if all(name in table.kinds for table in tables)]
+    categories = {column.name for column in columns if column.kind == "category"}
     types = {
-        name: _common_type([table.types[name] for table in tables if table.types], asked.get(name, "kept"))
-        for name in shared
+        name: _common_type([table.types[name] for table in tables if table.types], is_category=name in categories)
+        for name in names
+        if all(name in table.kinds for table in tables)
     }
-    stored = [None if column.kind == "category" else types[column.name] for column in columns]
+    stored = [None if column.name in categories else types[column.name] for column in columns]
     codes: dict[str, dict[str, int]] | None = None
     joined = {}
     for name, part in parts.items():
@@ -112,47 +69,14 @@ def join(
             max_samples=None if None in max_rows else sum(max_rows),
             sample_names=rows if file_names else None,
             found_columns=columns,
-            record_batches=JoinedRows(part, rows, asked, types),
-            names=shared,
+            tables=part,
+            file_rows=rows,
+            types=types,
             where=where if name == "all" else f"{name!r} of {where}",
             options=options,
         )
         joined[name].codes = codes = codes or joined[name].codes  # A category has one code in all parts.
     return joined
-
-
-@final
-@dataclass(frozen=True)
-class JoinedRows:
-    """Opens tables, and yields the columns of some names, of the same types in all batches.
-
-    Attributes:
-        tables, places: Read one after the other, and which file their rows are from.
-        known, types: What columns are read as, and the types that they have then.
-    """
-
-    tables: Sequence[Table]
-    places: FileRows
-    known: Mapping[str, str]
-    types: Mapping[str, pa.DataType | None]
-
-    def __call__(self, names: Sequence[str], is_tolerant: bool) -> Iterator[pa.RecordBatch]:
-        """Yield the batches of one table after the other."""
-        asked = {name: self.known.get(name, "kept") for name in names}
-
-        def read(table: Table) -> Iterator[pa.RecordBatch]:
-            stored = {name: kind for name, kind in asked.items() if name not in table.keys}
-            # Without a column of the file there is no telling how many rows it has.
-            for batch in table.record_batches(stored or {table.names[0]: "label"}, is_tolerant):
-                cells = {name: pa.repeat(key, len(batch)) for name, key in table.keys.items()}
-                columns = [
-                    _cast(cells[name] if name in cells else batch.column(name), self.types[name], kind)
-                    for name, kind in asked.items()
-                ]
-                beside = {name: batch.column(name) for name in (DEFECT,) if name in batch.schema.names}
-                yield pa.RecordBatch.from_arrays([*columns, *beside.values()], names=[*asked, *beside])
-
-        return self.places.join(map(read, self.tables))
 
 
 def _validate_names(first: Table, table: Table, names: Sequence[str]) -> None:
@@ -189,11 +113,11 @@ def _find_kinds(tables: Sequence[Table], features: Sequence[str], options: ReadO
     return {name: nothing if kind == "missing" else kind for name, (kind, _) in found.items()}
 
 
-def _common_type(types: Sequence[pa.DataType], kind: str) -> pa.DataType | None:
+def _common_type(types: Sequence[pa.DataType], *, is_category: bool) -> pa.DataType | None:
     """Return the type that holds a column of all tables; None for text files, which have none."""
     if len(set(types)) < 2:
         return types[0] if types else None
-    if kind != "category" and (dtype := _numpy_dtype([dtype for dtype in types if not pa.types.is_null(dtype)])):
+    if not is_category and (dtype := _numpy_dtype([dtype for dtype in types if not pa.types.is_null(dtype)])):
         return pa.from_numpy_dtype(dtype)
     return pa.string()
 
@@ -204,12 +128,6 @@ def _numpy_dtype(types: Sequence[pa.DataType | None]) -> np.dtype | None:
         if each is None or not (pa.types.is_integer(each) or pa.types.is_floating(each) or pa.types.is_boolean(each)):
             return None
     return np.result_type(*(pa.array([], each).to_numpy(zero_copy_only=False).dtype for each in types))
-
-
-def _cast(cells: pa.Array, dtype: pa.DataType | None, kind: str) -> pa.Array:
-    if dtype is None or cells.type == dtype:
-        return cells
-    return as_text(cells) if kind == "category" else pc.cast(cells, dtype, safe=False)
 
 
 def _read_keys(files: TableFiles, options: ReadOptions) -> dict[Path, dict[str, pa.Scalar]]:

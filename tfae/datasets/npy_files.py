@@ -10,17 +10,18 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, final
+from typing import IO, final
 
 import numpy as np
 
 from tfae.datasets import defects
 from tfae.datasets.arrays import ArrayPart, match_labels, source_of
 from tfae.datasets.row_file import RowFile
-from tfae.datasets.scan import Scan
 from tfae.datasets.source import Batch, Part, Source, normalize_shape
 from tfae.datasets.splits import SPLIT_NAMES
 from tfae.datasets.stored import StoredSamples
+from tfae.load_options import ReadOptions
+from tfae.moments import Samples
 
 # The names under which .npz archives hold one array, or each split with its labels.
 _ALL_KEYS = (("x", "y"), ("X", "y"), ("samples", "labels"))
@@ -28,41 +29,22 @@ _SPLIT_KEYS = (("x_{}", "y_{}"), ("X_{}", "y_{}"), ("{}", "{}_labels"))
 
 
 @final
-@dataclass(kw_only=True, eq=False, repr=False)
-class NpyPart(Part):
-    """Samples of a .npy file whose bytes are those of the array in memory: streamed, they are read where they lie."""
-
-    stored: StoredSamples
-
-    def blocks(self, size: int) -> Iterator[Batch]:
-        """Yield what is read at one place after the other."""
-        for start in range(0, len(self.stored), size):
-            yield Batch(self.stored[start : start + size])
-
-    def store(self, size: int, scan: Scan) -> tuple[StoredSamples, None]:
-        """Have the samples scanned, and return them where they are."""
-        for batch in self.batches(size):
-            scan.add(batch.samples)
-        return self.stored, None
-
-
-@final
-@dataclass(kw_only=True, eq=False, repr=False)
-class ConvertedNpyPart(Part):
-    """Samples of a .npy file in column-major order, or in the byte order of another machine."""
+@dataclass(frozen=True)
+class ConvertedSamples:
+    """Samples ``(n, *shape)`` of a .npy file in column-major order, or in the byte order of another machine."""
 
     path: Path
-    num_samples: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
 
-    def blocks(self, size: int) -> Iterator[Batch]:
-        """Yield copies of what is mapped."""
-        for start in range(0, self.num_samples, size):
-            with _reading(self.path, ".npy file"):
-                # Mapped anew for each block, because pages that were read stay in memory as long as the map.
-                mapped = np.load(self.path, mmap_mode="r", allow_pickle=False)
-                samples = np.array(mapped[start : start + size], self.dtype, order="C")
-            del mapped
-            yield Batch(samples.reshape(-1, *self.shape))
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: slice) -> np.ndarray:
+        with _reading(self.path, ".npy file"):
+            # Mapped anew each time, because pages that were read stay in memory as long as the map.
+            mapped = np.load(self.path, mmap_mode="r", allow_pickle=False)
+            return np.array(mapped[key], self.dtype, order="C").reshape(-1, *self.shape[1:])
 
 
 @final
@@ -96,7 +78,7 @@ class MemberPart(Part):
             member.read()  # to the end, where a checksum is compared
 
 
-def from_npy(path: Path) -> Source:
+def from_npy(path: Path, options: ReadOptions) -> Source:
     """Open a .npy file, of which only what is asked for is read."""
     with _reading(path, ".npy file"), path.open("rb") as file:
         shape, is_fortran, dtype = _header(file, None)
@@ -105,20 +87,18 @@ def from_npy(path: Path) -> Source:
             raise ValueError("it holds Python objects")
         if file.seek(0, os.SEEK_END) < offset + math.prod(shape) * dtype.itemsize:
             raise ValueError("it is not complete")
-    where = repr(str(path))
-    shape = normalize_shape(shape, dtype, where)
-    num_samples, *sample_shape = shape
-    described: Any = {"shape": tuple(sample_shape), "dtype": dtype.newbyteorder("="), "num_samples": num_samples}
+    shape = normalize_shape(shape, dtype, repr(str(path)))
     if is_fortran or not dtype.isnative:
-        return Source(path.stem, {"all": ConvertedNpyPart(path=path, **described)})
-    row_bytes = math.prod(sample_shape) * dtype.itemsize
-    rows = RowFile(path.open("rb"), offset=offset, row_bytes=row_bytes, path=path)
-    stored = StoredSamples(rows, shape[1:], dtype, np.arange(num_samples))
-    return Source(path.stem, {"all": NpyPart(stored=stored, **described)})
+        samples: Samples = ConvertedSamples(path, shape, dtype.newbyteorder("="))
+    else:  # The bytes are those of the array in memory: streamed, they are read where they lie.
+        row_bytes = math.prod(shape[1:]) * dtype.itemsize
+        rows = RowFile(path.open("rb"), offset=offset, row_bytes=row_bytes, path=path)
+        samples = StoredSamples(rows, shape[1:], dtype, np.arange(shape[0]))
+    return Source(path.stem, {"all": ArrayPart(samples)})
 
 
-def from_npz(path: Path, *, key: str | None = None) -> Source:
-    """Open a .npz archive: its array ``key``, or its only one, or x and y (or X), also as x_train, x_test and so on."""
+def from_npz(path: Path, options: ReadOptions) -> Source:
+    """Open a .npz archive: the array ``key``, or its only one, or x and y (or X), also as x_train, x_test and so on."""
     where = repr(str(path))
     with _reading(path, ".npz archive"):
         if not zipfile.is_zipfile(path):
@@ -126,7 +106,7 @@ def from_npz(path: Path, *, key: str | None = None) -> Source:
         with zipfile.ZipFile(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
     parts: dict[str, Part] = {}
-    for name, (x, y) in _choose_keys(names, path, key).items():
+    for name, (x, y) in _choose_keys(names, path, options.key).items():
         with _reading(path, ".npz archive"), zipfile.ZipFile(path) as archive:
             labels = None if y is None else _whole(archive, y)
             with _member(archive, x) as member:

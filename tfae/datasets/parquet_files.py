@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from tfae.datasets import defects
-from tfae.datasets.joined_tables import RecordBatches, Table, join, open_files
-from tfae.datasets.kinds import kind_of
+from tfae.datasets.columns import kind_of
+from tfae.datasets.joined_tables import join, open_files
 from tfae.datasets.source import Source
 from tfae.datasets.table_files import TableFiles
+from tfae.datasets.tables import RecordBatches, Table
 from tfae.load_options import ReadOptions
 
 #: Rows that are worth a piece of their own.
@@ -23,7 +24,7 @@ PIECE = 2**16
 
 def from_parquet(files: TableFiles, options: ReadOptions) -> Source:
     """Open .parquet files; the columns are converted to the one NumPy dtype that holds them all."""
-    return open_files(files, options, lambda path, _: _open(path))
+    return open_files(files, options, _open)
 
 
 def from_frame(frame: Any, options: ReadOptions) -> Source:
@@ -34,10 +35,9 @@ def from_frame(frame: Any, options: ReadOptions) -> Source:
         raise ValueError(
             f"source: expected a data frame; received {type(frame).__name__}: {defects.reason(error)}."
         ) from None
-    opened = _table(
-        table.schema, "the data frame", table.num_rows, lambda asked, _: table.select(list(asked)).to_batches()
-    )
-    return Source("table", join({"all": [opened]}, options, opened.where))
+    where = "the data frame"
+    opened = _table(table.schema, where, table.num_rows, lambda asked, _: table.select(list(asked)).to_batches())
+    return Source("table", join({"all": [opened]}, options, where))
 
 
 def _open(path: Path) -> Table:
@@ -92,4 +92,5 @@ def _table(schema: pa.Schema, where: str, num_rows: int, record_batches: RecordB
         num_rows=num_rows,
         record_batches=record_batches,
         cut=cut,
+        is_file=cut is not None,
     )

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
 from tfae.datasets.file_rows import FileRows
-from tfae.datasets.joined_tables import JoinedRows, Table
 from tfae.datasets.source import Source
-from tfae.datasets.tables import TablePart
+from tfae.datasets.tables import Table, TablePart
 
 
 @final
@@ -43,10 +42,7 @@ class PieceReader:
     @contextlib.contextmanager
     def open(self, piece: Piece) -> Iterator[tuple[str, int, TablePart]]:
         """Yield the name of a part, the place in its file of the first row of a piece, and the part with these rows."""
-        part = self.parts[piece.part]
-        assert isinstance(part.record_batches, JoinedRows)
-        rows = dataclasses.replace(part.record_batches, tables=[piece.table], places=FileRows([piece.file]))
-        yield piece.part, piece.first, _with_rows(part, rows)
+        yield piece.part, piece.first, _with_tables(self.parts[piece.part], [piece.table], [piece.file])
 
 
 def cut(source: Source) -> tuple[PieceReader, list[Piece]]:
@@ -62,32 +58,24 @@ def cut(source: Source) -> tuple[PieceReader, list[Piece]]:
         )
     parts, pieces = {}, []
     for name, part in source.parts.items():
-        rows = part.record_batches if isinstance(part, TablePart) else None
-        if not isinstance(part, TablePart) or not isinstance(rows, JoinedRows) or None in [t.cut for t in rows.tables]:
+        if not isinstance(part, TablePart) or not all(table.is_file for table in part.tables):
             raise ValueError(
                 "source: expected a table in .parquet, .tfrecord or text files, which several processes can read in "
                 f"pieces; received {source.name!r}, which is {'images' if source.kind == 'image' else 'none'}."
             )
-        parts[name] = _with_rows(part, dataclasses.replace(rows, tables=(), places=FileRows(())))
-        for table, file in zip(rows.tables, rows.places.files, strict=True):
-            pieces += list(_cut_table(name, file, table))
+        parts[name] = _with_tables(part, (), ())
+        for table, file in zip(part.tables, part.file_rows.files, strict=True):
+            for first, rows in table.cut() if table.cut else [(0, table.record_batches)]:
+                # What is known of all columns of all files would be sent along with each piece.
+                less = dataclasses.replace(table, names=table.names[:1], kinds={}, types=None, cut=None)
+                pieces.append(Piece(name, file, first, dataclasses.replace(less, record_batches=rows)))
     return PieceReader(parts), pieces
 
 
-def _with_rows(part: TablePart, rows: JoinedRows) -> TablePart:
+def _with_tables(part: TablePart, tables: Sequence[Table], files: Sequence[str]) -> TablePart:
     other = copy.copy(part)
-    other.record_batches = rows
-    other.sample_names = None if part.sample_names is None else rows.places
+    other.tables, other.file_rows = tables, FileRows(files)
+    other.sample_names = None if part.sample_names is None else other.file_rows
     other.num_samples = other.max_samples = None
     other.may_be_empty = True
     return other
-
-
-def _cut_table(part: str, file: str, table: Table) -> Iterator[Piece]:
-    assert table.cut is not None
-    for first, record_batches in table.cut():
-        # What is known of all columns of all files would be sent along with each piece.
-        read = dataclasses.replace(
-            table, names=table.names[:1], kinds={}, types=None, record_batches=record_batches, cut=None
-        )
-        yield Piece(part, file, first, read)

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfae import progress
+from tfae.datasets.arrays import ArrayPart
 from tfae.datasets.row_file import write_rows
 from tfae.datasets.source import READ_SIZE, Batch, Part, Source
 from tfae.datasets.stored import StoredSamples
@@ -103,8 +104,7 @@ class WindowPart(Part):
         series = self.read_series(in_memory=True)
         starts = series.starts(self.window, self.stride)
         windows, labels = series.windows(starts, self.window), self.window_labels(series, starts)
-        for start in range(0, len(windows), size):
-            yield Batch(windows[start : start + size], None if labels is None else labels[start : start + size])
+        yield from ArrayPart(windows, labels).blocks(size)
 
     def window_labels(self, series: Series, starts: np.ndarray) -> np.ndarray | None:
         """Return the greatest label of the rows of each window; None if there are no labels."""

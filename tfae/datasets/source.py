@@ -158,10 +158,7 @@ class Part(abc.ABC):
 
     def name_sample(self, place: int) -> int | str:
         """Return what an error calls the sample at a place of the source: its number, or the file and where in it."""
-        names = self.sample_names
-        if names is None:
-            return place
-        return names.describe(place) if isinstance(names, FileRows) else f"file {names[place]!r}"
+        return place
 
     def whole_labels(self, labels: np.ndarray) -> np.ndarray:
         """Return all labels, which ``batches`` gave bit by bit, in the dtype that only all of them tell."""

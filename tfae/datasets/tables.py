@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -13,9 +14,8 @@ import pyarrow.compute as pc
 
 from tfae.columns import REST_CODE, Column
 from tfae.datasets.cells import MISSING, is_number, parse_numbers
-from tfae.datasets.columns import validate_known
+from tfae.datasets.columns import is_text, kind_of, validate_known
 from tfae.datasets.file_rows import FileRows
-from tfae.datasets.kinds import is_text
 from tfae.datasets.source import Batch, Part
 from tfae.load_options import ReadOptions
 
@@ -25,26 +25,75 @@ MAX_CATEGORIES = 100
 DEFECT = "\0defect"
 
 
+RecordBatches = Callable[[Mapping[str, str], bool], Iterable[pa.RecordBatch]]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table in one file, or a data frame.
+
+    Attributes:
+        where: What holds it, for errors.
+        kinds: What is found in each column: "number", "yes/no", "text", "time", "missing" where there is nothing, or
+            the name of another type.
+        record_batches: Opens the table anew, and yields the columns that are asked for by name, as what their kind, or
+            "label" or "kept", says; numbers as texts where some are none. If it is to be tolerant, a column ``DEFECT``
+            may say which rows are none.
+        cut: Yields what opens its pieces likewise, each with the row that it begins with; None where only the rows
+            before tell which row is in the middle.
+        is_file: Whether another process can open it, too.
+        types: Those that Arrow stores the columns in; None for a text file, whose numbers are all float64.
+        num_rows, max_rows: How many rows there are; or, where only reading tells, how many there can be at most.
+        has_header: Whether the names are in the file.
+        keys: Columns beside those in the file, in each of which all cells are the same.
+    """
+
+    where: str
+    names: Sequence[str]
+    kinds: Mapping[str, str]
+    record_batches: RecordBatches
+    cut: Callable[[], Iterable[tuple[int, RecordBatches]]] | None = None
+    is_file: bool = True
+    types: Mapping[str, pa.DataType] | None = None
+    num_rows: int | None = None
+    max_rows: int | None = None
+    has_header: bool = True
+    keys: Mapping[str, pa.Scalar] = dataclasses.field(default_factory=dict)
+
+    def with_keys(self, keys: Mapping[str, pa.Scalar]) -> Table:
+        """Return the table with keys."""
+        types = {name: key.type for name, key in keys.items()}
+        return dataclasses.replace(
+            self,
+            names=[*self.names, *keys],
+            kinds={**self.kinds, **{name: kind_of(dtype) for name, dtype in types.items()}},
+            types=None if self.types is None else {**self.types, **types},
+            keys=keys,
+        )
+
+
 @final
 @dataclass(kw_only=True, eq=False, repr=False)
 class TablePart(Part):
-    """Rows of a table, streamed.
+    """Rows of tables, one after the other, streamed.
 
     Attributes:
-        record_batches: Opens the table anew each time it is called, for the columns of some names. Numbers come as
-            texts where some are none. If it is to be tolerant, a column ``DEFECT`` may say which rows are none.
-        where, names: What holds the table, for errors, and all of its columns.
+        tables, file_rows: What the rows are read from, and which file each is from.
+        where: What holds the tables, for errors.
+        types: Of all columns that are in each table, as Arrow gives them; None in text files.
         found_columns: The columns that are x, in this order, read as ``options`` say.
         codes: Of the categories of each column that holds some, in the order in which they have come.
         is_closed: Whether other categories than those get the code of the rest.
     """
 
-    record_batches: Callable[[Sequence[str], bool], Iterable[pa.RecordBatch]]
+    tables: Sequence[Table]
+    file_rows: FileRows
     where: str
-    names: Sequence[str]
+    types: Mapping[str, pa.DataType | None]
     found_columns: tuple[Column, ...]
     options: ReadOptions
-    codes: dict[str, dict[str, int]] = field(default_factory=dict)
+    codes: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     is_closed: bool = False
 
     def __post_init__(self) -> None:
@@ -63,13 +112,14 @@ class TablePart(Part):
     def keep(self, names: Sequence[str]) -> None:
         """Carry columns along, beside the samples."""
         for name in names:
-            validate_known("keep", name, self.names, self.where)
+            validate_known("keep", name, list(self.types), self.where)
         self.kept_names = tuple(names)
 
     def name_sample(self, place: int) -> int | str:
         """Say which row of which file it is, counted from 0."""
-        named = super().name_sample(place)
-        return named if isinstance(named, str) else f"row {place} of {self.where} (rows count from 0)"
+        if self.sample_names is not None:
+            return self.file_rows.describe(place)
+        return f"row {place} of {self.where} (rows count from 0)"
 
     def use_vocabularies(self, columns: Sequence[Column]) -> None:
         """Give categories the codes that they have in other data; those that it has not get the code of the rest."""
@@ -84,7 +134,7 @@ class TablePart(Part):
         first, label = 0, self.options.label
         read = [column.name for column in self.found_columns] + ([] if label is None else [label])
         read += [name for name in self.kept_names if name not in read]
-        for batch in _rebatch(self.record_batches(read, self.is_tolerant), size):
+        for batch in _rebatch(self._record_batches(read), size):
             columns = [self._clean(column, batch.column(column.name)) for column in self.found_columns]
             texts: dict[str, dict[int, str]] = {}
             for index, column in enumerate(self.found_columns):
@@ -115,11 +165,27 @@ class TablePart(Part):
             below = " below its header" if self.num_samples is None else ""  # It is a text file.
             raise ValueError(f"source: expected a table with rows; received {self.where}, which holds none{below}.")
 
+    def _record_batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the columns of some names, of the same types in all batches."""
+        kinds = {column.name: column.kind for column in self.found_columns} | {self.options.label: "label"}
+        asked = {name: kinds.get(name, "kept") for name in names}
+
+        def read(table: Table) -> Iterator[pa.RecordBatch]:
+            stored = {name: kind for name, kind in asked.items() if name not in table.keys}
+            # Without a column of the file there is no telling how many rows it has.
+            for batch in table.record_batches(stored or {table.names[0]: "label"}, self.is_tolerant):
+                found = dict(zip(batch.schema.names, batch.columns, strict=True))
+                found |= {name: pa.repeat(key, len(batch)) for name, key in table.keys.items()}
+                cells = {name: _cast(found[name], self.types[name], kind) for name, kind in asked.items()}
+                yield pa.RecordBatch.from_pydict(cells | ({DEFECT: found[DEFECT]} if DEFECT in found else {}))
+
+        return self.file_rows.join(map(read, self.tables))
+
     def _clean(self, column: Column, cells: pa.Array) -> pa.Array:
         """Texts without white space around them, in which what is missing is null; numbers as they are."""
         if column.kind != "category" and not is_text(cells.type):
             return cells
-        texts = pc.utf8_trim_whitespace(as_text(cells))
+        texts = pc.utf8_trim_whitespace(_as_text(cells))
         is_missing = pc.is_in(texts, self._missing)
         if column.kind != "category":
             is_missing = pc.or_(is_missing, pc.is_in(pc.utf8_lower(texts), pa.array(MISSING)))
@@ -135,9 +201,9 @@ class TablePart(Part):
             return defects
         first_texts = [(name, *next(iter(found.items()))) for name, found in texts.items() if found]
         where = self.where
-        if isinstance(self.sample_names, FileRows):  # Of several files, one is told.
+        if self.sample_names is not None:  # Of several files, one is told.
             (name, row, text), *_ = first_texts
-            file, row = self.sample_names.place(first + row)
+            file, row = self.file_rows.place(first + row)
             where, first, first_texts = repr(file), 0, [(name, row, text)]
         listed = ", ".join(f"{name!r} ({text!r} in row {first + row})" for name, row, text in first_texts)
         name, _, text = first_texts[0]
@@ -199,7 +265,13 @@ def _rebatch(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.Record
         yield from pending.combine_chunks().to_batches()
 
 
-def as_text(cells: pa.Array) -> pa.Array:
+def _cast(cells: pa.Array, dtype: pa.DataType | None, kind: str) -> pa.Array:
+    if dtype is None or cells.type == dtype:
+        return cells
+    return _as_text(cells) if kind == "category" else pc.cast(cells, dtype, safe=False)
+
+
+def _as_text(cells: pa.Array) -> pa.Array:
     """Return what is written for categories that are numbers, true and false."""
     if pa.types.is_boolean(cells.type):
         return pc.if_else(cells, "true", "false")
@@ -213,7 +285,7 @@ def as_text(cells: pa.Array) -> pa.Array:
 
 def _labels(column: pa.Array) -> np.ndarray:
     if pa.types.is_dictionary(column.type):
-        column = as_text(column)
+        column = _as_text(column)
     if column.null_count:
         labels = np.empty(len(column), object)
         labels[:] = column.to_pylist()

@@ -15,12 +15,11 @@ import pyarrow as pa
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from tfae.datasets.columns import validate_distinct
-from tfae.datasets.joined_tables import RecordBatches, Table, open_files
-from tfae.datasets.kinds import kind_of
+from tfae.datasets.columns import kind_of, validate_distinct
+from tfae.datasets.joined_tables import open_files
 from tfae.datasets.source import Source
 from tfae.datasets.table_files import TableFiles
-from tfae.datasets.tables import DEFECT
+from tfae.datasets.tables import DEFECT, Table
 from tfae.graph_messages import summarize
 from tfae.load_options import ReadOptions
 
@@ -49,7 +48,7 @@ def from_tfrecord(files: TableFiles, options: ReadOptions) -> Source:
                 f"source: expected records that are tf.train.Example; received {str(paths[0])!r}, which holds none. "
                 "Images of TensorFlow Datasets have a name and data_dir=."
             )
-    return open_files(dataclasses.replace(files, parts=parts), options, lambda path, _: _table(path, found[path]))
+    return open_files(dataclasses.replace(files, parts=parts), options, lambda path: _table(path, found[path]))
 
 
 @final
@@ -119,35 +118,26 @@ def _find_features(path: Path) -> list[_Feature]:
         lengths = sorted({len(values) for _, values in found})
         kind = None if len(lengths) == 1 else f"lists of {lengths[0]} to {lengths[-1]} values"
         stored = found[0][0]
-        if stored == "bytes_list" and not all(
-            _is_text(value) for held, values in found if held == stored for value in values
-        ):
-            kind = _BYTES
+        if stored == "bytes_list":
+            try:
+                b"\n".join(value for held, values in found if held == stored for value in values).decode()
+            except UnicodeDecodeError:
+                kind = _BYTES
         features.append(_Feature(name, stored, lengths[0] if len(lengths) == 1 else None, kind))
     return features
-
-
-def _is_text(value: bytes) -> bool:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _table(path: Path, features: Sequence[_Feature]) -> Table:
     owners = {column: feature for feature in features for column in feature.columns}
     # "x" with two values has a column "x[0]", which may be the name of another feature.
     validate_distinct([column for feature in features for column in feature.columns], repr(str(path)))
-    rows = _Examples(path, owners)
     types = {column: feature.arrow_type for column, feature in owners.items()}
     return Table(
         where=repr(str(path)),
         names=list(owners),
         kinds={column: owners[column].kind or kind_of(dtype) for column, dtype in types.items()},
         types=types,
-        record_batches=rows,
-        cut=rows.cut,
+        record_batches=_Examples(path, owners),
         max_rows=None if _is_compressed(path) else path.stat().st_size // _FRAME,
     )
 
@@ -159,10 +149,6 @@ class _Examples:
 
     path: Path
     owners: Mapping[str, _Feature]
-
-    def cut(self) -> Iterator[tuple[int, RecordBatches]]:
-        """Yield the whole file: where a record in its middle begins, only those before tell."""
-        yield 0, self
 
     def __call__(self, asked: Iterable[str], is_tolerant: bool) -> Iterator[pa.RecordBatch]:
         """Yield the rows; one that can not be read is an error, or has no values and says why."""

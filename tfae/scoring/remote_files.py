@@ -70,7 +70,7 @@ class RemoteFiles:
             part.is_tolerant = True
             if url != self.pattern:
                 root = posixpath.dirname(re.split(r"[*?\[]", self.pattern)[0])
-                part.sample_names = FileRows([posixpath.relpath(url, root)])
+                part.sample_names = part.file_rows = FileRows([posixpath.relpath(url, root)])
             yield source
 
     @contextlib.contextmanager

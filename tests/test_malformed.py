@@ -321,7 +321,7 @@ def test_documents_of_wrong_types_shapes_and_names_are_answered_or_refused(clien
     [
         (b"[" * 1_000_000, "JSON Parse error"),
         (b'{"instances": ' + b"[" * 9_000 + b"]" * 9_000 + b"}", "JSON Parse error|lists of equal lengths"),
-        (b'{"inputs": ' + b'{"x": ' * 9_000 + b"1" + b"}" * 9_000 + b"}", "JSON Parse error|an object"),
+        (b'{"inputs": ' + b'{"x": ' * 9_000 + b"1" + b"}" * 9_000 + b"}", "JSON Parse error|received dict"),
         (b'{"instances": [[1, ' + b"9" * 1_000_000 + b"]]}", "number too large"),
         (b'{"instances": "' + b"x" * 1_000_000 + b'"}', "instances: expected a list"),
         (b'{"signature_name": "' + b"x" * 1_000_000 + b'", "instances": [1]}', "signature_name: expected one of"),
@@ -405,10 +405,9 @@ sizes = st.integers(0, 3) | st.sampled_from([-1, -(2**63), 2**20, 2**31, 2**32 +
 shapes = st.lists(st.integers(1, 2), min_size=2, max_size=2) | st.lists(sizes, max_size=4)
 shapes |= st.lists(st.sampled_from([0, 1, 2**62]), min_size=30, max_size=300)
 protos = st.builds(
-    lambda shape, is_unknown, **fields: {
-        "tensor_shape": {"dim": [{"size": size} for size in shape], "unknown_rank": is_unknown},
-        **fields,
-    },
+    lambda shape, is_unknown, **fields: tensor_pb2.TensorProto(
+        tensor_shape={"dim": [{"size": size} for size in shape], "unknown_rank": is_unknown}, **fields
+    ),
     shapes,
     st.booleans(),
     dtype=st.just(DT_FLOAT) | st.integers(0, 25) | st.sampled_from([101, 7, -1, 2**31 - 1]),

@@ -123,6 +123,7 @@ class LocalServer:
                     f"{self._host}:{port} ({error.strerror or error}). Take another, or port 0 for any that is free."
                 ) from error
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(_report)
         self._thread = threading.Thread(target=self._loop.run_forever, name="tfae-serve", daemon=True)
         self._thread.start()
         try:
@@ -232,6 +233,12 @@ class LocalServer:
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._rest.server.shutdown(grace), grace)
         await self._rest.cleanup()
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what fails in a loop, but no false alarm of older gRPC in a process with several loops (grpc issue 25364)."""
+    if not isinstance(context.get("exception"), BlockingIOError):
+        loop.default_exception_handler(context)
 
 
 def _try_listening(host: str, port: int) -> None:

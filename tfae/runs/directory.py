@@ -170,7 +170,7 @@ def load_model(directory: Path) -> keras.Model:
 def explain_unreadable(error: Exception) -> str:
     """Return why Keras can not load a model, in the words of whoever trained it with classes of his own."""
     text = str(error)
-    if unknown := re.search(r"Could not locate (?:class|function) '(\w+)'", text):
+    if unknown := re.search(r"Could not (?:locate|deserialize) (?:class|function) '(\w+)'", text):
         return (
             f"{unknown[1]} is unknown: put @keras.saving.register_keras_serializable() above it, and import its module "
             "first, on the command line with tfae --import MODULE"

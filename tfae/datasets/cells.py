@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from collections.abc import Sequence
@@ -42,6 +43,7 @@ def parse_numbers(texts: pa.Array, kind: str) -> tuple[pa.Array, dict[int, str]]
     return pc.cast(pc.cast(right, pa.bool_()) if kind == "yes/no" else right, pa.float64()), found
 
 
+@functools.cache  # A table is looked at cell by cell.
 def _pattern(decimal: str, thousands: str | None) -> str:
     decimal = re.escape(decimal)
     digits = rf"(\d[\d{re.escape(thousands or '')}]*({decimal}\d*)?|{decimal}\d+)"

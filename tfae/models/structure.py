@@ -131,7 +131,8 @@ def find_decoder(autoencoder: keras.Model, shape: tuple[int, ...]) -> keras.Mode
     if calls:
         try:
             decoder = keras.Model(calls[0][1], autoencoder.outputs[0], name="decoder")
-            decoder(encoder(_some_samples(shape), training=False), training=False)  # Keras 3.8 notices it only here.
+            latents = np.asarray(encoder(_some_samples(shape), training=False))  # An array has no mask.
+            decoder(latents, training=False)  # Keras 3.8 notices it only here.
         except (KeyError, ValueError):  # Something else than the latent leads to the output.
             return more
         return decoder

@@ -11,7 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-import keras
 import kubernetes_validate
 import numpy as np
 import pytest
@@ -20,15 +19,14 @@ import yaml
 
 from tests import workers
 from tests.commands import train
+from tests.samples import KERAS
 from tfae import models, runs, training
 from tfae.training import strategies
 
 ROOT = Path(__file__).parents[1]
 EPOCHS = 12
 JOB = ROOT / "docs" / "kubernetes" / "train.yaml"
-trains_on_replicas = pytest.mark.skipif(
-    tuple(map(int, keras.version().split(".")[:2])) < strategies.LEAST_KERAS, reason="this Keras is refused there"
-)
+trains_on_replicas = pytest.mark.skipif(KERAS < strategies.LEAST_KERAS, reason="this Keras is refused there")
 
 
 @trains_on_replicas

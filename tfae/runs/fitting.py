@@ -62,9 +62,9 @@ def go_on(
                 if strategy is not None:  # What comes now is of one process.
                     course = course._replace(autoencoder=load_model(course.directory))
                 return _finish(course, start, on_evaluation)
+    except Interrupted:
+        raise
     except KeyboardInterrupt as interruption:
-        if isinstance(interruption, Interrupted):
-            raise
         # Ctrl-C does not wait for a checkpoint the second time, and after the last epoch.
         how = course.how_to_resume()
         raise Interrupted(

@@ -237,7 +237,8 @@ class LocalServer:
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log what fails in a loop, but no false alarm of older gRPC in a process with several loops (grpc issue 25364)."""
-    if not isinstance(context.get("exception"), BlockingIOError):
+    is_false = isinstance(context.get("exception"), BlockingIOError) and "PollerCompletionQueue" in context["message"]
+    if not is_false:
         loop.default_exception_handler(context)
 
 
